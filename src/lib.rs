@@ -1,0 +1,1 @@
+//! A Kubernetes operator for work that must be retried.
