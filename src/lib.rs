@@ -1,1 +1,3 @@
 //! A Kubernetes operator for work that must be retried.
+
+pub mod api;

@@ -1,0 +1,106 @@
+//! Schemas of the parts that are Kubernetes' own. Their values stay raw JSON, so that a field newer than this program passes through to
+//! the API server instead of being dropped.
+
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, PodTemplateSpec, ResourceRequirements};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Value, json};
+
+pub(super) fn env(_: &mut SchemaGenerator) -> Schema {
+    list_of(&inline::<EnvVar>(), 500, "Environment variables of the main container.")
+}
+
+pub(super) fn env_from(_: &mut SchemaGenerator) -> Schema {
+    list_of(&inline::<EnvFromSource>(), 100, "Sources of environment variables of the main container.")
+}
+
+pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
+    into_schema(inline::<ResourceRequirements>())
+}
+
+/// The Pod template: typed as far as this program knows Pods, open to fields that it does not know, without descriptions (they are most of
+/// its size, and client-side `kubectl apply` stops at 262,144 bytes).
+pub(super) fn template(_: &mut SchemaGenerator) -> Schema {
+    let mut schema = inline::<PodTemplateSpec>();
+    strip_descriptions(&mut schema);
+    let metadata = json!({
+        "type": "object",
+        "properties": {
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+    });
+    schema["properties"]["metadata"] = metadata;
+    if let Some(spec) = schema["properties"]["spec"].as_object_mut() {
+        spec.remove("required");
+        spec.insert("x-kubernetes-preserve-unknown-fields".into(), Value::Bool(true));
+        if let Some(properties) = spec.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.remove("ephemeralContainers");
+            if let Some(containers) = properties.get_mut("containers") {
+                containers["maxItems"] = json!(100);
+            }
+            if let Some(restart_policy) = properties.get_mut("restartPolicy") {
+                restart_policy["maxLength"] = json!(32);
+            }
+        }
+    }
+    into_schema(schema)
+}
+
+fn list_of(items: &Value, max_items: u32, description: &str) -> Schema {
+    into_schema(json!({"type": "array", "description": description, "maxItems": max_items, "items": items}))
+}
+
+/// The type's schema with every reference resolved in place, as a CRD wants it.
+fn inline<T: JsonSchema>() -> Value {
+    let settings = schemars::generate::SchemaSettings::openapi3().with(|s| {
+        s.inline_subschemas = true;
+        s.meta_schema = None;
+    });
+    let mut schema = settings
+        .with_transform(kube::core::schema::StructuralSchemaRewriter)
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value();
+    if let Some(root) = schema.as_object_mut() {
+        root.remove("title");
+        root.remove("$schema");
+    }
+    schema
+}
+
+fn into_schema(value: Value) -> Schema {
+    Schema::try_from(value).unwrap_or_default()
+}
+
+/// Removes the keyword `description`, and leaves a property that happens to have that name.
+fn strip_descriptions(schema: &mut Value) {
+    let Some(map) = schema.as_object_mut() else { return };
+    map.remove("description");
+    for (keyword, value) in map.iter_mut() {
+        match (keyword.as_str(), value) {
+            ("properties", Value::Object(properties)) => properties.values_mut().for_each(strip_descriptions),
+            ("items" | "additionalProperties" | "not", value) => strip_descriptions(value),
+            ("allOf" | "anyOf" | "oneOf", Value::Array(list)) => list.iter_mut().for_each(strip_descriptions),
+            _ => {}
+        }
+    }
+}
+
+/// Calls `change` on the schema and on every schema inside it.
+pub(super) fn visit(schema: &mut JSONSchemaProps, change: &mut impl FnMut(&mut JSONSchemaProps)) {
+    change(schema);
+    for inner in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
+        visit(inner, change);
+    }
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(inner)) => visit(inner, change),
+        Some(JSONSchemaPropsOrArray::Schemas(list)) => list.iter_mut().for_each(|inner| visit(inner, change)),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(inner)) = &mut schema.additional_properties {
+        visit(inner, change);
+    }
+}

@@ -1,0 +1,139 @@
+//! The `RetryableTask` resource: its spec.
+
+use super::{Backoff, RetryableTaskStatus, schema};
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What to run, how often to try, and how long to wait in between.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "retryable.dev",
+    version = "v1alpha1",
+    kind = "RetryableTask",
+    plural = "retryabletasks",
+    singular = "retryabletask",
+    shortname = "rt",
+    category = "all",
+    namespaced,
+    status = "RetryableTaskStatus",
+    derive = "PartialEq",
+    doc = "A task that runs as one Pod per attempt and is tried again, after a delay, until it succeeds or its retries are used up.",
+    validation = Rule::new("self.metadata.name.size() <= 63").message("the task's name goes into its Pods' names and labels: use at most 63 characters"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "Pending, Running, Waiting, Suspended, Succeeded or Failed"),
+    printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts", description = "Pods that have existed for this task"),
+    printcolumn(name = "Last-Reason", type_ = "string", json_path = ".status.reason", description = "What holds the current attempt up, else why the last attempt failed"),
+    printcolumn(name = "Next-Retry", type_ = "string", json_path = ".status.nextRetryTime", description = "When the next attempt is due"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration", description = "From the first attempt to the end, waits included", priority = 1),
+    printcolumn(name = "Exit-Code", type_ = "integer", json_path = ".status.lastFailure.exitCode", description = "Exit code of the last failure", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", description = "What goes with the reason", priority = 1),
+    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1)
+)]
+#[x_kube(
+    validation = Rule::new("has(self.image) || (has(self.template) && has(self.template.spec) && has(self.template.spec.containers) && self.template.spec.containers.size() > 0)")
+        .message("nothing to run: set spec.image, or give spec.template.spec.containers a container"),
+    validation = Rule::new("!has(self.template) || !has(self.template.spec) || !has(self.template.spec.restartPolicy) || self.template.spec.restartPolicy == 'Never'")
+        .message("an attempt runs once and the operator does the retrying: remove spec.template.spec.restartPolicy or set it to Never")
+)]
+pub struct RetryableTaskSpec {
+    /// Image of the main container. May be left out when the template has a container; it then goes to the container named `task`, else to the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub image: Option<String>,
+
+    /// Entrypoint of the main container, in place of the image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000))]
+    pub command: Option<Vec<String>>,
+
+    /// Arguments of the main container's entrypoint, in place of the image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000))]
+    pub args: Option<Vec<String>>,
+
+    /// Environment variables of the main container; a name that the template has too is taken from here.
+    /// Every container is also told RETRYABLE_TASK_NAME, RETRYABLE_TASK_UID (an idempotency key that all attempts share), RETRYABLE_ATTEMPT
+    /// (from 1), RETRYABLE_MAX_RETRIES, RETRYABLE_LAST_EXIT_CODE, RETRYABLE_LAST_REASON and TRACEPARENT (one trace per task).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::env")]
+    pub env: Option<Vec<Value>>,
+
+    /// Sources of environment variables of the main container, before those of the template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::env_from")]
+    pub env_from: Option<Vec<Value>>,
+
+    /// Compute resources of the main container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::resources")]
+    pub resources: Option<Value>,
+
+    /// Pod template underneath: labels and annotations, volumes, service account, init containers, sidecars, tolerations and all else that a Pod can have.
+    /// The main container is the one named `task`; without one it is added if spec.image is set, else the first container is the main one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::template")]
+    pub template: Option<Value>,
+
+    /// How often to try again after a failure: 3 (the default) means at most four attempts, 0 means run once.
+    /// Attempts that a disruption or a suspension ended are not counted.
+    #[serde(default = "default_max_retries")]
+    #[x_kube(validation = Rule::new("self >= 0").message("maxRetries counts the tries after the first one: use 0 to run once, 3 for at most four attempts"))]
+    pub max_retries: i32,
+
+    /// How long to wait before the next attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Backoff>,
+
+    /// While true no Pod runs: a running one is stopped (recorded, not charged as a failure), and no attempt starts. Set back to false to go on.
+    #[serde(default)]
+    pub suspend: bool,
+
+    /// Delete the task, and with it its Pods, this many seconds after it has ended. Kept for ever unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 0").message("ttlSecondsAfterFinished counts from the end: use 0 to delete the task at once, or leave it out to keep it"))]
+    pub ttl_seconds_after_finished: Option<i32>,
+
+    /// How many finished Pods to keep, newest first, for their logs.
+    #[serde(default)]
+    pub pod_retention: PodRetention,
+
+    /// How many attempts status.history keeps, newest last, 0 to 100. What is dropped is counted in status.historyDropped.
+    #[serde(default = "default_history_limit")]
+    #[x_kube(validation = Rule::new("self >= 0 && self <= 100").message("historyLimit goes from 0 to 100"))]
+    pub history_limit: i32,
+}
+
+/// How many finished Pods to keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodRetention {
+    /// Failed Pods to keep. Default 1.
+    #[serde(default = "default_retention")]
+    #[x_kube(validation = Rule::new("self >= 0").message("podRetention.failed is a number of Pods: 0 keeps none"))]
+    pub failed: i32,
+
+    /// Succeeded Pods to keep. Default 1.
+    #[serde(default = "default_retention")]
+    #[x_kube(validation = Rule::new("self >= 0").message("podRetention.succeeded is a number of Pods: 0 keeps none"))]
+    pub succeeded: i32,
+}
+
+impl Default for PodRetention {
+    fn default() -> Self {
+        Self { failed: default_retention(), succeeded: default_retention() }
+    }
+}
+
+const fn default_max_retries() -> i32 {
+    3
+}
+
+const fn default_history_limit() -> i32 {
+    20
+}
+
+const fn default_retention() -> i32 {
+    1
+}
