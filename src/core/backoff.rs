@@ -1,0 +1,143 @@
+//! How long to wait before a retry: the strategy's delay, capped, then jittered.
+
+use crate::api::{Backoff, Jitter, JitterMode, Multiplier, Strategy};
+use jiff::SignedDuration;
+
+const MICROS: i64 = 1_000_000;
+const DEFAULT_INITIAL_SECONDS: i32 = 1;
+const DEFAULT_MAX_SECONDS: i32 = 60;
+const DEFAULT_JITTER_PERCENT: i32 = 25;
+/// Longest wait that a task can ask for by itself (`retryAfterSeconds`): a year, as long as the longest delay of a spec.
+const LONGEST_SECONDS: i64 = 31_536_000;
+
+/// A factor with four decimals: `numerator / 10_000`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Factor(u128);
+
+const FACTOR_ONE: u128 = 10_000;
+
+/// The wait before retry `retry` (1 for the first), spread with `dice` (uniform over its 64 bits): the same input, the same wait.
+pub fn delay(backoff: Option<&Backoff>, retry: i32, dice: u64) -> SignedDuration {
+    let default = Backoff::default();
+    let backoff = backoff.unwrap_or(&default);
+    let (low, high) = range(backoff, retry);
+    pick(low, high, dice)
+}
+
+/// The wait when the task itself asked for one: never less than it asked for, spread upwards so that tasks that were told the same number
+/// do not come back together.
+pub fn delay_asked_for(seconds: i64, backoff: Option<&Backoff>, dice: u64) -> SignedDuration {
+    let asked = seconds.clamp(0, LONGEST_SECONDS) * MICROS;
+    let percent = match jitter_of(backoff) {
+        (JitterMode::None, _) => 0,
+        (JitterMode::Proportional, percent) => percent,
+        (JitterMode::Full | JitterMode::Equal, _) => i64::from(DEFAULT_JITTER_PERCENT),
+    };
+    pick(asked, asked + asked / 100 * percent, dice)
+}
+
+/// The earliest and the latest wait before retry `retry`, in microseconds.
+pub fn range(backoff: &Backoff, retry: i32) -> (i64, i64) {
+    let d = before_jitter(backoff, retry);
+    match jitter_of(Some(backoff)) {
+        (JitterMode::None, _) => (d, d),
+        (JitterMode::Proportional, percent) => {
+            let deviation = d / 100 * percent + d % 100 * percent / 100;
+            (d - deviation, d + deviation)
+        }
+        (JitterMode::Full, _) => (0, d),
+        (JitterMode::Equal, _) => (d / 2, d),
+    }
+}
+
+/// What is wrong with the backoff, in words for its author; admission refuses the same.
+pub fn problem(backoff: &Backoff) -> Option<String> {
+    match &backoff.multiplier {
+        Some(multiplier) if factor(multiplier).is_none() => {
+            Some(format!("spec.backoff.multiplier: {multiplier:?} is not a number from 1 to 1000 with at most four decimals"))
+        }
+        _ => None,
+    }
+}
+
+/// The strategy's delay before retry `retry` in microseconds, capped.
+fn before_jitter(backoff: &Backoff, retry: i32) -> i64 {
+    let n = i64::from(retry.max(1));
+    let initial = backoff.initial_delay_seconds.unwrap_or(DEFAULT_INITIAL_SECONDS).max(0);
+    let cap = backoff.max_delay_seconds.unwrap_or(DEFAULT_MAX_SECONDS.max(initial));
+    let (initial, cap) = (i64::from(initial) * MICROS, i64::from(cap) * MICROS);
+    match backoff.strategy.unwrap_or_default() {
+        Strategy::Fixed => initial,
+        Strategy::Linear => initial.saturating_mul(n).min(cap),
+        Strategy::Exponential => exponential(initial, backoff.multiplier.as_ref(), n, cap),
+        Strategy::Fibonacci => fibonacci(initial, n, cap),
+        Strategy::List => {
+            let delays = backoff.delays_seconds.as_deref().unwrap_or_default();
+            let index = usize::try_from(n - 1).unwrap_or(usize::MAX).min(delays.len().saturating_sub(1));
+            i64::from(delays.get(index).copied().unwrap_or(DEFAULT_INITIAL_SECONDS).max(0)) * MICROS
+        }
+    }
+}
+
+fn exponential(initial: i64, multiplier: Option<&Multiplier>, n: i64, cap: i64) -> i64 {
+    let Factor(factor) = multiplier.and_then(factor).unwrap_or(Factor(2 * FACTOR_ONE));
+    if factor <= FACTOR_ONE || initial <= 0 {
+        return initial.min(cap);
+    }
+    let cap = u128::try_from(cap).unwrap_or(0);
+    let mut delay = u128::try_from(initial).unwrap_or(0);
+    for _ in 1..n {
+        delay = delay * factor / FACTOR_ONE;
+        if delay >= cap {
+            break;
+        }
+    }
+    i64::try_from(delay.min(cap)).unwrap_or(i64::MAX)
+}
+
+fn fibonacci(initial: i64, n: i64, cap: i64) -> i64 {
+    if initial <= 0 {
+        return 0;
+    }
+    let (mut previous, mut delay) = (0i64, initial);
+    for _ in 1..n {
+        (previous, delay) = (delay, delay.saturating_add(previous));
+        if delay >= cap {
+            break;
+        }
+    }
+    delay.min(cap)
+}
+
+fn factor(multiplier: &Multiplier) -> Option<Factor> {
+    let text = match multiplier {
+        Multiplier::Int(n) => n.to_string(),
+        Multiplier::Decimal(text) => text.clone(),
+    };
+    let (whole, decimals) = text.split_once('.').unwrap_or((&text, "0"));
+    let is_number = |s: &str| !s.is_empty() && s.len() <= 4 && s.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(decimals) {
+        return None;
+    }
+    let whole: u128 = whole.parse().ok()?;
+    let decimals: u128 = format!("{decimals:0<4}").parse().ok()?;
+    let factor = whole * FACTOR_ONE + decimals;
+    (FACTOR_ONE..=1000 * FACTOR_ONE).contains(&factor).then_some(Factor(factor))
+}
+
+fn jitter_of(backoff: Option<&Backoff>) -> (JitterMode, i64) {
+    let jitter = backoff.and_then(|b| b.jitter.clone()).unwrap_or_default();
+    let Jitter { mode, percent } = jitter;
+    (mode.unwrap_or_default(), i64::from(percent.unwrap_or(DEFAULT_JITTER_PERCENT).clamp(0, 100)))
+}
+
+/// Uniform over the microseconds from `low` to `high`, both included.
+fn pick(low: i64, high: i64, dice: u64) -> SignedDuration {
+    let width = u128::try_from(high.saturating_sub(low)).unwrap_or(0) + 1;
+    let offset = (u128::from(dice) * width) >> 64;
+    SignedDuration::from_micros(low.saturating_add(i64::try_from(offset).unwrap_or(0)))
+}
+
+#[cfg(test)]
+#[path = "backoff_tests.rs"]
+mod tests;

@@ -1,0 +1,221 @@
+//! The end of an attempt goes into the books: history, counters, and the next attempt or the task's end.
+
+use super::next::{Current, Draft};
+use super::{Happening, Seen};
+use crate::api::{
+    Action, ConditionReason, ConditionType, CurrentAttempt, FailureClass, HistoryEntry, LastFailure, State, StopReason,
+};
+use crate::core::backoff;
+use crate::core::classify::{Verdict, classify, count};
+use crate::core::conditions;
+use crate::core::identity::dice;
+use crate::core::message::{MAX_MESSAGE_BYTES, Word, short};
+use crate::core::observe::Outcome;
+use crate::core::time::{human, micros, plus, until};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+
+/// How an attempt ended, as far as anything is left to tell.
+pub(super) struct End {
+    outcome: Outcome,
+    pod_name: String,
+    pod_uid: Option<String>,
+    node_name: Option<String>,
+    started: Timestamp,
+    /// Whether the Pod was being deleted, by us or by others.
+    deleted: bool,
+    /// When this process first saw the end.
+    seen: Timestamp,
+}
+
+impl End {
+    /// The end that a Pod tells.
+    pub(super) fn of(seen: &Seen, outcome: &Outcome) -> Self {
+        Self {
+            outcome: outcome.clone(),
+            pod_name: seen.pod.pod_name.clone(),
+            pod_uid: Some(seen.pod.pod_uid.clone()),
+            node_name: seen.pod.node_name.clone(),
+            started: outcome.started.unwrap_or(seen.pod.created),
+            deleted: seen.pod.deleting || seen.gone,
+            seen: seen.end_seen.unwrap_or(seen.first_seen),
+        }
+    }
+
+    /// The end of an attempt whose Pod is gone, and was never seen to end.
+    pub(super) fn lost(draft: &Draft, pod_uid: String) -> Self {
+        let now = draft.situation.now;
+        let outcome = Outcome {
+            succeeded: false,
+            container: None,
+            exit_code: None,
+            signal: None,
+            reason: "Lost".into(),
+            message: Some("the Pod is gone, and its end was never seen".into()),
+            word: Word::default(),
+            started: None,
+            finished: now,
+            disrupted: false,
+        };
+        let pod_name = draft.expected_pod_name();
+        Self { outcome, pod_name, pod_uid: Some(pod_uid), node_name: None, started: now, deleted: true, seen: now }
+    }
+
+    /// Our reason to stop the Pod, if that is what ended it: a container that had finished before is its own master. Kubernetes cuts times to
+    /// whole seconds; in the second of the stop, the stop counts, since running twice is better than not having run.
+    fn stopped_by(&self, current: &CurrentAttempt) -> Option<StopReason> {
+        let stop_time = current.stop_time.as_ref()?.0;
+        let had_finished = plus(self.outcome.finished, SignedDuration::from_secs(1)) <= stop_time;
+        current.stop_reason.filter(|_| self.deleted && !had_finished)
+    }
+}
+
+/// Writes the end of the current attempt into the draft, and makes the next attempt due or ends the task.
+pub(super) fn close(draft: &mut Draft, end: End) -> Current {
+    let stop = end.stopped_by(&draft.current);
+    let verdict = classify(&end.outcome, stop, draft.situation.task.spec.max_retries, &draft.status);
+    let reason = stop.filter(|stop| *stop == StopReason::Suspended).map_or(end.outcome.reason.clone(), |stop| stop.as_str().into());
+    charge(draft, &verdict);
+    let delay = delay(draft, &end.outcome, &verdict, stop);
+    let due = delay.map(|delay| {
+        let from = plus(end.outcome.finished, SignedDuration::from_secs(1)).min(end.seen);
+        micros(plus(from, delay))
+    });
+    draft.status.start_time.get_or_insert(Time(end.started));
+    conditions::remove(&mut draft.status.conditions, ConditionType::Reconciling);
+    conditions::remove(&mut draft.status.conditions, ConditionType::Stalled);
+    let entry = entry(draft, &end, &verdict, reason, delay);
+    if matches!(entry.action, Action::Retry | Action::Fail) || verdict.class.is_some() {
+        draft.status.last_failure = Some(LastFailure {
+            attempt: entry.attempt,
+            reason: entry.reason.clone(),
+            exit_code: entry.exit_code,
+            message: entry.message.clone(),
+        });
+    }
+    draft.happenings.push(Happening::Ended {
+        number: entry.attempt,
+        pod_name: entry.pod_name.clone(),
+        pod_uid: entry.pod_uid.clone(),
+        reason: entry.reason.clone(),
+        message: entry.message.clone(),
+        exit_code: entry.exit_code,
+        action: entry.action,
+        delay,
+        due,
+    });
+    remember(draft, entry);
+    match verdict.end {
+        Some(reason) => {
+            finish(draft, &end, reason);
+            Current::TaskEnded
+        }
+        None => {
+            draft.current =
+                CurrentAttempt { number: draft.current.number.saturating_add(1), due_time: due.map(MicroTime), ..CurrentAttempt::default() };
+            Current::Due
+        }
+    }
+}
+
+fn charge(draft: &mut Draft, verdict: &Verdict) {
+    let status = &mut draft.status;
+    match verdict.action {
+        Action::Retry => status.retries = status.retries.saturating_add(1),
+        Action::Ignore => status.ignored = status.ignored.saturating_add(1),
+        Action::Complete | Action::Fail | Action::Unknown => {}
+    }
+    let Some(class) = verdict.class else { return };
+    match status.classes.iter_mut().find(|counter| counter.name == class) {
+        Some(counter) => counter.count = counter.count.saturating_add(1),
+        None => status.classes.push(FailureClass { name: class.into(), count: 1 }),
+    }
+}
+
+/// The wait before the next attempt; nothing when none follows, or when it follows at once after a suspension.
+fn delay(draft: &Draft, outcome: &Outcome, verdict: &Verdict, stop: Option<StopReason>) -> Option<SignedDuration> {
+    if verdict.end.is_some() || stop == Some(StopReason::Suspended) {
+        return None;
+    }
+    let task = draft.situation.task;
+    let dice = dice(task.metadata.uid.as_deref().unwrap_or_default(), draft.current.number);
+    let backoff = task.spec.backoff.as_ref();
+    let nth = match (verdict.action, verdict.class) {
+        (Action::Ignore, Some(class)) => count(&draft.status, class),
+        _ => draft.status.retries,
+    };
+    Some(match outcome.word.retry_after_seconds {
+        Some(seconds) => backoff::delay_asked_for(seconds, backoff, dice),
+        None => backoff::delay(backoff, nth, dice),
+    })
+}
+
+fn entry(draft: &Draft, end: &End, verdict: &Verdict, reason: String, delay: Option<SignedDuration>) -> HistoryEntry {
+    let Outcome { container, exit_code, signal, message, word, finished, started: _, reason: _, succeeded: _, disrupted: _ } = &end.outcome;
+    HistoryEntry {
+        attempt: draft.current.number,
+        pod_name: end.pod_name.clone(),
+        pod_uid: end.pod_uid.clone(),
+        node_name: end.node_name.clone(),
+        container: container.clone(),
+        start_time: Some(Time(end.started)),
+        finish_time: Some(Time(*finished)),
+        exit_code: *exit_code,
+        signal: *signal,
+        reason,
+        error_type: word.error_type.clone(),
+        message: message.clone(),
+        rule: verdict.rule.map(Into::into),
+        action: verdict.action,
+        delay_milliseconds: delay.map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
+    }
+}
+
+fn remember(draft: &mut Draft, entry: HistoryEntry) {
+    let limit = usize::try_from(draft.situation.task.spec.history_limit).unwrap_or(0);
+    let history = &mut draft.status.history;
+    history.push(entry);
+    let excess = history.len().saturating_sub(limit);
+    history.drain(..excess);
+    let dropped = i32::try_from(excess).unwrap_or(i32::MAX);
+    draft.status.history_dropped = draft.status.history_dropped.saturating_add(dropped);
+}
+
+fn finish(draft: &mut Draft, end: &End, reason: ConditionReason) {
+    let now = draft.situation.now;
+    let succeeded = reason == ConditionReason::Succeeded;
+    let message = if succeeded {
+        format!("attempt {} succeeded", draft.current.number)
+    } else {
+        failed_message(draft, &end.outcome, reason)
+    };
+    let type_ = if succeeded { ConditionType::Complete } else { ConditionType::Failed };
+    draft.condition((type_, true), reason, &message);
+    draft.condition((ConditionType::Finished, true), reason, &message);
+    if !succeeded {
+        draft.condition((ConditionType::Stalled, true), reason, &message);
+    }
+    draft.tell_last_failure();
+    let status = &mut draft.status;
+    status.state = Some(if succeeded { State::Succeeded } else { State::Failed });
+    status.result.clone_from(&end.outcome.word.result);
+    status.attempts = draft.current.number;
+    status.current = None;
+    status.next_retry_time = None;
+    status.completion_time = Some(Time(now));
+    status.duration = status.start_time.as_ref().map(|start| human(until(start.0, now)));
+    draft.happenings.push(Happening::Finished { succeeded, reason, message });
+}
+
+/// Why the task failed, with the last real cause: never only that a limit was exceeded.
+fn failed_message(draft: &Draft, outcome: &Outcome, reason: ConditionReason) -> String {
+    let number = draft.current.number;
+    let what = match reason {
+        ConditionReason::DoNotRetry => format!("attempt {number} asked not to be retried"),
+        _ if number == 1 => "the only attempt failed (maxRetries 0)".into(),
+        _ => format!("no retry is left after {number} attempts (maxRetries {})", draft.situation.task.spec.max_retries),
+    };
+    let code = outcome.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+    let said = outcome.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+    short(&format!("{what}; the last ended with {}{code}{said}", outcome.reason), MAX_MESSAGE_BYTES)
+}

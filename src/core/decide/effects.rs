@@ -1,0 +1,137 @@
+//! What follows from a status that is stored.
+
+use super::next::{next_create, remaining};
+use super::{LATE_POST_BOUND, OUTLIVED_GRACE, Plan, PodRef, SETTLE, Seen, Situation, UNSEEN_BOUND, is_finished};
+use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus};
+use crate::core::conditions;
+use crate::core::observe::Progress;
+use crate::core::time::{plus, until};
+use jiff::SignedDuration;
+use std::cmp::Reverse;
+
+/// A task that is being deleted lets go of its Pods.
+pub(super) fn of_deleted_task(situation: &Situation) -> Plan {
+    let release = situation.pods.iter().filter(|seen| seen.pod.held && !seen.gone).map(pod_ref).collect();
+    Plan { release, ..Plan::default() }
+}
+
+/// What to do, given that the stored status is as it should be.
+pub(super) fn of_stored_status(situation: &Situation, status: &RetryableTaskStatus) -> Plan {
+    let mut plan = Plan::default();
+    clean_up(situation, status, &mut plan);
+    if is_finished(&status.conditions) {
+        expire(situation, status, &mut plan);
+    } else if !conditions::find(&status.conditions, ConditionType::Stalled).is_some_and(is_invalid_spec) {
+        let none = CurrentAttempt::default();
+        current(situation, status.current.as_ref().unwrap_or(&none), &mut plan);
+    }
+    plan
+}
+
+fn is_invalid_spec(condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition) -> bool {
+    condition.reason == ConditionReason::InvalidSpec.as_str()
+}
+
+fn current(situation: &Situation, current: &CurrentAttempt, plan: &mut Plan) {
+    if current.pod_name.is_none() {
+        if !situation.task.spec.suspend {
+            plan.look_again_in(remaining(situation, current.due_time.as_ref()));
+        }
+        return;
+    }
+    match situation.pods.iter().find(|seen| seen.pod.number == current.number && seen.pod.owned) {
+        Some(seen) => watch(situation, current, seen, plan),
+        None => match situation.created {
+            Some(created) => plan.look_again_in(UNSEEN_BOUND - created.age.min(UNSEEN_BOUND)),
+            None => create(situation, current, plan),
+        },
+    }
+}
+
+fn create(situation: &Situation, current: &CurrentAttempt, plan: &mut Plan) {
+    let wait = next_create(situation, current).map_or(SignedDuration::ZERO, |at| until(situation.now, at));
+    if wait.is_zero() {
+        plan.create = Some(current.number);
+    } else {
+        plan.look_again_in(wait);
+    }
+}
+
+fn watch(situation: &Situation, current: &CurrentAttempt, seen: &Seen, plan: &mut Plan) {
+    if current.stop_reason.is_some() && !seen.pod.deleting && !seen.gone {
+        plan.delete.push(pod_ref(seen));
+    }
+    let settled_at = plus(seen.pod.created.min(seen.first_seen), SETTLE);
+    let look_again = match &seen.pod.progress {
+        Progress::Outlived(outcome) => Some(plus(outcome.finished, OUTLIVED_GRACE)),
+        Progress::Pending(_) | Progress::Running => Some(settled_at),
+        Progress::Ended(_) => None,
+    };
+    if let Some(at) = look_again.filter(|at| *at > situation.now) {
+        plan.look_again_in(until(situation.now, at));
+    }
+}
+
+/// Frees and removes the Pods of attempts that are in the books.
+fn clean_up(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan) {
+    let open = status.current.as_ref().map_or(i32::MAX, |current| current.number);
+    let last = if is_finished(&status.conditions) { i32::MAX } else { open };
+    let is_closed = |seen: &&Seen| seen.pod.owned && !seen.gone && seen.pod.number < last;
+    let mut closed: Vec<&Seen> = situation.pods.iter().filter(is_closed).collect();
+    closed.sort_by_key(|seen| Reverse(seen.pod.number));
+    let retention = &situation.task.spec.pod_retention;
+    let (mut failed, mut succeeded) = (retention.failed, retention.succeeded);
+    for seen in closed {
+        // By the API server's clock or by ours, whichever lets go earlier: they may be apart.
+        let known_since = seen.pod.created.min(seen.first_seen);
+        let wait = until(situation.now, plus(known_since, LATE_POST_BOUND));
+        let kept = match &seen.pod.progress {
+            Progress::Ended(outcome) => {
+                let room = if outcome.succeeded { &mut succeeded } else { &mut failed };
+                *room = room.saturating_sub(1);
+                *room >= 0
+            }
+            // A creation that came late, after its attempt had been given up: it never counts.
+            Progress::Pending(_) | Progress::Running | Progress::Outlived(_) => false,
+        };
+        let ended = matches!(seen.pod.progress, Progress::Ended(_));
+        if ended && !wait.is_zero() && (seen.pod.held || !kept) {
+            plan.look_again_in(wait);
+            continue;
+        }
+        if !kept && !seen.pod.deleting {
+            plan.delete.push(pod_ref(seen));
+        }
+        if seen.pod.held {
+            plan.release.push(pod_ref(seen));
+        }
+    }
+}
+
+/// A finished task goes when its time is over.
+fn expire(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan) {
+    let Some(ttl) = situation.task.spec.ttl_seconds_after_finished else { return };
+    let Some(ended) = status.completion_time.as_ref() else { return };
+    let wait = until(situation.now, plus(ended.0, SignedDuration::from_secs(i64::from(ttl))));
+    if wait.is_zero() {
+        plan.delete_task = true;
+    } else {
+        plan.look_again_in(wait);
+    }
+}
+
+fn pod_ref(seen: &Seen) -> PodRef {
+    PodRef { name: seen.pod.pod_name.clone(), uid: seen.pod.pod_uid.clone() }
+}
+
+impl Plan {
+    fn look_again_in(&mut self, wait: SignedDuration) {
+        self.look_again = Some(self.look_again.map_or(wait, |sooner| sooner.min(wait)));
+    }
+
+    /// Whether there is nothing to do but wait.
+    pub fn is_quiet(&self) -> bool {
+        let Self { status, ask, create, delete, release, delete_task, look_again: _ } = self;
+        status.is_none() && ask.is_none() && create.is_none() && delete.is_empty() && release.is_empty() && !delete_task
+    }
+}

@@ -1,0 +1,190 @@
+//! The heart: `decide` says what the status should be and, once the stored status says so, what to do about it.
+//!
+//! **Invariant.** An effect follows only from a status that is stored: if the next status differs from the stored one, the plan is that write
+//! and nothing else. So every Pod is created after a status that names its attempt, every outcome is stored before its Pod is released, and
+//! every intent to stop a Pod is stored before the Pod is deleted. A process that dies anywhere is followed by one that reads the same status
+//! and decides the same.
+
+mod close;
+mod effects;
+mod next;
+
+use super::conditions;
+use super::observe::Observed;
+use crate::api::{Action, ConditionReason, ConditionType, RetryableTask, RetryableTaskStatus};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+/// Longest time between sending the creation of a Pod and its landing in the store: the client gives up after 10 s, the API server is told
+/// to give up after 10 s. A Pod's finalizer stays that long after its creation, so that a late request meets AlreadyExists.
+pub const LATE_POST_BOUND: SignedDuration = SignedDuration::from_secs(20);
+/// How long a created Pod may stay unseen by the watch before it is asked for.
+pub const UNSEEN_BOUND: SignedDuration = SignedDuration::from_secs(10);
+/// How long a Pod has to start before its waiting is worth a write: most start at once, and a write each would be a quarter more.
+pub const SETTLE: SignedDuration = SignedDuration::from_secs(2);
+/// How long other containers may run on after the main one ended, before the Pod is stopped.
+pub const OUTLIVED_GRACE: SignedDuration = SignedDuration::from_secs(3);
+
+/// All that a decision rests on.
+#[derive(Clone, Debug)]
+pub struct Situation<'a> {
+    /// The task with its stored status.
+    pub task: &'a RetryableTask,
+    /// The Pods seen of it, those included that are gone since.
+    pub pods: &'a [Seen],
+    /// What the API server said when it was asked for the current attempt's Pod.
+    pub asked: Option<&'a Answer>,
+    /// The creation of the current attempt's Pod by this process, if it is not in `pods` yet.
+    pub created: Option<&'a Created>,
+    /// Why the API server has just refused the current attempt's Pod.
+    pub rejection: Option<&'a Rejection>,
+    /// A due time, and how long the wait for it still is on the monotonic clock of this process, if it has measured.
+    pub remaining: Option<(Timestamp, SignedDuration)>,
+    /// The wall clock.
+    pub now: Timestamp,
+    /// Whether Pods of this namespace get the finalizer.
+    pub holds_pods: bool,
+}
+
+/// A Pod as this process has seen it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// What it says.
+    pub pod: Observed,
+    /// When this process first saw it, by the wall clock.
+    pub first_seen: Timestamp,
+    /// When this process first saw that it had ended.
+    pub end_seen: Option<Timestamp>,
+    /// Whether it has been seen to be gone.
+    pub gone: bool,
+}
+
+/// What the API server says of a Pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// There is none of that name.
+    Absent,
+    /// A Pod that is not this task's has the name.
+    Foreign,
+}
+
+/// A Pod that this process has created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// Its UID.
+    pub pod_uid: String,
+    /// How long ago.
+    pub age: SignedDuration,
+}
+
+/// The API server's refusal of a Pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// `PodRejected` or `PodNameTaken`.
+    pub reason: ConditionReason,
+    /// The server's own words.
+    pub message: String,
+}
+
+/// What to do now. Either `status` is set and nothing else, or the effects of the stored status.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The status to store, and what is to be told once it is.
+    pub status: Option<(RetryableTaskStatus, Vec<Happening>)>,
+    /// The Pod to ask for before deciding again.
+    pub ask: Option<String>,
+    /// The attempt whose Pod to create.
+    pub create: Option<i32>,
+    /// Pods to stop or to remove.
+    pub delete: Vec<PodRef>,
+    /// Pods to free from the finalizer.
+    pub release: Vec<PodRef>,
+    /// Whether to delete the task itself: its time after the end is over.
+    pub delete_task: bool,
+    /// When to look again if nothing happens.
+    pub look_again: Option<SignedDuration>,
+}
+
+/// A Pod that a Plan speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodRef {
+    /// Its name.
+    pub name: String,
+    /// Its UID, a precondition of everything that is done to it.
+    pub uid: String,
+}
+
+/// What is worth telling: an Event, a metric, a log line.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Happening {
+    /// Attempt `number` may start; its Pod is about to be created.
+    Started {
+        /// The attempt.
+        number: i32,
+    },
+    /// An attempt ended.
+    Ended {
+        /// The attempt.
+        number: i32,
+        /// Its Pod.
+        pod_name: String,
+        /// Its Pod's UID.
+        pod_uid: Option<String>,
+        /// Why it ended.
+        reason: String,
+        /// The message that came with it.
+        message: Option<String>,
+        /// The exit code.
+        exit_code: Option<i32>,
+        /// What follows.
+        action: Action,
+        /// The wait before the next attempt.
+        delay: Option<SignedDuration>,
+        /// When the next attempt is due.
+        due: Option<Timestamp>,
+    },
+    /// The task ended.
+    Finished {
+        /// Whether it succeeded.
+        succeeded: bool,
+        /// Why.
+        reason: ConditionReason,
+        /// The condition's message.
+        message: String,
+    },
+    /// The API server refused a Pod, for a new reason.
+    Rejected {
+        /// `PodRejected` or `PodNameTaken`.
+        reason: ConditionReason,
+        /// The server's own words.
+        message: String,
+    },
+    /// The current Pod does not start.
+    HeldUp {
+        /// The kubelet's or the scheduler's word.
+        reason: String,
+    },
+}
+
+/// What to do now. Total: any spec, any status, any Pods.
+pub fn decide(situation: &Situation) -> Plan {
+    if situation.task.metadata.deletion_timestamp.is_some() {
+        return effects::of_deleted_task(situation);
+    }
+    let stored = situation.task.status.clone().unwrap_or_default();
+    match next::next_status(situation, &stored) {
+        next::Next::Ask(pod_name) => Plan { ask: Some(pod_name), ..Plan::default() },
+        next::Next::Status { status, .. } if status == stored => effects::of_stored_status(situation, &stored),
+        next::Next::Status { status, happenings } => Plan { status: Some((status, happenings)), ..Plan::default() },
+    }
+}
+
+/// Whether the task has ended, for good or ill.
+pub fn is_finished(conditions: &[Condition]) -> bool {
+    [ConditionType::Finished, ConditionType::Complete, ConditionType::Failed]
+        .into_iter()
+        .any(|end| conditions::is_true(conditions, end))
+}
+
+#[cfg(test)]
+mod tests;

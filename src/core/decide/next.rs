@@ -1,0 +1,327 @@
+//! The status that should be stored, given the one that is and what can be seen.
+
+use super::{Answer, Happening, OUTLIVED_GRACE, Rejection, SETTLE, Seen, Situation, close, is_finished};
+use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus, State, StopReason};
+use crate::core::backoff;
+use crate::core::conditions;
+use crate::core::identity::{dice, pod_name};
+use crate::core::message;
+use crate::core::observe::{HoldUp, Progress};
+use crate::core::pod::problem;
+use crate::core::time::{micros, plus, until};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+
+/// Longest time between two tries to create a Pod that the API server rejects, in seconds.
+const MAX_CREATE_BACKOFF_SECONDS: i32 = 60;
+
+/// What the status should be, or what must be known first.
+pub(super) enum Next {
+    /// The Pod to ask for.
+    Ask(String),
+    /// The status, and what to tell once it is stored.
+    Status { status: RetryableTaskStatus, happenings: Vec<Happening> },
+}
+
+/// What comes of the current attempt.
+pub(super) enum Current {
+    /// It is not started: it is due at `current.due_time`.
+    Due,
+    /// Its Pod may be created, or exists, or must be asked for.
+    Launched,
+    /// The status has been brought to the end of the task.
+    TaskEnded,
+    /// The Pod must be asked for first.
+    Ask(String),
+}
+
+pub(super) fn next_status(situation: &Situation, stored: &RetryableTaskStatus) -> Next {
+    let mut draft = Draft::new(situation, stored);
+    if is_finished(&stored.conditions) {
+        return draft.done();
+    }
+    if let Some(problem) = problem(&situation.task.spec) {
+        draft.stall(ConditionReason::InvalidSpec, &problem);
+        return draft.done();
+    }
+    draft.clear_stall(ConditionReason::InvalidSpec);
+    match draft.look_at_current() {
+        Current::Ask(pod_name) => return Next::Ask(pod_name),
+        Current::Due => draft.start_when_due(),
+        Current::Launched | Current::TaskEnded => {}
+    }
+    draft.done()
+}
+
+/// The next status in the making.
+pub(super) struct Draft<'a> {
+    pub(super) situation: &'a Situation<'a>,
+    pub(super) status: RetryableTaskStatus,
+    pub(super) current: CurrentAttempt,
+    pub(super) happenings: Vec<Happening>,
+    current_uid: Option<String>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(situation: &'a Situation<'a>, stored: &RetryableTaskStatus) -> Self {
+        let mut status = stored.clone();
+        status.observed_generation = situation.task.metadata.generation;
+        let current = status.current.clone().unwrap_or(CurrentAttempt { number: 1, ..CurrentAttempt::default() });
+        Self { situation, status, current, happenings: Vec::new(), current_uid: None }
+    }
+
+    fn done(mut self) -> Next {
+        if !is_finished(&self.status.conditions) {
+            let running = i32::from(self.current.pod_name.is_some() && self.current.rejections == 0);
+            self.status.attempts = self.current.number - 1 + running;
+            self.status.next_retry_time =
+                self.current.due_time.clone().filter(|_| self.status.state == Some(State::Waiting));
+            self.status.current = Some(std::mem::take(&mut self.current));
+            self.record_uid_by_the_way();
+        }
+        Next::Status { status: self.status, happenings: self.happenings }
+    }
+
+    /// A write that goes out anyway takes the Pod's UID along.
+    fn record_uid_by_the_way(&mut self) {
+        if self.situation.task.status.as_ref() != Some(&self.status)
+            && let (Some(current), Some(uid)) = (self.status.current.as_mut(), self.current_uid.take())
+        {
+            current.pod_uid = Some(uid);
+        }
+    }
+
+    /// Brings the status up to date with the current attempt's Pod.
+    fn look_at_current(&mut self) -> Current {
+        let situation = self.situation;
+        let seen = situation.pods.iter().find(|seen| self.is_current(seen));
+        match seen {
+            Some(seen) if matches!(seen.pod.progress, Progress::Ended(_)) => self.ended(seen),
+            Some(seen) if seen.gone => self.missing(Some(seen.pod.pod_uid.clone())),
+            Some(seen) => {
+                self.exists(seen);
+                Current::Launched
+            }
+            None if self.current.pod_name.is_none() => Current::Due,
+            None => {
+                let created = situation.created.filter(|created| created.age >= super::UNSEEN_BOUND);
+                let on_record = self.current.pod_uid.clone().or_else(|| created.map(|created| created.pod_uid.clone()));
+                self.missing(on_record)
+            }
+        }
+    }
+
+    fn is_current(&self, seen: &Seen) -> bool {
+        let pod = &seen.pod;
+        let name = self.expected_pod_name();
+        pod.owned && pod.number == self.current.number && pod.pod_name == name
+    }
+
+    pub(super) fn expected_pod_name(&self) -> String {
+        let metadata = &self.situation.task.metadata;
+        pod_name(metadata.name.as_deref().unwrap_or_default(), metadata.uid.as_deref().unwrap_or_default(), self.current.number)
+    }
+
+    fn ended(&mut self, seen: &Seen) -> Current {
+        let Progress::Ended(outcome) = &seen.pod.progress else { return Current::Launched };
+        close::close(self, close::End::of(seen, outcome))
+    }
+
+    /// There is no Pod to be seen, though there may be one.
+    fn missing(&mut self, on_record: Option<String>) -> Current {
+        if let Some(rejection) = self.situation.rejection {
+            self.rejected(rejection);
+            return Current::Launched;
+        }
+        match (on_record, self.situation.asked) {
+            (Some(_), None) => Current::Ask(self.expected_pod_name()),
+            (Some(pod_uid), Some(Answer::Absent | Answer::Foreign)) => close::close(self, close::End::lost(self, pod_uid)),
+            (None, _) if !self.situation.task.spec.suspend => Current::Launched,
+            // A creation may be on its way: only the API server knows whether there is a Pod to stop.
+            (None, None) if self.situation.created.is_none() => Current::Ask(self.expected_pod_name()),
+            (None, None) => Current::Launched,
+            (None, Some(_)) => {
+                self.current = CurrentAttempt { number: self.current.number, ..CurrentAttempt::default() };
+                conditions::remove(&mut self.status.conditions, ConditionType::Stalled);
+                Current::Due
+            }
+        }
+    }
+
+    /// The Pod is there and has not ended.
+    fn exists(&mut self, seen: &Seen) {
+        self.current.pod_name = Some(seen.pod.pod_name.clone());
+        self.current.rejections = 0;
+        self.current.next_create_time = None;
+        conditions::remove(&mut self.status.conditions, ConditionType::Stalled);
+        self.status.start_time.get_or_insert(Time(seen.pod.created));
+        self.stop_if_wanted(seen);
+        self.tell_how_far(seen);
+        // Without the finalizer the Pod can vanish, and only its UID on record tells that it ever was.
+        if !seen.pod.held {
+            self.current.pod_uid = Some(seen.pod.pod_uid.clone());
+        }
+        self.current_uid = Some(seen.pod.pod_uid.clone());
+    }
+
+    fn stop_if_wanted(&mut self, seen: &Seen) {
+        let now = self.situation.now;
+        let wanted = match &seen.pod.progress {
+            _ if self.situation.task.spec.suspend => {
+                self.suspended_condition(true);
+                Some(StopReason::Suspended)
+            }
+            Progress::Outlived(outcome) if now >= plus(outcome.finished, OUTLIVED_GRACE) => Some(StopReason::TaskEnded),
+            Progress::Outlived(_) | Progress::Pending(_) | Progress::Running | Progress::Ended(_) => None,
+        };
+        if let (Some(reason), None) = (wanted, self.current.stop_reason) {
+            self.current.stop_reason = Some(reason);
+            self.current.stop_time = Some(MicroTime(micros(now)));
+            self.current.pod_uid = Some(seen.pod.pod_uid.clone());
+        }
+    }
+
+    /// What people see of a Pod that has not ended.
+    fn tell_how_far(&mut self, seen: &Seen) {
+        let settled = until(seen.pod.created.min(seen.first_seen), self.situation.now) >= SETTLE;
+        let hold_up = match &seen.pod.progress {
+            Progress::Pending(hold_up) => hold_up.as_ref(),
+            Progress::Running | Progress::Outlived(_) | Progress::Ended(_) => None,
+        };
+        match (&seen.pod.progress, hold_up) {
+            (_, Some(hold_up)) => self.held_up(hold_up),
+            (Progress::Pending(_), None) if settled => {
+                self.status.state = Some(State::Pending);
+                self.tell_last_failure();
+            }
+            (Progress::Pending(_), None) => {
+                self.status.state.get_or_insert(State::Running);
+            }
+            (Progress::Running | Progress::Outlived(_) | Progress::Ended(_), None) => {
+                self.status.state = Some(State::Running);
+                self.tell_last_failure();
+            }
+        }
+        if settled {
+            conditions::remove(&mut self.status.conditions, ConditionType::Reconciling);
+        }
+    }
+
+    fn held_up(&mut self, hold_up: &HoldUp) {
+        self.status.state = Some(State::Pending);
+        conditions::remove(&mut self.status.conditions, ConditionType::Reconciling);
+        if self.status.reason.as_deref().is_some_and(|told| is_same_hold_up(told, &hold_up.reason)) {
+            return;
+        }
+        self.status.reason = Some(hold_up.reason.clone());
+        self.status.message = hold_up.message.clone();
+        self.happenings.push(Happening::HeldUp { reason: hold_up.reason.clone() });
+    }
+
+    /// With nothing newer to tell, reason and message are the last failure's.
+    pub(super) fn tell_last_failure(&mut self) {
+        let last = self.status.last_failure.as_ref();
+        self.status.reason = last.map(|failure| failure.reason.clone());
+        self.status.message = last.and_then(|failure| failure.message.clone());
+    }
+
+    /// The attempt is not started. Starts it if nothing holds it back.
+    fn start_when_due(&mut self) {
+        self.tell_last_failure();
+        if self.situation.task.spec.suspend {
+            self.status.state = Some(State::Suspended);
+            conditions::remove(&mut self.status.conditions, ConditionType::Reconciling);
+            self.suspended_condition(true);
+            return;
+        }
+        if conditions::is_true(&self.status.conditions, ConditionType::Suspended) {
+            self.suspended_condition(false);
+        }
+        if !self.remaining().is_zero() {
+            self.status.state = Some(State::Waiting);
+            return;
+        }
+        let number = self.current.number;
+        self.current.pod_name = Some(self.expected_pod_name());
+        self.status.state = Some(State::Running);
+        self.status.start_time.get_or_insert(Time(self.situation.now));
+        if number == 1 {
+            self.condition((ConditionType::Reconciling, true), ConditionReason::CreatingPod, "the first Pod is being created");
+        }
+        self.happenings.push(Happening::Started { number });
+    }
+
+    fn remaining(&self) -> SignedDuration {
+        remaining(self.situation, self.current.due_time.as_ref())
+    }
+
+    fn suspended_condition(&mut self, is: bool) {
+        let (reason, message) = if is {
+            (ConditionReason::Suspended, "spec.suspend is true: no Pod is started until it is set back to false")
+        } else {
+            (ConditionReason::Resumed, "spec.suspend is false")
+        };
+        self.condition((ConditionType::Suspended, is), reason, message);
+    }
+
+    fn rejected(&mut self, rejection: &Rejection) {
+        let Rejection { reason, message } = rejection;
+        self.current.rejections = self.current.rejections.saturating_add(1);
+        let seed = dice(self.situation.task.metadata.uid.as_deref().unwrap_or_default(), -self.current.rejections);
+        let waits = crate::api::Backoff { max_delay_seconds: Some(MAX_CREATE_BACKOFF_SECONDS), ..Default::default() };
+        let wait = backoff::delay(Some(&waits), self.current.rejections, seed);
+        self.current.next_create_time = Some(MicroTime(micros(plus(self.situation.now, wait))));
+        let told = conditions::find(&self.status.conditions, ConditionType::Stalled)
+            .is_some_and(|old| old.reason == reason.as_str() && message::same_but_for_numbers(&old.message, message));
+        if !told {
+            self.happenings.push(Happening::Rejected { reason: *reason, message: message.clone() });
+        }
+        self.stall(*reason, message);
+    }
+
+    /// Unable to go on without help.
+    fn stall(&mut self, reason: ConditionReason, message: &str) {
+        self.status.state = Some(State::Pending);
+        self.status.reason = Some(reason.as_str().into());
+        conditions::remove(&mut self.status.conditions, ConditionType::Reconciling);
+        self.condition((ConditionType::Stalled, true), reason, message);
+        let told = conditions::find(&self.status.conditions, ConditionType::Stalled);
+        self.status.message = told.map(|condition| condition.message.clone());
+    }
+
+    fn clear_stall(&mut self, reason: ConditionReason) {
+        let stalled = conditions::find(&self.status.conditions, ConditionType::Stalled);
+        if stalled.is_some_and(|condition| condition.reason == reason.as_str()) {
+            conditions::remove(&mut self.status.conditions, ConditionType::Stalled);
+        }
+    }
+
+    pub(super) fn condition(&mut self, type_: (ConditionType, bool), reason: ConditionReason, message: &str) {
+        let generation = self.situation.task.metadata.generation;
+        conditions::set(&mut self.status.conditions, type_, reason, message, (self.situation.now, generation));
+    }
+}
+
+/// How long the wait for `due` still is: by this process's monotonic clock if it has measured, else by the wall clock. A clock that jumps
+/// starts nothing early in a process that saw the wait begin.
+pub(super) fn remaining(situation: &Situation, due: Option<&MicroTime>) -> SignedDuration {
+    let Some(due) = due else { return SignedDuration::ZERO };
+    match situation.remaining {
+        Some((measured_for, remaining)) if measured_for == due.0 => remaining.max(SignedDuration::ZERO),
+        Some(_) | None => until(situation.now, due.0),
+    }
+}
+
+/// When a rejected Pod may be tried again; at once when the spec has changed since.
+pub(super) fn next_create(situation: &Situation, current: &CurrentAttempt) -> Option<Timestamp> {
+    let stored = situation.task.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let stalled = conditions::find(stored, ConditionType::Stalled)?;
+    let same_spec = stalled.observed_generation == situation.task.metadata.generation;
+    current.next_create_time.as_ref().filter(|_| same_spec).map(|time| time.0)
+}
+
+/// The kubelet says ErrImagePull and ImagePullBackOff in turn for one and the same trouble.
+fn is_same_hold_up(told: &str, now: &str) -> bool {
+    const PULL: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
+    told == now || (PULL.contains(&told) && PULL.contains(&now))
+}

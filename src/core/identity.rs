@@ -1,0 +1,87 @@
+//! Names and numbers that follow from a task's UID: the same on every look, in every process.
+
+use sha2::{Digest, Sha256};
+
+/// Longest Pod name that is also a host name (RFC 1123).
+const MAX_POD_NAME: usize = 63;
+const HASH_LENGTH: usize = 6;
+
+/// The name of the Pod of attempt `number`: a function of the task's name and UID and of the number, so that two creations of one attempt
+/// meet at the API server. Cut to 63 characters; the hash keeps the names of a task's namesakes apart.
+pub fn pod_name(task_name: &str, task_uid: &str, number: i32) -> String {
+    let suffix = format!("-{}-{number}", hash_text(&format!("{task_name}\n{task_uid}")));
+    let keep = MAX_POD_NAME.saturating_sub(suffix.len());
+    let cut: String = task_name.chars().take(keep).collect();
+    // A dot or a dash before the dash of the suffix would not be a DNS name.
+    format!("{}{suffix}", cut.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()))
+}
+
+/// 64 bits that look random and depend on the task and the attempt alone: a restart, or another replica, throws the same dice.
+pub fn dice(task_uid: &str, number: i32) -> u64 {
+    first_u64(&Sha256::digest(format!("jitter\n{task_uid}\n{number}")))
+}
+
+/// The trace that all attempts of a task share: 32 hexadecimal digits, never all zero.
+pub fn trace_id(task_uid: &str) -> String {
+    let digits: String = task_uid.chars().filter(char::is_ascii_hexdigit).map(|c| c.to_ascii_lowercase()).collect();
+    if digits.len() == 32 && digits.bytes().any(|b| b != b'0') {
+        return digits;
+    }
+    let digest = Sha256::digest(format!("trace\n{task_uid}"));
+    hex(digest.iter().take(16)) // a UID that is no UUID
+}
+
+/// The W3C `traceparent` of an attempt (<https://www.w3.org/TR/trace-context/>): the task's trace, a span per attempt, sampled.
+pub fn traceparent(task_uid: &str, number: i32) -> String {
+    let span = first_u64(&Sha256::digest(format!("span\n{task_uid}\n{number}"))).max(1);
+    format!("00-{}-{span:016x}-01", trace_id(task_uid))
+}
+
+fn hash_text(input: &str) -> String {
+    // Without vowels and without characters that look alike, as in names that Kubernetes generates.
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let digest = Sha256::digest(input);
+    digest.iter().take(HASH_LENGTH).map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect()
+}
+
+fn first_u64(bytes: &[u8]) -> u64 {
+    bytes.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+}
+
+fn hex<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UID: &str = "9c1f1a52-5d0c-4a3b-8a55-0f8f2b3f6f10";
+
+    #[test]
+    fn pod_names_are_dns_labels_and_differ_by_uid_and_number() {
+        for task in ["a", "import-orders", "with.dots.in.it", &"x".repeat(63), &format!("{}.-y", "x".repeat(47))] {
+            for number in [1, 42, i32::MAX] {
+                let name = pod_name(task, UID, number);
+                assert!(name.len() <= 63, "{name}");
+                assert!(name.ends_with(&format!("-{number}")), "{name}");
+                for label in name.split('.') {
+                    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+                    assert!(ends(label.chars().next()) && ends(label.chars().last()), "{name}");
+                }
+            }
+        }
+        assert_ne!(pod_name("a", UID, 1), pod_name("a", "another", 1));
+        assert_ne!(pod_name(&"x".repeat(62), UID, 1), pod_name(&"x".repeat(63), UID, 1));
+    }
+
+    #[test]
+    fn a_trace_is_the_tasks_and_a_span_the_attempts() {
+        assert_eq!(trace_id(UID), "9c1f1a525d0c4a3b8a550f8f2b3f6f10");
+        assert_eq!(trace_id("odd").len(), 32);
+        let (first, second) = (traceparent(UID, 1), traceparent(UID, 2));
+        assert_eq!(first.len(), 55);
+        assert_eq!(first.split('-').nth(1), second.split('-').nth(1));
+        assert_ne!(first.split('-').nth(2), second.split('-').nth(2));
+    }
+}

@@ -1,0 +1,12 @@
+//! Pure: no client, no clock, no I/O, no panic. What a Pod says (`observe`), what its end means (`classify`), how long to wait (`backoff`),
+//! what to do next (`decide`), and the Pod of an attempt (`pod`).
+
+pub mod backoff;
+pub mod classify;
+pub mod conditions;
+pub mod decide;
+pub mod identity;
+pub mod message;
+pub mod observe;
+pub mod pod;
+pub mod time;
