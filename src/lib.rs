@@ -1,4 +1,11 @@
 //! A Kubernetes operator for work that must be retried.
+//!
+//! - [`api`]: what users write and read. Types, schema and admission rules.
+//! - [`core`]: pure decisions. What a Pod says, what its end means, how long to wait, what to do next.
+//! - [`controller`]: effects. Watches, the reconcile, leader election.
+//! - [`telemetry`]: logs, metrics, health.
 
 pub mod api;
+pub mod controller;
 pub mod core;
+pub mod telemetry;

@@ -1,0 +1,236 @@
+//! The client of the API server: no hidden retries, every call limited in time, counted, and told to the health probe.
+//!
+//! A retry of a write inside the client would send a Pod twice without anybody having decided so; a call without a
+//! limit would stop the controller for ever. Both are settled here, once, below everything that speaks to the server.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{Method, Request, Response, Uri};
+use kube::{
+    Client, Config,
+    client::{Body, ClientBuilder},
+};
+use tower::{BoxError, Layer, Service};
+
+use crate::telemetry::Telemetry;
+
+/// Time from sending a write to the head of its answer. The server is told the same limit.
+pub const WRITE_LIMIT: Duration = Duration::from_secs(10);
+/// Time from sending a read of one object to the head of its answer.
+pub const READ_LIMIT: Duration = Duration::from_secs(10);
+/// Time from sending a list or watch to the head of its answer; the events of a watch may go on for longer.
+pub const LIST_LIMIT: Duration = Duration::from_secs(30);
+/// Time to open a connection.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// Silence on a connection in the midst of an answer. Above the 295 s after which a watch gives itself up.
+const SILENCE_LIMIT: Duration = Duration::from_secs(330);
+
+/// The API server did not begin to answer in time. Whether it did what was asked is unknown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no answer to {verb} {resource} within {} s", .limit.as_secs_f64())]
+pub struct NoAnswer {
+    /// The verb of the request.
+    pub verb: &'static str,
+    /// The plural of the resource, with the subresource after a slash.
+    pub resource: String,
+    /// The limit that passed.
+    pub limit: Duration,
+}
+
+/// Whether a request failed because no answer came in time. A write may still take effect after this.
+pub fn is_timeout(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Service(source) if source.is::<NoAnswer>())
+}
+
+/// A client of the cluster that `config` describes.
+///
+/// # Errors
+/// When the credentials or certificates cannot be used.
+pub fn client(mut config: Config, telemetry: Arc<Telemetry>) -> Result<Client, kube::Error> {
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT_LIMIT);
+    config.read_timeout = Some(SILENCE_LIMIT);
+    config.reset_reader_on_write = true;
+    Ok(ClientBuilder::try_from(config)?.with_layer(&CallLayer::new(telemetry)).build())
+}
+
+/// A client of `service`, with the same limits and counts as [`client`].
+pub fn client_with<S, B>(service: S, default_namespace: &str, telemetry: Arc<Telemetry>) -> Client
+where
+    S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError> + Send + 'static,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    Client::new(CallLayer::new(telemetry).layer(service), default_namespace)
+}
+
+/// Limits and reports every call to the service below it.
+#[derive(Debug, Clone)]
+pub struct CallLayer {
+    telemetry: Arc<Telemetry>,
+}
+
+impl CallLayer {
+    /// A layer that reports to `telemetry`.
+    pub fn new(telemetry: Arc<Telemetry>) -> Self {
+        Self { telemetry }
+    }
+}
+
+impl<S> Layer<S> for CallLayer {
+    type Service = Calls<S>;
+
+    fn layer(&self, inner: S) -> Calls<S> {
+        Calls { inner, telemetry: self.telemetry.clone() }
+    }
+}
+
+/// The service that [`CallLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct Calls<S> {
+    inner: S,
+    telemetry: Arc<Telemetry>,
+}
+
+impl<S, B> Service<Request<Body>> for Calls<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let call = Call::of(request.method(), request.uri());
+        if call.is_write() {
+            limit_on_server(request.uri_mut());
+        }
+        let answer = tokio::time::timeout(call.limit(), self.inner.call(request));
+        let telemetry = self.telemetry.clone();
+        Box::pin(async move {
+            let (result, code) = match answer.await {
+                Ok(Ok(response)) => {
+                    let status = response.status();
+                    if status.is_success() && call.is_list_or_watch() {
+                        telemetry.health.watch_answered(call.namespace.as_deref(), &call.resource);
+                    }
+                    (Ok(response), status.as_str().to_owned())
+                }
+                Ok(Err(error)) => (Err(error.into()), "error".to_owned()),
+                Err(_) => (Err(call.no_answer().into()), "timeout".to_owned()),
+            };
+            telemetry.metrics.api_request(call.verb, &call.resource, &code);
+            result
+        })
+    }
+}
+
+/// What a request asks for, read from its method and address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Call {
+    verb: &'static str,
+    resource: String,
+    namespace: Option<String>,
+}
+
+impl Call {
+    fn of(method: &Method, uri: &Uri) -> Self {
+        let segments: Vec<&str> = uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
+        let resources = match segments.as_slice() {
+            ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
+            _ => &[],
+        };
+        let (namespace, path) = match resources {
+            ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some((*namespace).to_owned()), rest),
+            rest => (None, rest),
+        };
+        let (resource, named) = match path {
+            [] => ("none".to_owned(), true),
+            [plural] => ((*plural).to_owned(), false),
+            [plural, _name] => ((*plural).to_owned(), true),
+            [plural, _name, sub, ..] => (format!("{plural}/{sub}"), true),
+        };
+        Self { verb: verb(method, uri, named), resource, namespace }
+    }
+
+    fn is_write(&self) -> bool {
+        !matches!(self.verb, "get" | "list" | "watch")
+    }
+
+    fn is_list_or_watch(&self) -> bool {
+        matches!(self.verb, "list" | "watch")
+    }
+
+    fn limit(&self) -> Duration {
+        match self.verb {
+            "list" | "watch" => LIST_LIMIT,
+            "get" => READ_LIMIT,
+            _ => WRITE_LIMIT,
+        }
+    }
+
+    fn no_answer(&self) -> NoAnswer {
+        NoAnswer { verb: self.verb, resource: self.resource.clone(), limit: self.limit() }
+    }
+}
+
+fn verb(method: &Method, uri: &Uri, named: bool) -> &'static str {
+    match (method.as_str(), named) {
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        ("DELETE", true) => "delete",
+        ("DELETE", false) => "deletecollection",
+        (_, true) => "get",
+        (_, false) if has_parameter(uri, |pair| matches!(pair, "watch=true" | "watch=1")) => "watch",
+        (_, false) => "list",
+    }
+}
+
+fn has_parameter(uri: &Uri, is_it: impl Fn(&str) -> bool) -> bool {
+    uri.query().is_some_and(|query| query.split('&').any(is_it))
+}
+
+/// Asks the server to give the write up after the same time as we do, so that it cannot take effect much later.
+fn limit_on_server(uri: &mut Uri) {
+    if has_parameter(uri, |pair| pair.starts_with("timeout=")) {
+        return;
+    }
+    let separator = match uri.query() {
+        None => "?",
+        Some("") => "",
+        Some(_) => "&",
+    };
+    let limited = format!("{}{separator}timeout={}s", path_and_query(uri), WRITE_LIMIT.as_secs());
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = limited.parse().ok();
+    // Nothing but digits and letters was appended to a valid address, so this cannot fail; the limit of this side
+    // holds in any case.
+    if parts.path_and_query.is_some()
+        && let Ok(limited) = Uri::from_parts(parts)
+    {
+        *uri = limited;
+    }
+}
+
+fn path_and_query(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -1,0 +1,3 @@
+//! Effects: everything that talks to the API server.
+
+pub mod client;

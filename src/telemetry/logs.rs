@@ -1,0 +1,251 @@
+//! Logs: one line an event on stderr, as text or as JSON.
+
+use std::io::IsTerminal as _;
+
+use serde_json::{Map, Value};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::ParseError,
+    fmt::{
+        self, FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter,
+        format::{JsonFields, Writer},
+        time::{FormatTime as _, SystemTime},
+    },
+    registry::{LookupSpan, Scope},
+    util::SubscriberInitExt as _,
+};
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people: time, level, spans with their fields, message. Coloured when stderr is a terminal.
+    #[default]
+    Text,
+    /// For programs: one flat JSON object a line. The fields of the enclosing spans stand beside the event's own;
+    /// where names collide the event wins over its spans, and an inner span over an outer one.
+    Json,
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The filter is empty.
+    #[error(
+        "the log level is empty: give off, error, warn, info, debug or trace, or directives such as info,kube=debug"
+    )]
+    Empty,
+    /// A single word that is no level. The filter syntax would take it for a module's name and log nothing else.
+    #[error(
+        "unknown log level `{0}`: give off, error, warn, info, debug or trace, or directives such as info,kube=debug"
+    )]
+    UnknownLevel(String),
+    /// The directives do not parse.
+    #[error("invalid log filter `{filter}`: {source}")]
+    Filter {
+        /// The filter as it was given.
+        filter: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// The process has a logger already.
+    #[error("logging was set up before: {0}")]
+    AlreadySet(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Sends the logs of the whole process to stderr.
+///
+/// `level` is a level (`off`, `error`, `warn`, `info`, `debug`, `trace`) or a list of directives in the syntax of
+/// [`EnvFilter`], such as `info,retryable_tasks=debug`.
+///
+/// # Errors
+/// When the filter is invalid, or when logging was set up before.
+pub fn init(level: &str, format: LogFormat) -> Result<(), Error> {
+    let filter = filter(level)?;
+    let ansi = std::io::stderr().is_terminal();
+    match format {
+        LogFormat::Text => text(filter, ansi, std::io::stderr).try_init()?,
+        LogFormat::Json => json(filter, std::io::stderr).try_init()?,
+    }
+    Ok(())
+}
+
+fn filter(level: &str) -> Result<EnvFilter, Error> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let level = level.trim();
+    if level.is_empty() {
+        return Err(Error::Empty);
+    }
+    let is_word = level.chars().all(|c| c.is_ascii_alphanumeric());
+    if is_word && !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+        return Err(Error::UnknownLevel(level.to_owned()));
+    }
+    EnvFilter::builder().parse(level).map_err(|source| Error::Filter { filter: level.to_owned(), source })
+}
+
+fn text<W>(filter: EnvFilter, ansi: bool, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    fmt::Subscriber::builder().with_env_filter(filter).with_ansi(ansi).with_writer(writer).finish()
+}
+
+fn json<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    fmt::Subscriber::builder()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(writer)
+        .fmt_fields(JsonFields::new())
+        .event_format(FlatJson)
+        .finish()
+}
+
+/// Writes an event and the fields of all its spans as one flat JSON object, so that a query for `task` needs no path.
+struct FlatJson;
+
+impl<S> FormatEvent<S, JsonFields> for FlatJson
+where
+    S: Subscriber + for<'l> LookupSpan<'l>,
+{
+    fn format_event(
+        &self,
+        ctx: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let mut line = Map::new();
+        for span in ctx.event_scope().into_iter().flat_map(Scope::from_root) {
+            if let Some(fields) = span.extensions().get::<FormattedFields<JsonFields>>() {
+                line.extend(parse(&fields.fields));
+            }
+        }
+        let mut fields = String::new();
+        ctx.field_format().format_fields(Writer::new(&mut fields), event)?;
+        line.extend(parse(&fields));
+
+        let mut timestamp = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        let metadata = event.metadata();
+        line.insert("timestamp".into(), timestamp.into());
+        line.insert("level".into(), metadata.level().as_str().into());
+        line.insert("target".into(), metadata.target().into());
+        writeln!(writer, "{}", Value::Object(line))
+    }
+}
+
+fn parse(fields: &str) -> Map<String, Value> {
+    serde_json::from_str(fields).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Buffer {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+        fn objects(&self) -> Vec<Value> {
+            self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        }
+    }
+
+    fn json_lines(level: &str, body: impl FnOnce()) -> Vec<Value> {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        tracing::subscriber::with_default(json(filter(level).unwrap(), move || writer.clone()), body);
+        buffer.objects()
+    }
+
+    #[test]
+    fn a_json_line_carries_the_fields_of_all_its_spans() {
+        let lines = json_lines("info", || {
+            let _outer =
+                tracing::info_span!("reconcile", namespace = "team-a", task = "import", trace_id = %"0af7").entered();
+            let _inner = tracing::info_span!("apply", attempt = 2).entered();
+            tracing::info!(delay_milliseconds = 130, reason = "Error", "attempt failed: \"quoted\"");
+        });
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        assert_eq!(line["namespace"], "team-a");
+        assert_eq!(line["task"], "import");
+        assert_eq!(line["trace_id"], "0af7");
+        assert_eq!(line["attempt"], 2);
+        assert_eq!(line["delay_milliseconds"], 130);
+        assert_eq!(line["message"], "attempt failed: \"quoted\"");
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["target"], module_path!());
+        let timestamp = line["timestamp"].as_str().unwrap();
+        assert!(timestamp.parse::<jiff::Timestamp>().is_ok(), "{timestamp}");
+    }
+
+    #[test]
+    fn fields_recorded_later_and_inner_ones_win() {
+        let lines = json_lines("info", || {
+            let outer = tracing::info_span!("outer", task = "a", state = tracing::field::Empty);
+            outer.record("state", "Waiting");
+            let _outer = outer.entered();
+            let _inner = tracing::info_span!("inner", task = "b").entered();
+            tracing::info!("one");
+            tracing::info!(task = "c", "two");
+        });
+        assert_eq!(lines[0]["task"], "b");
+        assert_eq!(lines[0]["state"], "Waiting");
+        assert_eq!(lines[1]["task"], "c");
+    }
+
+    #[test]
+    fn directives_choose_by_module() {
+        let lines = json_lines("warn,noisy=off", || {
+            tracing::info!("dropped");
+            tracing::warn!("kept");
+            tracing::error!(target: "noisy", "dropped");
+        });
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0]["message"], "kept");
+    }
+
+    #[test]
+    fn text_lines_carry_the_span_fields_without_colour() {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        tracing::subscriber::with_default(text(filter("debug").unwrap(), false, move || writer.clone()), || {
+            let _span = tracing::info_span!("reconcile", namespace = "team-a", task = "import").entered();
+            tracing::debug!("decided");
+        });
+        let text = buffer.text();
+        assert!(text.contains(r#"reconcile{namespace="team-a" task="import"}"#), "{text}");
+        assert!(text.contains("decided") && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn a_bad_filter_is_a_clear_error() {
+        let message = |level: &str| filter(level).unwrap_err().to_string();
+        assert!(message("inof").contains("unknown log level `inof`"));
+        assert!(message(" ").contains("empty"));
+        assert!(message("retryable_tasks=loud").contains("invalid log filter `retryable_tasks=loud`"));
+        for good in ["info", "DEBUG", "off", "info,retryable_tasks=debug", "retryable_tasks::core=trace"] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+    }
+}

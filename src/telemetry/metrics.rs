@@ -1,0 +1,320 @@
+//! Metrics in the `OpenMetrics` format. No label holds an object's name, so the number of series is bounded.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+
+/// The content type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum AttemptResult {
+    /// The attempt did its work.
+    Succeeded,
+    /// The attempt failed and was charged to the task's retries.
+    Failed,
+    /// The attempt ended without being charged: a disruption, a suspension, a rule that says so.
+    Ignored,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum TaskResult {
+    /// An attempt succeeded.
+    Succeeded,
+    /// The task failed for good.
+    Failed,
+    /// The task was cancelled.
+    Cancelled,
+}
+
+/// Reasons that stand in labels by their own name; [`bounded_reason`] maps everything else to `Other`.
+const REASONS: &[&str] = &[
+    "AttemptTimeout",
+    "Cancelled",
+    "Completed",
+    "ContainerCannotRun",
+    "ContainerStatusUnknown",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "DeadlineExceeded",
+    "Deleted",
+    "DeletionByPodGC",
+    "DeletionByTaintManager",
+    "DisruptionTarget",
+    "DoNotRetry",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "Error",
+    "Evicted",
+    "EvictionByEvictionAPI",
+    "ImageInspectError",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "Lost",
+    "NodeAffinity",
+    "NodeLost",
+    "NodeShutdown",
+    "OOMKilled",
+    "OutOfcpu",
+    "OutOfephemeral-storage",
+    "OutOfmemory",
+    "OutOfpods",
+    "PodRejected",
+    "PreemptionByScheduler",
+    "Preempting",
+    "RetriesExhausted",
+    "RuleFailed",
+    "StartError",
+    "StartupTimeout",
+    "Succeeded",
+    "Suspended",
+    "Terminated",
+    "TerminationByKubelet",
+    "UnexpectedAdmissionError",
+];
+
+/// The reason itself where it is known, else `Other`: a Pod may carry any text, and each would be a new series.
+pub fn bounded_reason(reason: &str) -> &'static str {
+    REASONS.iter().copied().find(|known| *known == reason).unwrap_or("Other")
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    result: AttemptResult,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TaskLabels {
+    result: TaskResult,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ErrorLabels {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    verb: &'static str,
+    resource: String,
+    code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: String,
+}
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    attempts: Family<AttemptLabels, Counter>,
+    finished: Family<TaskLabels, Counter>,
+    retry_delay: Histogram,
+    retry_lag: Histogram,
+    reconcile: Histogram,
+    reconcile_errors: Family<ErrorLabels, Counter>,
+    api_requests: Family<RequestLabels, Counter>,
+    tasks: Family<StateLabels, Gauge>,
+    leader: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("retryabletask"),
+            attempts: Family::default(),
+            finished: Family::default(),
+            retry_delay: Histogram::new(RETRY_DELAY_BUCKETS),
+            retry_lag: Histogram::new(RETRY_LAG_BUCKETS),
+            reconcile: Histogram::new(RECONCILE_BUCKETS),
+            reconcile_errors: Family::default(),
+            api_requests: Family::default(),
+            tasks: Family::default(),
+            leader: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("attempts", "Attempts that ended, by result and reason", self.attempts.clone());
+        registry.register("finished", "Tasks that ended, by result and reason", self.finished.clone());
+        registry.register_with_unit(
+            "retry_delay",
+            "Back-off between the end of an attempt and the time the next one is due",
+            Unit::Seconds,
+            self.retry_delay.clone(),
+        );
+        registry.register_with_unit(
+            "retry_lag",
+            "How late behind its due time a retry's Pod was created",
+            Unit::Seconds,
+            self.retry_lag.clone(),
+        );
+        registry.register_with_unit(
+            "reconcile",
+            "Time one reconcile of a task took",
+            Unit::Seconds,
+            self.reconcile.clone(),
+        );
+        registry.register("reconcile_errors", "Reconciles that failed, by kind", self.reconcile_errors.clone());
+        registry.register(
+            "api_requests",
+            "Requests to the API server, by the status code of the answer, or timeout or error where there was none",
+            self.api_requests.clone(),
+        );
+        registry.register("tasks", "Tasks in the controller's cache, by state", self.tasks.clone());
+        registry.register("leader", "1 while this process does the work, 0 while it stands by", self.leader.clone());
+        registry.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+    }
+
+    /// Counts an attempt that ended; `reason` may be any text.
+    pub fn attempt_ended(&self, result: AttemptResult, reason: &str) {
+        self.attempts.get_or_create(&AttemptLabels { result, reason: bounded_reason(reason) }).inc();
+    }
+
+    /// Counts a task that ended; `reason` may be any text.
+    pub fn task_finished(&self, result: TaskResult, reason: &str) {
+        self.finished.get_or_create(&TaskLabels { result, reason: bounded_reason(reason) }).inc();
+    }
+
+    /// Records the back-off chosen for a retry.
+    pub fn retry_scheduled(&self, delay: Duration) {
+        self.retry_delay.observe(delay.as_secs_f64());
+    }
+
+    /// Records how long after its due time a retry's Pod was created.
+    pub fn retry_started(&self, lag: Duration) {
+        self.retry_lag.observe(lag.as_secs_f64());
+    }
+
+    /// Records the time one reconcile took.
+    pub fn reconciled(&self, took: Duration) {
+        self.reconcile.observe(took.as_secs_f64());
+    }
+
+    /// Counts a failed reconcile. `kind` is the name of a kind of error, not its message.
+    pub fn reconcile_failed(&self, kind: &'static str) {
+        self.reconcile_errors.get_or_create(&ErrorLabels { kind }).inc();
+    }
+
+    /// Counts a request to the API server. `resource` is a plural, with its subresource after a slash; `code` is the
+    /// status code of the answer, or `timeout` or `error` where there was none.
+    pub fn api_request(&self, verb: &'static str, resource: &str, code: &str) {
+        let labels = RequestLabels { verb, resource: resource.to_owned(), code: code.to_owned() };
+        self.api_requests.get_or_create(&labels).inc();
+    }
+
+    /// Sets how many tasks are in `state`, which must be one of the states of the API.
+    pub fn set_tasks(&self, state: &str, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.tasks.get_or_create(&StateLabels { state: state.to_owned() }).set(count);
+    }
+
+    /// Says whether this process does the work or stands by.
+    pub fn set_leader(&self, leader: bool) {
+        self.leader.set(leader.into());
+    }
+
+    /// All metrics as `OpenMetrics` text of the type [`CONTENT_TYPE`].
+    ///
+    /// # Errors
+    /// When a metric cannot be formatted.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+const RETRY_DELAY_BUCKETS: [f64; 15] =
+    [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 21_600.0, 86_400.0];
+
+const RETRY_LAG_BUCKETS: [f64; 15] =
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+
+const RECONCILE_BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 10.0, 30.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_shown_under_its_name() {
+        let metrics = Metrics::new();
+        metrics.attempt_ended(AttemptResult::Failed, "OOMKilled");
+        metrics.attempt_ended(AttemptResult::Failed, "OOMKilled");
+        metrics.attempt_ended(AttemptResult::Ignored, "NodeShutdown");
+        metrics.task_finished(TaskResult::Failed, "RetriesExhausted");
+        metrics.retry_scheduled(Duration::from_millis(1_300));
+        metrics.retry_started(Duration::from_micros(1_500));
+        metrics.reconciled(Duration::from_millis(3));
+        metrics.reconcile_failed("Conflict");
+        metrics.api_request("update", "retryabletasks/status", "409");
+        metrics.set_tasks("Waiting", 7);
+        metrics.set_leader(true);
+        let text = metrics.encode().unwrap();
+        for line in [
+            r#"retryabletask_attempts_total{result="Failed",reason="OOMKilled"} 2"#,
+            r#"retryabletask_attempts_total{result="Ignored",reason="NodeShutdown"} 1"#,
+            r#"retryabletask_finished_total{result="Failed",reason="RetriesExhausted"} 1"#,
+            r#"retryabletask_retry_delay_seconds_bucket{le="1.0"} 0"#,
+            r#"retryabletask_retry_delay_seconds_bucket{le="2.0"} 1"#,
+            "retryabletask_retry_delay_seconds_sum 1.3",
+            r#"retryabletask_retry_lag_seconds_bucket{le="0.001"} 0"#,
+            r#"retryabletask_retry_lag_seconds_bucket{le="0.002"} 1"#,
+            "retryabletask_reconcile_seconds_count 1",
+            r#"retryabletask_reconcile_errors_total{kind="Conflict"} 1"#,
+            r#"retryabletask_api_requests_total{verb="update",resource="retryabletasks/status",code="409"} 1"#,
+            r#"retryabletask_tasks{state="Waiting"} 7"#,
+            "retryabletask_leader 1",
+            concat!("retryabletask_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} is missing in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn reasons_are_bounded() {
+        for reason in REASONS {
+            assert_eq!(bounded_reason(reason), *reason);
+        }
+        for unknown in ["", "error", "ImportOrders-42", "Other"] {
+            assert_eq!(bounded_reason(unknown), "Other");
+        }
+        let metrics = Metrics::new();
+        for n in 0..100 {
+            metrics.attempt_ended(AttemptResult::Failed, &format!("Reason{n}"));
+        }
+        let text = metrics.encode().unwrap();
+        assert_eq!(text.matches("retryabletask_attempts_total{").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn leadership_can_be_lost_again() {
+        let metrics = Metrics::new();
+        metrics.set_leader(true);
+        metrics.set_leader(false);
+        assert!(metrics.encode().unwrap().lines().any(|line| line == "retryabletask_leader 0"));
+    }
+}
