@@ -1,3 +1,87 @@
-//! Effects: everything that talks to the API server.
+//! Effects: watches, one reconcile (gather → decide → apply), events, leader election, Pods whose task is gone. No policy lives here.
+//!
+//! - [`run`]: one scope (all namespaces, or one) from its watches to its reconciles.
+//! - [`reconcile`]: the loop of decide and apply for one task.
+//! - [`apply`]: the requests that a plan asks for, in fixed order.
+//! - [`cache`] and [`memory`]: what the watch has shown, and what this process remembers beyond it.
+//! - [`orphans`] and [`release`]: Pods that must be freed from the finalizer because their task, or the operator, goes away.
+//! - [`tell`]: Events, metrics and log lines.
+//! - [`client`] and [`lease`]: the API server's client, and leader election.
 
+pub mod apply;
+pub mod cache;
 pub mod client;
+mod error;
+pub mod memory;
+pub mod orphans;
+pub mod reconcile;
+pub mod run;
+pub mod tell;
+pub mod watch;
+
+pub use error::Error;
+pub use run::run;
+
+use crate::api::RetryableTask;
+use crate::telemetry::Telemetry;
+use jiff::Timestamp;
+use kube::Client;
+use kube::core::DeserializeGuard;
+use kube_runtime::reflector::ObjectRef;
+use std::fmt;
+use std::sync::Arc;
+
+/// A task as it is watched: one that cannot be read must not hide the others.
+pub type Guarded = DeserializeGuard<RetryableTask>;
+
+/// The wall clock.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Whether this process may write now. Asked right before every creation of a Pod.
+pub type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// What a controller needs from outside.
+#[derive(Clone)]
+pub struct Settings {
+    /// The client of the API server.
+    pub client: Client,
+    /// Metrics and health.
+    pub telemetry: Arc<Telemetry>,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Whether this process leads.
+    pub may_write: MayWrite,
+    /// The namespace that the operator runs in. Its Pods get no finalizer: the namespace's end would take the operator first.
+    pub own_namespace: Option<String>,
+    /// How many tasks are reconciled at a time.
+    pub concurrency: u16,
+    /// The name that Events carry as their reporting instance.
+    pub identity: String,
+}
+
+/// A task's place: the key of everything that is kept by task.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl TaskKey {
+    /// The key of `reference`.
+    pub fn of(reference: &ObjectRef<Guarded>) -> Self {
+        Self { namespace: reference.namespace.clone().unwrap_or_default(), name: reference.name.clone() }
+    }
+
+    /// The reference that the work queue knows the task by.
+    pub fn reference(&self) -> ObjectRef<Guarded> {
+        ObjectRef::new(&self.name).within(&self.namespace)
+    }
+}
+
+impl fmt::Display for TaskKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}

@@ -41,7 +41,11 @@ fn the_strategies_give_the_documented_delays() {
 
 #[test]
 fn a_late_retry_neither_overflows_nor_takes_long() {
-    let slow = Backoff { multiplier: Some(Multiplier::Decimal("1.0001".into())), max_delay_seconds: Some(31_536_000), ..Backoff::default() };
+    let slow = Backoff {
+        multiplier: Some(Multiplier::Decimal("1.0001".into())),
+        max_delay_seconds: Some(31_536_000),
+        ..Backoff::default()
+    };
     for backoff in [Backoff::default(), with(Strategy::Linear), with(Strategy::Fibonacci), slow] {
         assert!(delay(Some(&backoff), i32::MAX, u64::MAX).as_secs() >= 45);
     }

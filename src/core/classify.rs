@@ -25,7 +25,12 @@ pub struct Verdict {
 
 /// The verdict on `outcome`, given why the operator stopped the Pod (if that is what ended it) and what was counted so far. An exit code 0
 /// on our SIGTERM is no success.
-pub fn classify(outcome: &Outcome, stop: Option<StopReason>, max_retries: i32, status: &RetryableTaskStatus) -> Verdict {
+pub fn classify(
+    outcome: &Outcome,
+    stop: Option<StopReason>,
+    max_retries: i32,
+    status: &RetryableTaskStatus,
+) -> Verdict {
     let verdict = suspended(stop)
         .or_else(|| succeeded(outcome))
         .or_else(|| own_word(outcome))

@@ -112,7 +112,9 @@ mod tests {
 
     #[test]
     fn the_tasks_own_word_is_read_from_a_json_object() {
-        let said = word(r#" {"errorType":"RateLimit","message":"slow down","retryAfterSeconds":30,"doNotRetry":true,"result":{"rows":3}} "#);
+        let said = word(
+            r#" {"errorType":"RateLimit","message":"slow down","retryAfterSeconds":30,"doNotRetry":true,"result":{"rows":3}} "#,
+        );
         let expected = Word {
             error_type: Some("RateLimit".into()),
             message: Some("slow down".into()),

@@ -107,14 +107,17 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
 
 fn progress(pod: &Pod) -> Progress {
     let (no_spec, no_status) = (PodSpec::default(), PodStatus::default());
-    let view = View { pod, spec: pod.spec.as_ref().unwrap_or(&no_spec), status: pod.status.as_ref().unwrap_or(&no_status) };
+    let view =
+        View { pod, spec: pod.spec.as_ref().unwrap_or(&no_spec), status: pod.status.as_ref().unwrap_or(&no_status) };
     let never_bound = view.spec.node_name.as_deref().unwrap_or_default().is_empty();
     match view.status.phase.as_deref() {
         Some("Succeeded" | "Failed") => Progress::Ended(view.outcome()),
         // No kubelet will ever end a Pod that was deleted before it had a node.
         _ if pod.metadata.deletion_timestamp.is_some() && never_bound => Progress::Ended(view.outcome()),
         _ => match view.main_status().and_then(|status| status.state.as_ref()) {
-            Some(ContainerState { terminated: Some(_), .. }) if view.is_outlived() => Progress::Outlived(view.outcome()),
+            Some(ContainerState { terminated: Some(_), .. }) if view.is_outlived() => {
+                Progress::Outlived(view.outcome())
+            }
             Some(ContainerState { waiting: None, .. }) => Progress::Running,
             _ => Progress::Pending(view.hold_up()),
         },
@@ -159,13 +162,17 @@ impl<'a> View<'a> {
     }
 
     fn hold_up(&self) -> Option<HoldUp> {
-        let waiting = self.all_statuses().filter_map(|status| status.state.as_ref()?.waiting.as_ref()).find_map(|waiting| {
-            let reason = waiting.reason.as_deref().filter(|r| !matches!(*r, "" | "ContainerCreating" | "PodInitializing"))?;
-            Some(HoldUp {
-                reason: message::short(reason, message::MAX_WORD_BYTES),
-                message: waiting.message.as_deref().and_then(message::stored),
-            })
-        });
+        let waiting =
+            self.all_statuses().filter_map(|status| status.state.as_ref()?.waiting.as_ref()).find_map(|waiting| {
+                let reason = waiting
+                    .reason
+                    .as_deref()
+                    .filter(|r| !matches!(*r, "" | "ContainerCreating" | "PodInitializing"))?;
+                Some(HoldUp {
+                    reason: message::short(reason, message::MAX_WORD_BYTES),
+                    message: waiting.message.as_deref().and_then(message::stored),
+                })
+            });
         waiting.or_else(|| {
             let condition = self.condition("PodScheduled").filter(|c| c.status == "False")?;
             Some(HoldUp {
@@ -225,19 +232,24 @@ impl<'a> View<'a> {
             && self.status.reason.as_deref().is_some_and(|reason| !reason.is_empty());
         let ended_before = || {
             let disruption = self.condition(DISRUPTION_TARGET).and_then(|c| c.last_transition_time.as_ref());
-            disruption.zip(terminated.finished_at.as_ref()).is_some_and(|(disrupted, finished)| finished.0 < disrupted.0)
+            disruption
+                .zip(terminated.finished_at.as_ref())
+                .is_some_and(|(disrupted, finished)| finished.0 < disrupted.0)
         };
         terminated.exit_code == 0 && (!failed_as_a_whole || ended_before())
     }
 
     fn failure_reason(&self) -> String {
-        let given = |reason: Option<&str>| reason.filter(|r| !r.is_empty()).map(|r| message::short(r, message::MAX_WORD_BYTES));
+        let given =
+            |reason: Option<&str>| reason.filter(|r| !r.is_empty()).map(|r| message::short(r, message::MAX_WORD_BYTES));
         let disruption = self.condition(DISRUPTION_TARGET).filter(|c| c.status == "True");
         let container = self.decisive().and_then(|(_, terminated)| terminated.reason.as_deref());
         given(self.status.reason.as_deref())
             .or_else(|| given(disruption.and_then(|c| c.reason.as_deref())))
             .or_else(|| given(container).filter(|reason| reason != "Error" || !self.was_killed_by_deletion()))
-            .unwrap_or_else(|| if self.pod.metadata.deletion_timestamp.is_some() { "PodDeleted".into() } else { "Error".into() })
+            .unwrap_or_else(|| {
+                if self.pod.metadata.deletion_timestamp.is_some() { "PodDeleted".into() } else { "Error".into() }
+            })
     }
 
     /// Somebody deleted the Pod, and its container then died of the kubelet's SIGTERM or SIGKILL.
@@ -262,7 +274,8 @@ impl<'a> View<'a> {
             .filter_map(|status| status.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref())
             .map(|time| time.0)
             .max();
-        let unready = self.condition("Ready").filter(|c| c.status == "False").and_then(|c| c.last_transition_time.as_ref());
+        let unready =
+            self.condition("Ready").filter(|c| c.status == "False").and_then(|c| c.last_transition_time.as_ref());
         containers
             .or(unready.map(|time| time.0))
             .or_else(|| self.deletion_began())

@@ -94,9 +94,7 @@ fn place_main_container(containers: &mut Vec<Value>, main: &str, spec: &Retryabl
         0
     });
     let Some(Value::Object(container)) = containers.get_mut(index) else { return };
-    container
-        .entry("terminationMessagePolicy")
-        .or_insert_with(|| "FallbackToLogsOnError".into());
+    container.entry("terminationMessagePolicy").or_insert_with(|| "FallbackToLogsOnError".into());
     let mut set = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
             container.insert(key.into(), value);

@@ -74,7 +74,9 @@ impl End {
 pub(super) fn close(draft: &mut Draft, end: End) -> Current {
     let stop = end.stopped_by(&draft.current);
     let verdict = classify(&end.outcome, stop, draft.situation.task.spec.max_retries, &draft.status);
-    let reason = stop.filter(|stop| *stop == StopReason::Suspended).map_or(end.outcome.reason.clone(), |stop| stop.as_str().into());
+    let reason = stop
+        .filter(|stop| *stop == StopReason::Suspended)
+        .map_or(end.outcome.reason.clone(), |stop| stop.as_str().into());
     charge(draft, &verdict);
     let delay = delay(draft, &end.outcome, &verdict, stop);
     let due = delay.map(|delay| {
@@ -111,8 +113,11 @@ pub(super) fn close(draft: &mut Draft, end: End) -> Current {
             Current::TaskEnded
         }
         None => {
-            draft.current =
-                CurrentAttempt { number: draft.current.number.saturating_add(1), due_time: due.map(MicroTime), ..CurrentAttempt::default() };
+            draft.current = CurrentAttempt {
+                number: draft.current.number.saturating_add(1),
+                due_time: due.map(MicroTime),
+                ..CurrentAttempt::default()
+            };
             Current::Due
         }
     }
@@ -151,7 +156,18 @@ fn delay(draft: &Draft, outcome: &Outcome, verdict: &Verdict, stop: Option<StopR
 }
 
 fn entry(draft: &Draft, end: &End, verdict: &Verdict, reason: String, delay: Option<SignedDuration>) -> HistoryEntry {
-    let Outcome { container, exit_code, signal, message, word, finished, started: _, reason: _, succeeded: _, disrupted: _ } = &end.outcome;
+    let Outcome {
+        container,
+        exit_code,
+        signal,
+        message,
+        word,
+        finished,
+        started: _,
+        reason: _,
+        succeeded: _,
+        disrupted: _,
+    } = &end.outcome;
     HistoryEntry {
         attempt: draft.current.number,
         pod_name: end.pod_name.clone(),

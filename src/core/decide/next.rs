@@ -119,7 +119,11 @@ impl<'a> Draft<'a> {
 
     pub(super) fn expected_pod_name(&self) -> String {
         let metadata = &self.situation.task.metadata;
-        pod_name(metadata.name.as_deref().unwrap_or_default(), metadata.uid.as_deref().unwrap_or_default(), self.current.number)
+        pod_name(
+            metadata.name.as_deref().unwrap_or_default(),
+            metadata.uid.as_deref().unwrap_or_default(),
+            self.current.number,
+        )
     }
 
     fn ended(&mut self, seen: &Seen) -> Current {
@@ -135,7 +139,9 @@ impl<'a> Draft<'a> {
         }
         match (on_record, self.situation.asked) {
             (Some(_), None) => Current::Ask(self.expected_pod_name()),
-            (Some(pod_uid), Some(Answer::Absent | Answer::Foreign)) => close::close(self, close::End::lost(self, pod_uid)),
+            (Some(pod_uid), Some(Answer::Absent | Answer::Foreign)) => {
+                close::close(self, close::End::lost(self, pod_uid))
+            }
             (None, _) if !self.situation.task.spec.suspend => Current::Launched,
             // A creation may be on its way: only the API server knows whether there is a Pod to stop.
             (None, None) if self.situation.created.is_none() => Current::Ask(self.expected_pod_name()),
@@ -246,7 +252,11 @@ impl<'a> Draft<'a> {
         self.status.state = Some(State::Running);
         self.status.start_time.get_or_insert(Time(self.situation.now));
         if number == 1 {
-            self.condition((ConditionType::Reconciling, true), ConditionReason::CreatingPod, "the first Pod is being created");
+            self.condition(
+                (ConditionType::Reconciling, true),
+                ConditionReason::CreatingPod,
+                "the first Pod is being created",
+            );
         }
         self.happenings.push(Happening::Started { number });
     }

@@ -1,0 +1,247 @@
+//! The requests that a plan asks for. Each is sent once: what comes of a request that got no answer is found out by looking.
+
+use super::reconcile::Context;
+use super::{Error, TaskKey};
+use crate::api::{ConditionReason, ConditionType, FINALIZER, RetryableTask, RetryableTaskStatus};
+use crate::core::conditions;
+use crate::core::decide::{Answer, PodRef, Rejection};
+use crate::core::message;
+use crate::core::observe::observe;
+use crate::core::pod::pod;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::core::error_boundary::InvalidObject;
+use kube::{Client, ResourceExt};
+use serde_json::json;
+
+/// What came of storing a status.
+pub enum Stored {
+    /// It is stored; the task as it is now.
+    Done(Box<RetryableTask>),
+    /// Somebody else has written since.
+    Conflict,
+    /// The task is gone.
+    Gone,
+}
+
+/// What came of creating a Pod.
+pub enum Created {
+    /// It was created, with this UID.
+    Done(String),
+    /// It was there, and is ours.
+    Adopted,
+    /// The API server will not have it.
+    Rejected(Rejection),
+}
+
+fn tasks(context: &Context, key: &TaskKey) -> Api<RetryableTask> {
+    Api::namespaced(context.settings.client.clone(), &key.namespace)
+}
+
+fn pods(context: &Context, key: &TaskKey) -> Api<Pod> {
+    Api::namespaced(context.settings.client.clone(), &key.namespace)
+}
+
+fn code(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// Stores `status`, if the task is still the one that was read.
+pub async fn store(
+    context: &Context,
+    key: &TaskKey,
+    task: &RetryableTask,
+    status: RetryableTaskStatus,
+) -> Result<Stored, Error> {
+    let next = RetryableTask { status: Some(status), ..task.clone() };
+    match tasks(context, key).replace_status(&key.name, &PostParams::default(), &next).await {
+        Ok(mut stored) => {
+            stored.managed_fields_mut().clear();
+            Ok(Stored::Done(Box::new(stored)))
+        }
+        Err(error) if code(&error) == Some(404) => Ok(Stored::Gone),
+        Err(error) if code(&error) == Some(409) => Ok(Stored::Conflict),
+        Err(error) => Err(Error::request(key, "storing the status")(error)),
+    }
+}
+
+/// The task as it is in the store of the API server.
+pub async fn read(context: &Context, key: &TaskKey) -> Result<Option<RetryableTask>, Error> {
+    let mut live = tasks(context, key).get_opt(&key.name).await.map_err(Error::request(key, "reading the task"))?;
+    if let Some(live) = live.as_mut() {
+        live.managed_fields_mut().clear();
+    }
+    Ok(live)
+}
+
+/// Asks the API server for a Pod of the task. A Pod that is there goes to the cache; the answer says what else there is to know.
+pub async fn ask(context: &Context, key: &TaskKey, uid: &str, pod_name: &str) -> Result<Option<Answer>, Error> {
+    let found = pods(context, key).get_opt(pod_name).await.map_err(Error::request(key, "looking the Pod up"))?;
+    let Some(found) = found else {
+        context.attempts.answered_gone(key, pod_name);
+        return Ok(Some(Answer::Absent));
+    };
+    if !is_ours(&found, uid) {
+        return Ok(Some(Answer::Foreign));
+    }
+    context.attempts.answered(&found, context.now());
+    Ok(None)
+}
+
+fn is_ours(found: &Pod, uid: &str) -> bool {
+    observe(found).is_some_and(|observed| observed.owned && observed.task_uid == uid)
+}
+
+/// Creates the Pod of attempt `number`. Sent only while this process may write.
+pub async fn create(context: &Context, key: &TaskKey, task: &RetryableTask, number: i32) -> Result<Created, Error> {
+    let body = pod(task, number, context.holds_pods_in(&key.namespace));
+    let name = body.pointer("/metadata/name").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
+    if !(context.settings.may_write)() {
+        return Err(Error::NotLeading(key.clone()));
+    }
+    match post_pod(&context.settings.client, key, &body).await {
+        Ok(created) => {
+            context.attempts.answered(&created, context.now());
+            Ok(Created::Done(created.uid().unwrap_or_default()))
+        }
+        Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
+            match ask(context, key, &task.uid().unwrap_or_default(), &name).await? {
+                None => Ok(Created::Adopted),
+                // Gone again in between: decided anew.
+                Some(Answer::Absent) => Ok(Created::Adopted),
+                Some(Answer::Foreign) => Ok(Created::Rejected(Rejection {
+                    reason: ConditionReason::PodNameTaken,
+                    message: format!(
+                        "a Pod that is not this task's has the name {name}: delete it, or run the task under another name"
+                    ),
+                })),
+            }
+        }
+        Err(kube::Error::Api(status)) if is_rejection(status.code, &status.reason) => {
+            let message = message::short(&status.message, message::MAX_MESSAGE_BYTES);
+            Ok(Created::Rejected(Rejection { reason: ConditionReason::PodRejected, message }))
+        }
+        Err(error) => Err(Error::request(key, "creating the Pod")(error)),
+    }
+}
+
+/// Whether the API server means this Pod, rather than that it cannot answer now. InternalError is how it reports a webhook that fails.
+fn is_rejection(code: u16, reason: &str) -> bool {
+    match code {
+        400 | 403 | 413 | 422 => true,
+        500 => reason == "InternalError",
+        _ => false,
+    }
+}
+
+/// Creates with strict field validation: a misspelt field of the template comes back as a rejection instead of being dropped.
+async fn post_pod(client: &Client, key: &TaskKey, body: &serde_json::Value) -> Result<Pod, kube::Error> {
+    let path = format!("/api/v1/namespaces/{}/pods?fieldValidation=Strict", key.namespace);
+    let bytes = serde_json::to_vec(body).map_err(kube::Error::SerdeError)?;
+    let request = http::Request::post(path)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(bytes)
+        .map_err(kube::Error::HttpError)?;
+    client.request(request).await
+}
+
+/// Deletes the task, if it is still the one that was read.
+pub async fn delete_task(context: &Context, key: &TaskKey, task: &RetryableTask) -> Result<(), Error> {
+    let preconditions = Some(Preconditions { uid: task.uid(), resource_version: task.resource_version() });
+    let parameters = DeleteParams {
+        preconditions,
+        propagation_policy: Some(PropagationPolicy::Background),
+        ..DeleteParams::default()
+    };
+    match tasks(context, key).delete(&key.name, &parameters).await {
+        Ok(_) => Ok(()),
+        // Gone, or changed: the watch will tell.
+        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(()),
+        Err(error) => Err(Error::request(key, "deleting the task after its time")(error)),
+    }
+}
+
+/// Deletes Pods, then frees Pods. Every Pod is tried; false if any could not be done.
+pub async fn clean_up(context: &Context, key: &TaskKey, delete: &[PodRef], release: &[PodRef]) -> bool {
+    let mut ok = true;
+    for pod in delete {
+        ok &= told(context, key, "deleting the Pod", &pod.name, delete_pod(context, key, pod).await);
+    }
+    for pod in release {
+        ok &= told(context, key, "freeing the Pod", &pod.name, free_pod(context, key, pod).await);
+    }
+    ok
+}
+
+fn told(context: &Context, key: &TaskKey, what: &'static str, pod: &str, result: Result<(), kube::Error>) -> bool {
+    if let Err(error) = &result {
+        context.settings.telemetry.metrics.reconcile_failed("clean-up");
+        tracing::warn!(%key, pod, %error, "{what} failed; trying again later");
+    }
+    result.is_ok()
+}
+
+async fn delete_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<(), kube::Error> {
+    let preconditions = Some(Preconditions { uid: Some(pod.uid.clone()), resource_version: None });
+    match pods(context, key).delete(&pod.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
+        Ok(answer) => {
+            if let Some(deleting) = answer.left() {
+                context.attempts.answered(&deleting, context.now());
+            }
+            Ok(())
+        }
+        Err(error) if is_gone(&error) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes our finalizer and leaves those of others.
+pub async fn free_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<(), kube::Error> {
+    let patch = json!({"metadata": {"uid": pod.uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]}});
+    match pods(context, key).patch(&pod.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+        Ok(freed) => {
+            context.attempts.answered(&freed, context.now());
+            Ok(())
+        }
+        Err(error) if is_gone(&error) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// No Pod of that name, or one with another UID.
+fn is_gone(error: &kube::Error) -> bool {
+    matches!(code(error), Some(404 | 409))
+}
+
+/// Writes into the status of a task that cannot be read why it cannot.
+pub async fn mark_unreadable(
+    context: &Context,
+    key: &TaskKey,
+    invalid: &InvalidObject,
+    message: &str,
+) -> Result<(), kube::Error> {
+    let metadata = &invalid.metadata;
+    let mut list = Vec::new();
+    let what = (ConditionType::Stalled, true);
+    conditions::set(&mut list, what, ConditionReason::InvalidSpec, message, (context.now(), metadata.generation));
+    let status = json!({
+        "observedGeneration": metadata.generation,
+        "reason": ConditionReason::InvalidSpec.as_str(),
+        "message": message::short(message, message::MAX_MESSAGE_BYTES),
+        "conditions": list,
+    });
+    let patch = json!({"metadata": {"resourceVersion": metadata.resource_version}, "status": status});
+    let api: Api<kube::api::DynamicObject> = Api::namespaced_with(
+        context.settings.client.clone(),
+        &key.namespace,
+        &kube::api::ApiResource::erase::<RetryableTask>(&()),
+    );
+    match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_gone(&error) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,151 @@
+//! The attempts that the watch has shown, by task. It keeps what decides of each Pod, not the Pod; and it remembers a Pod that is gone until
+//! its attempt is in the books.
+
+use super::TaskKey;
+use crate::core::decide::Seen;
+use crate::core::observe::{Observed, Progress, observe};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube_runtime::watcher::Event;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// What is known of the attempts' Pods.
+#[derive(Debug)]
+pub struct Attempts {
+    inner: Mutex<Inner>,
+    synced: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    tasks: HashMap<TaskKey, BTreeMap<String, Entry>>,
+    /// UIDs that the list in progress has shown.
+    listed: Option<HashSet<String>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    seen: Seen,
+    version: u64,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), synced: watch::Sender::new(false) }
+    }
+}
+
+impl Attempts {
+    /// Takes in a watch event, and answers which tasks it touches.
+    pub fn apply(&self, event: &Event<Pod>, now: Timestamp) -> Vec<TaskKey> {
+        let mut inner = self.lock();
+        match event {
+            Event::Init => {
+                inner.listed = Some(HashSet::new());
+                Vec::new()
+            }
+            Event::InitApply(pod) => {
+                inner.listed.get_or_insert_default().extend(pod.metadata.uid.clone());
+                inner.upsert(pod, false, now).into_iter().collect()
+            }
+            Event::InitDone => {
+                let listed = inner.listed.take().unwrap_or_default();
+                let touched = inner.mark_missing(&listed);
+                self.synced.send_replace(true);
+                touched
+            }
+            Event::Apply(pod) => inner.upsert(pod, false, now).into_iter().collect(),
+            Event::Delete(pod) => inner.upsert(pod, true, now).into_iter().collect(),
+        }
+    }
+
+    /// Takes in a Pod that the API server answered with: the watch will show it too, later.
+    pub fn answered(&self, pod: &Pod, now: Timestamp) {
+        self.lock().upsert(pod, false, now);
+    }
+
+    /// The API server has answered that there is no such Pod.
+    pub fn answered_gone(&self, key: &TaskKey, pod_name: &str) {
+        if let Some(entry) = self.lock().tasks.get_mut(key).and_then(|pods| pods.get_mut(pod_name)) {
+            entry.seen.gone = true;
+        }
+    }
+
+    /// The Pods of the task with that name, of whatever UID.
+    pub fn of(&self, key: &TaskKey) -> Vec<Seen> {
+        self.lock().tasks.get(key).into_iter().flat_map(|pods| pods.values()).map(|entry| entry.seen.clone()).collect()
+    }
+
+    /// Forgets the Pods that are gone and no longer needed.
+    pub fn forget_gone(&self, key: &TaskKey, needed: impl Fn(&Observed) -> bool) {
+        let mut inner = self.lock();
+        if let Some(pods) = inner.tasks.get_mut(key) {
+            pods.retain(|_, entry| !entry.seen.gone || needed(&entry.seen.pod));
+            if pods.is_empty() {
+                inner.tasks.remove(key);
+            }
+        }
+    }
+
+    /// Waits until the first list is complete.
+    pub async fn synced(&self) {
+        // The sender lives in self, so waiting cannot fail.
+        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No code panics while it holds the lock; even then the map is whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn upsert(&mut self, pod: &Pod, gone: bool, now: Timestamp) -> Option<TaskKey> {
+        let observed = observe(pod)?;
+        let key = TaskKey { namespace: pod.metadata.namespace.clone()?, name: observed.task_name.clone() };
+        let version = pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0);
+        let pods = self.tasks.entry(key.clone()).or_default();
+        let old = pods.get(&observed.pod_name).filter(|old| old.seen.pod.pod_uid == observed.pod_uid);
+        if old.is_some_and(|old| old.version > version) {
+            return Some(key); // an older answer that came late
+        }
+        let ended = matches!(observed.progress, Progress::Ended(_));
+        let first_end = ended.then_some(now);
+        let seen = Seen {
+            first_seen: old.map_or(now, |old| old.seen.first_seen),
+            end_seen: old.and_then(|old| old.seen.end_seen).or(first_end),
+            gone,
+            pod: first_terminal(old.map(|old| &old.seen.pod), observed),
+        };
+        pods.insert(seen.pod.pod_name.clone(), Entry { seen, version });
+        Some(key)
+    }
+
+    /// What the complete list did not show is gone.
+    fn mark_missing(&mut self, listed: &HashSet<String>) -> Vec<TaskKey> {
+        let mut touched = Vec::new();
+        for (key, pods) in &mut self.tasks {
+            for entry in pods.values_mut() {
+                if !listed.contains(&entry.seen.pod.pod_uid) && !entry.seen.gone {
+                    entry.seen.gone = true;
+                    touched.push(key.clone());
+                }
+            }
+        }
+        touched
+    }
+}
+
+/// The first terminal observation of a Pod decides: what is written into a Pod after its end does not change it.
+fn first_terminal(old: Option<&Observed>, new: Observed) -> Observed {
+    match old {
+        Some(Observed { progress: ended @ Progress::Ended(_), .. }) => Observed { progress: ended.clone(), ..new },
+        _ => new,
+    }
+}
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

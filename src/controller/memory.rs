@@ -1,0 +1,138 @@
+//! What this process remembers of each task beyond what is stored. Losing all of it costs requests, never correctness.
+
+use super::TaskKey;
+use crate::api::RetryableTask;
+use crate::core::backoff;
+use crate::core::decide::Created;
+use crate::core::identity::dice;
+use crate::core::time::until;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Longest time between two tries of something that keeps failing, in seconds.
+const MAX_BACKOFF_SECONDS: i32 = 60;
+
+/// The memory of this process, by task.
+#[derive(Debug, Default)]
+pub struct Memory {
+    tasks: Mutex<HashMap<TaskKey, Remembered>>,
+}
+
+/// What is remembered of one task. All of it belongs to one UID.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    uid: String,
+    last_write: Option<Arc<RetryableTask>>,
+    created: Option<(i32, String, Instant)>,
+    wait: Option<(Timestamp, Instant)>,
+    failures: i32,
+    clean_up_failures: i32,
+    clean_up_after: Option<Instant>,
+}
+
+impl Memory {
+    /// Looks into, or changes, what is remembered of the task. A new UID starts with nothing.
+    pub fn with<T>(&self, key: &TaskKey, uid: &str, f: impl FnOnce(&mut Remembered) -> T) -> T {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = tasks.entry(key.clone()).or_default();
+        if remembered.uid != uid {
+            *remembered = Remembered { uid: uid.to_owned(), ..Remembered::default() };
+        }
+        f(remembered)
+    }
+
+    /// Forgets the task.
+    pub fn forget(&self, key: &TaskKey) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+impl Remembered {
+    /// The newer of the cache's task and the one that this process wrote last: the cache may not have seen our own write yet.
+    pub fn newest(&mut self, cached: Arc<RetryableTask>) -> Arc<RetryableTask> {
+        match &self.last_write {
+            Some(written) if version(written) > version(&cached) => written.clone(),
+            _ => {
+                self.last_write = None;
+                cached
+            }
+        }
+    }
+
+    /// Keeps the task as the API server answered to our write.
+    pub fn wrote(&mut self, task: Arc<RetryableTask>) {
+        self.last_write = Some(task);
+    }
+
+    /// Keeps that the Pod of attempt `number` was created.
+    pub fn created(&mut self, number: i32, pod_uid: &str) {
+        self.created = Some((number, pod_uid.to_owned(), Instant::now()));
+    }
+
+    /// The Pod that was created for attempt `number`, if this process did.
+    pub fn creation_of(&self, number: i32) -> Option<Created> {
+        let (created, pod_uid, at) = self.created.as_ref()?;
+        let age = SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX);
+        (*created == number).then(|| Created { pod_uid: pod_uid.clone(), age })
+    }
+
+    /// How long the wait until `due` still is on the monotonic clock, measured from the first time that this process saw it. `longest` bounds
+    /// the measure: a wall clock that was set back makes no wait longer than it was meant to be.
+    pub fn remaining(&mut self, due: Timestamp, now: Timestamp, longest: Option<SignedDuration>) -> SignedDuration {
+        let end = match self.wait {
+            Some((measured_for, end)) if measured_for == due => end,
+            Some(_) | None => {
+                let wait = longest.map_or(until(now, due), |longest| until(now, due).min(longest));
+                let end = Instant::now() + Duration::try_from(wait).unwrap_or_default();
+                self.wait = Some((due, end));
+                end
+            }
+        };
+        SignedDuration::try_from(end.saturating_duration_since(Instant::now())).unwrap_or(SignedDuration::MAX)
+    }
+
+    /// The reconcile failed: how long to wait before the next.
+    pub fn failed(&mut self) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        wait(self.failures, &self.uid)
+    }
+
+    /// The reconcile went through.
+    pub fn went_through(&mut self) {
+        self.failures = 0;
+    }
+
+    /// How long cleaning up has to wait after failures.
+    pub fn clean_up_wait(&self) -> Duration {
+        self.clean_up_after.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Cleaning up went through, or failed and has to wait.
+    pub fn cleaned_up(&mut self, ok: bool) {
+        self.clean_up_failures = if ok { 0 } else { self.clean_up_failures.saturating_add(1) };
+        self.clean_up_after = (!ok).then(|| Instant::now() + wait(self.clean_up_failures, &self.uid));
+    }
+}
+
+/// The wait after the n-th failure in a row: from 0.5 s, doubling, to a minute, half of it jitter.
+fn wait(failures: i32, uid: &str) -> Duration {
+    let jitter = crate::api::Jitter { mode: Some(crate::api::JitterMode::Equal), percent: None };
+    let waits = crate::api::Backoff {
+        max_delay_seconds: Some(MAX_BACKOFF_SECONDS),
+        jitter: Some(jitter),
+        ..Default::default()
+    };
+    Duration::try_from(backoff::delay(Some(&waits), failures, dice(uid, -failures))).unwrap_or_default()
+}
+
+/// The object's version as a number, which Kubernetes 1.35 made official (KEP-5504).
+fn version(task: &RetryableTask) -> u64 {
+    task.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

@@ -1,0 +1,266 @@
+//! One task: gather what is known, decide, apply, and decide again until there is nothing to do but wait.
+
+use super::apply::{self, Created};
+use super::cache::Attempts;
+use super::memory::Memory;
+use super::tell::{Teller, log_plan};
+use super::{Error, Guarded, Settings, TaskKey, orphans};
+use crate::api::{RetryableTask, RetryableTaskStatus};
+use crate::core::decide::{Answer, Happening, Plan, Rejection, Seen, Situation, decide, is_finished};
+use crate::core::identity::trace_id;
+use futures::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use kube::core::error_boundary::InvalidObject;
+use kube_runtime::controller::Action;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::Instrument;
+
+/// Longest time that one reconcile may take.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How often one reconcile reads live and decides again when others write the same status.
+const MAX_CONFLICTS: u32 = 5;
+/// How many plans one reconcile may carry out: more than any story needs.
+const MAX_PLANS: u32 = 20;
+/// How long a quiet task is left alone at most.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+
+/// What the reconciles of one controller share.
+pub struct Context {
+    /// What it was started with.
+    pub settings: Settings,
+    /// The Pods that the watch has shown.
+    pub attempts: Attempts,
+    /// What this process remembers.
+    pub memory: Memory,
+    /// Names tasks that must be looked at again.
+    pub queue: UnboundedSender<TaskKey>,
+    /// Where happenings are told.
+    pub teller: Teller,
+}
+
+impl Context {
+    /// Nothing seen, nothing remembered.
+    pub fn new(settings: Settings, queue: UnboundedSender<TaskKey>, teller: Teller) -> Self {
+        Self { settings, attempts: Attempts::default(), memory: Memory::default(), queue, teller }
+    }
+
+    /// The wall clock.
+    pub fn now(&self) -> Timestamp {
+        (self.settings.clock)()
+    }
+
+    /// Whether Pods of the namespace get the finalizer.
+    pub fn holds_pods_in(&self, namespace: &str) -> bool {
+        self.settings.own_namespace.as_deref() != Some(namespace)
+    }
+}
+
+/// One reconcile, contained: it ends within its limit, and a panic ends it alone.
+pub async fn reconcile(task: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    let key = TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() };
+    let uid = task.uid().unwrap_or_default();
+    let span = tracing::info_span!("task", namespace = key.namespace, name = key.name, trace_id = trace_id(&uid));
+    async {
+        let started = tokio::time::Instant::now();
+        let contained = AssertUnwindSafe(of(&key, &task, &context)).catch_unwind();
+        let result = match tokio::time::timeout(LIMIT, contained).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(Error::Panic { task: key.clone(), message: panic_message(panic.as_ref()) }),
+            Err(_) => Err(Error::Timeout { task: key.clone(), limit: LIMIT }),
+        };
+        context.settings.telemetry.metrics.reconciled(started.elapsed());
+        match &result {
+            Ok(_) => context.memory.with(&key, &uid, |remembered| remembered.went_through()),
+            Err(error) => {
+                context.settings.telemetry.metrics.reconcile_failed(error.kind());
+                tracing::warn!(%error, "the reconcile failed");
+            }
+        }
+        result
+    }
+    .instrument(span)
+    .await
+}
+
+/// When a failed reconcile is tried again.
+// The signature is the Controller's.
+#[allow(clippy::needless_pass_by_value)]
+pub fn when_failed(task: Arc<Guarded>, _: &Error, context: Arc<Context>) -> Action {
+    let key = TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() };
+    Action::requeue(context.memory.with(&key, &task.uid().unwrap_or_default(), |remembered| remembered.failed()))
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+}
+
+async fn of(key: &TaskKey, task: &Guarded, context: &Arc<Context>) -> Result<Action, Error> {
+    context.attempts.synced().await;
+    let task = match &task.0 {
+        Ok(task) => Arc::new(task.clone()),
+        Err(invalid) => return unreadable(key, invalid, context).await,
+    };
+    let uid = task.uid().unwrap_or_default();
+    if context.attempts.of(key).iter().any(|seen| seen.pod.held && seen.pod.task_uid != uid) {
+        orphans::free(context.clone(), key.clone()).await;
+    }
+    let task = context.memory.with(key, &uid, |remembered| remembered.newest(task));
+    Turn { key, uid, context, task, asked: None, rejection: None, conflicts: 0 }.run().await
+}
+
+/// A task that this version cannot read is told so where its owner looks; its Pods, if any, stay as they are.
+async fn unreadable(key: &TaskKey, invalid: &InvalidObject, context: &Arc<Context>) -> Result<Action, Error> {
+    let message = format!("the operator cannot read this task: {}", invalid.error);
+    tracing::warn!(error = invalid.error, "the task cannot be read");
+    let done = apply::mark_unreadable(context, key, invalid, &message).await;
+    done.map(|()| Action::await_change()).map_err(Error::request(key, "marking the task as unreadable"))
+}
+
+/// One reconcile on its way.
+struct Turn<'a> {
+    key: &'a TaskKey,
+    uid: String,
+    context: &'a Arc<Context>,
+    task: Arc<RetryableTask>,
+    asked: Option<Answer>,
+    rejection: Option<Rejection>,
+    conflicts: u32,
+}
+
+impl Turn<'_> {
+    async fn run(mut self) -> Result<Action, Error> {
+        for _ in 0..MAX_PLANS {
+            let (plan, now) = self.decide();
+            log_plan(&plan);
+            let Plan { status, ask, create, delete, release, delete_task, look_again } = plan;
+            if let Some((status, happenings)) = status {
+                if !self.store(status, happenings).await? {
+                    return Ok(Action::await_change());
+                }
+                continue;
+            }
+            if let Some(pod_name) = ask {
+                self.asked = apply::ask(self.context, self.key, &self.uid, &pod_name).await?;
+                continue;
+            }
+            if let Some(number) = create {
+                self.create(number, now).await?;
+                continue;
+            }
+            if delete_task {
+                apply::delete_task(self.context, self.key, &self.task).await?;
+                return Ok(Action::await_change());
+            }
+            let clean_up = self.clean_up(&delete, &release).await;
+            self.forget_gone();
+            let look_again = look_again.map(|wait| Duration::try_from(wait).unwrap_or_default());
+            let wait = look_again.into_iter().chain(clean_up).fold(LOOK_AGAIN, Duration::min);
+            return Ok(Action::requeue(wait));
+        }
+        Err(Error::Restless(self.key.clone()))
+    }
+
+    fn decide(&self) -> (Plan, Timestamp) {
+        let pods: Vec<Seen> =
+            self.context.attempts.of(self.key).into_iter().filter(|seen| seen.pod.task_uid == self.uid).collect();
+        let now = self.context.now();
+        let current = self.task.status.as_ref().and_then(|status| status.current.as_ref());
+        let due = current.and_then(|current| current.due_time.as_ref()).map(|due| due.0);
+        let number = current.map_or(1, |current| current.number);
+        let longest = self.task.status.as_ref().and_then(last_delay);
+        let (created, remaining) = self.context.memory.with(self.key, &self.uid, |remembered| {
+            (remembered.creation_of(number), due.map(|due| (due, remembered.remaining(due, now, longest))))
+        });
+        let situation = Situation {
+            task: &self.task,
+            pods: &pods,
+            asked: self.asked.as_ref(),
+            created: created.as_ref(),
+            rejection: self.rejection.as_ref(),
+            remaining,
+            now,
+            holds_pods: self.context.holds_pods_in(&self.key.namespace),
+        };
+        (decide(&situation), now)
+    }
+
+    /// Stores the status; false if the task is gone. On a conflict the task is read live and decided again.
+    async fn store(&mut self, status: RetryableTaskStatus, happenings: Vec<Happening>) -> Result<bool, Error> {
+        let previous = self.task.clone();
+        match apply::store(self.context, self.key, &self.task, status).await? {
+            apply::Stored::Done(task) => {
+                self.task = Arc::new(*task);
+                self.context.memory.with(self.key, &self.uid, |remembered| remembered.wrote(self.task.clone()));
+                self.context.teller.tell(&previous, happenings);
+                (self.asked, self.rejection) = (None, None);
+                Ok(true)
+            }
+            apply::Stored::Gone => Ok(false),
+            apply::Stored::Conflict => {
+                self.conflicts += 1;
+                if self.conflicts > MAX_CONFLICTS {
+                    return Err(Error::Conflict(self.key.clone()));
+                }
+                let Some(live) = apply::read(self.context, self.key).await? else { return Ok(false) };
+                if live.uid().unwrap_or_default() != self.uid {
+                    return Ok(false);
+                }
+                self.task = Arc::new(live);
+                Ok(true)
+            }
+        }
+    }
+
+    async fn create(&mut self, number: i32, now: Timestamp) -> Result<(), Error> {
+        match apply::create(self.context, self.key, &self.task, number).await? {
+            Created::Done(pod_uid) => {
+                self.context.memory.with(self.key, &self.uid, |remembered| remembered.created(number, &pod_uid));
+                let due = self.task.status.as_ref().and_then(|status| status.current.as_ref()?.due_time.as_ref());
+                self.context.teller.created(number, due.map(|due| now.duration_since(due.0)));
+            }
+            Created::Adopted => {}
+            Created::Rejected(rejection) => self.rejection = Some(rejection),
+        }
+        Ok(())
+    }
+
+    /// Deletes and frees Pods; the Pods of ended attempts are a best effort with a back-off of its own. Answers how long until it is tried again.
+    async fn clean_up(
+        &self,
+        delete: &[crate::core::decide::PodRef],
+        release: &[crate::core::decide::PodRef],
+    ) -> Option<Duration> {
+        if delete.is_empty() && release.is_empty() {
+            return None;
+        }
+        let wait = self.context.memory.with(self.key, &self.uid, |remembered| remembered.clean_up_wait());
+        if !wait.is_zero() {
+            return Some(wait);
+        }
+        let ok = apply::clean_up(self.context, self.key, delete, release).await;
+        self.context.memory.with(self.key, &self.uid, |remembered| {
+            remembered.cleaned_up(ok);
+            (!ok).then(|| remembered.clean_up_wait())
+        })
+    }
+
+    /// A Pod that is gone is needed as long as its attempt is not in the books.
+    fn forget_gone(&self) {
+        let status = self.task.status.as_ref();
+        let finished = status.is_some_and(|status| is_finished(&status.conditions));
+        let open = status.and_then(|status| status.current.as_ref()).map(|current| current.number);
+        self.context.attempts.forget_gone(self.key, |pod| {
+            !finished && pod.task_uid == self.uid && open.is_none_or(|open| pod.number >= open)
+        });
+    }
+}
+
+/// The last wait that was decided: the current one is no longer.
+fn last_delay(status: &RetryableTaskStatus) -> Option<SignedDuration> {
+    status.history.last()?.delay_milliseconds.map(|millis| SignedDuration::from_millis(millis.saturating_add(1)))
+}

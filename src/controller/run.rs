@@ -1,0 +1,144 @@
+//! One controller over one scope: its watches, its work queue, its reconciles.
+
+use super::reconcile::{Context, reconcile, when_failed};
+use super::{Error, Guarded, Settings, TaskKey, orphans, tell, watch};
+use crate::api::LABEL_TASK_UID;
+use futures::{FutureExt, StreamExt, future, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube_runtime::controller::{Action, Config, Controller};
+use kube_runtime::reflector::{self, ObjectRef};
+use kube_runtime::watcher::{self, watcher};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// How often the loop is looked after even if nothing wakes it. A lost wake-up in the Controller of kube-runtime 5.0.0 (an item and an error
+/// of a watch in the same poll) would otherwise hang it for good.
+const TICK: Duration = Duration::from_secs(5);
+
+type Outcome = Result<(ObjectRef<Guarded>, Action), kube_runtime::controller::Error<Error, watcher::Error>>;
+
+/// Runs the controller of `namespace` (all namespaces if `None`) until `stop`, then lets the reconciles that are under way finish.
+pub async fn run(
+    settings: Settings,
+    namespace: Option<String>,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let (tasks, pods) = apis(&settings, namespace.as_deref());
+    let (queue, queued) = mpsc::unbounded_channel();
+    let (store, writer) = reflector::store();
+    let (teller, telling) = tell::teller(&settings);
+    let context = Arc::new(Context::new(settings, queue.clone(), teller));
+    let health = HealthOf { context: context.clone(), namespace };
+    health.begin();
+
+    // Aborted when this future is dropped.
+    let mut background = JoinSet::new();
+    background.spawn(telling);
+    background.spawn(watch_tasks(context.clone(), tasks, watch::Tasks::new(writer, queue.clone())));
+    background.spawn(watch_pods(context.clone(), pods, queue));
+    background.spawn(tell_synced(context.clone(), store.clone()));
+
+    let touched = stream::unfold(queued, |mut queued| async move {
+        let key: TaskKey = queued.recv().await?;
+        Some((key.reference(), queued))
+    });
+    let concurrency = context.settings.concurrency;
+    let outcomes = Controller::for_stream(stream::pending(), store)
+        .with_config(Config::default().concurrency(concurrency))
+        .reconcile_on(touched)
+        .graceful_shutdown_on(stop)
+        .run(reconcile, when_failed, context.clone());
+    drive(&context, outcomes, &mut background).await;
+    health.end();
+}
+
+async fn drive(context: &Arc<Context>, outcomes: impl futures::Stream<Item = Outcome>, background: &mut JoinSet<()>) {
+    let mut outcomes = std::pin::pin!(outcomes);
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            biased;
+            outcome = outcomes.next() => match outcome {
+                None => return,
+                Some(outcome) => look_after(context, outcome, background),
+            },
+            _ = tick.tick() => {
+                context.settings.telemetry.health.heartbeat();
+                while background.try_join_next().is_some() {}
+            }
+        }
+    }
+}
+
+/// A task that the queue names and the store has not is gone: what is left of it must be freed.
+fn look_after(context: &Arc<Context>, outcome: Outcome, background: &mut JoinSet<()>) {
+    use kube_runtime::controller::Error as Queue;
+    match outcome {
+        Err(Queue::ObjectNotFound(reference)) => {
+            let key = TaskKey { namespace: reference.namespace.unwrap_or_default(), name: reference.name };
+            context.memory.forget(&key);
+            background.spawn(orphans::free(context.clone(), key).map(drop));
+        }
+        Err(Queue::QueueError(error)) => tracing::warn!(%error, "the work queue failed"),
+        Err(Queue::RunnerError(error)) => tracing::error!(%error, "the controller's runner failed"),
+        // Told where they happen.
+        Ok(_) | Err(Queue::ReconcilerFailed(..)) => {}
+    }
+}
+
+fn apis(settings: &Settings, namespace: Option<&str>) -> (Api<Guarded>, Api<Pod>) {
+    let client = settings.client.clone();
+    match namespace {
+        None => (Api::all(client.clone()), Api::all(client)),
+        Some(namespace) => (Api::namespaced(client.clone(), namespace), Api::namespaced(client, namespace)),
+    }
+}
+
+async fn watch_tasks(context: Arc<Context>, api: Api<Guarded>, mut tasks: watch::Tasks) {
+    let telemetry = context.settings.telemetry.clone();
+    watch::follow("retryabletasks", telemetry, watcher(api, watch::config()), |event| tasks.apply(event)).await;
+}
+
+async fn watch_pods(context: Arc<Context>, api: Api<Pod>, queue: mpsc::UnboundedSender<TaskKey>) {
+    let telemetry = context.settings.telemetry.clone();
+    let ours = watch::config().labels(LABEL_TASK_UID);
+    watch::follow("pods", telemetry, watcher(api, ours), |event| {
+        for key in context.attempts.apply(&event, (context.settings.clock)()) {
+            // A closed queue means that the controller is going away.
+            let _ = queue.send(key);
+        }
+    })
+    .await;
+}
+
+async fn tell_synced(context: Arc<Context>, store: reflector::Store<Guarded>) {
+    if let (Ok(()), ()) = future::join(store.wait_until_ready(), context.attempts.synced()).await {
+        context.settings.telemetry.health.synced();
+        tracing::info!(tasks = store.len(), "the caches are filled");
+    }
+}
+
+/// The watches of one scope, as the health probe knows them.
+struct HealthOf {
+    context: Arc<Context>,
+    namespace: Option<String>,
+}
+
+impl HealthOf {
+    const RESOURCES: [&str; 2] = ["retryabletasks", "pods"];
+
+    fn begin(&self) {
+        for resource in Self::RESOURCES {
+            self.context.settings.telemetry.health.watching(self.namespace.as_deref(), resource);
+        }
+    }
+
+    fn end(&self) {
+        for resource in Self::RESOURCES {
+            self.context.settings.telemetry.health.stopped_watching(self.namespace.as_deref(), resource);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What happened, told after it is stored: log lines, metrics, Events.
+
+use super::Settings;
+use crate::api::{Action, RetryableTask};
+use crate::core::decide::{Happening, Plan};
+use crate::core::message::short;
+use crate::core::time::human;
+use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::{AttemptResult, TaskResult};
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource;
+use kube_runtime::events::{Event, EventType, Recorder, Reporter};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Most bytes of an Event's note (events.k8s.io/v1).
+const MAX_NOTE_BYTES: usize = 1000;
+/// Events that may wait to be sent; more are dropped, and said so in the log.
+const QUEUE: usize = 4096;
+/// The name that Events carry as their reporting controller.
+const CONTROLLER: &str = "retryable.dev/retryable-tasks";
+
+/// Tells what happened. Never waits.
+#[derive(Clone)]
+pub struct Teller {
+    telemetry: Arc<Telemetry>,
+    events: mpsc::Sender<(Event, ObjectReference)>,
+}
+
+/// A teller, and the work of sending its Events, to be run beside it.
+pub fn teller(settings: &Settings) -> (Teller, impl Future<Output = ()> + Send + 'static) {
+    let (events, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(QUEUE);
+    let reporter = Reporter { controller: CONTROLLER.into(), instance: Some(settings.identity.clone()) };
+    let recorder = Recorder::new(settings.client.clone(), reporter);
+    let sending = async move {
+        while let Some((event, regarding)) = waiting.recv().await {
+            if let Err(error) = recorder.publish(&event, &regarding).await {
+                tracing::debug!(%error, reason = event.reason, "an Event could not be recorded");
+            }
+        }
+    };
+    (Teller { telemetry: settings.telemetry.clone(), events }, sending)
+}
+
+impl Teller {
+    /// Tells what happened to the task, now that it is stored.
+    pub fn tell(&self, task: &RetryableTask, happenings: Vec<Happening>) {
+        let finished = happenings.iter().any(|happening| matches!(happening, Happening::Finished { .. }));
+        for happening in happenings {
+            self.log(&happening);
+            self.count(&happening);
+            if let Some(event) = event(task, happening, finished)
+                && self.events.try_send((event, task.object_ref(&()))).is_err()
+            {
+                tracing::warn!("too many Events are waiting; one is dropped");
+            }
+        }
+    }
+
+    /// Tells that the Pod of an attempt was created, and how long after it was due.
+    pub fn created(&self, number: i32, lag: Option<SignedDuration>) {
+        let lag = lag.map(|lag| Duration::try_from(lag).unwrap_or_default());
+        tracing::debug!(attempt = number, ?lag, "created the attempt's Pod");
+        if let Some(lag) = lag {
+            self.telemetry.metrics.retry_started(lag);
+        }
+    }
+
+    fn log(&self, happening: &Happening) {
+        match happening {
+            Happening::Started { number } => tracing::debug!(attempt = number, "the attempt may start"),
+            Happening::Ended { number, pod_name, pod_uid: _, reason, message, exit_code, action, delay, due } => {
+                tracing::info!(
+                    attempt = number,
+                    pod = pod_name,
+                    reason,
+                    exit_code,
+                    action = ?action,
+                    delay_milliseconds = delay.map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
+                    due = due.map(tracing::field::display),
+                    message,
+                    "the attempt ended"
+                )
+            }
+            Happening::Finished { succeeded, reason, message } => {
+                tracing::info!(succeeded, reason = reason.as_str(), message, "the task ended");
+            }
+            Happening::Rejected { reason, message } => {
+                tracing::warn!(reason = reason.as_str(), message, "the Pod cannot be created");
+            }
+            Happening::HeldUp { reason } => tracing::info!(reason, "the Pod does not start"),
+        }
+    }
+
+    fn count(&self, happening: &Happening) {
+        let metrics = &self.telemetry.metrics;
+        match happening {
+            Happening::Ended { action, reason, delay, .. } => {
+                let result = if *action == Action::Complete { AttemptResult::Succeeded } else { AttemptResult::Failed };
+                metrics.attempt_ended(result, reason);
+                if let Some(delay) = delay {
+                    metrics.retry_scheduled(Duration::try_from(*delay).unwrap_or_default());
+                }
+            }
+            Happening::Finished { succeeded, reason, .. } => {
+                let result = if *succeeded { TaskResult::Succeeded } else { TaskResult::Failed };
+                metrics.task_finished(result, reason.as_str());
+            }
+            Happening::Started { .. } | Happening::Rejected { .. } | Happening::HeldUp { .. } => {}
+        }
+    }
+}
+
+/// At most one Event an attempt: the end of the task speaks for its last attempt.
+fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<Event> {
+    let (type_, reason, note, secondary) = match happening {
+        Happening::Ended { .. } if finished => return None,
+        Happening::Ended { number, pod_name, pod_uid, reason, message, exit_code, action, delay, due } => {
+            let code = exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+            let said = message.map(|message| format!(": {message}")).unwrap_or_default();
+            let charged = if action == Action::Ignore { " (not charged)" } else { "" };
+            let next = match (delay, due) {
+                (Some(delay), Some(due)) => {
+                    format!("; attempt {} is due in {} at {due:.3}{charged}", number.saturating_add(1), human(delay))
+                }
+                _ => charged.to_owned(),
+            };
+            let note = format!("attempt {number} ended with {reason}{code}{next}{said}");
+            (EventType::Warning, "AttemptFailed", note, pod_reference(task, pod_name, pod_uid))
+        }
+        Happening::Finished { succeeded: true, reason, message } => (EventType::Normal, reason.as_str(), message, None),
+        Happening::Finished { succeeded: false, reason, message } => {
+            (EventType::Warning, reason.as_str(), message, None)
+        }
+        Happening::Rejected { reason, message } => (EventType::Warning, reason.as_str(), message, None),
+        Happening::Started { .. } | Happening::HeldUp { .. } => return None,
+    };
+    Some(Event {
+        type_,
+        reason: reason.into(),
+        note: Some(short(&note, MAX_NOTE_BYTES)),
+        action: "Reconcile".into(),
+        secondary,
+    })
+}
+
+fn pod_reference(task: &RetryableTask, name: String, uid: Option<String>) -> Option<ObjectReference> {
+    Some(ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Pod".into()),
+        namespace: task.metadata.namespace.clone(),
+        name: Some(name),
+        uid,
+        ..ObjectReference::default()
+    })
+}
+
+/// Every decision, for those who follow one.
+pub fn log_plan(plan: &Plan) {
+    let Plan { status, ask, create, delete, release, delete_task, look_again } = plan;
+    let names = |pods: &[crate::core::decide::PodRef]| pods.iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
+    tracing::debug!(
+        attempt = status.as_ref().and_then(|(status, _)| Some(status.current.as_ref()?.number)).or(*create),
+        state = ?status.as_ref().and_then(|(status, _)| status.state),
+        reason = status.as_ref().and_then(|(status, _)| status.reason.as_deref()),
+        ask = ask.as_deref(),
+        create,
+        delete = ?names(delete),
+        release = ?names(release),
+        delete_task,
+        delay_milliseconds = look_again.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
+        "decided"
+    );
+}

@@ -1,0 +1,98 @@
+//! Watch streams that never end and never hold each other up: each has its own back-off, and an error is told, not passed on.
+
+use super::TaskKey;
+use crate::telemetry::Telemetry;
+use futures::{Stream, StreamExt};
+use kube_runtime::watcher::{self, DefaultBackoff, Event};
+use kube_runtime::{WatchStreamExt, reflector::store::Writer};
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::Guarded;
+
+/// How long a watch call lasts at most, in seconds; also what a silent connection costs before it is noticed.
+pub const WATCH_SECONDS: u32 = 290;
+
+/// How a kind is watched.
+pub fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS)
+}
+
+/// Feeds `stream` to `take` for ever. Errors are logged and counted; the back-off is the stream's own.
+pub async fn follow<K: Debug + Send + 'static>(
+    kind: &'static str,
+    telemetry: Arc<Telemetry>,
+    stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send,
+    mut take: impl FnMut(Event<K>) + Send,
+) {
+    let mut stream = std::pin::pin!(stream.backoff(DefaultBackoff::default()));
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => take(event),
+            Err(error) => {
+                telemetry.metrics.reconcile_failed("watch");
+                tracing::warn!(kind, %error, "the watch failed; starting it again");
+            }
+        }
+    }
+}
+
+/// Keeps the task store, and tells `queue` which tasks an event touches. Tasks of a list are told once the store has them.
+pub struct Tasks {
+    writer: Writer<Guarded>,
+    queue: UnboundedSender<TaskKey>,
+    known: HashSet<TaskKey>,
+    listed: Vec<TaskKey>,
+}
+
+impl Tasks {
+    /// Writes to `writer`, tells `queue`.
+    pub fn new(writer: Writer<Guarded>, queue: UnboundedSender<TaskKey>) -> Self {
+        Self { writer, queue, known: HashSet::new(), listed: Vec::new() }
+    }
+
+    /// Takes in a watch event.
+    pub fn apply(&mut self, event: Event<Guarded>) {
+        let event = without_managed_fields(event);
+        self.writer.apply_watcher_event(&event);
+        match &event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(task) => self.listed.push(key(task)),
+            Event::InitDone => {
+                let listed: HashSet<TaskKey> = self.listed.drain(..).collect();
+                for gone_or_listed in self.known.union(&listed) {
+                    self.tell(gone_or_listed.clone());
+                }
+                self.known = listed;
+            }
+            Event::Apply(task) => {
+                self.known.insert(key(task));
+                self.tell(key(task));
+            }
+            Event::Delete(task) => {
+                self.known.remove(&key(task));
+                self.tell(key(task));
+            }
+        }
+    }
+
+    fn tell(&self, key: TaskKey) {
+        // A closed queue means that the controller is going away.
+        let _ = self.queue.send(key);
+    }
+}
+
+fn key(task: &Guarded) -> TaskKey {
+    use kube::ResourceExt;
+    TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() }
+}
+
+fn without_managed_fields(mut event: Event<Guarded>) -> Event<Guarded> {
+    use kube::ResourceExt;
+    if let Event::Apply(task) | Event::InitApply(task) | Event::Delete(task) = &mut event {
+        task.managed_fields_mut().clear();
+    }
+    event
+}
