@@ -1,0 +1,61 @@
+# shellcheck shell=bash
+# The one binary, kept per content of its sources: a stale one is never used.
+
+kubernetes_version() { awk '$1 == "k8s.io/kubernetes" {print $2}' "$HERE/go.mod"; }
+
+binary_key() {
+  local -a sources
+  cd "$HERE" || return
+  mapfile -t sources < <(find . -name '*.go' ! -name '*_test.go' | LC_ALL=C sort)
+  { go version && cat go.mod go.sum "${sources[@]}" && cat lib/binary.sh; } | sha256sum | cut -c 1-16
+}
+
+build() {
+  local key dir
+  require_go
+  key=$(binary_key)
+  dir=$CACHE/kube/$key
+  mkdir -p "$dir" "$BIN" "$LOGS"
+  [ -x "$dir/kube" ] || compile "$dir/kube"
+  ln -sfn "$dir/kube" "$BIN/kube"
+  ln -sfn "$dir/kube" "$BIN/kubectl"
+  ln -sfn "$dir/kube" "$BIN/helm"
+  remove_unused_binaries "$dir"
+}
+
+compile() {
+  local target=$1 version log=$LOGS/build.log began=$SECONDS
+  version=$(kubernetes_version)
+  say "building Kubernetes $version with $(cd "$HERE" && go env GOVERSION): several minutes the first time, seconds later"
+  (
+    exec {build_lock}>"$CACHE/kube/lock" # clusters of other numbers build the same binary
+    flock "$build_lock"
+    [ ! -x "$target" ] || exit 0
+    cd "$HERE"
+    CGO_ENABLED=0 with_progress "building" "$log" go build -v -trimpath -o "$target.unfinished" -ldflags "$(link_flags "$version")" .
+    mv "$target.unfinished" "$target"
+  ) || { tail -n 20 "$log" >&2 && fail "the build failed; all it said is in $log"; }
+  say "built in $((SECONDS - began)) s: $target"
+}
+
+# What `kubectl version`, the node and the user agents in the audit log say; without it that would be v0.0.0.
+link_flags() {
+  local package major minor _
+  IFS=. read -r major minor _ <<<"${1#v}"
+  printf ' -s -w'
+  for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+    printf -- ' -X %s.gitVersion=%s -X %s.gitMajor=%s -X %s.gitMinor=%s' "$package" "$1" "$package" "$major" "$package" "$minor"
+  done
+}
+
+remove_unused_binaries() {
+  local current=$1 dir link
+  for dir in "$CACHE"/kube/*/; do
+    dir=${dir%/}
+    if [ "$dir" = "$current" ] || [ ! -x "$dir/kube" ]; then continue; fi
+    for link in "$CACHE"/cluster-*/bin/kube /proc/[0-9]*/exe; do
+      [ "$(readlink "$link" 2>/dev/null)" != "$dir/kube" ] || continue 2
+    done
+    rm -rf "$dir"
+  done
+}
