@@ -133,7 +133,13 @@ async fn a_server_that_does_not_answer_is_given_up() {
     assert!(is_timeout(&pods.list(&ListParams::default()).await.unwrap_err()));
     assert_eq!(begin.elapsed().as_secs(), 30);
 
+    let begin = Instant::now();
+    let error = pods.watch(&WatchParams::default(), "1").await.err().unwrap();
+    assert!(is_timeout(&error));
+    assert_eq!(begin.elapsed().as_secs(), 30);
+
     assert!(counted(&telemetry, r#"verb="create",resource="pods",code="timeout""#));
+    assert!(counted(&telemetry, r#"verb="watch",resource="pods",code="timeout""#));
     assert!(counted(&telemetry, r#"verb="list",resource="pods",code="timeout""#));
 }
 

@@ -12,6 +12,7 @@ pub mod apply;
 pub mod cache;
 pub mod client;
 mod error;
+pub mod lease;
 pub mod memory;
 pub mod orphans;
 pub mod reconcile;
