@@ -1,4 +1,10 @@
 //! Command line of the operator.
-fn main() {
-    println!("{}", serde_yaml_ng::to_string(&retryable_tasks::api::crd()).unwrap());
+
+mod cli;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::Cli::parse().execute()
 }

@@ -16,6 +16,7 @@ pub mod lease;
 pub mod memory;
 pub mod orphans;
 pub mod reconcile;
+pub mod release;
 pub mod run;
 pub mod tell;
 pub mod watch;

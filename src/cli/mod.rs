@@ -1,0 +1,193 @@
+//! The command line: run | crd | release | self-test.
+
+mod run;
+mod self_test;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use retryable_tasks::controller::release;
+use retryable_tasks::{api, controller, telemetry};
+use std::error::Error as StdError;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Longest time that freeing all Pods may take.
+const RELEASE_LIMIT: Duration = Duration::from_secs(240);
+
+/// A Kubernetes operator for work that must be retried.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Cli {
+    /// Level (off, error, warn, info, debug, trace) or directives such as info,kube=debug
+    #[arg(long, env = "RETRYABLE_LOG", default_value = "info", global = true)]
+    log_level: String,
+
+    /// How a log line looks
+    #[arg(long, env = "RETRYABLE_LOG_FORMAT", default_value = "text", global = true)]
+    log_format: LogFormat,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// For programs: one object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the operator
+    Run(RunArgs),
+    /// Print the CustomResourceDefinition as YAML
+    Crd,
+    /// Free Pods from the operator's finalizer, before it is uninstalled
+    Release(ReleaseArgs),
+    /// Run a task to its end, to see that the operator works
+    SelfTest(SelfTestArgs),
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Namespaces to watch, separated by commas; all of them unless given
+    #[arg(long, env = "RETRYABLE_NAMESPACES", value_delimiter = ',')]
+    namespaces: Vec<String>,
+
+    /// The namespace that the operator runs in: the lease is there, and Pods there get no finalizer
+    #[arg(long, env = "POD_NAMESPACE")]
+    operator_namespace: Option<String>,
+
+    /// The name of this process in the lease and in Events; the host's name unless given
+    #[arg(long, env = "POD_NAME")]
+    identity: Option<String>,
+
+    /// Stand by while another replica leads
+    #[arg(long, env = "RETRYABLE_LEADER_ELECT")]
+    leader_elect: bool,
+
+    /// The name of the Lease
+    #[arg(long, env = "RETRYABLE_LEASE_NAME", default_value = "retryable-tasks")]
+    lease_name: String,
+
+    /// How long a standby must see the lease unchanged before it takes over, in seconds
+    #[arg(long, env = "RETRYABLE_LEASE_DURATION_SECONDS", default_value_t = 15)]
+    lease_duration_seconds: u64,
+
+    /// How long the leader trusts a renewal, in seconds
+    #[arg(long, env = "RETRYABLE_RENEW_DEADLINE_SECONDS", default_value_t = 10)]
+    renew_deadline_seconds: u64,
+
+    /// The time between two tries to get or renew the lease, in seconds
+    #[arg(long, env = "RETRYABLE_RETRY_PERIOD_SECONDS", default_value_t = 2)]
+    retry_period_seconds: u64,
+
+    /// Where /metrics, /healthz and /readyz are served
+    #[arg(long, env = "RETRYABLE_HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
+    http_address: String,
+
+    /// How many tasks are reconciled at a time
+    #[arg(long, env = "RETRYABLE_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    concurrency: u16,
+
+    /// How long a watch or the controller's loop may be silent before the liveness probe fails, in seconds
+    #[arg(long, env = "RETRYABLE_WATCH_STALL_SECONDS", default_value_t = 400)]
+    watch_stall_seconds: u64,
+}
+
+#[derive(Debug, Args)]
+struct ReleaseArgs {
+    /// Namespaces whose Pods to free, separated by commas; all of them unless given
+    #[arg(long, env = "RETRYABLE_NAMESPACES", value_delimiter = ',')]
+    namespaces: Vec<String>,
+
+    /// The operator's Deployment, to be scaled to zero first
+    #[arg(long, requires = "operator_namespace")]
+    deployment: Option<String>,
+
+    /// The namespace of the operator's Deployment
+    #[arg(long, env = "POD_NAMESPACE")]
+    operator_namespace: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct SelfTestArgs {
+    /// The namespace to run the task in
+    #[arg(long, env = "POD_NAMESPACE")]
+    namespace: String,
+
+    /// The image to run: the operator's own
+    #[arg(long)]
+    image: String,
+
+    /// How long the task may take
+    #[arg(long, default_value_t = 120)]
+    timeout_seconds: u64,
+}
+
+impl Cli {
+    /// Does what the command line says. Failures go to standard error.
+    pub fn execute(self) -> ExitCode {
+        match self.dispatch() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(error.as_ref());
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn dispatch(self) -> Result<(), Box<dyn StdError>> {
+        if let Command::Crd = self.command {
+            return print_crd();
+        }
+        let format = match self.log_format {
+            LogFormat::Text => telemetry::logs::LogFormat::Text,
+            LogFormat::Json => telemetry::logs::LogFormat::Json,
+        };
+        telemetry::logs::init(&self.log_level, format)?;
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+            match self.command {
+                Command::Run(args) => run::run(args).await.map_err(Into::into),
+                Command::Crd => Ok(()),
+                Command::Release(args) => free_pods(args).await,
+                Command::SelfTest(args) => {
+                    let limit = Duration::from_secs(args.timeout_seconds);
+                    self_test::self_test(client().await?, &args.namespace, &args.image, limit).await.map_err(Into::into)
+                }
+            }
+        })
+    }
+}
+
+async fn client() -> Result<kube::Client, kube::Error> {
+    let config = kube::Config::infer().await.map_err(kube::Error::InferConfig)?;
+    controller::client::client(config, std::sync::Arc::new(telemetry::Telemetry::new(Duration::MAX)))
+}
+
+async fn free_pods(args: ReleaseArgs) -> Result<(), Box<dyn StdError>> {
+    let ReleaseArgs { namespaces, deployment, operator_namespace } = args;
+    let deployment =
+        deployment.zip(operator_namespace).map(|(name, namespace)| release::OperatorDeployment { namespace, name });
+    let options = release::Options { namespaces, deployment, timeout: RELEASE_LIMIT };
+    release::release(client().await?, &options).await?;
+    Ok(())
+}
+
+#[allow(clippy::print_stdout)] // this command's output is its purpose
+fn print_crd() -> Result<(), Box<dyn StdError>> {
+    print!("{}", serde_yaml_ng::to_string(&api::crd())?);
+    Ok(())
+}
+
+#[allow(clippy::print_stderr)] // logging may be what failed
+fn complain(error: &dyn StdError) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        eprintln!("  caused by: {source}");
+        cause = source.source();
+    }
+}
