@@ -52,7 +52,8 @@ pub async fn self_test(client: Client, namespace: &str, image: &str, limit: Dura
     let tasks: Api<RetryableTask> = Api::namespaced(client, namespace);
     let task = create(&tasks, image).await?;
     let result = wait(&tasks, &task, limit).await;
-    let parameters = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
+    let parameters =
+        DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
     let deleted = tasks.delete(&task, &parameters).await;
     result?;
     deleted.map_err(|source| Error::Request { what: "deleting the task", source })?;
@@ -82,9 +83,17 @@ async fn wait(tasks: &Api<RetryableTask>, task: &str, limit: Duration) -> Result
         Ok(Err(source)) => Err(Error::Wait { task: task.to_owned(), source }),
         Err(_) => {
             let last = tasks.get(task).await.ok().and_then(|task| task.status);
-            let state = last.map_or_else(|| "none, no operator has seen it".to_owned(), |status| {
-                format!("{:?} {} {}", status.state, status.reason.unwrap_or_default(), status.message.unwrap_or_default())
-            });
+            let state = last.map_or_else(
+                || "none, no operator has seen it".to_owned(),
+                |status| {
+                    format!(
+                        "{:?} {} {}",
+                        status.state,
+                        status.reason.unwrap_or_default(),
+                        status.message.unwrap_or_default()
+                    )
+                },
+            );
             Err(Error::NotFinished { task: task.to_owned(), limit, state })
         }
     }

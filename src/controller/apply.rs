@@ -9,10 +9,12 @@ use crate::core::message;
 use crate::core::observe::observe;
 use crate::core::pod::pod;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
+};
 use kube::core::error_boundary::InvalidObject;
 use kube::{Client, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What came of storing a status.
 pub enum Stored {
@@ -109,9 +111,8 @@ pub async fn create(context: &Context, key: &TaskKey, task: &RetryableTask, numb
         }
         Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
             match ask(context, key, &task.uid().unwrap_or_default(), &name).await? {
-                None => Ok(Created::Adopted),
-                // Gone again in between: decided anew.
-                Some(Answer::Absent) => Ok(Created::Adopted),
+                // Ours, or gone again in between: decided anew.
+                None | Some(Answer::Absent) => Ok(Created::Adopted),
                 Some(Answer::Foreign) => Ok(Created::Rejected(Rejection {
                     reason: ConditionReason::PodNameTaken,
                     message: format!(
@@ -168,16 +169,16 @@ pub async fn delete_task(context: &Context, key: &TaskKey, task: &RetryableTask)
 pub async fn clean_up(context: &Context, key: &TaskKey, delete: &[PodRef], release: &[PodRef]) -> bool {
     let mut ok = true;
     for pod in delete {
-        ok &= told(context, key, "deleting the Pod", &pod.name, delete_pod(context, key, pod).await);
+        ok &= told(context, key, "deleting the Pod", &pod.name, &delete_pod(context, key, pod).await);
     }
     for pod in release {
-        ok &= told(context, key, "freeing the Pod", &pod.name, free_pod(context, key, pod).await);
+        ok &= told(context, key, "freeing the Pod", &pod.name, &free_pod(context, key, pod).await);
     }
     ok
 }
 
-fn told(context: &Context, key: &TaskKey, what: &'static str, pod: &str, result: Result<(), kube::Error>) -> bool {
-    if let Err(error) = &result {
+fn told(context: &Context, key: &TaskKey, what: &'static str, pod: &str, result: &Result<(), kube::Error>) -> bool {
+    if let Err(error) = result {
         context.settings.telemetry.metrics.reconcile_failed("clean-up");
         tracing::warn!(%key, pod, %error, "{what} failed; trying again later");
     }
@@ -216,30 +217,39 @@ fn is_gone(error: &kube::Error) -> bool {
     matches!(code(error), Some(404 | 409))
 }
 
-/// Writes into the status of a task that cannot be read why it cannot.
+/// Writes into the status of a task that cannot be read why it cannot, once, and leaves the rest of the status as it is.
 pub async fn mark_unreadable(
     context: &Context,
     key: &TaskKey,
     invalid: &InvalidObject,
     message: &str,
 ) -> Result<(), kube::Error> {
-    let metadata = &invalid.metadata;
-    let mut list = Vec::new();
-    let what = (ConditionType::Stalled, true);
-    conditions::set(&mut list, what, ConditionReason::InvalidSpec, message, (context.now(), metadata.generation));
-    let status = json!({
-        "observedGeneration": metadata.generation,
-        "reason": ConditionReason::InvalidSpec.as_str(),
-        "message": message::short(message, message::MAX_MESSAGE_BYTES),
-        "conditions": list,
-    });
-    let patch = json!({"metadata": {"resourceVersion": metadata.resource_version}, "status": status});
-    let api: Api<kube::api::DynamicObject> = Api::namespaced_with(
+    let api: Api<DynamicObject> = Api::namespaced_with(
         context.settings.client.clone(),
         &key.namespace,
-        &kube::api::ApiResource::erase::<RetryableTask>(&()),
+        &ApiResource::erase::<RetryableTask>(&()),
     );
-    match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+    let Some(mut live) = api.get_opt(&key.name).await? else { return Ok(()) };
+    if live.metadata.resource_version != invalid.metadata.resource_version {
+        return Ok(()); // the watch will show what it is now
+    }
+    let message = message::short(message, message::MAX_MESSAGE_BYTES);
+    let before = live.data.get("status").cloned().unwrap_or_default();
+    let mut list =
+        before.get("conditions").cloned().and_then(|list| serde_json::from_value(list).ok()).unwrap_or_default();
+    let what = (ConditionType::Stalled, true);
+    conditions::set(&mut list, what, ConditionReason::InvalidSpec, &message, (context.now(), live.metadata.generation));
+    let mut after = before.as_object().cloned().unwrap_or_default();
+    after.insert("observedGeneration".into(), json!(live.metadata.generation));
+    after.insert("reason".into(), json!(ConditionReason::InvalidSpec.as_str()));
+    after.insert("message".into(), json!(message));
+    after.insert("conditions".into(), json!(list));
+    let after = Value::Object(after);
+    if after == before {
+        return Ok(());
+    }
+    live.data["status"] = after;
+    match api.replace_status(&key.name, &PostParams::default(), &live).await {
         Ok(_) => Ok(()),
         Err(error) if is_gone(&error) => Ok(()),
         Err(error) => Err(error),

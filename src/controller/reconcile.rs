@@ -2,7 +2,7 @@
 
 use super::apply::{self, Created};
 use super::cache::Attempts;
-use super::memory::Memory;
+use super::memory::{Memory, Remembered};
 use super::tell::{Teller, log_plan};
 use super::{Error, Guarded, Settings, TaskKey, orphans};
 use crate::api::{RetryableTask, RetryableTaskStatus};
@@ -74,7 +74,7 @@ pub async fn reconcile(task: Arc<Guarded>, context: Arc<Context>) -> Result<Acti
         };
         context.settings.telemetry.metrics.reconciled(started.elapsed());
         match &result {
-            Ok(_) => context.memory.with(&key, &uid, |remembered| remembered.went_through()),
+            Ok(_) => context.memory.with(&key, &uid, Remembered::went_through),
             Err(error) => {
                 context.settings.telemetry.metrics.reconcile_failed(error.kind());
                 tracing::warn!(%error, "the reconcile failed");
@@ -91,7 +91,7 @@ pub async fn reconcile(task: Arc<Guarded>, context: Arc<Context>) -> Result<Acti
 #[allow(clippy::needless_pass_by_value)]
 pub fn when_failed(task: Arc<Guarded>, _: &Error, context: Arc<Context>) -> Action {
     let key = TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() };
-    Action::requeue(context.memory.with(&key, &task.uid().unwrap_or_default(), |remembered| remembered.failed()))
+    Action::requeue(context.memory.with(&key, &task.uid().unwrap_or_default(), Remembered::failed))
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
@@ -135,7 +135,7 @@ struct Turn<'a> {
 impl Turn<'_> {
     async fn run(mut self) -> Result<Action, Error> {
         for _ in 0..MAX_PLANS {
-            let (plan, now) = self.decide();
+            let plan = self.decide();
             log_plan(&plan);
             let Plan { status, ask, create, delete, release, delete_task, look_again } = plan;
             if let Some((status, happenings)) = status {
@@ -149,7 +149,7 @@ impl Turn<'_> {
                 continue;
             }
             if let Some(number) = create {
-                self.create(number, now).await?;
+                self.create(number).await?;
                 continue;
             }
             if delete_task {
@@ -165,7 +165,7 @@ impl Turn<'_> {
         Err(Error::Restless(self.key.clone()))
     }
 
-    fn decide(&self) -> (Plan, Timestamp) {
+    fn decide(&self) -> Plan {
         let pods: Vec<Seen> =
             self.context.attempts.of(self.key).into_iter().filter(|seen| seen.pod.task_uid == self.uid).collect();
         let now = self.context.now();
@@ -186,7 +186,7 @@ impl Turn<'_> {
             now,
             holds_pods: self.context.holds_pods_in(&self.key.namespace),
         };
-        (decide(&situation), now)
+        decide(&situation)
     }
 
     /// Stores the status; false if the task is gone. On a conflict the task is read live and decided again.
@@ -216,12 +216,12 @@ impl Turn<'_> {
         }
     }
 
-    async fn create(&mut self, number: i32, now: Timestamp) -> Result<(), Error> {
+    async fn create(&mut self, number: i32) -> Result<(), Error> {
         match apply::create(self.context, self.key, &self.task, number).await? {
             Created::Done(pod_uid) => {
                 self.context.memory.with(self.key, &self.uid, |remembered| remembered.created(number, &pod_uid));
                 let due = self.task.status.as_ref().and_then(|status| status.current.as_ref()?.due_time.as_ref());
-                self.context.teller.created(number, due.map(|due| now.duration_since(due.0)));
+                self.context.teller.created(number, due.map(|due| self.context.now().duration_since(due.0)));
             }
             Created::Adopted => {}
             Created::Rejected(rejection) => self.rejection = Some(rejection),

@@ -39,7 +39,7 @@ pub async fn run(
     background.spawn(telling);
     background.spawn(watch_tasks(context.clone(), tasks, watch::Tasks::new(writer, queue.clone())));
     background.spawn(watch_pods(context.clone(), pods, queue));
-    background.spawn(tell_synced(context.clone(), store.clone()));
+    background.spawn(tell_synced(context.clone(), health.namespace.clone(), store.clone()));
 
     let touched = stream::unfold(queued, |mut queued| async move {
         let key: TaskKey = queued.recv().await?;
@@ -51,11 +51,16 @@ pub async fn run(
         .reconcile_on(touched)
         .graceful_shutdown_on(stop)
         .run(reconcile, when_failed, context.clone());
-    drive(&context, outcomes, &mut background).await;
+    drive(&context, &health, outcomes, &mut background).await;
     health.end();
 }
 
-async fn drive(context: &Arc<Context>, outcomes: impl futures::Stream<Item = Outcome>, background: &mut JoinSet<()>) {
+async fn drive(
+    context: &Arc<Context>,
+    health: &HealthOf,
+    outcomes: impl futures::Stream<Item = Outcome>,
+    background: &mut JoinSet<()>,
+) {
     let mut outcomes = std::pin::pin!(outcomes);
     let mut tick = tokio::time::interval(TICK);
     loop {
@@ -66,7 +71,7 @@ async fn drive(context: &Arc<Context>, outcomes: impl futures::Stream<Item = Out
                 Some(outcome) => look_after(context, outcome, background),
             },
             _ = tick.tick() => {
-                context.settings.telemetry.health.heartbeat();
+                health.turned();
                 while background.try_join_next().is_some() {}
             }
         }
@@ -114,9 +119,9 @@ async fn watch_pods(context: Arc<Context>, api: Api<Pod>, queue: mpsc::Unbounded
     .await;
 }
 
-async fn tell_synced(context: Arc<Context>, store: reflector::Store<Guarded>) {
+async fn tell_synced(context: Arc<Context>, namespace: Option<String>, store: reflector::Store<Guarded>) {
     if let (Ok(()), ()) = future::join(store.wait_until_ready(), context.attempts.synced()).await {
-        context.settings.telemetry.health.synced();
+        context.settings.telemetry.health.synced(namespace.as_deref());
         tracing::info!(tasks = store.len(), "the caches are filled");
     }
 }
@@ -131,9 +136,14 @@ impl HealthOf {
     const RESOURCES: [&str; 2] = ["retryabletasks", "pods"];
 
     fn begin(&self) {
+        self.context.settings.telemetry.health.begun(self.namespace.as_deref());
         for resource in Self::RESOURCES {
             self.context.settings.telemetry.health.watching(self.namespace.as_deref(), resource);
         }
+    }
+
+    fn turned(&self) {
+        self.context.settings.telemetry.health.turned(self.namespace.as_deref());
     }
 
     fn end(&self) {

@@ -49,7 +49,7 @@ impl Teller {
     pub fn tell(&self, task: &RetryableTask, happenings: Vec<Happening>) {
         let finished = happenings.iter().any(|happening| matches!(happening, Happening::Finished { .. }));
         for happening in happenings {
-            self.log(&happening);
+            log(&happening);
             self.count(&happening);
             if let Some(event) = event(task, happening, finished)
                 && self.events.try_send((event, task.object_ref(&()))).is_err()
@@ -68,37 +68,15 @@ impl Teller {
         }
     }
 
-    fn log(&self, happening: &Happening) {
-        match happening {
-            Happening::Started { number } => tracing::debug!(attempt = number, "the attempt may start"),
-            Happening::Ended { number, pod_name, pod_uid: _, reason, message, exit_code, action, delay, due } => {
-                tracing::info!(
-                    attempt = number,
-                    pod = pod_name,
-                    reason,
-                    exit_code,
-                    action = ?action,
-                    delay_milliseconds = delay.map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
-                    due = due.map(tracing::field::display),
-                    message,
-                    "the attempt ended"
-                )
-            }
-            Happening::Finished { succeeded, reason, message } => {
-                tracing::info!(succeeded, reason = reason.as_str(), message, "the task ended");
-            }
-            Happening::Rejected { reason, message } => {
-                tracing::warn!(reason = reason.as_str(), message, "the Pod cannot be created");
-            }
-            Happening::HeldUp { reason } => tracing::info!(reason, "the Pod does not start"),
-        }
-    }
-
     fn count(&self, happening: &Happening) {
         let metrics = &self.telemetry.metrics;
         match happening {
             Happening::Ended { action, reason, delay, .. } => {
-                let result = if *action == Action::Complete { AttemptResult::Succeeded } else { AttemptResult::Failed };
+                let result = match action {
+                    Action::Complete => AttemptResult::Succeeded,
+                    Action::Ignore => AttemptResult::Ignored,
+                    Action::Retry | Action::Fail | Action::Unknown => AttemptResult::Failed,
+                };
                 metrics.attempt_ended(result, reason);
                 if let Some(delay) = delay {
                     metrics.retry_scheduled(Duration::try_from(*delay).unwrap_or_default());
@@ -113,10 +91,40 @@ impl Teller {
     }
 }
 
+fn log(happening: &Happening) {
+    match happening {
+        Happening::Started { number } => tracing::debug!(attempt = number, "the attempt may start"),
+        Happening::Ended { number, pod_name, pod_uid: _, reason, message, exit_code, action, delay, due } => {
+            tracing::info!(
+                attempt = number,
+                pod = pod_name,
+                reason,
+                exit_code,
+                action = ?action,
+                delay_milliseconds = delay.map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
+                due = due.map(tracing::field::display),
+                message,
+                "the attempt ended"
+            );
+        }
+        Happening::Finished { succeeded, reason, message } => {
+            tracing::info!(succeeded, reason = reason.as_str(), message, "the task ended");
+        }
+        Happening::Rejected { reason, message } => {
+            tracing::warn!(reason = reason.as_str(), message, "the Pod cannot be created");
+        }
+        Happening::HeldUp { reason } => tracing::info!(reason, "the Pod does not start"),
+    }
+}
+
 /// At most one Event an attempt: the end of the task speaks for its last attempt.
 fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<Event> {
     let (type_, reason, note, secondary) = match happening {
         Happening::Ended { .. } if finished => return None,
+        Happening::Ended { number, pod_name, pod_uid, action: Action::Ignore, delay: None, .. } => {
+            let note = format!("attempt {number} was stopped: the task is suspended (not charged)");
+            (EventType::Normal, "Suspended", note, Some(pod_reference(task, pod_name, pod_uid)))
+        }
         Happening::Ended { number, pod_name, pod_uid, reason, message, exit_code, action, delay, due } => {
             let code = exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
             let said = message.map(|message| format!(": {message}")).unwrap_or_default();
@@ -128,7 +136,7 @@ fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<E
                 _ => charged.to_owned(),
             };
             let note = format!("attempt {number} ended with {reason}{code}{next}{said}");
-            (EventType::Warning, "AttemptFailed", note, pod_reference(task, pod_name, pod_uid))
+            (EventType::Warning, "AttemptFailed", note, Some(pod_reference(task, pod_name, pod_uid)))
         }
         Happening::Finished { succeeded: true, reason, message } => (EventType::Normal, reason.as_str(), message, None),
         Happening::Finished { succeeded: false, reason, message } => {
@@ -146,15 +154,15 @@ fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<E
     })
 }
 
-fn pod_reference(task: &RetryableTask, name: String, uid: Option<String>) -> Option<ObjectReference> {
-    Some(ObjectReference {
+fn pod_reference(task: &RetryableTask, name: String, uid: Option<String>) -> ObjectReference {
+    ObjectReference {
         api_version: Some("v1".into()),
         kind: Some("Pod".into()),
         namespace: task.metadata.namespace.clone(),
         name: Some(name),
         uid,
         ..ObjectReference::default()
-    })
+    }
 }
 
 /// Every decision, for those who follow one.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::Strategy;
 use crate::core::identity::dice;
 use proptest::prelude::*;
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 /// What is wrong with the spec, in words for its author: what admission cannot see, or an older version of it let through.
 pub fn problem(spec: &RetryableTaskSpec) -> Option<String> {
-    if spec.image.is_none() && template_containers(spec).is_none_or(|containers| containers.is_empty()) {
+    if spec.image.is_none() && template_containers(spec).is_none_or(Vec::is_empty) {
         return Some("nothing to run: set spec.image, or give spec.template.spec.containers a container".into());
     }
     spec.backoff.as_ref().and_then(backoff::problem)
@@ -25,10 +25,14 @@ pub fn pod(task: &RetryableTask, number: i32, held: bool) -> Value {
     let mut containers = array(spec.remove("containers").as_ref());
     place_main_container(&mut containers, &main, &task.spec);
     let env = own_env(task, number);
-    containers.iter_mut().for_each(|container| add_env(container, &env));
+    for container in &mut containers {
+        add_env(container, &env);
+    }
     spec.insert("containers".into(), Value::Array(containers));
     if let Some(Value::Array(init_containers)) = spec.get_mut("initContainers") {
-        init_containers.iter_mut().for_each(|container| add_env(container, &env));
+        for container in init_containers {
+            add_env(container, &env);
+        }
     }
     spec.insert("restartPolicy".into(), "Never".into());
     json!({

@@ -23,9 +23,15 @@ pub struct Health {
 struct State {
     /// Per watch, the last successful response head, or the time that watching began.
     watches: BTreeMap<String, Instant>,
-    heartbeat: Option<Instant>,
+    /// Per scope, the controller's loop.
+    loops: BTreeMap<String, Loop>,
     /// Whether this process does the work (is not a standby).
     leading: bool,
+}
+
+#[derive(Debug)]
+struct Loop {
+    turned: Instant,
     synced: bool,
 }
 
@@ -42,9 +48,11 @@ pub enum Stalled {
         /// How long it may be.
         limit: Duration,
     },
-    /// The controller's loop does not turn.
-    #[error("the controller's loop has not turned for {} s (limit {} s)", .silent.as_secs(), .limit.as_secs())]
+    /// A controller's loop does not turn.
+    #[error("the controller's loop of {scope} has not turned for {} s (limit {} s)", .silent.as_secs(), .limit.as_secs())]
     Loop {
+        /// The scope of the controller, see [`scope_name`].
+        scope: String,
         /// How long it has been silent.
         silent: Duration,
         /// How long it may be.
@@ -65,6 +73,11 @@ pub fn watch_name(namespace: Option<&str>, resource: &str) -> String {
     namespace.map_or_else(|| resource.to_owned(), |namespace| format!("{namespace}/{resource}"))
 }
 
+/// The name under which a controller's scope is known: its namespace, or all of them.
+pub fn scope_name(namespace: Option<&str>) -> &str {
+    namespace.unwrap_or("all namespaces")
+}
+
 impl Health {
     /// A process that watches nothing, live and ready. `stall_limit` is how long a watch or the controller's loop may
     /// be silent; it must be longer than the time limit of one watch call plus the longest back-off.
@@ -72,16 +85,31 @@ impl Health {
         Self { stall_limit, state: Mutex::default() }
     }
 
-    /// This process begins to do the work: it is not ready again before [`Self::synced`].
+    /// This process begins to do the work: it is not ready again before every scope is [`Self::synced`].
     pub fn leading(&self) {
         let mut state = self.state();
         state.leading = true;
-        state.synced = false;
+        state.loops.clear();
     }
 
-    /// The caches are filled.
-    pub fn synced(&self) {
-        self.state().synced = true;
+    /// The controller of a scope begins: from now on its loop must turn, and its caches must fill.
+    pub fn begun(&self, namespace: Option<&str>) {
+        let begun = Loop { turned: Instant::now(), synced: false };
+        self.state().loops.insert(scope_name(namespace).to_owned(), begun);
+    }
+
+    /// The controller's loop turned.
+    pub fn turned(&self, namespace: Option<&str>) {
+        if let Some(of_scope) = self.state().loops.get_mut(scope_name(namespace)) {
+            of_scope.turned = Instant::now();
+        }
+    }
+
+    /// The controller's caches are filled.
+    pub fn synced(&self, namespace: Option<&str>) {
+        if let Some(of_scope) = self.state().loops.get_mut(scope_name(namespace)) {
+            of_scope.synced = true;
+        }
     }
 
     /// A watch begins; from now on it must be answered. Begin it before its first request.
@@ -101,11 +129,6 @@ impl Health {
         }
     }
 
-    /// The controller's loop turned. The first call makes further ones mandatory.
-    pub fn heartbeat(&self) {
-        self.state().heartbeat = Some(Instant::now());
-    }
-
     /// The controller ended on purpose: neither watches nor heartbeats are expected, and nothing need be synced.
     pub fn stopped(&self) {
         *self.state() = State::default();
@@ -123,8 +146,10 @@ impl Health {
         let watches = state.watches.iter().filter_map(|(watch, last)| {
             silence(*last).map(|silent| Stalled::Watch { watch: watch.clone(), silent, limit })
         });
-        let heartbeat = state.heartbeat.and_then(silence).map(|silent| Stalled::Loop { silent, limit });
-        let stalled: Vec<_> = watches.chain(heartbeat).collect();
+        let loops = state.loops.iter().filter_map(|(scope, of_scope)| {
+            silence(of_scope.turned).map(|silent| Stalled::Loop { scope: scope.clone(), silent, limit })
+        });
+        let stalled: Vec<_> = watches.chain(loops).collect();
         if stalled.is_empty() { Ok(()) } else { Err(stalled) }
     }
 
@@ -134,7 +159,8 @@ impl Health {
     /// What it is waiting for.
     pub fn ready(&self) -> Result<(), NotReady> {
         let state = self.state();
-        if state.leading && !state.synced { Err(NotReady::Syncing) } else { Ok(()) }
+        let synced = !state.loops.is_empty() && state.loops.values().all(|of_scope| of_scope.synced);
+        if state.leading && !synced { Err(NotReady::Syncing) } else { Ok(()) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -193,26 +219,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_loop_must_turn_once_it_has_begun() {
+    async fn each_loop_must_turn_once_it_has_begun() {
         let health = Health::new(LIMIT);
-        health.heartbeat();
+        health.begun(Some("a"));
+        health.begun(Some("b"));
         advance(LIMIT).await;
-        health.heartbeat();
-        advance(LIMIT).await;
+        health.turned(Some("a"));
         assert_eq!(health.live(), Ok(()));
         advance(Duration::from_secs(1)).await;
         let stalled = health.live().unwrap_err();
-        assert_eq!(stalled, [Stalled::Loop { silent: LIMIT + Duration::from_secs(1), limit: LIMIT }]);
+        let silent = LIMIT + Duration::from_secs(1);
+        assert_eq!(stalled, [Stalled::Loop { scope: "b".into(), silent, limit: LIMIT }]);
         health.stopped();
         assert_eq!(health.live(), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_leader_is_ready_when_it_has_synced() {
+    async fn a_leader_is_ready_when_every_scope_has_synced() {
         let health = Health::new(LIMIT);
         health.leading();
         assert_eq!(health.ready(), Err(NotReady::Syncing));
-        health.synced();
+        health.begun(Some("a"));
+        health.begun(Some("b"));
+        health.synced(Some("a"));
+        assert_eq!(health.ready(), Err(NotReady::Syncing));
+        health.synced(Some("b"));
         assert_eq!(health.ready(), Ok(()));
         health.leading();
         assert_eq!(health.ready(), Err(NotReady::Syncing), "a new term begins with empty caches");

@@ -43,7 +43,6 @@ const REASONS: &[&str] = &[
     "CreateContainerConfigError",
     "CreateContainerError",
     "DeadlineExceeded",
-    "Deleted",
     "DeletionByPodGC",
     "DeletionByTaintManager",
     "DisruptionTarget",
@@ -65,6 +64,7 @@ const REASONS: &[&str] = &[
     "OutOfephemeral-storage",
     "OutOfmemory",
     "OutOfpods",
+    "PodDeleted",
     "PodRejected",
     "PreemptionByScheduler",
     "Preempting",
@@ -108,11 +108,6 @@ struct RequestLabels {
     code: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StateLabels {
-    state: String,
-}
-
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -124,7 +119,6 @@ pub struct Metrics {
     reconcile: Histogram,
     reconcile_errors: Family<ErrorLabels, Counter>,
     api_requests: Family<RequestLabels, Counter>,
-    tasks: Family<StateLabels, Gauge>,
     leader: Gauge,
 }
 
@@ -146,7 +140,6 @@ impl Metrics {
             reconcile: Histogram::new(RECONCILE_BUCKETS),
             reconcile_errors: Family::default(),
             api_requests: Family::default(),
-            tasks: Family::default(),
             leader: Gauge::default(),
         };
         metrics.register();
@@ -181,7 +174,6 @@ impl Metrics {
             "Requests to the API server, by the status code of the answer, or timeout or error where there was none",
             self.api_requests.clone(),
         );
-        registry.register("tasks", "Tasks in the controller's cache, by state", self.tasks.clone());
         registry.register("leader", "1 while this process does the work, 0 while it stands by", self.leader.clone());
         registry.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     }
@@ -221,12 +213,6 @@ impl Metrics {
     pub fn api_request(&self, verb: &'static str, resource: &str, code: &str) {
         let labels = RequestLabels { verb, resource: resource.to_owned(), code: code.to_owned() };
         self.api_requests.get_or_create(&labels).inc();
-    }
-
-    /// Sets how many tasks are in `state`, which must be one of the states of the API.
-    pub fn set_tasks(&self, state: &str, count: usize) {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        self.tasks.get_or_create(&StateLabels { state: state.to_owned() }).set(count);
     }
 
     /// Says whether this process does the work or stands by.
@@ -270,7 +256,6 @@ mod tests {
         metrics.reconciled(Duration::from_millis(3));
         metrics.reconcile_failed("Conflict");
         metrics.api_request("update", "retryabletasks/status", "409");
-        metrics.set_tasks("Waiting", 7);
         metrics.set_leader(true);
         let text = metrics.encode().unwrap();
         for line in [
@@ -285,7 +270,6 @@ mod tests {
             "retryabletask_reconcile_seconds_count 1",
             r#"retryabletask_reconcile_errors_total{kind="Conflict"} 1"#,
             r#"retryabletask_api_requests_total{verb="update",resource="retryabletasks/status",code="409"} 1"#,
-            r#"retryabletask_tasks{state="Waiting"} 7"#,
             "retryabletask_leader 1",
             concat!("retryabletask_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {

@@ -71,7 +71,7 @@ impl End {
 }
 
 /// Writes the end of the current attempt into the draft, and makes the next attempt due or ends the task.
-pub(super) fn close(draft: &mut Draft, end: End) -> Current {
+pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
     let stop = end.stopped_by(&draft.current);
     let verdict = classify(&end.outcome, stop, draft.situation.task.spec.max_retries, &draft.status);
     let reason = stop
@@ -86,7 +86,7 @@ pub(super) fn close(draft: &mut Draft, end: End) -> Current {
     draft.status.start_time.get_or_insert(Time(end.started));
     conditions::remove(&mut draft.status.conditions, ConditionType::Reconciling);
     conditions::remove(&mut draft.status.conditions, ConditionType::Stalled);
-    let entry = entry(draft, &end, &verdict, reason, delay);
+    let entry = entry(draft, end, &verdict, reason, delay);
     if matches!(entry.action, Action::Retry | Action::Fail) || verdict.class.is_some() {
         draft.status.last_failure = Some(LastFailure {
             attempt: entry.attempt,
@@ -107,20 +107,13 @@ pub(super) fn close(draft: &mut Draft, end: End) -> Current {
         due,
     });
     remember(draft, entry);
-    match verdict.end {
-        Some(reason) => {
-            finish(draft, &end, reason);
-            Current::TaskEnded
-        }
-        None => {
-            draft.current = CurrentAttempt {
-                number: draft.current.number.saturating_add(1),
-                due_time: due.map(MicroTime),
-                ..CurrentAttempt::default()
-            };
-            Current::Due
-        }
+    if let Some(reason) = verdict.end {
+        finish(draft, end, reason);
+        return Current::TaskEnded;
     }
+    let number = draft.current.number.saturating_add(1);
+    draft.current = CurrentAttempt { number, due_time: due.map(MicroTime), ..CurrentAttempt::default() };
+    Current::Due
 }
 
 fn charge(draft: &mut Draft, verdict: &Verdict) {

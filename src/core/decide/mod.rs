@@ -174,8 +174,8 @@ pub fn decide(situation: &Situation) -> Plan {
     let stored = situation.task.status.clone().unwrap_or_default();
     match next::next_status(situation, &stored) {
         next::Next::Ask(pod_name) => Plan { ask: Some(pod_name), ..Plan::default() },
-        next::Next::Status { status, .. } if status == stored => effects::of_stored_status(situation, &stored),
-        next::Next::Status { status, happenings } => Plan { status: Some((status, happenings)), ..Plan::default() },
+        next::Next::Status { status, .. } if *status == stored => effects::of_stored_status(situation, &stored),
+        next::Next::Status { status, happenings } => Plan { status: Some((*status, happenings)), ..Plan::default() },
     }
 }
 

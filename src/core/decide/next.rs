@@ -20,7 +20,7 @@ pub(super) enum Next {
     /// The Pod to ask for.
     Ask(String),
     /// The status, and what to tell once it is stored.
-    Status { status: RetryableTaskStatus, happenings: Vec<Happening> },
+    Status { status: Box<RetryableTaskStatus>, happenings: Vec<Happening> },
 }
 
 /// What comes of the current attempt.
@@ -79,7 +79,7 @@ impl<'a> Draft<'a> {
             self.status.current = Some(std::mem::take(&mut self.current));
             self.record_uid_by_the_way();
         }
-        Next::Status { status: self.status, happenings: self.happenings }
+        Next::Status { status: Box::new(self.status), happenings: self.happenings }
     }
 
     /// A write that goes out anyway takes the Pod's UID along.
@@ -128,7 +128,7 @@ impl<'a> Draft<'a> {
 
     fn ended(&mut self, seen: &Seen) -> Current {
         let Progress::Ended(outcome) = &seen.pod.progress else { return Current::Launched };
-        close::close(self, close::End::of(seen, outcome))
+        close::close(self, &close::End::of(seen, outcome))
     }
 
     /// There is no Pod to be seen, though there may be one.
@@ -140,7 +140,8 @@ impl<'a> Draft<'a> {
         match (on_record, self.situation.asked) {
             (Some(_), None) => Current::Ask(self.expected_pod_name()),
             (Some(pod_uid), Some(Answer::Absent | Answer::Foreign)) => {
-                close::close(self, close::End::lost(self, pod_uid))
+                let end = close::End::lost(self, pod_uid);
+                close::close(self, &end)
             }
             (None, _) if !self.situation.task.spec.suspend => Current::Launched,
             // A creation may be on its way: only the API server knows whether there is a Pod to stop.
@@ -220,7 +221,7 @@ impl<'a> Draft<'a> {
             return;
         }
         self.status.reason = Some(hold_up.reason.clone());
-        self.status.message = hold_up.message.clone();
+        self.status.message.clone_from(&hold_up.message);
         self.happenings.push(Happening::HeldUp { reason: hold_up.reason.clone() });
     }
 
@@ -242,6 +243,8 @@ impl<'a> Draft<'a> {
         }
         if conditions::is_true(&self.status.conditions, ConditionType::Suspended) {
             self.suspended_condition(false);
+            // What fell due in the meantime starts now, and is not late.
+            self.current.due_time = self.current.due_time.take().filter(|due| due.0 > self.situation.now);
         }
         if !self.remaining().is_zero() {
             self.status.state = Some(State::Waiting);
