@@ -7,7 +7,7 @@ binary_key() {
   local -a sources
   cd "$HERE" || return
   mapfile -t sources < <(find . -name '*.go' ! -name '*_test.go' | LC_ALL=C sort)
-  { go version && cat go.mod go.sum "${sources[@]}" && cat lib/binary.sh; } | sha256sum | cut -c 1-16
+  { go version && cat go.mod go.sum "${sources[@]}" && declare -f compile link_flags; } | sha256sum | cut -c 1-16
 }
 
 build() {
@@ -48,6 +48,12 @@ link_flags() {
   done
 }
 
+purge() {
+  rm -rf "$CLUSTER_DIR"
+  remove_unused_binaries none
+}
+
+# remove_unused_binaries CURRENT: all but the current one and those of other clusters
 remove_unused_binaries() {
   local current=$1 dir link
   for dir in "$CACHE"/kube/*/; do

@@ -80,6 +80,8 @@ require_packages() {
     tail -n 5 "$log" >&2
     fail "apt-get could not install ${missing[*]} (all it said is in $log); install them and try again"
   fi
+  mapfile -t missing < <(missing_packages)
+  ((${#missing[@]} == 0)) || fail "still missing after the installation: ${missing[*]}"
 }
 
 # --no-remove: rather fail than take a package from the machine that is in the way.
@@ -108,15 +110,19 @@ require_ports() {
 
 # The hierarchies that a node's containers are put into: one of version 2, or one per controller of version 1.
 cgroup_hierarchies() {
+  local hierarchy
   if [ "$(stat -f -c %T /sys/fs/cgroup 2>/dev/null)" = cgroup2fs ]; then
     echo /sys/fs/cgroup
   else
-    awk '$3 == "cgroup" {print $2}' /proc/mounts
+    awk '$3 == "cgroup" {print $2}' /proc/mounts | while read -r hierarchy; do
+      [ "$(stat -f -c %T "$hierarchy" 2>/dev/null)" != cgroupfs ] || echo "$hierarchy" # else it is mounted over
+    done
   fi
 }
 
 require_cgroups() {
   local controllers hierarchy name
+  local -a hierarchies
   mapfile -t hierarchies < <(cgroup_hierarchies)
   ((${#hierarchies[@]})) || fail "no control groups are mounted in /sys/fs/cgroup: containers cannot run on this machine"
   controllers=" $(cat /sys/fs/cgroup/cgroup.controllers 2>/dev/null || awk '$3 == "cgroup" {print $4}' /proc/mounts | tr '\n,' ' ') "

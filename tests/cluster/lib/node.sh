@@ -10,9 +10,9 @@ containerd_ctr() { timeout 60 ctr --address "$CONTAINERD_SOCKET" --namespace k8s
 
 node() {
   local began
+  require_cgroups
   up
   began=$SECONDS
-  require_cgroups
   require_ports kubelet "$KUBELET_PORT" "$KUBELET_HEALTH_PORT"
   save_kernel_settings
   firewall add
