@@ -33,6 +33,15 @@ set_addresses() {
   no_proxy=$NO_PROXY
 }
 
+# Everything that can be known before anything long has begun.
+check_machine() {
+  require_go
+  require_root
+  require_cgroups
+  mkdir -p "$LOGS"
+  require_packages
+}
+
 # One command at a time per cluster; the lock ends with this process.
 lock() {
   require_root

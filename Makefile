@@ -1,0 +1,104 @@
+# What one does with this project, one command each. `make` alone lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+CARGO ?= cargo
+# The image holds nothing but the operator: it is linked statically. An explicit target keeps the flag from the
+# procedural macros, which cannot be.
+TARGET ?= $(shell uname -m)-unknown-linux-gnu
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+BINARY := $(TARGET_DIR)/$(TARGET)/release/retryable-tasks
+IMAGE_TAR := $(TARGET_DIR)/retryable-tasks-image.tar
+LOCAL_IMAGE := docker.io/library/retryable-tasks:dev
+
+KUBERNETES := tests/cluster/cluster
+# kubectl and helm of the project's own cluster, before those of the machine
+IN_CLUSTER := eval "$$($(KUBERNETES) env)" &&
+SCRIPTS := .ci/run demo/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test $(wildcard tests/cluster/lib/*.sh)
+# Further arguments for the test programs, such as the name of one test
+ARGS ?=
+
+.PHONY: help
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ A newcomer's two commands
+
+.PHONY: demo
+demo: ## build everything, start a real cluster, watch tasks being retried; CLUSTER=current uses your own cluster
+	@CLUSTER="$(CLUSTER)" IMAGE="$(IMAGE)" demo/run
+
+.PHONY: test
+test: preflight unit simulation cluster-test ## everything: pure tests, simulation, the real cluster; takes the cluster down
+	@$(MAKE) e2e && code=0 || code=$$?; $(KUBERNETES) down; exit $$code
+
+.PHONY: demo-down
+demo-down: ## take the demo down; CLUSTER=current uninstalls it from your own cluster
+	@CLUSTER="$(CLUSTER)" demo/run down
+
+##@ The loop
+
+.PHONY: unit
+unit: ## the pure tests: seconds, no cluster
+	$(CARGO) test --locked --lib -- $(ARGS)
+
+.PHONY: simulation
+simulation: ## the controller against a simulated API server that fails, crashes and lies about time; no cluster
+	$(if $(wildcard tests/simulation tests/simulation.rs),$(CARGO) test --locked --test simulation -- $(ARGS),@echo "no simulation")
+
+.PHONY: e2e
+e2e: preflight image cluster-up ## the operator on the real cluster, which stays up
+	$(KUBERNETES) image $(IMAGE_TAR)
+	$(IN_CLUSTER) $(CARGO) test --locked --test e2e -- $(ARGS)
+
+.PHONY: check
+check: ## what CI refuses: warnings, formatting, stale generated files, faults in chart and scripts
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) run --locked --quiet -- crd | diff -u crds/retryabletasks.yaml - || \
+	  { echo "crds/retryabletasks.yaml is stale: run 'make generate'" >&2; exit 1; }
+	$(KUBERNETES) build
+	$(IN_CLUSTER) deploy/generate --check
+	$(IN_CLUSTER) charts/check
+	cd tests/cluster && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./image && go test ./image
+	if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); else echo "no shellcheck here: scripts not checked"; fi
+
+##@ Pieces
+
+.PHONY: build
+build: ## the operator, as it is in the image: release, static
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --target $(TARGET)
+
+.PHONY: image
+image: build ## the operator's image as an archive, made without a container engine
+	$(KUBERNETES) pack --kind binary --binary $(BINARY) --name $(LOCAL_IMAGE) --out $(IMAGE_TAR)
+
+.PHONY: crd
+crd: ## write crds/ from the types
+	mkdir -p crds
+	$(CARGO) run --locked --quiet -- crd >$(TARGET_DIR)/crd.yaml
+	mv $(TARGET_DIR)/crd.yaml crds/retryabletasks.yaml
+
+.PHONY: generate
+generate: crd ## write all that is generated: crds/, and from it the chart's copy and deploy/
+	$(KUBERNETES) build
+	$(IN_CLUSTER) deploy/generate
+
+.PHONY: preflight
+preflight:
+	@$(KUBERNETES) check
+
+.PHONY: cluster-up
+cluster-up: ## start the real cluster with its node, or repair it
+	$(KUBERNETES) node
+
+.PHONY: cluster-down
+cluster-down: ## stop it and leave nothing on the machine
+	$(KUBERNETES) down
+
+.PHONY: cluster-test
+cluster-test: ## show that the cluster itself works and leaves nothing
+	tests/cluster/self-test
