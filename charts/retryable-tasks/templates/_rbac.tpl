@@ -6,7 +6,8 @@
   verbs: [get, list, watch, delete]
 - apiGroups: [retryable.dev]
   resources: [retryabletasks/status]
-  verbs: [update]
+  # patch: of a task whose spec this version cannot read.
+  verbs: [update, patch]
 - apiGroups: [retryable.dev]
   # A Pod's owner reference blocks the deletion of its task; where OwnerReferencesPermissionEnforcement is on, setting
   # it takes this.
@@ -35,13 +36,9 @@
 {{/* How the `release` subcommand stops the operator, in the release's namespace. */}}
 {{- define "retryable-tasks.stopRules" -}}
 - apiGroups: [apps]
-  resources: [deployments]
-  resourceNames: [{{ include "retryable-tasks.fullname" . }}]
-  verbs: [get]
-- apiGroups: [apps]
   resources: [deployments/scale]
   resourceNames: [{{ include "retryable-tasks.fullname" . }}]
-  verbs: [get, update, patch]
+  verbs: [patch]
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
@@ -51,7 +48,7 @@
 {{- define "retryable-tasks.selfTestRules" -}}
 - apiGroups: [retryable.dev]
   resources: [retryabletasks]
-  verbs: [create, get, delete]
+  verbs: [create, get, list, watch, delete]
 {{- end }}
 
 {{/* What the `release` subcommand does where tasks were run. */}}
