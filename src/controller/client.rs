@@ -232,5 +232,4 @@ fn path_and_query(uri: &Uri) -> &str {
 }
 
 #[cfg(test)]
-#[path = "client_tests.rs"]
 mod tests;

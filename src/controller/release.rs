@@ -37,7 +37,7 @@ pub struct Options {
     pub namespaces: Vec<String>,
     /// The operator's Deployment. It is scaled to zero before, and its Pods are waited for.
     pub deployment: Option<OperatorDeployment>,
-    /// The time for everything.
+    /// The time for everything; it may be exceeded by the last request.
     pub timeout: Duration,
 }
 
@@ -138,38 +138,56 @@ async fn stop(
     deadline: Instant,
 ) -> Result<(), Error> {
     let OperatorDeployment { namespace, name } = deployment;
-    let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let zero = Patch::Merge(json!({"spec": {"replicas": 0}}));
-    let params = PatchParams::default();
-    let scale = match retried(deadline, || api.patch_scale(name, &params, &zero)).await {
-        Err(error) if has_code(&error, 404) => {
-            info!(deployment = name, namespace, "no such deployment: nothing to stop");
-            return Ok(());
-        }
-        scaled => scaled.map_err(|source| Error::Scale {
-            namespace: namespace.clone(),
-            name: name.clone(),
-            source: Box::new(source),
-        })?,
-    };
-    let selector = scale.status.and_then(|status| status.selector).filter(|selector| !selector.is_empty());
-    let selector = selector.ok_or_else(|| Error::NoSelector { namespace: namespace.clone(), name: name.clone() })?;
-    info!(deployment = name, namespace, "scaled to 0, waiting for its Pods to end");
-    // An evicted Pod has ended but stays around; nobody deletes it when the Deployment shrinks.
-    let running = ListParams::default().labels(&selector).fields("status.phase!=Succeeded,status.phase!=Failed");
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let mut pause = FIRST_PAUSE;
     loop {
-        let left = match pods.list_metadata(&running).await {
-            Ok(list) if list.items.is_empty() => return Ok(()),
+        let Some(scaled) = scale_to_zero(client, deployment, deadline).await? else {
+            info!(deployment = name, namespace, "no such deployment: nothing to stop");
+            return Ok(());
+        };
+        // An evicted Pod has ended but stays around; nobody deletes it when the Deployment shrinks.
+        let acting =
+            ListParams::default().labels(&scaled.selector).fields("status.phase!=Succeeded,status.phase!=Failed");
+        let left = match pods.list_metadata(&acting).await {
+            Ok(list) if list.items.is_empty() && scaled.replicas == 0 => return Ok(()),
+            Ok(list) if list.items.is_empty() => format!("{} replicas", scaled.replicas),
             Ok(list) => list.items.iter().map(PartialObjectMeta::name_any).collect::<Vec<_>>().join(", "),
             Err(error) => describe(&error),
         };
+        info!(deployment = name, namespace, left, "scaled to 0, waiting for the operator to end");
         if Instant::now() + pause > deadline {
             return Err(Error::StillRunning { left, waited: begin.elapsed() });
         }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// What the Deployment says when it has been told to have no replicas.
+#[derive(Debug)]
+struct Scaled {
+    selector: String,
+    /// How many it still has. Without this a Pod that is just being replaced would not be seen.
+    replicas: i32,
+}
+
+/// Sets the replicas to zero, which changes nothing where they are; `None` if there is no such Deployment.
+async fn scale_to_zero(
+    client: &Client,
+    deployment: &OperatorDeployment,
+    deadline: Instant,
+) -> Result<Option<Scaled>, Error> {
+    let OperatorDeployment { namespace, name } = deployment.clone();
+    let api: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
+    let (params, zero) = (PatchParams::default(), Patch::Merge(json!({"spec": {"replicas": 0}})));
+    let status = match retried(deadline, || api.patch_scale(&name, &params, &zero)).await {
+        Ok(scale) => scale.status.unwrap_or_default(),
+        Err(error) if has_code(&error, 404) => return Ok(None),
+        Err(source) => return Err(Error::Scale { namespace, name, source: Box::new(source) }),
+    };
+    match status.selector.filter(|selector| !selector.is_empty()) {
+        Some(selector) => Ok(Some(Scaled { selector, replicas: status.replicas })),
+        None => Err(Error::NoSelector { namespace, name }),
     }
 }
 
