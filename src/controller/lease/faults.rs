@@ -12,7 +12,7 @@ use super::{
 };
 
 /// How many elections are held.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 12;
 /// How often each election is looked at, and how far apart.
 const LOOKS: usize = 3_000;
 const STEP: Duration = Duration::from_millis(100);
