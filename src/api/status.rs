@@ -37,7 +37,7 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
 
-    /// Pods that have existed for this task.
+    /// Attempts that have been started: Pods that have existed for this task, or are about to.
     pub attempts: i32,
 
     /// Retries charged to maxRetries so far.

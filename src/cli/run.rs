@@ -2,9 +2,10 @@
 
 use super::RunArgs;
 use futures::FutureExt;
-use futures::future::{Shared, join_all};
+use futures::future::{Shared, try_join_all};
 use retryable_tasks::controller::lease::{self, Elector, Held, Leadership};
-use retryable_tasks::controller::{Settings, client, run as control};
+use retryable_tasks::controller::run::run as control;
+use retryable_tasks::controller::{Settings, client};
 use retryable_tasks::telemetry::{Telemetry, http};
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -35,6 +36,9 @@ pub enum Error {
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}")]
     Signals(#[from] std::io::Error),
+    /// A defect of the operator ended a part of it.
+    #[error(transparent)]
+    Died(#[from] retryable_tasks::controller::run::Died),
     /// Another process may lead now.
     #[error("the lease was lost: ending, so that the replica that holds it is alone")]
     LeaseLost,
@@ -126,7 +130,7 @@ async fn lead(
     tokio::select! {
         biased;
         () = leadership.lost() => Err(Error::LeaseLost),
-        _ = join_all(controls) => Ok(()),
+        ended = try_join_all(controls) => Ok(ended.map(drop)?),
     }
 }
 

@@ -4,11 +4,12 @@ use super::reconcile::Context;
 use super::{Error, TaskKey};
 use crate::api::{ConditionReason, ConditionType, FINALIZER, RetryableTask, RetryableTaskStatus};
 use crate::core::conditions;
-use crate::core::decide::{Answer, PodRef, Rejection};
+use crate::core::decide::{Answer, PodRef, Rejection, is_finished};
 use crate::core::message;
 use crate::core::observe::observe;
 use crate::core::pod::pod;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
 };
@@ -81,9 +82,12 @@ pub async fn read(context: &Context, key: &TaskKey) -> Result<Option<RetryableTa
 
 /// Asks the API server for a Pod of the task. A Pod that is there goes to the cache; the answer says what else there is to know.
 pub async fn ask(context: &Context, key: &TaskKey, uid: &str, pod_name: &str) -> Result<Option<Answer>, Error> {
+    let known = context.attempts.uid_of(key, pod_name);
     let found = pods(context, key).get_opt(pod_name).await.map_err(Error::request(key, "looking the Pod up"))?;
     let Some(found) = found else {
-        context.attempts.answered_gone(key, pod_name);
+        if let Some(known) = known {
+            context.attempts.answered_gone(key, pod_name, &known);
+        }
         return Ok(Some(Answer::Absent));
     };
     if !is_ours(&found, uid) {
@@ -165,6 +169,11 @@ pub async fn delete_task(context: &Context, key: &TaskKey, task: &RetryableTask)
     }
 }
 
+/// Stops the current attempt's Pod, with the grace that it asks for.
+pub async fn stop(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<(), Error> {
+    delete_pod(context, key, pod).await.map_err(Error::request(key, "stopping the Pod"))
+}
+
 /// Deletes Pods, then frees Pods. Every Pod is tried; false if any could not be done.
 pub async fn clean_up(context: &Context, key: &TaskKey, delete: &[PodRef], release: &[PodRef]) -> bool {
     let mut ok = true;
@@ -190,11 +199,14 @@ async fn delete_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<()
     match pods(context, key).delete(&pod.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
         Ok(answer) => {
             if let Some(deleting) = answer.left() {
-                context.attempts.answered(&deleting, context.now());
+                context.attempts.changed(&deleting, context.now());
             }
             Ok(())
         }
-        Err(error) if is_gone(&error) => Ok(()),
+        Err(error) if is_gone(&error) => {
+            context.attempts.answered_gone(key, &pod.name, &pod.uid);
+            Ok(())
+        }
         Err(error) => Err(error),
     }
 }
@@ -204,10 +216,13 @@ pub async fn free_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<
     let patch = json!({"metadata": {"uid": pod.uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]}});
     match pods(context, key).patch(&pod.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
         Ok(freed) => {
-            context.attempts.answered(&freed, context.now());
+            context.attempts.changed(&freed, context.now());
             Ok(())
         }
-        Err(error) if is_gone(&error) => Ok(()),
+        Err(error) if is_gone(&error) => {
+            context.attempts.answered_gone(key, &pod.name, &pod.uid);
+            Ok(())
+        }
         Err(error) => Err(error),
     }
 }
@@ -234,9 +249,15 @@ pub async fn mark_unreadable(
         return Ok(()); // the watch will show what it is now
     }
     let message = message::short(message, message::MAX_MESSAGE_BYTES);
+    if live.metadata.deletion_timestamp.is_some() {
+        return Ok(());
+    }
     let before = live.data.get("status").cloned().unwrap_or_default();
-    let mut list =
+    let mut list: Vec<Condition> =
         before.get("conditions").cloned().and_then(|list| serde_json::from_value(list).ok()).unwrap_or_default();
+    if is_finished(&list) {
+        return Ok(());
+    }
     let what = (ConditionType::Stalled, true);
     conditions::set(&mut list, what, ConditionReason::InvalidSpec, &message, (context.now(), live.metadata.generation));
     let mut after = before.as_object().cloned().unwrap_or_default();

@@ -29,6 +29,19 @@ struct Inner {
 struct Entry {
     seen: Seen,
     version: u64,
+    /// Whether the watch has shown its deletion, after which nothing brings it back.
+    deleted: bool,
+}
+
+/// How a Pod came to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Watch,
+    Deletion,
+    /// A request that finds or makes it.
+    Answer,
+    /// A request that changes it: by then it may be gone again, so it adds nothing that is not known.
+    ChangeAnswer,
 }
 
 impl Default for Attempts {
@@ -48,7 +61,7 @@ impl Attempts {
             }
             Event::InitApply(pod) => {
                 inner.listed.get_or_insert_default().extend(pod.metadata.uid.clone());
-                inner.upsert(pod, false, now).into_iter().collect()
+                inner.upsert(pod, By::Watch, now).into_iter().collect()
             }
             Event::InitDone => {
                 let listed = inner.listed.take().unwrap_or_default();
@@ -56,21 +69,33 @@ impl Attempts {
                 self.synced.send_replace(true);
                 touched
             }
-            Event::Apply(pod) => inner.upsert(pod, false, now).into_iter().collect(),
-            Event::Delete(pod) => inner.upsert(pod, true, now).into_iter().collect(),
+            Event::Apply(pod) => inner.upsert(pod, By::Watch, now).into_iter().collect(),
+            Event::Delete(pod) => inner.upsert(pod, By::Deletion, now).into_iter().collect(),
         }
     }
 
-    /// Takes in a Pod that the API server answered with: the watch will show it too, later.
+    /// Takes in a Pod that the API server answered with to a GET or POST: the watch will show it too, later.
     pub fn answered(&self, pod: &Pod, now: Timestamp) {
-        self.lock().upsert(pod, false, now);
+        self.lock().upsert(pod, By::Answer, now);
     }
 
-    /// The API server has answered that there is no such Pod.
-    pub fn answered_gone(&self, key: &TaskKey, pod_name: &str) {
-        if let Some(entry) = self.lock().tasks.get_mut(key).and_then(|pods| pods.get_mut(pod_name)) {
+    /// Takes in a Pod that the API server answered with to a PATCH or DELETE.
+    pub fn changed(&self, pod: &Pod, now: Timestamp) {
+        self.lock().upsert(pod, By::ChangeAnswer, now);
+    }
+
+    /// The API server has answered that there is no Pod of that name and UID.
+    pub fn answered_gone(&self, key: &TaskKey, pod_name: &str, pod_uid: &str) {
+        let mut inner = self.lock();
+        let entry = inner.tasks.get_mut(key).and_then(|pods| pods.get_mut(pod_name));
+        if let Some(entry) = entry.filter(|entry| entry.seen.pod.pod_uid == pod_uid) {
             entry.seen.gone = true;
         }
+    }
+
+    /// The UID of the Pod of that name, as far as known.
+    pub fn uid_of(&self, key: &TaskKey, pod_name: &str) -> Option<String> {
+        self.lock().tasks.get(key)?.get(pod_name).map(|entry| entry.seen.pod.pod_uid.clone())
     }
 
     /// The Pods of the task with that name, of whatever UID.
@@ -102,24 +127,25 @@ impl Attempts {
 }
 
 impl Inner {
-    fn upsert(&mut self, pod: &Pod, gone: bool, now: Timestamp) -> Option<TaskKey> {
+    fn upsert(&mut self, pod: &Pod, by: By, now: Timestamp) -> Option<TaskKey> {
         let observed = observe(pod)?;
         let key = TaskKey { namespace: pod.metadata.namespace.clone()?, name: observed.task_name.clone() };
         let version = pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0);
-        let pods = self.tasks.entry(key.clone()).or_default();
-        let old = pods.get(&observed.pod_name).filter(|old| old.seen.pod.pod_uid == observed.pod_uid);
-        if old.is_some_and(|old| old.version > version) {
+        let known = self.tasks.get(&key).and_then(|pods| pods.get(&observed.pod_name));
+        let old = known.filter(|old| old.seen.pod.pod_uid == observed.pod_uid);
+        if old.is_some_and(|old| old.version > version || old.deleted) || (old.is_none() && by == By::ChangeAnswer) {
             return Some(key); // an older answer that came late
         }
-        let ended = matches!(observed.progress, Progress::Ended(_));
+        let ended = matches!(observed.progress, Progress::Ended(_) | Progress::Outlived(_));
         let first_end = ended.then_some(now);
         let seen = Seen {
             first_seen: old.map_or(now, |old| old.seen.first_seen),
             end_seen: old.and_then(|old| old.seen.end_seen).or(first_end),
-            gone,
+            gone: by == By::Deletion,
             pod: first_terminal(old.map(|old| &old.seen.pod), observed),
         };
-        pods.insert(seen.pod.pod_name.clone(), Entry { seen, version });
+        let entry = Entry { seen, version, deleted: by == By::Deletion };
+        self.tasks.entry(key.clone()).or_default().insert(entry.seen.pod.pod_name.clone(), entry);
         Some(key)
     }
 

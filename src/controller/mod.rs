@@ -22,7 +22,6 @@ pub mod tell;
 pub mod watch;
 
 pub use error::Error;
-pub use run::run;
 
 use crate::api::RetryableTask;
 use crate::telemetry::Telemetry;

@@ -5,18 +5,38 @@ use super::apply::free_pod;
 use super::reconcile::Context;
 use crate::api::RetryableTask;
 use crate::core::decide::PodRef;
+use futures::{FutureExt, StreamExt, stream};
 use kube::{Api, ResourceExt};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
 
+/// How many tasks are looked after at a time; one that failed counts while it waits.
+const CONCURRENCY: usize = 256;
 /// How long to wait before what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// Looks after the tasks that `named` names, side by side, until nobody can name any more.
+pub async fn work(context: Arc<Context>, named: UnboundedReceiver<TaskKey>) {
+    stream::unfold(named, |mut named| async move { named.recv().await.map(|key| (key, named)) })
+        .for_each_concurrent(CONCURRENCY, |key| {
+            let context = context.clone();
+            async move {
+                let named = key.clone();
+                if AssertUnwindSafe(free(&context, key)).catch_unwind().await.is_err() {
+                    tracing::error!(key = %named, "freeing Pods without a task panicked");
+                }
+            }
+        })
+        .await;
+}
+
 /// Frees every Pod of `key` whose task is not there any more. The cache may be behind, so the API server is asked which task is there.
-/// What fails is tried again through the work queue.
-pub async fn free(context: Arc<Context>, key: TaskKey) {
+/// What fails is tried again.
+async fn free(context: &Context, key: TaskKey) {
     context.attempts.synced().await;
-    if held(&context, &key, None).is_empty() {
+    if held(context, &key, None).is_empty() {
         context.attempts.forget_gone(&key, |_| false);
         return;
     }
@@ -25,20 +45,20 @@ pub async fn free(context: Arc<Context>, key: TaskKey) {
         Ok(live) => live.and_then(|task| task.uid()),
         Err(error) => {
             tracing::warn!(%key, %error, "could not find out whether the task of held Pods exists; trying again");
-            return again(&context, key).await;
+            return again(context, key).await;
         }
     };
     let mut all = true;
-    for pod in held(&context, &key, live.as_deref()) {
+    for pod in held(context, &key, live.as_deref()) {
         tracing::info!(%key, pod = pod.name, "freeing the Pod: its task is gone");
-        if let Err(error) = free_pod(&context, &key, &pod).await {
+        if let Err(error) = free_pod(context, &key, &pod).await {
             context.settings.telemetry.metrics.reconcile_failed("orphan");
             tracing::warn!(%key, pod = pod.name, %error, "freeing the Pod failed; trying again");
             all = false;
         }
     }
     if !all {
-        again(&context, key).await;
+        again(context, key).await;
     }
 }
 
@@ -51,6 +71,5 @@ fn held(context: &Context, key: &TaskKey, live: Option<&str>) -> Vec<PodRef> {
 
 async fn again(context: &Context, key: TaskKey) {
     tokio::time::sleep(AGAIN).await;
-    // A closed queue means that the controller is going away.
-    let _ = context.queue.send(key);
+    context.orphaned(key);
 }

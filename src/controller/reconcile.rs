@@ -4,9 +4,9 @@ use super::apply::{self, Created};
 use super::cache::Attempts;
 use super::memory::{Memory, Remembered};
 use super::tell::{Teller, log_plan};
-use super::{Error, Guarded, Settings, TaskKey, orphans};
+use super::{Error, Guarded, Settings, TaskKey};
 use crate::api::{RetryableTask, RetryableTaskStatus};
-use crate::core::decide::{Answer, Happening, Plan, Rejection, Seen, Situation, decide, is_finished};
+use crate::core::decide::{Answer, Happening, Plan, PodRef, Rejection, Seen, Situation, decide, is_finished};
 use crate::core::identity::trace_id;
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
@@ -25,6 +25,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const MAX_CONFLICTS: u32 = 5;
 /// How many plans one reconcile may carry out: more than any story needs.
 const MAX_PLANS: u32 = 20;
+/// When Pods of a task that cannot be read, and is being deleted, are tried again.
+const CLEAN_UP_AGAIN: Duration = Duration::from_secs(10);
 /// How long a quiet task is left alone at most.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -38,14 +40,27 @@ pub struct Context {
     pub memory: Memory,
     /// Names tasks that must be looked at again.
     pub queue: UnboundedSender<TaskKey>,
+    /// Names tasks whose Pods may be without a task.
+    pub orphans: UnboundedSender<TaskKey>,
     /// Where happenings are told.
     pub teller: Teller,
 }
 
 impl Context {
     /// Nothing seen, nothing remembered.
-    pub fn new(settings: Settings, queue: UnboundedSender<TaskKey>, teller: Teller) -> Self {
-        Self { settings, attempts: Attempts::default(), memory: Memory::default(), queue, teller }
+    pub fn new(
+        settings: Settings,
+        queue: UnboundedSender<TaskKey>,
+        orphans: UnboundedSender<TaskKey>,
+        teller: Teller,
+    ) -> Self {
+        Self { settings, attempts: Attempts::default(), memory: Memory::default(), queue, orphans, teller }
+    }
+
+    /// Has the Pods of the task looked at whose task may be gone.
+    pub fn orphaned(&self, key: TaskKey) {
+        // A closed channel means that the controller is going away.
+        let _ = self.orphans.send(key);
     }
 
     /// The wall clock.
@@ -107,7 +122,7 @@ async fn of(key: &TaskKey, task: &Guarded, context: &Arc<Context>) -> Result<Act
     };
     let uid = task.uid().unwrap_or_default();
     if context.attempts.of(key).iter().any(|seen| seen.pod.held && seen.pod.task_uid != uid) {
-        orphans::free(context.clone(), key.clone()).await;
+        context.orphaned(key.clone());
     }
     let task = context.memory.with(key, &uid, |remembered| remembered.newest(task));
     Turn { key, uid, context, task, asked: None, rejection: None, conflicts: 0 }.run().await
@@ -117,6 +132,14 @@ async fn of(key: &TaskKey, task: &Guarded, context: &Arc<Context>) -> Result<Act
 async fn unreadable(key: &TaskKey, invalid: &InvalidObject, context: &Arc<Context>) -> Result<Action, Error> {
     let message = format!("the operator cannot read this task: {}", invalid.error);
     tracing::warn!(error = invalid.error, "the task cannot be read");
+    if invalid.metadata.deletion_timestamp.is_some() {
+        let uid = invalid.metadata.uid.as_deref().unwrap_or_default();
+        let pods = context.attempts.of(key);
+        let held = pods.into_iter().filter(|seen| seen.pod.held && !seen.gone && seen.pod.task_uid == uid);
+        let held: Vec<PodRef> = held.map(|seen| PodRef { name: seen.pod.pod_name, uid: seen.pod.pod_uid }).collect();
+        let done = apply::clean_up(context, key, &[], &held).await;
+        return Ok(if done { Action::await_change() } else { Action::requeue(CLEAN_UP_AGAIN) });
+    }
     let done = apply::mark_unreadable(context, key, invalid, &message).await;
     done.map(|()| Action::await_change()).map_err(Error::request(key, "marking the task as unreadable"))
 }
@@ -137,7 +160,7 @@ impl Turn<'_> {
         for _ in 0..MAX_PLANS {
             let plan = self.decide();
             log_plan(&plan);
-            let Plan { status, ask, create, delete, release, delete_task, look_again } = plan;
+            let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
             if let Some((status, happenings)) = status {
                 if !self.store(status, happenings).await? {
                     return Ok(Action::await_change());
@@ -152,12 +175,15 @@ impl Turn<'_> {
                 self.create(number).await?;
                 continue;
             }
+            if let Some(pod) = stop {
+                apply::stop(self.context, self.key, &pod).await?;
+            }
+            let clean_up = self.clean_up(&delete, &release).await;
+            self.forget_gone();
             if delete_task {
                 apply::delete_task(self.context, self.key, &self.task).await?;
                 return Ok(Action::await_change());
             }
-            let clean_up = self.clean_up(&delete, &release).await;
-            self.forget_gone();
             let look_again = look_again.map(|wait| Duration::try_from(wait).unwrap_or_default());
             let wait = look_again.into_iter().chain(clean_up).fold(LOOK_AGAIN, Duration::min);
             return Ok(Action::requeue(wait));
@@ -184,7 +210,6 @@ impl Turn<'_> {
             rejection: self.rejection.as_ref(),
             remaining,
             now,
-            holds_pods: self.context.holds_pods_in(&self.key.namespace),
         };
         decide(&situation)
     }
@@ -230,11 +255,7 @@ impl Turn<'_> {
     }
 
     /// Deletes and frees Pods; the Pods of ended attempts are a best effort with a back-off of its own. Answers how long until it is tried again.
-    async fn clean_up(
-        &self,
-        delete: &[crate::core::decide::PodRef],
-        release: &[crate::core::decide::PodRef],
-    ) -> Option<Duration> {
+    async fn clean_up(&self, delete: &[PodRef], release: &[PodRef]) -> Option<Duration> {
         if delete.is_empty() && release.is_empty() {
             return None;
         }

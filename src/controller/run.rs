@@ -3,7 +3,7 @@
 use super::reconcile::{Context, reconcile, when_failed};
 use super::{Error, Guarded, Settings, TaskKey, orphans, tell, watch};
 use crate::api::LABEL_TASK_UID;
-use futures::{FutureExt, StreamExt, future, stream};
+use futures::{StreamExt, future, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube_runtime::controller::{Action, Config, Controller};
@@ -18,25 +18,35 @@ use tokio::task::JoinSet;
 /// of a watch in the same poll) would otherwise hang it for good.
 const TICK: Duration = Duration::from_secs(5);
 
+/// A part of the controller ended by a defect of the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a part of the controller died")]
+pub struct Died;
+
 type Outcome = Result<(ObjectRef<Guarded>, Action), kube_runtime::controller::Error<Error, watcher::Error>>;
 
 /// Runs the controller of `namespace` (all namespaces if `None`) until `stop`, then lets the reconciles that are under way finish.
+///
+/// # Errors
+/// When a part of it died: its caches would never change again.
 pub async fn run(
     settings: Settings,
     namespace: Option<String>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
-) {
+) -> Result<(), Died> {
     let (tasks, pods) = apis(&settings, namespace.as_deref());
     let (queue, queued) = mpsc::unbounded_channel();
     let (store, writer) = reflector::store();
+    let (orphans, orphaned) = mpsc::unbounded_channel();
     let (teller, telling) = tell::teller(&settings);
-    let context = Arc::new(Context::new(settings, queue.clone(), teller));
+    let context = Arc::new(Context::new(settings, queue.clone(), orphans, teller));
     let health = HealthOf { context: context.clone(), namespace };
     health.begin();
 
     // Aborted when this future is dropped.
     let mut background = JoinSet::new();
     background.spawn(telling);
+    background.spawn(orphans::work(context.clone(), orphaned));
     background.spawn(watch_tasks(context.clone(), tasks, watch::Tasks::new(writer, queue.clone())));
     background.spawn(watch_pods(context.clone(), pods, queue));
     background.spawn(tell_synced(context.clone(), health.namespace.clone(), store.clone()));
@@ -51,8 +61,9 @@ pub async fn run(
         .reconcile_on(touched)
         .graceful_shutdown_on(stop)
         .run(reconcile, when_failed, context.clone());
-    drive(&context, &health, outcomes, &mut background).await;
+    let result = drive(&context, &health, outcomes, &mut background).await;
     health.end();
+    result
 }
 
 async fn drive(
@@ -60,32 +71,37 @@ async fn drive(
     health: &HealthOf,
     outcomes: impl futures::Stream<Item = Outcome>,
     background: &mut JoinSet<()>,
-) {
+) -> Result<(), Died> {
     let mut outcomes = std::pin::pin!(outcomes);
     let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {
             biased;
             outcome = outcomes.next() => match outcome {
-                None => return,
-                Some(outcome) => look_after(context, outcome, background),
+                None => return Ok(()),
+                Some(outcome) => look_after(context, outcome),
             },
             _ = tick.tick() => {
                 health.turned();
-                while background.try_join_next().is_some() {}
+            }
+            Some(ended) = background.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a watch died; ending, so that a new process starts with fresh ones");
+                    return Err(Died);
+                }
             }
         }
     }
 }
 
 /// A task that the queue names and the store has not is gone: what is left of it must be freed.
-fn look_after(context: &Arc<Context>, outcome: Outcome, background: &mut JoinSet<()>) {
+fn look_after(context: &Context, outcome: Outcome) {
     use kube_runtime::controller::Error as Queue;
     match outcome {
         Err(Queue::ObjectNotFound(reference)) => {
             let key = TaskKey { namespace: reference.namespace.unwrap_or_default(), name: reference.name };
             context.memory.forget(&key);
-            background.spawn(orphans::free(context.clone(), key).map(drop));
+            context.orphaned(key);
         }
         Err(Queue::QueueError(error)) => tracing::warn!(%error, "the work queue failed"),
         Err(Queue::RunnerError(error)) => tracing::error!(%error, "the controller's runner failed"),

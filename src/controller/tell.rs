@@ -167,7 +167,7 @@ fn pod_reference(task: &RetryableTask, name: String, uid: Option<String>) -> Obj
 
 /// Every decision, for those who follow one.
 pub fn log_plan(plan: &Plan) {
-    let Plan { status, ask, create, delete, release, delete_task, look_again } = plan;
+    let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
     let names = |pods: &[crate::core::decide::PodRef]| pods.iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
     tracing::debug!(
         attempt = status.as_ref().and_then(|(status, _)| Some(status.current.as_ref()?.number)).or(*create),
@@ -175,6 +175,7 @@ pub fn log_plan(plan: &Plan) {
         reason = status.as_ref().and_then(|(status, _)| status.reason.as_deref()),
         ask = ask.as_deref(),
         create,
+        stop = stop.as_ref().map(|pod| pod.name.as_str()),
         delete = ?names(delete),
         release = ?names(release),
         delete_task,

@@ -80,6 +80,7 @@ fn take(chars: impl Iterator<Item = char>, max: usize) -> Vec<char> {
 fn escaped_len(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\t' => 2,
+        '<' | '>' | '&' => 6, // as Go writes them, and so etcd keeps them
         c => c.len_utf8(),
     }
 }

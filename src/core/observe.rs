@@ -118,7 +118,10 @@ fn progress(pod: &Pod) -> Progress {
             Some(ContainerState { terminated: Some(_), .. }) if view.is_outlived() => {
                 Progress::Outlived(view.outcome())
             }
-            Some(ContainerState { waiting: None, .. }) => Progress::Running,
+            Some(ContainerState { running: Some(_), .. } | ContainerState { terminated: Some(_), .. }) => {
+                Progress::Running
+            }
+            // A state that says nothing is waiting, by the API's convention.
             _ => Progress::Pending(view.hold_up()),
         },
     }
@@ -154,11 +157,17 @@ impl<'a> View<'a> {
         self.init_statuses().chain(self.status.container_statuses.iter().flatten())
     }
 
-    /// An ordinary container runs beside the main one. (A native sidecar, an init container, is stopped by the kubelet.)
+    /// An ordinary container beside the main one has not ended. (A native sidecar, an init container, is stopped by the kubelet.)
     fn is_outlived(&self) -> bool {
         let main = self.main_name();
-        let runs = |s: &ContainerStatus| s.state.as_ref().is_some_and(|state| state.running.is_some());
-        self.status.container_statuses.iter().flatten().any(|status| status.name != main && runs(status))
+        let ended = |s: &ContainerStatus| s.state.as_ref().is_some_and(|state| state.terminated.is_some());
+        self.status.container_statuses.iter().flatten().any(|status| status.name != main && !ended(status))
+    }
+
+    /// An init container that runs as long as the Pod (KEP-753): its end is not the attempt's.
+    fn is_native_sidecar(&self, name: &str) -> bool {
+        let container = self.spec.init_containers.iter().flatten().find(|container| container.name == name);
+        container.is_some_and(|container| container.restart_policy.as_deref() == Some("Always"))
     }
 
     fn hold_up(&self) -> Option<HoldUp> {
@@ -192,7 +201,10 @@ impl<'a> View<'a> {
             Some((status.name.as_str(), status.state.as_ref()?.terminated.as_ref()?))
         }
         let main = self.main_status().and_then(end);
-        let failed_init = self.init_statuses().filter_map(end).find(|(_, terminated)| terminated.exit_code != 0);
+        let failed_init = self
+            .init_statuses()
+            .filter_map(end)
+            .find(|(name, terminated)| terminated.exit_code != 0 && !self.is_native_sidecar(name));
         main.or(failed_init)
     }
 
@@ -263,11 +275,11 @@ impl<'a> View<'a> {
     fn deletion_began(&self) -> Option<Timestamp> {
         let deadline = self.pod.metadata.deletion_timestamp.as_ref()?;
         let grace = self.pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
-        Some(plus(deadline.0, SignedDuration::from_secs(-grace)))
+        Some(plus(deadline.0, SignedDuration::from_secs(grace.saturating_neg())))
     }
 
-    /// As the Job controller does: the latest end of a container, else when the Pod ceased to be ready, else when its deletion began, else
-    /// its creation.
+    /// As the Job controller does: the latest end of a container, else when the Pod ceased to be ready or its deletion began, else its
+    /// creation.
     fn finish_time(&self) -> Timestamp {
         let containers = self
             .all_statuses()
@@ -277,8 +289,7 @@ impl<'a> View<'a> {
         let unready =
             self.condition("Ready").filter(|c| c.status == "False").and_then(|c| c.last_transition_time.as_ref());
         containers
-            .or(unready.map(|time| time.0))
-            .or_else(|| self.deletion_began())
+            .or(unready.map(|time| time.0).max(self.deletion_began()))
             .or(self.pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
             .unwrap_or(Timestamp::UNIX_EPOCH)
     }
@@ -287,7 +298,7 @@ impl<'a> View<'a> {
 /// The signal that ended the container. Shells and runtimes report it as exit code 128 + n; Linux has signals up to 64.
 fn signal(terminated: &ContainerStateTerminated) -> Option<i32> {
     let reported = terminated.signal.filter(|signal| *signal > 0);
-    reported.or_else(|| Some(terminated.exit_code - 128).filter(|signal| (1..=64).contains(signal)))
+    reported.or_else(|| terminated.exit_code.checked_sub(128).filter(|signal| (1..=64).contains(signal)))
 }
 
 #[cfg(test)]

@@ -49,11 +49,13 @@ fn metadata(task: &RetryableTask, number: i32, held: bool, main: &str) -> Value 
     let template = task.spec.template.as_ref().and_then(|template| template.get("metadata"));
     let mut labels = object(template.and_then(|metadata| metadata.get("labels")));
     // A label or annotation under our group is our word.
-    labels.retain(|key, _| !key.starts_with(&format!("{GROUP}/")));
+    let is_ours = |key: &str| key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
+    labels.retain(|key, _| !is_ours(key));
     labels.insert(LABEL_TASK_NAME.into(), name.into());
     labels.insert(LABEL_TASK_UID.into(), uid.into());
     labels.insert(LABEL_ATTEMPT.into(), number.to_string().into());
     let mut annotations = object(template.and_then(|metadata| metadata.get("annotations")));
+    annotations.retain(|key, _| !is_ours(key));
     annotations.insert(DEFAULT_CONTAINER.into(), main.into());
     let mut metadata = json!({
         "name": pod_name(name, uid, number),

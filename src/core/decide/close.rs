@@ -15,6 +15,9 @@ use crate::core::time::{human, micros, plus, until};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
+/// Most bytes of JSON that the history takes, however long its messages: what is older is dropped.
+const MAX_HISTORY_BYTES: usize = 48 * 1024;
+
 /// How an attempt ended, as far as anything is left to tell.
 pub(super) struct End {
     outcome: Outcome,
@@ -22,6 +25,7 @@ pub(super) struct End {
     pod_uid: Option<String>,
     node_name: Option<String>,
     started: Timestamp,
+    created: Timestamp,
     /// Whether the Pod was being deleted, by us or by others.
     deleted: bool,
     /// When this process first saw the end.
@@ -37,13 +41,14 @@ impl End {
             pod_uid: Some(seen.pod.pod_uid.clone()),
             node_name: seen.pod.node_name.clone(),
             started: outcome.started.unwrap_or(seen.pod.created),
+            created: seen.pod.created,
             deleted: seen.pod.deleting || seen.gone,
             seen: seen.end_seen.unwrap_or(seen.first_seen),
         }
     }
 
     /// The end of an attempt whose Pod is gone, and was never seen to end.
-    pub(super) fn lost(draft: &Draft, pod_uid: String) -> Self {
+    pub(super) fn lost(draft: &Draft, pod_uid: String, last_seen: Option<&Seen>) -> Self {
         let now = draft.situation.now;
         let outcome = Outcome {
             succeeded: false,
@@ -58,7 +63,18 @@ impl End {
             disrupted: false,
         };
         let pod_name = draft.expected_pod_name();
-        Self { outcome, pod_name, pod_uid: Some(pod_uid), node_name: None, started: now, deleted: true, seen: now }
+        let node_name = last_seen.and_then(|seen| seen.pod.node_name.clone());
+        let created = last_seen.map_or(now, |seen| seen.pod.created);
+        Self {
+            outcome,
+            pod_name,
+            pod_uid: Some(pod_uid),
+            node_name,
+            started: created,
+            created,
+            deleted: true,
+            seen: now,
+        }
     }
 
     /// Our reason to stop the Pod, if that is what ended it: a container that had finished before is its own master. Kubernetes cuts times to
@@ -66,7 +82,9 @@ impl End {
     fn stopped_by(&self, current: &CurrentAttempt) -> Option<StopReason> {
         let stop_time = current.stop_time.as_ref()?.0;
         let had_finished = plus(self.outcome.finished, SignedDuration::from_secs(1)) <= stop_time;
-        current.stop_reason.filter(|_| self.deleted && !had_finished)
+        // The node's clock may be behind ours: a death by SIGKILL or SIGTERM is our doing whatever its time.
+        let killed = matches!(self.outcome.signal, Some(9 | 15));
+        current.stop_reason.filter(|_| self.deleted && (killed || !had_finished))
     }
 }
 
@@ -80,7 +98,8 @@ pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
     charge(draft, &verdict);
     let delay = delay(draft, &end.outcome, &verdict, stop);
     let due = delay.map(|delay| {
-        let from = plus(end.outcome.finished, SignedDuration::from_secs(1)).min(end.seen);
+        // The node's clock may be behind: no attempt ended before its Pod was created.
+        let from = plus(end.outcome.finished, SignedDuration::from_secs(1)).min(end.seen).max(end.created);
         micros(plus(from, delay))
     });
     draft.status.start_time.get_or_insert(Time(end.started));
@@ -184,7 +203,12 @@ fn remember(draft: &mut Draft, entry: HistoryEntry) {
     let limit = usize::try_from(draft.situation.task.spec.history_limit).unwrap_or(0);
     let history = &mut draft.status.history;
     history.push(entry);
-    let excess = history.len().saturating_sub(limit);
+    let mut bytes = 0;
+    let fitting = history.iter().rev().take_while(|entry| {
+        bytes += serde_json::to_string(entry).map_or(MAX_HISTORY_BYTES, |text| text.len());
+        bytes <= MAX_HISTORY_BYTES
+    });
+    let excess = history.len().saturating_sub(limit.min(fitting.count()));
     history.drain(..excess);
     let dropped = i32::try_from(excess).unwrap_or(i32::MAX);
     draft.status.history_dropped = draft.status.history_dropped.saturating_add(dropped);

@@ -1,7 +1,9 @@
 //! What follows from a status that is stored.
 
-use super::next::{next_create, remaining};
-use super::{LATE_POST_BOUND, OUTLIVED_GRACE, Plan, PodRef, SETTLE, Seen, Situation, UNSEEN_BOUND, is_finished};
+use super::next::{create_wait, outlived_until, remaining};
+use super::{
+    LATE_POST_BOUND, Plan, PodRef, SETTLE, Seen, Situation, UNSEEN_BOUND, is_an_attempts, is_finished, pod_of,
+};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus};
 use crate::core::conditions;
 use crate::core::observe::Progress;
@@ -39,7 +41,7 @@ fn current(situation: &Situation, current: &CurrentAttempt, plan: &mut Plan) {
         }
         return;
     }
-    match situation.pods.iter().find(|seen| seen.pod.number == current.number && seen.pod.owned) {
+    match pod_of(situation, current.number) {
         Some(seen) => watch(situation, current, seen, plan),
         None => match situation.created {
             Some(created) => plan.look_again_in(UNSEEN_BOUND - created.age.min(UNSEEN_BOUND)),
@@ -49,7 +51,7 @@ fn current(situation: &Situation, current: &CurrentAttempt, plan: &mut Plan) {
 }
 
 fn create(situation: &Situation, current: &CurrentAttempt, plan: &mut Plan) {
-    let wait = next_create(situation, current).map_or(SignedDuration::ZERO, |at| until(situation.now, at));
+    let wait = create_wait(situation, current);
     if wait.is_zero() {
         plan.create = Some(current.number);
     } else {
@@ -59,11 +61,11 @@ fn create(situation: &Situation, current: &CurrentAttempt, plan: &mut Plan) {
 
 fn watch(situation: &Situation, current: &CurrentAttempt, seen: &Seen, plan: &mut Plan) {
     if current.stop_reason.is_some() && !seen.pod.deleting && !seen.gone {
-        plan.delete.push(pod_ref(seen));
+        plan.stop = Some(pod_ref(seen));
     }
     let settled_at = plus(seen.pod.created.min(seen.first_seen), SETTLE);
     let look_again = match &seen.pod.progress {
-        Progress::Outlived(outcome) => Some(plus(outcome.finished, OUTLIVED_GRACE)),
+        Progress::Outlived(_) => Some(outlived_until(seen)),
         Progress::Pending(_) | Progress::Running => Some(settled_at),
         Progress::Ended(_) => None,
     };
@@ -76,15 +78,14 @@ fn watch(situation: &Situation, current: &CurrentAttempt, seen: &Seen, plan: &mu
 fn clean_up(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan) {
     let open = status.current.as_ref().map_or(i32::MAX, |current| current.number);
     let last = if is_finished(&status.conditions) { i32::MAX } else { open };
-    let is_closed = |seen: &&Seen| seen.pod.owned && !seen.gone && seen.pod.number < last;
+    let is_closed = |seen: &&Seen| !seen.gone && seen.pod.number < last && is_an_attempts(situation, seen);
     let mut closed: Vec<&Seen> = situation.pods.iter().filter(is_closed).collect();
     closed.sort_by_key(|seen| Reverse(seen.pod.number));
     let retention = &situation.task.spec.pod_retention;
     let (mut failed, mut succeeded) = (retention.failed, retention.succeeded);
     for seen in closed {
-        // By the API server's clock or by ours, whichever lets go earlier: they may be apart.
-        let known_since = seen.pod.created.min(seen.first_seen);
-        let wait = until(situation.now, plus(known_since, LATE_POST_BOUND));
+        // By our own clock: the API server's may be apart, and the Pod is at least as old as our first sight of it.
+        let wait = until(situation.now, plus(seen.first_seen, LATE_POST_BOUND)).min(LATE_POST_BOUND);
         let kept = match &seen.pod.progress {
             Progress::Ended(outcome) => {
                 let room = if outcome.succeeded { &mut succeeded } else { &mut failed };
@@ -127,11 +128,5 @@ fn pod_ref(seen: &Seen) -> PodRef {
 impl Plan {
     fn look_again_in(&mut self, wait: SignedDuration) {
         self.look_again = Some(self.look_again.map_or(wait, |sooner| sooner.min(wait)));
-    }
-
-    /// Whether there is nothing to do but wait.
-    pub fn is_quiet(&self) -> bool {
-        let Self { status, ask, create, delete, release, delete_task, look_again: _ } = self;
-        status.is_none() && ask.is_none() && create.is_none() && delete.is_empty() && release.is_empty() && !delete_task
     }
 }

@@ -10,6 +10,7 @@ mod effects;
 mod next;
 
 use super::conditions;
+use super::identity::pod_name;
 use super::observe::Observed;
 use crate::api::{Action, ConditionReason, ConditionType, RetryableTask, RetryableTaskStatus};
 use jiff::{SignedDuration, Timestamp};
@@ -42,8 +43,6 @@ pub struct Situation<'a> {
     pub remaining: Option<(Timestamp, SignedDuration)>,
     /// The wall clock.
     pub now: Timestamp,
-    /// Whether Pods of this namespace get the finalizer.
-    pub holds_pods: bool,
 }
 
 /// A Pod as this process has seen it.
@@ -53,7 +52,7 @@ pub struct Seen {
     pub pod: Observed,
     /// When this process first saw it, by the wall clock.
     pub first_seen: Timestamp,
-    /// When this process first saw that it had ended.
+    /// When this process first saw that it, or its main container, had ended.
     pub end_seen: Option<Timestamp>,
     /// Whether it has been seen to be gone.
     pub gone: bool,
@@ -95,7 +94,9 @@ pub struct Plan {
     pub ask: Option<String>,
     /// The attempt whose Pod to create.
     pub create: Option<i32>,
-    /// Pods to stop or to remove.
+    /// The current attempt's Pod, to be stopped.
+    pub stop: Option<PodRef>,
+    /// Pods of ended attempts to remove.
     pub delete: Vec<PodRef>,
     /// Pods to free from the finalizer.
     pub release: Vec<PodRef>,
@@ -177,6 +178,20 @@ pub fn decide(situation: &Situation) -> Plan {
         next::Next::Status { status, .. } if *status == stored => effects::of_stored_status(situation, &stored),
         next::Next::Status { status, happenings } => Plan { status: Some((*status, happenings)), ..Plan::default() },
     }
+}
+
+/// The Pod of attempt `number`: ours by its owner, its labels and its name, of which copies of a Pod have another.
+fn pod_of<'a>(situation: &'a Situation, number: i32) -> Option<&'a Seen> {
+    situation.pods.iter().find(|seen| seen.pod.number == number && is_an_attempts(situation, seen))
+}
+
+fn is_an_attempts(situation: &Situation, seen: &Seen) -> bool {
+    seen.pod.owned && seen.pod.pod_name == name_of(situation, seen.pod.number)
+}
+
+fn name_of(situation: &Situation, number: i32) -> String {
+    let metadata = &situation.task.metadata;
+    pod_name(metadata.name.as_deref().unwrap_or_default(), metadata.uid.as_deref().unwrap_or_default(), number)
 }
 
 /// Whether the task has ended, for good or ill.

@@ -1,12 +1,14 @@
 //! The status that should be stored, given the one that is and what can be seen.
 
-use super::{Answer, Happening, OUTLIVED_GRACE, Rejection, SETTLE, Seen, Situation, close, is_finished};
+use super::{
+    Answer, Happening, OUTLIVED_GRACE, Rejection, SETTLE, Seen, Situation, close, is_finished, name_of, pod_of,
+};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus, State, StopReason};
 use crate::core::backoff;
 use crate::core::conditions;
-use crate::core::identity::{dice, pod_name};
+use crate::core::identity::dice;
 use crate::core::message;
-use crate::core::observe::{HoldUp, Progress};
+use crate::core::observe::{HoldUp, Observed, Outcome, Progress};
 use crate::core::pod::problem;
 use crate::core::time::{micros, plus, until};
 use jiff::{SignedDuration, Timestamp};
@@ -66,14 +68,15 @@ impl<'a> Draft<'a> {
     fn new(situation: &'a Situation<'a>, stored: &RetryableTaskStatus) -> Self {
         let mut status = stored.clone();
         status.observed_generation = situation.task.metadata.generation;
-        let current = status.current.clone().unwrap_or(CurrentAttempt { number: 1, ..CurrentAttempt::default() });
+        let next = CurrentAttempt { number: status.attempts.max(0).saturating_add(1), ..CurrentAttempt::default() };
+        let current = status.current.clone().filter(|current| current.number > 0).unwrap_or(next);
         Self { situation, status, current, happenings: Vec::new(), current_uid: None }
     }
 
     fn done(mut self) -> Next {
         if !is_finished(&self.status.conditions) {
             let running = i32::from(self.current.pod_name.is_some() && self.current.rejections == 0);
-            self.status.attempts = self.current.number - 1 + running;
+            self.status.attempts = (self.current.number - 1).saturating_add(running);
             self.status.next_retry_time =
                 self.current.due_time.clone().filter(|_| self.status.state == Some(State::Waiting));
             self.status.current = Some(std::mem::take(&mut self.current));
@@ -94,10 +97,15 @@ impl<'a> Draft<'a> {
     /// Brings the status up to date with the current attempt's Pod.
     fn look_at_current(&mut self) -> Current {
         let situation = self.situation;
-        let seen = situation.pods.iter().find(|seen| self.is_current(seen));
+        let seen = pod_of(situation, self.current.number);
         match seen {
-            Some(seen) if matches!(seen.pod.progress, Progress::Ended(_)) => self.ended(seen),
-            Some(seen) if seen.gone => self.missing(Some(seen.pod.pod_uid.clone())),
+            Some(seen) if seen.gone => match &seen.pod.progress {
+                Progress::Ended(outcome) | Progress::Outlived(outcome) => self.ended(seen, outcome),
+                Progress::Pending(_) | Progress::Running => self.missing(Some(seen.pod.pod_uid.clone()), Some(seen)),
+            },
+            Some(Seen { pod: Observed { progress: Progress::Ended(outcome), .. }, .. }) => {
+                seen.map_or(Current::Launched, |seen| self.ended(seen, outcome))
+            }
             Some(seen) => {
                 self.exists(seen);
                 Current::Launched
@@ -106,33 +114,21 @@ impl<'a> Draft<'a> {
             None => {
                 let created = situation.created.filter(|created| created.age >= super::UNSEEN_BOUND);
                 let on_record = self.current.pod_uid.clone().or_else(|| created.map(|created| created.pod_uid.clone()));
-                self.missing(on_record)
+                self.missing(on_record, None)
             }
         }
     }
 
-    fn is_current(&self, seen: &Seen) -> bool {
-        let pod = &seen.pod;
-        let name = self.expected_pod_name();
-        pod.owned && pod.number == self.current.number && pod.pod_name == name
-    }
-
     pub(super) fn expected_pod_name(&self) -> String {
-        let metadata = &self.situation.task.metadata;
-        pod_name(
-            metadata.name.as_deref().unwrap_or_default(),
-            metadata.uid.as_deref().unwrap_or_default(),
-            self.current.number,
-        )
+        name_of(self.situation, self.current.number)
     }
 
-    fn ended(&mut self, seen: &Seen) -> Current {
-        let Progress::Ended(outcome) = &seen.pod.progress else { return Current::Launched };
+    fn ended(&mut self, seen: &Seen, outcome: &Outcome) -> Current {
         close::close(self, &close::End::of(seen, outcome))
     }
 
     /// There is no Pod to be seen, though there may be one.
-    fn missing(&mut self, on_record: Option<String>) -> Current {
+    fn missing(&mut self, on_record: Option<String>, last_seen: Option<&Seen>) -> Current {
         if let Some(rejection) = self.situation.rejection {
             self.rejected(rejection);
             return Current::Launched;
@@ -140,7 +136,7 @@ impl<'a> Draft<'a> {
         match (on_record, self.situation.asked) {
             (Some(_), None) => Current::Ask(self.expected_pod_name()),
             (Some(pod_uid), Some(Answer::Absent | Answer::Foreign)) => {
-                let end = close::End::lost(self, pod_uid);
+                let end = close::End::lost(self, pod_uid, last_seen);
                 close::close(self, &end)
             }
             (None, _) if !self.situation.task.spec.suspend => Current::Launched,
@@ -178,7 +174,7 @@ impl<'a> Draft<'a> {
                 self.suspended_condition(true);
                 Some(StopReason::Suspended)
             }
-            Progress::Outlived(outcome) if now >= plus(outcome.finished, OUTLIVED_GRACE) => Some(StopReason::TaskEnded),
+            Progress::Outlived(_) if now >= outlived_until(seen) => Some(StopReason::TaskEnded),
             Progress::Outlived(_) | Progress::Pending(_) | Progress::Running | Progress::Ended(_) => None,
         };
         if let (Some(reason), None) = (wanted, self.current.stop_reason) {
@@ -325,12 +321,18 @@ pub(super) fn remaining(situation: &Situation, due: Option<&MicroTime>) -> Signe
     }
 }
 
-/// When a rejected Pod may be tried again; at once when the spec has changed since.
-pub(super) fn next_create(situation: &Situation, current: &CurrentAttempt) -> Option<Timestamp> {
+/// How long other containers may go on after the main one ended.
+pub(super) fn outlived_until(seen: &Seen) -> Timestamp {
+    plus(seen.end_seen.unwrap_or(seen.first_seen), OUTLIVED_GRACE)
+}
+
+/// How long to wait before a rejected Pod is tried again: not at all when the spec has changed since, or when the clock was set back.
+pub(super) fn create_wait(situation: &Situation, current: &CurrentAttempt) -> SignedDuration {
     let stored = situation.task.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let stalled = conditions::find(stored, ConditionType::Stalled)?;
-    let same_spec = stalled.observed_generation == situation.task.metadata.generation;
-    current.next_create_time.as_ref().filter(|_| same_spec).map(|time| time.0)
+    let stalled = conditions::find(stored, ConditionType::Stalled);
+    let same_spec = stalled.is_some_and(|stalled| stalled.observed_generation == situation.task.metadata.generation);
+    let wait = current.next_create_time.as_ref().map_or(SignedDuration::ZERO, |at| until(situation.now, at.0));
+    if same_spec && wait.as_secs() <= i64::from(2 * MAX_CREATE_BACKOFF_SECONDS) { wait } else { SignedDuration::ZERO }
 }
 
 /// The kubelet says ErrImagePull and ImagePullBackOff in turn for one and the same trouble.
