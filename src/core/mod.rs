@@ -10,3 +10,6 @@ pub mod message;
 pub mod observe;
 pub mod pod;
 pub mod time;
+
+#[cfg(test)]
+pub(crate) mod testing;

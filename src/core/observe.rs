@@ -258,7 +258,7 @@ impl<'a> View<'a> {
         let container = self.decisive().and_then(|(_, terminated)| terminated.reason.as_deref());
         given(self.status.reason.as_deref())
             .or_else(|| given(disruption.and_then(|c| c.reason.as_deref())))
-            .or_else(|| given(container).filter(|reason| reason != "Error" || !self.was_killed_by_deletion()))
+            .or_else(|| given(container).filter(|reason| !is_vague(reason) || !self.was_killed_by_deletion()))
             .unwrap_or_else(|| {
                 if self.pod.metadata.deletion_timestamp.is_some() { "PodDeleted".into() } else { "Error".into() }
             })
@@ -293,6 +293,11 @@ impl<'a> View<'a> {
             .or(self.pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
             .unwrap_or(Timestamp::UNIX_EPOCH)
     }
+}
+
+/// What the kubelet says of a container that was killed, or that it lost sight of while it was.
+fn is_vague(reason: &str) -> bool {
+    matches!(reason, "Error" | "ContainerStatusUnknown")
 }
 
 /// The signal that ended the container. Shells and runtimes report it as exit code 128 + n; Linux has signals up to 64.
