@@ -1,7 +1,6 @@
 use super::*;
 use crate::api::Strategy;
 use crate::core::identity::dice;
-use crate::api::Strategy;
 use proptest::prelude::*;
 
 fn seconds(backoff: &Backoff, retries: i32) -> Vec<i64> {

@@ -69,11 +69,7 @@ fn the_end_of_a_pod_is_read_from_code_signal_reasons_and_conditions() {
         ("a Windows exception", pod().exit(i32::MIN + 3), failed("Error", Some(i32::MIN + 3), None)),
         ("the runtime's word on the signal", pod().ended(end(1).signal(11)), failed("Error", Some(1), Some(11))),
         ("signal 0 is none", pod().ended(end(1).signal(0)), failed("Error", Some(1), None)),
-        (
-            "the binary is not there",
-            pod().ended(end(128).reason("StartError")),
-            failed("StartError", Some(128), None),
-        ),
+        ("the binary is not there", pod().ended(end(128).reason("StartError")), failed("StartError", Some(128), None)),
         (
             "drain",
             pod().ended(killed()).deleted_at(10).disrupted("EvictionByEvictionAPI", 10),
@@ -149,11 +145,7 @@ fn a_pod_deleted_by_hand_says_so() {
         ("no time is known", pod().ended(end(143).without_times()).deleted_at(10), "PodDeleted"),
         ("had been killed before", pod().ended(end(137).at(9)).deleted_at(10), "Error"),
         ("its own exit code on SIGTERM", pod().ended(end(3).at(12)).deleted_at(10), "Error"),
-        (
-            "out of memory while it ended",
-            pod().ended(end(137).at(12).reason("OOMKilled")).deleted_at(10),
-            "OOMKilled",
-        ),
+        ("out of memory while it ended", pod().ended(end(137).at(12).reason("OOMKilled")).deleted_at(10), "OOMKilled"),
         ("its container was never seen to end", pod().running().phase("Failed").deleted_at(10), "PodDeleted"),
     ];
     for (what, pod, reason) in cases {
@@ -334,8 +326,13 @@ fn when_a_pod_ended() {
         ("the main container's end", pod().exit(3), 4),
         ("the latest container", unready(pod().exit(3).container("proxy", end(0).at(17).into_state())), 17),
         ("an init container", pod().on_node("n").phase("Failed").init_container("setup", end(1).at(6).into_state()), 6),
-        ("no container's: unready", unready(lost()).deleted_at(30), 21),
-        ("a Pod that is ready to this day does not count", lost().condition("Ready", true, "", "", 21).deleted_at(30), 30),
+        ("no container's: unready", unready(lost()), 21),
+        ("a Pod that was never ready, and deleted later", unready(lost()).deleted_at(30), 30),
+        (
+            "a Pod that is ready to this day does not count",
+            lost().condition("Ready", true, "", "", 21).deleted_at(30),
+            30,
+        ),
         ("no more than a deletion: when it began", lost().deleted_at(30), 30),
         ("nothing: its creation", lost(), 1),
     ];
@@ -377,12 +374,9 @@ fn the_attempt_is_read_from_labels_owner_and_finalizer() {
 
     let loose = observe(&pod().without_owner().without_finalizer()).unwrap();
     assert!(!loose.owned && !loose.held && !loose.deleting);
-    let others = |pod: Pod| {
-        pod.change(|pod| pod.metadata.owner_references.as_mut().unwrap()[0].uid = "another".into())
-    };
+    let others = |pod: Pod| pod.change(|pod| pod.metadata.owner_references.as_mut().unwrap()[0].uid = "another".into());
     assert!(!observe(&others(pod())).unwrap().owned, "owned by another task");
-    let no_controller =
-        pod().change(|pod| pod.metadata.owner_references.as_mut().unwrap()[0].controller = Some(false));
+    let no_controller = pod().change(|pod| pod.metadata.owner_references.as_mut().unwrap()[0].controller = Some(false));
     assert!(!observe(&no_controller).unwrap().owned, "an owner that is no controller");
     let foreign_finalizer = pod().without_finalizer().change(|pod| pod.metadata.finalizers = Some(vec!["x/y".into()]));
     assert!(!observe(&foreign_finalizer).unwrap().held);
