@@ -2,12 +2,14 @@
 
 mod backoff;
 mod crd;
+mod rules;
 mod schema;
 mod status;
 mod task;
 
 pub use backoff::{Backoff, Jitter, JitterMode, Multiplier, Strategy};
 pub use crd::crd;
+pub use rules::{Budgets, FailureRule, IntOrText, Preset, RuleAction, When};
 pub use status::{
     Action, ConditionReason, ConditionType, CurrentAttempt, FailureClass, HistoryEntry, LastFailure,
     RetryableTaskStatus, State, StopReason,

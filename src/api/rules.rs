@@ -97,7 +97,7 @@ pub struct When {
     /// Regular expression (RE2 syntax) that is found in the message; (?i) at its start ignores case.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = Rule::new("''.matches(self) || true").message("message is not a regular expression (RE2 syntax)"))]
+    #[x_kube(validation = Rule::new("''.matches(self) in [true, false]").message("message is not a regular expression (RE2 syntax)"))]
     pub message: Option<String>,
 }
 

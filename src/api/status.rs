@@ -33,6 +33,14 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
 
+    /// Since when the task has been suspended: activeDeadlineSeconds does not run on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspended_time: Option<MicroTime>,
+
+    /// How long earlier suspensions lasted, in milliseconds.
+    #[serde(skip_serializing_if = "is_zero_long")]
+    pub suspended_milliseconds: i64,
+
     /// From startTime to completionTime, for people (such as 1m3s).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
@@ -62,10 +70,14 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
 
-    /// How many failed attempts were counted under a rule of its own budget, such as the built-in rule `disruption`.
+    /// How many failed attempts each rule has matched, the built-in ones (disruption, outOfMemory, startup) included.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub classes: Vec<FailureClass>,
+
+    /// The budget that ran out and so ended the task: maxRetries, or the name of a rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exhausted_budget: Option<String>,
 
     /// The attempts that ended, oldest first, at most historyLimit of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -83,6 +95,11 @@ pub struct RetryableTaskStatus {
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it with a reference
 fn is_zero(n: &i32) -> bool {
+    *n == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it with a reference
+fn is_zero_long(n: &i64) -> bool {
     *n == 0
 }
 
@@ -141,6 +158,14 @@ pub struct CurrentAttempt {
     /// When it was decided to stop the Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_time: Option<MicroTime>,
+
+    /// What kept a Pod from starting that is stopped for it: the kubelet's or the scheduler's word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_cause: Option<String>,
+
+    /// What goes with the cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_message: Option<String>,
 }
 
 /// Why the operator stops an attempt's Pod.
@@ -150,6 +175,12 @@ pub enum StopReason {
     Suspended,
     /// The main container has ended, while another container runs on.
     TaskEnded,
+    /// The attempt ran longer than `attemptTimeoutSeconds`.
+    AttemptTimeout,
+    /// The Pod did not start in time, or never can.
+    StartupTimeout,
+    /// The task took longer than `activeDeadlineSeconds`.
+    DeadlineExceeded,
     /// Written by another version of the operator.
     #[serde(other)]
     Unknown,
@@ -161,6 +192,9 @@ impl StopReason {
         match self {
             Self::Suspended => "Suspended",
             Self::TaskEnded => "TaskEnded",
+            Self::AttemptTimeout => "AttemptTimeout",
+            Self::StartupTimeout => "StartupTimeout",
+            Self::DeadlineExceeded => "DeadlineExceeded",
             Self::Unknown => "Stopped",
         }
     }
@@ -229,7 +263,7 @@ pub struct HistoryEntry {
     /// The termination message or the log's tail, at most 1 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The rule that matched: `disruption`, or `doNotRetry` for the task's own word.
+    /// The rule that matched: one of spec.rules, a built-in one (disruption, outOfMemory, startup), or doNotRetry for the task's own word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
     /// What followed: Complete, Retry (charged), Ignore (not charged) or Fail.
@@ -295,8 +329,14 @@ pub enum ConditionReason {
     Succeeded,
     /// `maxRetries` is used up.
     RetriesExhausted,
+    /// The budget of a rule is used up.
+    BudgetExhausted,
+    /// A rule with action Fail matched.
+    RuleFailed,
     /// The task itself said `doNotRetry`.
     DoNotRetry,
+    /// The task took longer than `activeDeadlineSeconds`, or would.
+    DeadlineExceeded,
     /// `spec.suspend` is set.
     Suspended,
     /// `spec.suspend` was taken back.
@@ -317,8 +357,11 @@ impl ConditionReason {
         match self {
             Self::Succeeded => "Succeeded",
             Self::RetriesExhausted => "RetriesExhausted",
+            Self::BudgetExhausted => "BudgetExhausted",
+            Self::RuleFailed => "RuleFailed",
             Self::DoNotRetry => "DoNotRetry",
             Self::Suspended => "Suspended",
+            Self::DeadlineExceeded => "DeadlineExceeded",
             Self::Resumed => "Resumed",
             Self::CreatingPod => "CreatingPod",
             Self::PodRejected => "PodRejected",

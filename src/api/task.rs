@@ -1,6 +1,6 @@
 //! The `RetryableTask` resource: its spec.
 
-use super::{Backoff, RetryableTaskStatus, schema};
+use super::{Backoff, Budgets, FailureRule, RetryableTaskStatus, schema};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -85,6 +85,37 @@ pub struct RetryableTaskSpec {
     /// How long to wait before the next attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
+
+    /// Which failures are tried again, which are not, and which have a budget of their own: in order, the first that matches decides.
+    /// The task's own word (`doNotRetry`) comes before them; the built-in rules disruption, outOfMemory and startup come after them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.all(r, self.exists_one(other, other.name == r.name))").message("two rules have the same name: the history and the counters could not tell them apart"))]
+    #[x_kube(validation = Rule::new("self.filter(r, !has(r.when)).size() == 0 || (self.filter(r, !has(r.when)).size() == 1 && !has(self[self.size() - 1].when))").message("a rule without `when` matches every failure, so those after it are never reached: move it to the end, and have only one"))]
+    pub rules: Option<Vec<FailureRule>>,
+
+    /// Budgets beside maxRetries for disruptions, for running out of memory and for attempts that do not start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budgets: Option<Budgets>,
+
+    /// Longest time that one attempt may run, in seconds from the start of its main container. The Pod is then stopped and the attempt has
+    /// failed with the reason AttemptTimeout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self > 0").message("attemptTimeoutSeconds is a time above 0; leave it out for no limit"))]
+    pub attempt_timeout_seconds: Option<i32>,
+
+    /// Longest time that the whole task may take, in seconds from its first attempt, waits included and suspensions not. The task has then
+    /// failed with the reason DeadlineExceeded; a wait that would end after the deadline is not begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self > 0").message("activeDeadlineSeconds is a time above 0; leave it out for no limit"))]
+    pub active_deadline_seconds: Option<i32>,
+
+    /// Longest time that a Pod may take to start its main container (image, configuration, volumes), in seconds. The attempt has then failed with
+    /// the kubelet's reason. Unless given: 600 from the moment that the Pod has a node, with no limit on the wait for a node. When given it counts
+    /// from the Pod's creation and limits the wait for a node too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self > 0").message("startupTimeoutSeconds is a time above 0; leave it out for 600 s from the moment that the Pod has a node"))]
+    pub startup_timeout_seconds: Option<i32>,
 
     /// While true no Pod runs: a running one is stopped (recorded, not charged as a failure), and no attempt starts. Set back to false to go on.
     #[serde(default)]

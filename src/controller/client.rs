@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use http::header::{HeaderValue, USER_AGENT};
 use http::{Method, Request, Response, Uri};
 use kube::{
     Client, Config,
@@ -57,6 +58,8 @@ pub fn client(mut config: Config, telemetry: Arc<Telemetry>) -> Result<Client, k
     config.connect_timeout = Some(CONNECT_LIMIT);
     config.read_timeout = Some(SILENCE_LIMIT);
     config.reset_reader_on_write = true;
+    let agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+    config.headers.push((USER_AGENT, HeaderValue::from_static(agent)));
     Ok(ClientBuilder::try_from(config)?.with_layer(&CallLayer::new(telemetry)).build())
 }
 

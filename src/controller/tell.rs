@@ -103,15 +103,15 @@ fn log(happening: &Happening) {
                 action = ?action,
                 delay_milliseconds = delay.map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
                 due = due.map(tracing::field::display),
-                message,
+                said = message,
                 "the attempt ended"
             );
         }
         Happening::Finished { succeeded, reason, message } => {
-            tracing::info!(succeeded, reason = reason.as_str(), message, "the task ended");
+            tracing::info!(succeeded, reason = reason.as_str(), said = message, "the task ended");
         }
         Happening::Rejected { reason, message } => {
-            tracing::warn!(reason = reason.as_str(), message, "the Pod cannot be created");
+            tracing::warn!(reason = reason.as_str(), said = message, "the Pod cannot be created");
         }
         Happening::HeldUp { reason } => tracing::info!(reason, "the Pod does not start"),
     }

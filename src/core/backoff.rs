@@ -53,9 +53,9 @@ pub fn range(backoff: &Backoff, retry: i32) -> (i64, i64) {
 /// What is wrong with the backoff, in words for its author; admission refuses the same.
 pub fn problem(backoff: &Backoff) -> Option<String> {
     match &backoff.multiplier {
-        Some(multiplier) if factor(multiplier).is_none() => Some(format!(
-            "spec.backoff.multiplier: {multiplier:?} is not a number from 1 to 1000 with at most four decimals"
-        )),
+        Some(multiplier) if factor(multiplier).is_none() => {
+            Some(format!("multiplier {multiplier:?} is not a number from 1 to 1000 with at most four decimals"))
+        }
         _ => None,
     }
 }

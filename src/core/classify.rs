@@ -1,26 +1,52 @@
 //! What the end of an attempt means: an ordered chain of small judgements, the first that speaks decides. All of it before any wait.
 
 use super::observe::Outcome;
-use crate::api::{Action, ConditionReason, RetryableTaskStatus, StopReason};
+use super::rules;
+use crate::api::{
+    Action, Backoff, Budgets, ConditionReason, FailureRule, RetryableTaskSpec, RetryableTaskStatus, RuleAction,
+    StopReason,
+};
 
-/// Name of the built-in rule for attempts that the cluster ended (drain, preemption, eviction), and of its budget.
+/// Name of the built-in rule for attempts that the cluster ended (drain, preemption, eviction).
 pub const DISRUPTION: &str = "disruption";
-/// How many disruptions are not charged to `maxRetries`; later ones are.
-pub const DISRUPTION_BUDGET: i32 = 10;
+/// Name of the built-in rule for attempts that ran out of memory.
+pub const OUT_OF_MEMORY: &str = "outOfMemory";
+/// Name of the built-in rule for attempts whose main container never started.
+pub const STARTUP: &str = "startup";
 /// Name that stands in the history as the rule when the task itself said `doNotRetry`.
 pub const DO_NOT_RETRY: &str = "doNotRetry";
+/// Name of the budget that every charged failure uses.
+pub const MAX_RETRIES: &str = "maxRetries";
+/// How many attempts a rule with action Ignore does not charge, unless it says so itself; disruptions among them.
+pub const IGNORE_BUDGET: i32 = 10;
 
 /// What follows the end of an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Another attempt or the end.
     pub action: Action,
     /// The rule that matched.
-    pub rule: Option<&'static str>,
-    /// The budget that counts this end, apart from `maxRetries`.
-    pub class: Option<&'static str>,
+    pub rule: Option<String>,
+    /// Whether the rule counts this end.
+    pub counted: bool,
+    /// Whether `maxRetries` is charged.
+    pub charged: bool,
+    /// The rule's own back-off.
+    pub backoff: Option<Backoff>,
     /// Why the task ends, if it does.
     pub end: Option<ConditionReason>,
+    /// The budget that ran out, if one did.
+    pub exhausted: Option<String>,
+}
+
+impl Verdict {
+    fn of(action: Action) -> Self {
+        Self { action, ..Self::default() }
+    }
+
+    fn end(action: Action, end: ConditionReason) -> Self {
+        Self { action, end: Some(end), ..Self::default() }
+    }
 }
 
 /// The verdict on `outcome`, given why the operator stopped the Pod (if that is what ended it) and what was counted so far. An exit code 0
@@ -28,106 +54,88 @@ pub struct Verdict {
 pub fn classify(
     outcome: &Outcome,
     stop: Option<StopReason>,
-    max_retries: i32,
+    spec: &RetryableTaskSpec,
     status: &RetryableTaskStatus,
 ) -> Verdict {
-    let verdict = suspended(stop)
+    stopped(stop)
         .or_else(|| succeeded(outcome))
         .or_else(|| own_word(outcome))
-        .or_else(|| disruption(outcome, status))
-        .unwrap_or(Verdict { action: Action::Retry, rule: None, class: None, end: None });
-    within_budget(verdict, max_retries, status)
+        .or_else(|| by_rule(outcome, spec, status))
+        .unwrap_or_else(|| charged(Verdict::default(), spec, status))
+}
+
+/// A stop that decides by itself; the others leave their mark on the outcome, for the rules to see.
+fn stopped(stop: Option<StopReason>) -> Option<Verdict> {
+    match stop? {
+        StopReason::Suspended => Some(Verdict::of(Action::Ignore)),
+        StopReason::DeadlineExceeded => Some(Verdict::end(Action::Fail, ConditionReason::DeadlineExceeded)),
+        StopReason::AttemptTimeout | StopReason::StartupTimeout | StopReason::TaskEnded | StopReason::Unknown => None,
+    }
 }
 
 fn succeeded(outcome: &Outcome) -> Option<Verdict> {
-    let end = Some(ConditionReason::Succeeded);
-    outcome.succeeded.then_some(Verdict { action: Action::Complete, rule: None, class: None, end })
-}
-
-fn suspended(stop: Option<StopReason>) -> Option<Verdict> {
-    match stop? {
-        StopReason::Suspended => Some(Verdict { action: Action::Ignore, rule: None, class: None, end: None }),
-        StopReason::TaskEnded | StopReason::Unknown => None,
-    }
+    outcome.succeeded.then(|| Verdict::end(Action::Complete, ConditionReason::Succeeded))
 }
 
 fn own_word(outcome: &Outcome) -> Option<Verdict> {
-    let end = Some(ConditionReason::DoNotRetry);
-    outcome.word.do_not_retry.then_some(Verdict { action: Action::Fail, rule: Some(DO_NOT_RETRY), class: None, end })
+    let verdict = Verdict::end(Action::Fail, ConditionReason::DoNotRetry);
+    outcome.word.do_not_retry.then(|| Verdict { rule: Some(DO_NOT_RETRY.into()), ..verdict })
 }
 
-fn disruption(outcome: &Outcome, status: &RetryableTaskStatus) -> Option<Verdict> {
-    let used = count(status, DISRUPTION);
-    let action = if used < DISRUPTION_BUDGET { Action::Ignore } else { Action::Retry };
-    outcome.disrupted.then_some(Verdict { action, rule: Some(DISRUPTION), class: Some(DISRUPTION), end: None })
+fn by_rule(outcome: &Outcome, spec: &RetryableTaskSpec, status: &RetryableTaskStatus) -> Option<Verdict> {
+    let own = spec.rules.iter().flatten().find(|rule| rules::matches(rule, outcome)).cloned();
+    let rule = own.or_else(|| built_in(outcome, spec.budgets.as_ref()))?;
+    Some(apply(rule, spec, status))
 }
 
-fn within_budget(verdict: Verdict, max_retries: i32, status: &RetryableTaskStatus) -> Verdict {
-    if verdict.action == Action::Retry && status.retries >= max_retries {
-        return Verdict { action: Action::Fail, end: Some(ConditionReason::RetriesExhausted), ..verdict };
+/// The built-in rules, as if the user had written them last.
+fn built_in(outcome: &Outcome, budgets: Option<&Budgets>) -> Option<FailureRule> {
+    let rule = |name: &str, action, max_retries| {
+        Some(FailureRule { name: name.into(), when: None, action, max_retries, backoff: None })
+    };
+    if outcome.disrupted {
+        return rule(DISRUPTION, RuleAction::Ignore, budgets.and_then(|budgets| budgets.disruptions));
     }
-    verdict
+    if outcome.reason == "OOMKilled" {
+        return rule(OUT_OF_MEMORY, RuleAction::Retry, budgets.and_then(|budgets| budgets.out_of_memory));
+    }
+    if outcome.never_started {
+        return rule(STARTUP, RuleAction::Retry, budgets.and_then(|budgets| budgets.startup));
+    }
+    None
 }
 
-/// How many attempts the budget `class` has counted.
-pub fn count(status: &RetryableTaskStatus, class: &str) -> i32 {
-    status.classes.iter().find(|counter| counter.name == class).map_or(0, |counter| counter.count)
+fn apply(rule: FailureRule, spec: &RetryableTaskSpec, status: &RetryableTaskStatus) -> Verdict {
+    let FailureRule { name, when: _, action, max_retries, backoff } = rule;
+    let used = count(status, &name);
+    let matched = Verdict { rule: Some(name.clone()), counted: true, backoff, ..Verdict::default() };
+    match (action, max_retries) {
+        (RuleAction::Fail, _) => Verdict { action: Action::Fail, end: Some(ConditionReason::RuleFailed), ..matched },
+        (RuleAction::Ignore, budget) if used < budget.unwrap_or(IGNORE_BUDGET) => {
+            Verdict { action: Action::Ignore, ..matched }
+        }
+        (RuleAction::Retry, Some(budget)) if used < budget => Verdict { action: Action::Retry, ..matched },
+        (RuleAction::Retry, Some(_)) => {
+            let end = Some(ConditionReason::BudgetExhausted);
+            Verdict { action: Action::Fail, end, exhausted: Some(name), ..matched }
+        }
+        (RuleAction::Retry, None) | (RuleAction::Ignore, _) => charged(matched, spec, status),
+    }
+}
+
+fn charged(verdict: Verdict, spec: &RetryableTaskSpec, status: &RetryableTaskStatus) -> Verdict {
+    if status.retries < spec.max_retries {
+        return Verdict { action: Action::Retry, charged: true, ..verdict };
+    }
+    let end = Some(ConditionReason::RetriesExhausted);
+    Verdict { action: Action::Fail, end, exhausted: Some(MAX_RETRIES.into()), ..verdict }
+}
+
+/// How many attempts the rule has matched.
+pub fn count(status: &RetryableTaskStatus, rule: &str) -> i32 {
+    status.classes.iter().find(|counter| counter.name == rule).map_or(0, |counter| counter.count)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::FailureClass;
-    use crate::core::message::Word;
-    use jiff::Timestamp;
-
-    fn failed() -> Outcome {
-        Outcome {
-            succeeded: false,
-            container: None,
-            exit_code: Some(1),
-            signal: None,
-            reason: "Error".into(),
-            message: None,
-            word: Word::default(),
-            started: None,
-            finished: Timestamp::UNIX_EPOCH,
-            disrupted: false,
-        }
-    }
-
-    fn counted(retries: i32, disruptions: i32) -> RetryableTaskStatus {
-        let classes = vec![FailureClass { name: DISRUPTION.into(), count: disruptions }];
-        RetryableTaskStatus { retries, classes, ..RetryableTaskStatus::default() }
-    }
-
-    #[test]
-    fn the_first_judgement_that_speaks_decides() {
-        let success = Outcome { succeeded: true, ..failed() };
-        let disrupted = Outcome { disrupted: true, ..failed() };
-        let hopeless = Outcome { word: Word { do_not_retry: true, ..Word::default() }, ..disrupted.clone() };
-        let suspend = Some(StopReason::Suspended);
-        let exhausted = Some(ConditionReason::RetriesExhausted);
-        let cases = [
-            (&success, None, counted(3, 0), Action::Complete, Some(ConditionReason::Succeeded)),
-            (&success, suspend, counted(3, 0), Action::Ignore, None),
-            (&failed(), suspend, counted(3, 0), Action::Ignore, None),
-            (&hopeless, None, counted(0, 0), Action::Fail, Some(ConditionReason::DoNotRetry)),
-            (&disrupted, None, counted(3, 9), Action::Ignore, None),
-            (&disrupted, None, counted(2, 10), Action::Retry, None),
-            (&disrupted, None, counted(3, 10), Action::Fail, exhausted),
-            (&failed(), None, counted(2, 0), Action::Retry, None),
-            (&failed(), None, counted(3, 0), Action::Fail, exhausted),
-            (&failed(), Some(StopReason::TaskEnded), counted(2, 0), Action::Retry, None),
-        ];
-        for (outcome, stop, status, action, end) in cases {
-            let verdict = classify(outcome, stop, 3, &status);
-            assert_eq!((verdict.action, verdict.end), (action, end), "{outcome:?} {stop:?} {status:?}");
-        }
-    }
-
-    #[test]
-    fn without_retries_the_first_failure_is_the_last() {
-        assert_eq!(classify(&failed(), None, 0, &counted(0, 0)).action, Action::Fail);
-    }
-}
+#[path = "classify_tests.rs"]
+mod tests;

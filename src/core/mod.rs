@@ -9,6 +9,7 @@ pub mod identity;
 pub mod message;
 pub mod observe;
 pub mod pod;
+pub mod rules;
 pub mod time;
 
 #[cfg(test)]

@@ -4,10 +4,16 @@ use super::message::{self, Word};
 use super::time::plus;
 use crate::api::{FINALIZER, LABEL_ATTEMPT, LABEL_TASK_NAME, LABEL_TASK_UID, MAIN_CONTAINER};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus,
+};
 
 /// The annotation by which kubectl, and this program, know a Pod's main container.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+/// How long after the grace of its deletion a Pod whose end nobody reports is given up: its node is gone, or nearly so.
+pub const LOST_NODE_BOUND: SignedDuration = SignedDuration::from_secs(300);
+/// The same for a Pod that somebody has deleted by force, which is how people say that it is gone.
+pub const FORCED_DELETION_BOUND: SignedDuration = SignedDuration::from_secs(30);
 /// The condition that says that the cluster, not the task, ended the Pod (KEP-3329).
 const DISRUPTION_TARGET: &str = "DisruptionTarget";
 
@@ -34,6 +40,12 @@ pub struct Observed {
     pub deleting: bool,
     /// When the API server created the Pod.
     pub created: Timestamp,
+    /// When the Pod got its node.
+    pub scheduled: Option<Timestamp>,
+    /// When the main container started.
+    pub started: Option<Timestamp>,
+    /// When a Pod that is being deleted should have ended at the latest, and what can then be said of its end.
+    pub overdue: Option<(Timestamp, Box<Outcome>)>,
     /// How far the attempt is.
     pub progress: Progress,
 }
@@ -83,6 +95,12 @@ pub struct Outcome {
     pub finished: Timestamp,
     /// Whether the cluster, not the task, ended the Pod.
     pub disrupted: bool,
+    /// The types of the Pod's conditions that are true.
+    pub conditions: Vec<String>,
+    /// Whether the main container never started.
+    pub never_started: bool,
+    /// Whether the operator's own stop is what ended it, so that its exit code says nothing of the task.
+    pub stopped: bool,
 }
 
 /// The Pod as an attempt; nothing if its labels do not say so.
@@ -90,6 +108,9 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
     let labels = pod.metadata.labels.as_ref()?;
     let task_uid = labels.get(LABEL_TASK_UID)?.clone();
     let controller = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    let (no_spec, no_status) = (PodSpec::default(), PodStatus::default());
+    let view =
+        View { pod, spec: pod.spec.as_ref().unwrap_or(&no_spec), status: pod.status.as_ref().unwrap_or(&no_status) };
     Some(Observed {
         task_name: labels.get(LABEL_TASK_NAME)?.clone(),
         number: labels.get(LABEL_ATTEMPT)?.parse().ok().filter(|n| *n > 0)?,
@@ -100,31 +121,12 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
         held: pod.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER),
         deleting: pod.metadata.deletion_timestamp.is_some(),
         created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
-        progress: progress(pod),
+        scheduled: view.condition("PodScheduled").filter(|c| c.status == "True").and_then(transition),
+        started: view.started(),
+        overdue: view.overdue(),
+        progress: view.progress(),
         task_uid,
     })
-}
-
-fn progress(pod: &Pod) -> Progress {
-    let (no_spec, no_status) = (PodSpec::default(), PodStatus::default());
-    let view =
-        View { pod, spec: pod.spec.as_ref().unwrap_or(&no_spec), status: pod.status.as_ref().unwrap_or(&no_status) };
-    let never_bound = view.spec.node_name.as_deref().unwrap_or_default().is_empty();
-    match view.status.phase.as_deref() {
-        Some("Succeeded" | "Failed") => Progress::Ended(view.outcome()),
-        // No kubelet will ever end a Pod that was deleted before it had a node.
-        _ if pod.metadata.deletion_timestamp.is_some() && never_bound => Progress::Ended(view.outcome()),
-        _ => match view.main_status().and_then(|status| status.state.as_ref()) {
-            Some(ContainerState { terminated: Some(_), .. }) if view.is_outlived() => {
-                Progress::Outlived(view.outcome())
-            }
-            Some(ContainerState { running: Some(_), .. } | ContainerState { terminated: Some(_), .. }) => {
-                Progress::Running
-            }
-            // A state that says nothing is waiting, by the API's convention.
-            _ => Progress::Pending(view.hold_up()),
-        },
-    }
 }
 
 struct View<'a> {
@@ -134,6 +136,25 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
+    fn progress(&self) -> Progress {
+        let never_bound = self.spec.node_name.as_deref().unwrap_or_default().is_empty();
+        match self.status.phase.as_deref() {
+            Some("Succeeded" | "Failed") => Progress::Ended(self.outcome()),
+            // No kubelet will ever end a Pod that was deleted before it had a node.
+            _ if self.pod.metadata.deletion_timestamp.is_some() && never_bound => Progress::Ended(self.outcome()),
+            _ => match self.main_status().and_then(|status| status.state.as_ref()) {
+                Some(ContainerState { terminated: Some(_), .. }) if self.is_outlived() => {
+                    Progress::Outlived(self.outcome())
+                }
+                Some(ContainerState { running: Some(_), .. } | ContainerState { terminated: Some(_), .. }) => {
+                    Progress::Running
+                }
+                // A state that says nothing is waiting, by the API's convention.
+                _ => Progress::Pending(self.hold_up()),
+            },
+        }
+    }
+
     fn main_name(&self) -> &'a str {
         let named = |name: &str| self.spec.containers.iter().find(|container| container.name == name);
         let annotated = self.pod.metadata.annotations.as_ref().and_then(|all| all.get(DEFAULT_CONTAINER));
@@ -191,7 +212,12 @@ impl<'a> View<'a> {
         })
     }
 
-    fn condition(&self, type_: &str) -> Option<&'a k8s_openapi::api::core::v1::PodCondition> {
+    fn true_conditions(&self) -> Vec<String> {
+        let all = self.status.conditions.iter().flatten();
+        all.filter(|condition| condition.status == "True").map(|condition| condition.type_.clone()).collect()
+    }
+
+    fn condition(&self, type_: &str) -> Option<&'a PodCondition> {
         self.status.conditions.iter().flatten().find(|condition| condition.type_ == type_)
     }
 
@@ -231,7 +257,32 @@ impl<'a> View<'a> {
             started: terminated.and_then(|terminated| terminated.started_at.as_ref()).map(|time| time.0),
             finished: self.finish_time(),
             disrupted: disruption.is_some(),
+            conditions: self.true_conditions(),
+            never_started: false,
+            stopped: false,
         }
+    }
+
+    fn started(&self) -> Option<Timestamp> {
+        let state = self.main_status()?.state.as_ref()?;
+        let running = state.running.as_ref().and_then(|running| running.started_at.as_ref());
+        let terminated = state.terminated.as_ref().and_then(|terminated| terminated.started_at.as_ref());
+        running.or(terminated).map(|time| time.0)
+    }
+
+    /// When the kubelet should have ended a Pod that is being deleted: its grace is over, and a time in which a node that is alive reports.
+    fn overdue(&self) -> Option<(Timestamp, Box<Outcome>)> {
+        let deadline = self.pod.metadata.deletion_timestamp.as_ref()?.0;
+        let forced = self.pod.metadata.deletion_grace_period_seconds == Some(0);
+        let wait = if forced { FORCED_DELETION_BOUND } else { LOST_NODE_BOUND };
+        let at = plus(deadline, wait);
+        let outcome = self.outcome();
+        let reason = if forced || outcome.disrupted { outcome.reason.clone() } else { "NodeLost".into() };
+        let message = outcome
+            .message
+            .clone()
+            .or_else(|| Some("the Pod was deleted, and its node has not reported its end".into()));
+        Some((at, Box::new(Outcome { succeeded: false, reason, message, finished: at, ..outcome })))
     }
 
     /// The main container's exit code 0, unless the Pod as a whole was failed while it ran (eviction by the kubelet, the Pod's own deadline):
@@ -298,6 +349,10 @@ impl<'a> View<'a> {
 /// What the kubelet says of a container that was killed, or that it lost sight of while it was.
 fn is_vague(reason: &str) -> bool {
     matches!(reason, "Error" | "ContainerStatusUnknown")
+}
+
+fn transition(condition: &PodCondition) -> Option<Timestamp> {
+    condition.last_transition_time.as_ref().map(|time| time.0)
 }
 
 /// The signal that ended the container. Shells and runtimes report it as exit code 128 + n; Linux has signals up to 64.

@@ -4,6 +4,7 @@
 use super::backoff;
 use super::identity::{pod_name, traceparent};
 use super::observe::DEFAULT_CONTAINER;
+use super::rules;
 use crate::api::{
     FINALIZER, GROUP, LABEL_ATTEMPT, LABEL_TASK_NAME, LABEL_TASK_UID, MAIN_CONTAINER, RetryableTask, RetryableTaskSpec,
 };
@@ -14,7 +15,8 @@ pub fn problem(spec: &RetryableTaskSpec) -> Option<String> {
     if spec.image.is_none() && template_containers(spec).is_none_or(Vec::is_empty) {
         return Some("nothing to run: set spec.image, or give spec.template.spec.containers a container".into());
     }
-    spec.backoff.as_ref().and_then(backoff::problem)
+    let backoff = spec.backoff.as_ref().and_then(backoff::problem).map(|problem| format!("spec.backoff: {problem}"));
+    backoff.or_else(|| rules::problem(spec.rules.as_deref().unwrap_or_default()))
 }
 
 /// The Pod of attempt `number`, ready to be sent. Our own metadata and restart policy cannot be overridden by the template.

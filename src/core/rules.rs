@@ -9,8 +9,9 @@ use std::ops::RangeInclusive;
 const REGEX_BYTES: usize = 1 << 20;
 /// Signals by number on Linux (signal(7), x86 and ARM); IOT and POLL are other names of 6 and 29.
 const SIGNALS: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "STKFLT",
-    "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
+    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
+    "PWR", "SYS",
 ];
 
 /// Whether the rule speaks of this failure. A rule without matchers speaks of every one.
@@ -24,10 +25,13 @@ fn all_match(when: &When, outcome: &Outcome) -> bool {
     let code = outcome.exit_code.filter(|_| !outcome.stopped).map(i64::from);
     let signal = outcome.signal.filter(|_| !outcome.stopped).map(i64::from);
     let error_type = outcome.word.error_type.as_ref();
-    holds(preset.as_ref(), |preset| code.is_some_and(|code| preset_codes(*preset).iter().any(|range| range.contains(&code))))
-        && holds(exit_codes.as_ref(), |codes| code.is_some_and(|code| any_contains(codes, code)))
+    holds(preset.as_ref(), |preset| {
+        code.is_some_and(|code| preset_codes(*preset).iter().any(|range| range.contains(&code)))
+    }) && holds(exit_codes.as_ref(), |codes| code.is_some_and(|code| any_contains(codes, code)))
         && holds(not_exit_codes.as_ref(), |codes| code.is_some_and(|code| !any_contains(codes, code)))
-        && holds(signals.as_ref(), |signals| signal.is_some_and(|n| signals.iter().any(|s| signal_number(s) == Some(n))))
+        && holds(signals.as_ref(), |signals| {
+            signal.is_some_and(|n| signals.iter().any(|s| signal_number(s) == Some(n)))
+        })
         && holds(reasons.as_ref(), |reasons| reasons.contains(&outcome.reason))
         && holds(error_types.as_ref(), |types| error_type.is_some_and(|type_| types.contains(type_)))
         && holds(pod_conditions.as_ref(), |types| outcome.conditions.iter().any(|type_| types.contains(type_)))
@@ -49,7 +53,9 @@ pub fn problem(rules: &[FailureRule]) -> Option<String> {
             return told("the name is used twice".into());
         }
         if rules.iter().take(index).any(|earlier| earlier.when.is_none()) {
-            return told("it is never reached: a rule without `when` matches every failure and must be the last".into());
+            return told(
+                "it is never reached: a rule without `when` matches every failure and must be the last".into(),
+            );
         }
         if let Some(backoff) = rule.backoff.as_ref().and_then(super::backoff::problem) {
             return told(backoff);
@@ -60,11 +66,14 @@ pub fn problem(rules: &[FailureRule]) -> Option<String> {
 
 fn when_problem(when: &When) -> Option<String> {
     let codes = [&when.exit_codes, &when.not_exit_codes].into_iter().flatten().flatten();
-    let bad_code = codes.filter(|code| range(code).is_none()).map(|code| format!("{code:?} is neither an exit code nor a range from low to high"));
+    let bad_code = codes
+        .filter(|code| range(code).is_none())
+        .map(|code| format!("{code:?} is neither an exit code nor a range from low to high"));
     let signals = when.signals.iter().flatten().filter(|signal| signal_number(signal).is_none());
     let bad_signal = signals.map(|signal| format!("{signal:?} is no signal"));
     let pattern = when.message.as_ref();
-    let bad_pattern = pattern.and_then(|pattern| regex(pattern).err().map(|error| format!("message `{pattern}` does not compile: {error}")));
+    let bad_pattern = pattern
+        .and_then(|pattern| regex(pattern).err().map(|error| format!("message `{pattern}` does not compile: {error}")));
     bad_code.chain(bad_signal).chain(bad_pattern).next()
 }
 

@@ -61,6 +61,9 @@ impl End {
             started: None,
             finished: now,
             disrupted: false,
+            conditions: Vec::new(),
+            never_started: false,
+            stopped: false,
         };
         let pod_name = draft.expected_pod_name();
         let node_name = last_seen.and_then(|seen| seen.pod.node_name.clone());
@@ -91,22 +94,20 @@ impl End {
 /// Writes the end of the current attempt into the draft, and makes the next attempt due or ends the task.
 pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
     let stop = end.stopped_by(&draft.current);
-    let verdict = classify(&end.outcome, stop, draft.situation.task.spec.max_retries, &draft.status);
-    let reason = stop
-        .filter(|stop| *stop == StopReason::Suspended)
-        .map_or(end.outcome.reason.clone(), |stop| stop.as_str().into());
+    let outcome = as_stopped(&end.outcome, stop, &draft.current);
+    let verdict = classify(&outcome, stop, &draft.situation.task.spec, &draft.status);
     charge(draft, &verdict);
-    let delay = delay(draft, &end.outcome, &verdict, stop);
+    let delay = delay(draft, &outcome, &verdict, stop);
     let due = delay.map(|delay| {
         // The node's clock may be behind: no attempt ended before its Pod was created.
-        let from = plus(end.outcome.finished, SignedDuration::from_secs(1)).min(end.seen).max(end.created);
+        let from = plus(outcome.finished, SignedDuration::from_secs(1)).min(end.seen).max(end.created);
         micros(plus(from, delay))
     });
     draft.status.start_time.get_or_insert(Time(end.started));
     conditions::remove(&mut draft.status.conditions, ConditionType::Reconciling);
     conditions::remove(&mut draft.status.conditions, ConditionType::Stalled);
-    let entry = entry(draft, end, &verdict, reason, delay);
-    if matches!(entry.action, Action::Retry | Action::Fail) || verdict.class.is_some() {
+    let entry = entry(draft, end, &outcome, &verdict, delay);
+    if matches!(entry.action, Action::Retry | Action::Fail) || verdict.rule.is_some() {
         draft.status.last_failure = Some(LastFailure {
             attempt: entry.attempt,
             reason: entry.reason.clone(),
@@ -127,7 +128,7 @@ pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
     });
     remember(draft, entry);
     if let Some(reason) = verdict.end {
-        finish(draft, end, reason);
+        finish(draft, reason, &outcome, verdict.exhausted.as_deref());
         return Current::TaskEnded;
     }
     let number = draft.current.number.saturating_add(1);
@@ -138,14 +139,16 @@ pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
 fn charge(draft: &mut Draft, verdict: &Verdict) {
     let status = &mut draft.status;
     match verdict.action {
+        Action::Retry if !verdict.charged => {}
         Action::Retry => status.retries = status.retries.saturating_add(1),
         Action::Ignore => status.ignored = status.ignored.saturating_add(1),
         Action::Complete | Action::Fail | Action::Unknown => {}
     }
-    let Some(class) = verdict.class else { return };
-    match status.classes.iter_mut().find(|counter| counter.name == class) {
+    status.exhausted_budget.clone_from(&verdict.exhausted);
+    let Some(rule) = verdict.rule.as_ref().filter(|_| verdict.counted) else { return };
+    match status.classes.iter_mut().find(|counter| counter.name == *rule) {
         Some(counter) => counter.count = counter.count.saturating_add(1),
-        None => status.classes.push(FailureClass { name: class.into(), count: 1 }),
+        None => status.classes.push(FailureClass { name: rule.clone(), count: 1 }),
     }
 }
 
@@ -156,10 +159,11 @@ fn delay(draft: &Draft, outcome: &Outcome, verdict: &Verdict, stop: Option<StopR
     }
     let task = draft.situation.task;
     let dice = dice(task.metadata.uid.as_deref().unwrap_or_default(), draft.current.number);
-    let backoff = task.spec.backoff.as_ref();
-    let nth = match (verdict.action, verdict.class) {
-        (Action::Ignore, Some(class)) => count(&draft.status, class),
-        _ => draft.status.retries,
+    let backoff = verdict.backoff.as_ref().or(task.spec.backoff.as_ref());
+    // A budget of its own counts its delays by itself.
+    let nth = match &verdict.rule {
+        Some(rule) if !verdict.charged => count(&draft.status, rule),
+        Some(_) | None => draft.status.retries,
     };
     Some(match outcome.word.retry_after_seconds {
         Some(seconds) => backoff::delay_asked_for(seconds, backoff, dice),
@@ -167,19 +171,14 @@ fn delay(draft: &Draft, outcome: &Outcome, verdict: &Verdict, stop: Option<StopR
     })
 }
 
-fn entry(draft: &Draft, end: &End, verdict: &Verdict, reason: String, delay: Option<SignedDuration>) -> HistoryEntry {
-    let Outcome {
-        container,
-        exit_code,
-        signal,
-        message,
-        word,
-        finished,
-        started: _,
-        reason: _,
-        succeeded: _,
-        disrupted: _,
-    } = &end.outcome;
+fn entry(
+    draft: &Draft,
+    end: &End,
+    outcome: &Outcome,
+    verdict: &Verdict,
+    delay: Option<SignedDuration>,
+) -> HistoryEntry {
+    let Outcome { container, exit_code, signal, reason, message, word, finished, .. } = outcome;
     HistoryEntry {
         attempt: draft.current.number,
         pod_name: end.pod_name.clone(),
@@ -190,10 +189,10 @@ fn entry(draft: &Draft, end: &End, verdict: &Verdict, reason: String, delay: Opt
         finish_time: Some(Time(*finished)),
         exit_code: *exit_code,
         signal: *signal,
-        reason,
+        reason: reason.clone(),
         error_type: word.error_type.clone(),
         message: message.clone(),
-        rule: verdict.rule.map(Into::into),
+        rule: verdict.rule.clone(),
         action: verdict.action,
         delay_milliseconds: delay.map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
     }
@@ -214,37 +213,96 @@ fn remember(draft: &mut Draft, entry: HistoryEntry) {
     draft.status.history_dropped = draft.status.history_dropped.saturating_add(dropped);
 }
 
-fn finish(draft: &mut Draft, end: &End, reason: ConditionReason) {
-    let now = draft.situation.now;
-    let succeeded = reason == ConditionReason::Succeeded;
-    let message = if succeeded {
+/// The outcome as our own stop has shaped it: what a container says on our SIGTERM is not its own word.
+fn as_stopped(outcome: &Outcome, stop: Option<StopReason>, current: &CurrentAttempt) -> Outcome {
+    let own = Outcome { stopped: true, succeeded: false, ..outcome.clone() };
+    let said = |text: &str| own.message.clone().or_else(|| Some(text.into()));
+    match stop {
+        None | Some(StopReason::TaskEnded) => outcome.clone(),
+        Some(StopReason::StartupTimeout) => Outcome {
+            reason: current.stop_cause.clone().unwrap_or_else(|| StopReason::StartupTimeout.as_str().into()),
+            message: current.stop_message.clone().or_else(|| said("the Pod did not start in time")),
+            exit_code: None,
+            signal: None,
+            never_started: true,
+            ..own
+        },
+        Some(stop @ StopReason::AttemptTimeout) => {
+            Outcome { reason: stop.as_str().into(), message: said("ran longer than attemptTimeoutSeconds"), ..own }
+        }
+        Some(stop @ StopReason::DeadlineExceeded) => Outcome {
+            reason: stop.as_str().into(),
+            message: said("the task took longer than activeDeadlineSeconds"),
+            ..own
+        },
+        Some(stop @ (StopReason::Suspended | StopReason::Unknown)) => Outcome { reason: stop.as_str().into(), ..own },
+    }
+}
+
+/// The deadline passes before the next attempt: the task fails without waiting for it.
+pub(super) fn fail_by_deadline(draft: &mut Draft) {
+    let last = draft.status.last_failure.clone().unwrap_or_default();
+    if let Some(entry) = draft.status.history.last_mut().filter(|entry| entry.attempt == last.attempt) {
+        entry.action = Action::Fail;
+        entry.delay_milliseconds = None;
+    }
+    let cause =
+        format!("{}{}", last.reason, last.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default());
+    let message = match draft.current.due_time.as_ref() {
+        Some(due) => format!(
+            "attempt {} would be due at {:.3}, after activeDeadlineSeconds; the last ended with {cause}",
+            draft.current.number, due.0
+        ),
+        None => {
+            format!("activeDeadlineSeconds passed before attempt {}; the last ended with {cause}", draft.current.number)
+        }
+    };
+    let message = last.message.map_or(message.clone(), |said| format!("{message}: {said}"));
+    draft.current.number = draft.current.number.saturating_sub(1);
+    end(draft, ConditionReason::DeadlineExceeded, &short(&message, MAX_MESSAGE_BYTES));
+}
+
+fn finish(draft: &mut Draft, reason: ConditionReason, outcome: &Outcome, exhausted: Option<&str>) {
+    let message = if reason == ConditionReason::Succeeded {
+        draft.status.result.clone_from(&outcome.word.result);
         format!("attempt {} succeeded", draft.current.number)
     } else {
-        failed_message(draft, &end.outcome, reason)
+        failed_message(draft, outcome, reason, exhausted)
     };
+    end(draft, reason, &message);
+}
+
+/// The task ends with the current attempt.
+fn end(draft: &mut Draft, reason: ConditionReason, message: &str) {
+    let now = draft.situation.now;
+    let succeeded = reason == ConditionReason::Succeeded;
     let type_ = if succeeded { ConditionType::Complete } else { ConditionType::Failed };
-    draft.condition((type_, true), reason, &message);
-    draft.condition((ConditionType::Finished, true), reason, &message);
+    draft.condition((type_, true), reason, message);
+    draft.condition((ConditionType::Finished, true), reason, message);
     if !succeeded {
-        draft.condition((ConditionType::Stalled, true), reason, &message);
+        draft.condition((ConditionType::Stalled, true), reason, message);
     }
     draft.tell_last_failure();
     let status = &mut draft.status;
     status.state = Some(if succeeded { State::Succeeded } else { State::Failed });
-    status.result.clone_from(&end.outcome.word.result);
     status.attempts = draft.current.number;
     status.current = None;
     status.next_retry_time = None;
     status.completion_time = Some(Time(now));
     status.duration = status.start_time.as_ref().map(|start| human(until(start.0, now)));
-    draft.happenings.push(Happening::Finished { succeeded, reason, message });
+    draft.happenings.push(Happening::Finished { succeeded, reason, message: message.into() });
 }
 
 /// Why the task failed, with the last real cause: never only that a limit was exceeded.
-fn failed_message(draft: &Draft, outcome: &Outcome, reason: ConditionReason) -> String {
+fn failed_message(draft: &Draft, outcome: &Outcome, reason: ConditionReason, exhausted: Option<&str>) -> String {
     let number = draft.current.number;
-    let what = match reason {
-        ConditionReason::DoNotRetry => format!("attempt {number} asked not to be retried"),
+    let what = match (reason, exhausted) {
+        (ConditionReason::DoNotRetry, _) => format!("attempt {number} asked not to be retried"),
+        (ConditionReason::RuleFailed, _) => format!("a rule says that attempt {number} is not to be retried"),
+        (ConditionReason::BudgetExhausted, Some(rule)) => {
+            format!("the retries of {rule} are used up after {number} attempts")
+        }
+        (ConditionReason::DeadlineExceeded, _) => format!("activeDeadlineSeconds passed during attempt {number}"),
         _ if number == 1 => "the only attempt failed (maxRetries 0)".into(),
         _ => format!("no retry is left after {number} attempts (maxRetries {})", draft.situation.task.spec.max_retries),
     };

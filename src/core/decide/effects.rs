@@ -1,6 +1,7 @@
 //! What follows from a status that is stored.
 
-use super::next::{create_wait, outlived_until, remaining};
+use super::limits;
+use super::next::{create_wait, remaining};
 use super::{
     LATE_POST_BOUND, Plan, PodRef, SETTLE, Seen, Situation, UNSEEN_BOUND, is_an_attempts, is_finished, pod_of,
 };
@@ -25,7 +26,7 @@ pub(super) fn of_stored_status(situation: &Situation, status: &RetryableTaskStat
         expire(situation, status, &mut plan);
     } else if !conditions::find(&status.conditions, ConditionType::Stalled).is_some_and(is_invalid_spec) {
         let none = CurrentAttempt::default();
-        current(situation, status.current.as_ref().unwrap_or(&none), &mut plan);
+        current(situation, status, status.current.as_ref().unwrap_or(&none), &mut plan);
     }
     plan
 }
@@ -34,7 +35,7 @@ fn is_invalid_spec(condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::C
     condition.reason == ConditionReason::InvalidSpec.as_str()
 }
 
-fn current(situation: &Situation, current: &CurrentAttempt, plan: &mut Plan) {
+fn current(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt, plan: &mut Plan) {
     if current.pod_name.is_none() {
         if !situation.task.spec.suspend {
             plan.look_again_in(remaining(situation, current.due_time.as_ref()));
@@ -42,7 +43,7 @@ fn current(situation: &Situation, current: &CurrentAttempt, plan: &mut Plan) {
         return;
     }
     match pod_of(situation, current.number) {
-        Some(seen) => watch(situation, current, seen, plan),
+        Some(seen) => watch(situation, status, current, seen, plan),
         None => match situation.created {
             Some(created) => plan.look_again_in(UNSEEN_BOUND - created.age.min(UNSEEN_BOUND)),
             None => create(situation, current, plan),
@@ -59,17 +60,14 @@ fn create(situation: &Situation, current: &CurrentAttempt, plan: &mut Plan) {
     }
 }
 
-fn watch(situation: &Situation, current: &CurrentAttempt, seen: &Seen, plan: &mut Plan) {
+fn watch(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt, seen: &Seen, plan: &mut Plan) {
     if current.stop_reason.is_some() && !seen.pod.deleting && !seen.gone {
         plan.stop = Some(pod_ref(seen));
     }
     let settled_at = plus(seen.pod.created.min(seen.first_seen), SETTLE);
-    let look_again = match &seen.pod.progress {
-        Progress::Outlived(_) => Some(outlived_until(seen)),
-        Progress::Pending(_) | Progress::Running => Some(settled_at),
-        Progress::Ended(_) => None,
-    };
-    if let Some(at) = look_again.filter(|at| *at > situation.now) {
+    let given_up_at = seen.pod.overdue.as_ref().map(|(at, _)| *at);
+    let stops = limits::stops(situation, status, seen).into_iter().map(|stop| stop.at);
+    for at in stops.chain([settled_at]).chain(given_up_at).filter(|at| *at > situation.now) {
         plan.look_again_in(until(situation.now, at));
     }
 }

@@ -7,6 +7,7 @@
 
 mod close;
 mod effects;
+mod limits;
 mod next;
 
 use super::conditions;

@@ -1,9 +1,8 @@
 //! The status that should be stored, given the one that is and what can be seen.
 
-use super::{
-    Answer, Happening, OUTLIVED_GRACE, Rejection, SETTLE, Seen, Situation, close, is_finished, name_of, pod_of,
-};
-use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus, State, StopReason};
+use super::limits::{self, Stop};
+use super::{Answer, Happening, Rejection, SETTLE, Seen, Situation, close, is_finished, name_of, pod_of};
+use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus, State};
 use crate::core::backoff;
 use crate::core::conditions;
 use crate::core::identity::dice;
@@ -11,7 +10,7 @@ use crate::core::message;
 use crate::core::observe::{HoldUp, Observed, Outcome, Progress};
 use crate::core::pod::problem;
 use crate::core::time::{micros, plus, until};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 /// Longest time between two tries to create a Pod that the API server rejects, in seconds.
@@ -106,6 +105,9 @@ impl<'a> Draft<'a> {
             Some(Seen { pod: Observed { progress: Progress::Ended(outcome), .. }, .. }) => {
                 seen.map_or(Current::Launched, |seen| self.ended(seen, outcome))
             }
+            Some(Seen { pod: Observed { overdue: Some((at, outcome)), .. }, .. }) if *at <= situation.now => {
+                seen.map_or(Current::Launched, |seen| self.ended(seen, outcome))
+            }
             Some(seen) => {
                 self.exists(seen);
                 Current::Launched
@@ -168,20 +170,23 @@ impl<'a> Draft<'a> {
     }
 
     fn stop_if_wanted(&mut self, seen: &Seen) {
-        let now = self.situation.now;
-        let wanted = match &seen.pod.progress {
-            _ if self.situation.task.spec.suspend => {
-                self.suspended_condition(true);
-                Some(StopReason::Suspended)
-            }
-            Progress::Outlived(_) if now >= outlived_until(seen) => Some(StopReason::TaskEnded),
-            Progress::Outlived(_) | Progress::Pending(_) | Progress::Running | Progress::Ended(_) => None,
-        };
-        if let (Some(reason), None) = (wanted, self.current.stop_reason) {
-            self.current.stop_reason = Some(reason);
-            self.current.stop_time = Some(MicroTime(micros(now)));
-            self.current.pod_uid = Some(seen.pod.pod_uid.clone());
+        if self.situation.task.spec.suspend {
+            self.suspended_condition(true);
         }
+        let now = self.situation.now;
+        if self.current.stop_reason.is_some() {
+            return;
+        }
+        let Some(Stop { reason, cause, .. }) =
+            limits::stops(self.situation, &self.status, seen).into_iter().find(|stop| stop.at <= now)
+        else {
+            return;
+        };
+        self.current.stop_reason = Some(reason);
+        self.current.stop_time = Some(MicroTime(micros(now)));
+        self.current.pod_uid = Some(seen.pod.pod_uid.clone());
+        self.current.stop_cause = cause.map(|hold_up| hold_up.reason.clone());
+        self.current.stop_message = cause.and_then(|hold_up| hold_up.message.clone());
     }
 
     /// What people see of a Pod that has not ended.
@@ -233,14 +238,28 @@ impl<'a> Draft<'a> {
         self.tell_last_failure();
         if self.situation.task.spec.suspend {
             self.status.state = Some(State::Suspended);
+            self.status.suspended_time.get_or_insert(MicroTime(micros(self.situation.now)));
             conditions::remove(&mut self.status.conditions, ConditionType::Reconciling);
             self.suspended_condition(true);
             return;
         }
         if conditions::is_true(&self.status.conditions, ConditionType::Suspended) {
             self.suspended_condition(false);
+            let since = self
+                .status
+                .suspended_time
+                .take()
+                .map_or(SignedDuration::ZERO, |since| until(since.0, self.situation.now));
+            let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+            self.status.suspended_milliseconds = self.status.suspended_milliseconds.saturating_add(millis);
             // What fell due in the meantime starts now, and is not late.
             self.current.due_time = self.current.due_time.take().filter(|due| due.0 > self.situation.now);
+        }
+        if let Some(deadline) = limits::deadline(self.situation, &self.status)
+            && self.current.due_time.as_ref().map_or(self.situation.now, |due| due.0.max(self.situation.now))
+                >= deadline
+        {
+            return close::fail_by_deadline(self);
         }
         if !self.remaining().is_zero() {
             self.status.state = Some(State::Waiting);
@@ -319,11 +338,6 @@ pub(super) fn remaining(situation: &Situation, due: Option<&MicroTime>) -> Signe
         Some((measured_for, remaining)) if measured_for == due.0 => remaining.max(SignedDuration::ZERO),
         Some(_) | None => until(situation.now, due.0),
     }
-}
-
-/// How long other containers may go on after the main one ended.
-pub(super) fn outlived_until(seen: &Seen) -> Timestamp {
-    plus(seen.end_seen.unwrap_or(seen.first_seen), OUTLIVED_GRACE)
 }
 
 /// How long to wait before a rejected Pod is tried again: not at all when the spec has changed since, or when the clock was set back.

@@ -1,0 +1,78 @@
+//! The limits in time: when the current attempt's Pod is stopped, and why.
+
+use super::{OUTLIVED_GRACE, Seen, Situation};
+use crate::api::{RetryableTaskStatus, StopReason};
+use crate::core::observe::{HoldUp, Progress};
+use crate::core::time::{plus, until};
+use jiff::{SignedDuration, Timestamp};
+
+/// How long a Pod that has a node may take to start, unless the spec says otherwise, in seconds.
+const STARTUP_SECONDS: i32 = 600;
+
+/// A moment at which the Pod is stopped, if it has not ended by then.
+pub(super) struct Stop<'a> {
+    pub(super) at: Timestamp,
+    pub(super) reason: StopReason,
+    pub(super) cause: Option<&'a HoldUp>,
+}
+
+/// When and why the Pod is stopped, the most telling reason first.
+pub(super) fn stops<'a>(situation: &Situation, status: &RetryableTaskStatus, seen: &'a Seen) -> Vec<Stop<'a>> {
+    let plain = |at, reason| Stop { at, reason, cause: None };
+    let suspend = situation.task.spec.suspend.then_some(situation.now);
+    let all = [
+        suspend.map(|at| plain(at, StopReason::Suspended)),
+        outlived(seen).map(|at| plain(at, StopReason::TaskEnded)),
+        startup(situation, seen),
+        attempt_timeout(situation, seen).map(|at| plain(at, StopReason::AttemptTimeout)),
+        deadline(situation, status).map(|at| plain(at, StopReason::DeadlineExceeded)),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// When the whole task must have ended: the time it may take, from its first attempt, without the time that it was suspended.
+pub(super) fn deadline(situation: &Situation, status: &RetryableTaskStatus) -> Option<Timestamp> {
+    let limit = seconds(situation.task.spec.active_deadline_seconds?);
+    let start = status.start_time.as_ref()?.0;
+    let suspended = SignedDuration::from_millis(status.suspended_milliseconds);
+    let still = status.suspended_time.as_ref().map_or(SignedDuration::ZERO, |since| until(since.0, situation.now));
+    Some(plus(plus(plus(start, limit), suspended), still))
+}
+
+fn attempt_timeout(situation: &Situation, seen: &Seen) -> Option<Timestamp> {
+    let limit = seconds(situation.task.spec.attempt_timeout_seconds?);
+    matches!(seen.pod.progress, Progress::Running).then(|| plus(started(seen), limit))
+}
+
+fn startup<'a>(situation: &Situation, seen: &'a Seen) -> Option<Stop<'a>> {
+    let Progress::Pending(hold_up) = &seen.pod.progress else { return None };
+    let cause = hold_up.as_ref();
+    let never = cause.is_some_and(|hold_up| is_permanent(&hold_up.reason));
+    let at = match (never, situation.task.spec.startup_timeout_seconds) {
+        (true, _) => Some(situation.now),
+        (false, Some(limit)) => Some(plus(seen.pod.created, seconds(limit))),
+        // A busy cluster may take its time to find a node, unless the user has set a limit.
+        (false, None) => seen.pod.scheduled.map(|since| plus(since, seconds(STARTUP_SECONDS))),
+    };
+    at.map(|at| Stop { at, reason: StopReason::StartupTimeout, cause })
+}
+
+/// The kubelet's words for what waiting does not mend.
+fn is_permanent(reason: &str) -> bool {
+    matches!(reason, "InvalidImageName")
+}
+
+/// How long other containers may go on after the main one ended.
+fn outlived(seen: &Seen) -> Option<Timestamp> {
+    let main_ended = matches!(seen.pod.progress, Progress::Outlived(_));
+    main_ended.then(|| plus(seen.end_seen.unwrap_or(seen.first_seen), OUTLIVED_GRACE))
+}
+
+/// When the main container started; a node's clock that is behind does not make it older than its Pod.
+fn started(seen: &Seen) -> Timestamp {
+    seen.pod.started.unwrap_or(seen.pod.created).max(seen.pod.created)
+}
+
+fn seconds(limit: i32) -> SignedDuration {
+    SignedDuration::from_secs(i64::from(limit))
+}

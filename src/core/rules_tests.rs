@@ -1,0 +1,97 @@
+use super::*;
+use crate::core::message::Word;
+use jiff::Timestamp;
+use serde_json::json;
+
+fn rule(when: serde_json::Value) -> FailureRule {
+    serde_json::from_value(json!({"name": "r", "action": "Retry", "when": when})).unwrap()
+}
+
+fn outcome() -> Outcome {
+    Outcome {
+        succeeded: false,
+        container: Some("task".into()),
+        exit_code: Some(70),
+        signal: None,
+        reason: "Error".into(),
+        message: Some("Too Many Requests\nretry later".into()),
+        word: Word { error_type: Some("RateLimit".into()), ..Word::default() },
+        started: None,
+        finished: Timestamp::UNIX_EPOCH,
+        disrupted: true,
+        conditions: vec!["DisruptionTarget".into(), "PodScheduled".into()],
+        never_started: false,
+        stopped: false,
+    }
+}
+
+#[test]
+fn matchers_are_anded_and_their_values_ored() {
+    let cases = [
+        (json!({"exitCodes": [3, 70]}), true),
+        (json!({"exitCodes": ["64-78"]}), true),
+        (json!({"exitCodes": ["71-78"]}), false),
+        (json!({"notExitCodes": [3, "1-69"]}), true),
+        (json!({"notExitCodes": ["64-78"]}), false),
+        (json!({"preset": "SysexitsPermanent"}), true),
+        (json!({"preset": "SysexitsTransient"}), false),
+        (json!({"reasons": ["OOMKilled", "Error"]}), true),
+        (json!({"reasons": ["OOMKilled"]}), false),
+        (json!({"errorTypes": ["RateLimit"]}), true),
+        (json!({"errorTypes": ["Other"]}), false),
+        (json!({"podConditions": ["DisruptionTarget"]}), true),
+        (json!({"podConditions": ["Ready"]}), false),
+        (json!({"message": "(?i)too many requests"}), true),
+        (json!({"message": "^retry"}), false),
+        (json!({"signals": ["KILL"]}), false),
+        (json!({"exitCodes": [70], "reasons": ["OOMKilled"]}), false),
+        (json!({"exitCodes": [70], "message": "later$"}), true),
+    ];
+    for (when, expected) in cases {
+        assert_eq!(matches(&rule(when.clone()), &outcome()), expected, "{when}");
+    }
+}
+
+#[test]
+fn signals_go_by_number_and_by_name() {
+    let killed = Outcome { signal: Some(9), exit_code: Some(137), ..outcome() };
+    for signal in [json!(9), json!("KILL"), json!("SIGKILL")] {
+        assert!(matches(&rule(json!({"signals": [signal]})), &killed));
+    }
+    assert!(!matches(&rule(json!({"signals": ["TERM"]})), &killed));
+    let stopped = Outcome { stopped: true, reason: "AttemptTimeout".into(), ..killed };
+    assert!(!matches(&rule(json!({"signals": ["KILL"]})), &stopped), "our own SIGKILL is not the task's");
+    assert!(!matches(&rule(json!({"exitCodes": [137]})), &stopped));
+    assert!(matches(&rule(json!({"reasons": ["AttemptTimeout"]})), &stopped));
+}
+
+#[test]
+fn a_failure_without_an_exit_code_matches_no_exit_code() {
+    let rejected = Outcome { exit_code: None, ..outcome() };
+    for when in [json!({"exitCodes": ["1-255"]}), json!({"notExitCodes": [1]}), json!({"preset": "SysexitsPermanent"})]
+    {
+        assert!(!matches(&rule(when), &rejected));
+    }
+}
+
+#[test]
+fn a_rule_that_cannot_work_is_quoted() {
+    let rules = |value: serde_json::Value| serde_json::from_value::<Vec<FailureRule>>(value).unwrap();
+    let catch_all = json!({"name": "rest", "action": "Fail"});
+    let cases = [
+        (json!([{"name": "a", "action": "Fail", "when": {"exitCodes": ["9-3"]}}]), "9-3"),
+        (json!([{"name": "a", "action": "Fail", "when": {"notExitCodes": ["x-y"]}}]), "x-y"),
+        (json!([{"name": "a", "action": "Fail", "when": {"signals": ["SIGNONE"]}}]), "SIGNONE"),
+        (json!([{"name": "a", "action": "Fail", "when": {"message": "(unclosed"}}]), "(unclosed"),
+        (json!([{"name": "a", "action": "Fail", "when": {"message": "a{1000}{1000}{1000}"}}]), "does not compile"),
+        (json!([{"name": "rest", "action": "Fail", "when": {"exitCodes": [1]}}, catch_all]), "twice"),
+        (json!([catch_all, {"name": "late", "action": "Fail", "when": {"exitCodes": [1]}}]), "never reached"),
+        (json!([{"name": "a", "action": "Retry", "backoff": {"multiplier": "0.1"}}]), "multiplier"),
+    ];
+    for (value, expected) in cases {
+        let problem = problem(&rules(value.clone())).unwrap_or_default();
+        assert!(problem.contains(expected) && problem.starts_with("spec.rules, rule \""), "{value}: {problem}");
+    }
+    let fine = json!([{"name": "a", "action": "Retry", "when": {"signals": ["SIGTERM", 9]}}, catch_all]);
+    assert_eq!(problem(&rules(fine)), None);
+}
