@@ -4,9 +4,9 @@
 kubectl_admin() { KUBECONFIG=$PKI/admin.kubeconfig KUBECACHEDIR=$CLUSTER_DIR/kubectl-cache timeout 30 "$BIN/kubectl" "$@"; }
 
 # healthy PORT: does a component that listens on this machine alone say that it is well?
-healthy() { timeout 2 "$BIN/kubectl" --kubeconfig="$PKI/admin.kubeconfig" --server="https://127.0.0.1:$1" get --raw /healthz; }
+healthy() { timeout 10 "$BIN/kubectl" --kubeconfig="$PKI/admin.kubeconfig" --server="https://127.0.0.1:$1" get --raw /healthz; }
 
-api_ready() { timeout 2 "$BIN/kubectl" --kubeconfig="$PKI/admin.kubeconfig" get --raw /readyz; }
+api_ready() { timeout 10 "$BIN/kubectl" --kubeconfig="$PKI/admin.kubeconfig" get --raw /readyz; }
 
 up() {
   local began=$SECONDS
@@ -21,13 +21,13 @@ up() {
   [ -d "$PKI" ] || create_pki
   start_etcd
   start_apiserver
-  wait_for "the API server" 120 apiserver api_ready
+  wait_for "the API server" apiserver api_ready
   start_controller_manager
   start_scheduler
-  wait_for "the controller manager" 60 controller-manager healthy "$CONTROLLER_MANAGER_PORT"
-  wait_for "the scheduler" 60 scheduler healthy "$SCHEDULER_PORT"
+  wait_for "the controller manager" controller-manager healthy "$CONTROLLER_MANAGER_PORT"
+  wait_for "the scheduler" scheduler healthy "$SCHEDULER_PORT"
   # No Pod is admitted before the controller manager made it.
-  wait_for "the default service account" 60 controller-manager kubectl_admin get serviceaccount default
+  wait_for "the default service account" controller-manager kubectl_admin get serviceaccount default
   say "the control plane of Kubernetes $(kubernetes_version) is up ($((SECONDS - began)) s): https://$BRIDGE_IP:$API_PORT"
 }
 

@@ -7,6 +7,7 @@ down() {
   for name in kwok scheduler controller-manager kubelet; do stop "$name"; done
   [ ! -f "$CLUSTER_DIR/containerd.toml" ] || remove_containers
   for name in apiserver etcd; do stop "$name"; done
+  remove_control_groups
   remove_network
   restore_kernel_settings
   find "$CLUSTER_DIR" -mindepth 1 -maxdepth 1 ! -name bin ! -name log ! -name lock -exec rm -rf {} +
@@ -26,7 +27,7 @@ remove_containers() {
   fi
   kill_shims
   remove_stale_sockets
-  remove_control_groups
+  remove_control_groups # with them the processes in network namespaces and mounts end
   remove_network_namespaces
   unmount_all
   remove_fixed_paths
@@ -99,6 +100,8 @@ remove_network() {
 
 restore_kernel_settings() {
   local name value
-  [ -f "$RUN/kernel-settings" ] || return 0
-  while read -r name value; do echo "$value" >"/proc/sys/$name"; done <"$RUN/kernel-settings"
+  [ -f "$SAVED_KERNEL_SETTINGS" ] || return 0
+  [ -z "$(find /sys/fs/cgroup -maxdepth 2 -name 'retryable-tasks-*' -print -quit)" ] || return 0 # another cluster needs them
+  while read -r name value; do echo "$value" >"/proc/sys/$name"; done <"$SAVED_KERNEL_SETTINGS"
+  rm -rf "${SAVED_KERNEL_SETTINGS%/*}"
 }

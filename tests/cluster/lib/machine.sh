@@ -130,24 +130,26 @@ cgroup_hierarchies() {
 }
 
 require_cgroups() {
-  local controllers hierarchy name
+  local hierarchy name controllers
   local -a hierarchies
   mapfile -t hierarchies < <(cgroup_hierarchies)
   ((${#hierarchies[@]})) || fail "no control groups are mounted in /sys/fs/cgroup: containers cannot run on this machine"
-  controllers=" $(cat /sys/fs/cgroup/cgroup.controllers 2>/dev/null || awk '$3 == "cgroup" {print $4}' /proc/mounts | tr '\n,' ' ') "
-  for name in cpu cpuset memory pids; do
-    [[ $controllers == *" $name "* ]] || fail "the control group '$name' is missing: containers cannot run on this machine" \
-      "(inside a container, start that one with --privileged --cgroupns=private)"
-  done
   for hierarchy in "${hierarchies[@]}"; do
     mkdir -p "$hierarchy/$NAME" 2>/dev/null || fail "cannot create a control group in $hierarchy:" \
       "run this on the machine itself, or in a privileged container"
     enable_controllers "$hierarchy"
     enable_controllers "$hierarchy/$NAME"
   done
+  controllers=" $(cgroup_controllers | tr '\n,' ' ') "
+  for name in cpu cpuset memory pids; do
+    [[ $controllers == *" $name "* ]] || fail "the control group '$name' is missing or kept back: containers cannot run here" \
+      "(inside a container: start that one with --privileged and --cgroupns=host)"
+  done
 }
 
-# Version 2 hands a controller down only when told; one that is refused shows when the kubelet checks what it needs.
+cgroup_controllers() { cat "/sys/fs/cgroup/$NAME/cgroup.controllers" 2>/dev/null || awk '$3 == "cgroup" {print $4}' /proc/mounts; }
+
+# Version 2 hands a controller down only when told. It refuses where processes are, as in the root of a container.
 enable_controllers() {
   local name
   [ -f "$1/cgroup.subtree_control" ] || return 0

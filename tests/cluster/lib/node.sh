@@ -2,9 +2,10 @@
 # The one real node: containerd and the kubelet on this machine.
 
 CONTAINERD_SOCKET=$CLUSTER_DIR/containerd.sock
-# What the kubelet and the bridge plugin set on the machine; down puts back what was there.
+# What the kubelet and the bridge plugin set on the machine. The last cluster that goes down puts back what was there.
 KERNEL_SETTINGS="net/ipv4/ip_forward vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops
   kernel/keys/root_maxkeys kernel/keys/root_maxbytes"
+SAVED_KERNEL_SETTINGS=/run/retryable-tasks/kernel-settings # as forgetful of a reboot as the kernel
 
 containerd_ctr() { timeout 60 ctr --address "$CONTAINERD_SOCKET" --namespace k8s.io "$@"; }
 
@@ -24,9 +25,9 @@ node() {
   start kubelet "$BIN/kube" kubelet --config="$CLUSTER_DIR/kubelet.yaml" --kubeconfig="$PKI/node.kubeconfig" \
     --hostname-override="$NODE" --node-ip="$BRIDGE_IP" --root-dir="$CLUSTER_DIR/kubelet" --cert-dir="$CLUSTER_DIR/kubelet/pki"
   # The API server asks the kubelet, as it does for `kubectl logs`; Ready alone may be the word of one that was killed.
-  wait_for "the node" 120 kubelet kubectl_admin get --raw "/api/v1/nodes/$NODE/proxy/healthz"
-  wait_for "the node to be ready" 120 kubelet kubectl_admin wait --for=condition=Ready "node/$NODE" --timeout=1s
-  wait_for "the node to know its Pods" 60 kubelet node_knows_its_pods
+  wait_for "the node" kubelet kubectl_admin get --raw "/api/v1/nodes/$NODE/proxy/healthz"
+  wait_for "the node to be ready" kubelet kubectl_admin wait --for=condition=Ready "node/$NODE" --timeout=1s
+  wait_for "the node to know its Pods" kubelet node_knows_its_pods
   say "$NODE is ready ($((SECONDS - began)) s)"
 }
 
@@ -38,12 +39,13 @@ node_knows_its_pods() {
 count_pods() { kubectl_admin get --raw "$1" | grep -o '"nodeName":' | wc -l; }
 
 save_kernel_settings() {
-  local name saved=$RUN/kernel-settings
+  local name saved=$SAVED_KERNEL_SETTINGS
   [ -f "$saved" ] && return
+  mkdir -p "${saved%/*}"
   for name in $KERNEL_SETTINGS; do
     [ ! -r "/proc/sys/$name" ] || echo "$name $(cat "/proc/sys/$name")"
-  done >"$saved.unfinished"
-  mv "$saved.unfinished" "$saved"
+  done >"$saved.$CLUSTER_NUMBER"
+  mv "$saved.$CLUSTER_NUMBER" "$saved"
 }
 
 # The one Service that Pods need is kubernetes.default, by its IP: there is no kube-proxy. The other rules let
@@ -144,7 +146,7 @@ YAML
 start_containerd() {
   alive containerd || remove_stale_sockets
   start containerd containerd --config "$CLUSTER_DIR/containerd.toml"
-  wait_for "containerd" 60 containerd containerd_ctr version
+  wait_for "containerd" containerd containerd_ctr version
 }
 
 # A killed shim leaves its socket in a place that all containerds share; the names of ours are noted beside each container,

@@ -40,10 +40,10 @@ stop() {
   rm -f "$RUN/$name.pid"
 }
 
-# wait_for WHAT SECONDS COMPONENT COMMAND...: until the command succeeds; fails at once when the component ends
+# wait_for WHAT COMPONENT COMMAND...: until the command succeeds; fails at once when the component ends
 wait_for() {
-  local what=$1 limit=$2 component=$3 began=$SECONDS waited next=10
-  shift 3
+  local what=$1 component=$2 limit=300 began=$SECONDS waited next=10
+  shift 2
   until "$@" >/dev/null 2>&1; do
     waited=$((SECONDS - began))
     alive "$component" || fail_with_log "$component ended" "$component"

@@ -9,7 +9,7 @@ simulate() {
     kubectl_admin apply --server-side -f - >/dev/null
   start kwok "$BIN/kube" kwok --kubeconfig="$PKI/admin.kubeconfig" --config="$HERE/simulated-nodes.yaml" \
     --manage-all-nodes=false --manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=simulated --node-lease-duration-seconds=40
-  wait_for "the simulated nodes" 120 kwok \
+  wait_for "the simulated nodes" kwok \
     kubectl_admin wait --for=condition=Ready node --selector=retryable.dev/simulated=true --timeout=20s
   say "$count simulated nodes are ready"
 }
