@@ -18,6 +18,8 @@ KUBERNETES := tests/cluster/cluster
 # kubectl and helm of the project's own cluster, before those of the machine
 IN_CLUSTER := eval "$$($(KUBERNETES) env)" &&
 SCRIPTS := .ci/run demo/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test $(wildcard tests/cluster/lib/*.sh)
+# Most of an end-to-end test's time is waiting, so more of them run at a time than there are processors.
+E2E_THREADS ?= 8
 # Further arguments for the test programs, such as the name of one test
 ARGS ?=
 
@@ -52,7 +54,7 @@ simulation: ## the controller against a simulated API server that fails, crashes
 .PHONY: e2e
 e2e: preflight image cluster-up ## the operator on the real cluster, which stays up
 	$(KUBERNETES) image $(IMAGE_TAR)
-	$(IN_CLUSTER) $(CARGO) test --locked --test e2e -- $(ARGS)
+	$(IN_CLUSTER) $(CARGO) test --locked --test e2e -- --test-threads=$(E2E_THREADS) $(ARGS)
 
 .PHONY: check
 check: ## what CI refuses: warnings, formatting, stale generated files, faults in chart and scripts
