@@ -1,0 +1,371 @@
+//! One Pod's life, from its creation to its end.
+
+use super::{
+    ended,
+    fate::{DeadNode, Ending, Fate},
+    status::{Container, phase, statuses, with_condition},
+};
+use crate::server::{Actor, Key, Server, Verb};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{sync::Notify, time::Instant};
+
+/// What really happened to a Pod's main container, whatever the API server was told.
+#[derive(Clone, Debug, Default)]
+pub struct Truth {
+    /// Age of the world when it started.
+    pub started: Option<Duration>,
+    /// Age of the world when it ended.
+    pub ended: Option<Duration>,
+    /// Its exit code.
+    pub exit: Option<i32>,
+    /// Its node died at this age of the world, so that what the API server shows can differ from what runs.
+    pub node_died: Option<Duration>,
+}
+
+/// What really happened, by the Pods' UIDs.
+pub type Truths = Arc<Mutex<BTreeMap<String, Truth>>>;
+
+/// Why a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    Elapsed,
+    Deleted,
+    Gone,
+}
+
+/// One Pod's life.
+pub struct Life {
+    server: Server,
+    key: Key,
+    uid: String,
+    fate: Fate,
+    changed: Arc<Notify>,
+    truths: Truths,
+    init: Vec<(String, Container)>,
+    containers: Vec<(String, Container)>,
+    main: usize,
+}
+
+impl Life {
+    /// The life of a Pod that was just created.
+    pub fn new(server: Server, key: Key, fate: Fate, truths: Truths) -> Option<Self> {
+        let (pod, changed) = {
+            let mut state = server.lock();
+            (state.store.get(&key)?.clone(), state.store.listener(&key))
+        };
+        let waiting = |list: &Value| -> Vec<(String, Container)> {
+            let names = list.as_array().into_iter().flatten().filter_map(|c| c["name"].as_str());
+            names.map(|name| (name.to_string(), Container::Waiting("ContainerCreating"))).collect()
+        };
+        let native = |c: &&Value| c["restartPolicy"] == "Always";
+        let init = pod["spec"]["initContainers"].as_array().into_iter().flatten();
+        let init = waiting(&init.filter(|c| !native(c)).cloned().collect());
+        let containers = waiting(&pod["spec"]["containers"]);
+        let main = containers.iter().position(|(name, _)| name == "task").unwrap_or(0);
+        let uid = pod["metadata"]["uid"].as_str()?.to_string();
+        truths.lock().expect("the truths' lock").insert(uid.clone(), Truth::default());
+        Some(Self { server, key, uid, fate, changed, truths, init, containers, main })
+    }
+
+    /// The Pod's key.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The Pod's UID.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// Lives it.
+    pub async fn run(mut self) {
+        match self.wait(self.fate.schedule).await {
+            Wake::Elapsed => {}
+            Wake::Deleted => return self.collect_unscheduled().await,
+            Wake::Gone => return,
+        }
+        self.bind();
+        if let Some(reason) = self.fate.refused {
+            tokio::time::sleep(self.fate.report).await;
+            let now = self.server.lock().store.stamp(Duration::ZERO);
+            let status = json!({"phase": "Failed", "reason": reason, "message": "Pod was rejected", "startTime": now});
+            return self.report_end(status);
+        }
+        if !self.prepare().await {
+            return;
+        }
+        self.work().await;
+    }
+
+    /// Init containers and images. False when the Pod's life ended meanwhile.
+    async fn prepare(&mut self) -> bool {
+        tokio::time::sleep(self.fate.report).await;
+        self.report(json!({}));
+        if let Some((reason, lasts)) = self.fate.trouble {
+            self.containers[self.main].1 = Container::Waiting(reason);
+            self.report(json!({}));
+            if self.wait(lasts).await != Wake::Elapsed {
+                self.terminate().await;
+                return false;
+            }
+        }
+        for i in 0..self.init.len() {
+            let started = self.now();
+            self.init[i].1 = Container::Running(started);
+            self.report(json!({}));
+            if self.wait(Duration::from_secs(1)).await != Wake::Elapsed {
+                self.terminate().await;
+                return false;
+            }
+            let code = if i == 0 { self.fate.init } else { 0 };
+            self.init[i].1 = Container::exited(started, self.now(), code);
+            if code != 0 {
+                tokio::time::sleep(self.fate.report).await;
+                self.report_end(json!({"phase": "Failed"}));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The main container from start to end, and the others.
+    async fn work(&mut self) {
+        let now = self.now();
+        for (_, container) in &mut self.containers {
+            *container = Container::Running(now);
+        }
+        self.truth(|truth, age| truth.started = Some(age));
+        let ends = Instant::now() + self.fate.run;
+        self.report(json!({}));
+        if let Some((after, what)) = self.fate.node_death
+            && self.wait(after).await == Wake::Elapsed
+            && !self.node_dies(what).await
+        {
+            return;
+        }
+        let woken = self.wait_until(ends).await;
+        // A container on a node that was away has ended in the meantime, deleted or not.
+        self.end_main(ends);
+        if woken != Wake::Elapsed {
+            return self.terminate().await;
+        }
+        tokio::time::sleep(self.fate.report).await;
+        if let Ending::Evicted(for_the_node) = self.fate.ending {
+            return self.evicted(for_the_node);
+        }
+        if self.containers.len() > 1 {
+            self.report(json!({}));
+            if self.wait(self.fate.linger).await != Wake::Elapsed {
+                return self.terminate().await;
+            }
+            let now = self.now();
+            for (_, container) in &mut self.containers {
+                if let Some(since) = container.running_since() {
+                    *container = Container::exited(since, now, 0);
+                }
+            }
+        }
+        self.report_end(json!({}));
+    }
+
+    /// The main container ends by itself, if it runs and its time has come.
+    fn end_main(&mut self, at: Instant) {
+        let Some(ago) = Instant::now().checked_duration_since(at) else { return };
+        if let Some(since) = self.containers[self.main].1.running_since() {
+            let end = self.now() - jiff::SignedDuration::try_from(ago).expect("a duration in range");
+            self.containers[self.main].1 = Container::ended(since, end, &self.fate.ending);
+            let exit = self.containers[self.main].1.exit();
+            self.truth(|truth, age| (truth.ended, truth.exit) = (Some(age.saturating_sub(ago)), exit));
+        }
+    }
+
+    fn evicted(&mut self, for_the_node: bool) {
+        let now = self.now();
+        for (_, container) in &mut self.containers {
+            if let Some(since) = container.running_since() {
+                *container = Container::exited(since, now, 137);
+            }
+        }
+        let mut status =
+            json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."});
+        if let (true, Some(pod)) = (for_the_node, self.pod()) {
+            status["conditions"] = with_condition(&pod, "DisruptionTarget", true, "TerminationByKubelet", now);
+        }
+        self.report_end(status);
+    }
+
+    /// The Pod is being deleted, and its kubelet ends it: SIGTERM, the grace, SIGKILL. Then the object may go.
+    async fn terminate(&mut self) {
+        let grace = self.pod().and_then(|pod| pod["metadata"]["deletionGracePeriodSeconds"].as_u64()).unwrap_or(0);
+        let (exit, after) = self.fate.on_term;
+        let (exit, after) = if after.as_secs() < grace { (exit, after) } else { (137, Duration::from_secs(grace)) };
+        let main = self.containers[self.main].1.running_since();
+        let others = self.init.iter().chain(&self.containers).any(|(_, c)| c.running_since().is_some());
+        if main.is_some() || others {
+            // A second, harder DELETE cuts this short; that it changes nothing else is left out.
+            tokio::time::sleep(after).await;
+        }
+        let now = self.now();
+        if let Some(since) = main {
+            self.containers[self.main].1 = Container::exited(since, now, exit);
+            self.truth(|truth, age| (truth.ended, truth.exit) = (Some(age), Some(exit)));
+        }
+        for (_, container) in self.init.iter_mut().chain(&mut self.containers) {
+            *container = match container {
+                Container::Running(since) => Container::exited(*since, now, 143),
+                Container::Waiting(_) => Container::never_started(now),
+                Container::Ended(_) => continue,
+            };
+        }
+        tokio::time::sleep(self.fate.report).await;
+        let failed_init = self.init.iter().any(|(_, c)| c.exit() != Some(0));
+        self.report_end(if failed_init { json!({"phase": "Failed"}) } else { json!({}) });
+    }
+
+    /// The node dies: nothing is reported, the Pod is given up after a while. True when the node came back.
+    async fn node_dies(&mut self, what: DeadNode) -> bool {
+        self.truth(|truth, age| truth.node_died = Some(age));
+        let died = Instant::now();
+        let (DeadNode::Returns(over) | DeadNode::Removed(over) | DeadNode::Forced(over)) = what;
+        let over = died + over;
+        for (after, evict) in [(Duration::from_secs(40), false), (Duration::from_secs(340), true)] {
+            if died + after < over {
+                tokio::time::sleep_until(died + after).await;
+                self.given_up(evict);
+            }
+        }
+        tokio::time::sleep_until(over).await;
+        match what {
+            DeadNode::Returns(_) => true,
+            DeadNode::Removed(_) => {
+                if let Some(pod) = self.pod().filter(|pod| !ended(pod)) {
+                    let conditions = with_condition(&pod, "DisruptionTarget", true, "DeletionByPodGC", self.now());
+                    self.set_status(Actor::Manager, &json!({"phase": "Failed", "conditions": conditions}));
+                }
+                self.remove(Actor::Manager);
+                false
+            }
+            DeadNode::Forced(_) => {
+                self.remove(Actor::User);
+                false
+            }
+        }
+    }
+
+    /// What the node life-cycle controller does to the Pods of a node that is silent.
+    fn given_up(&self, evict: bool) {
+        let Some(pod) = self.pod().filter(|pod| !ended(pod)) else { return };
+        let now = self.now();
+        if evict {
+            let conditions = with_condition(&pod, "DisruptionTarget", true, "DeletionByTaintManager", now);
+            self.set_status(Actor::Manager, &json!({"conditions": conditions}));
+            let options = json!({"preconditions": {"uid": self.uid}});
+            self.server.lock().write(Actor::Manager, Verb::Delete, &self.key, options, false);
+        } else {
+            let conditions = with_condition(&pod, "Ready", false, "NodeNotReady", now);
+            self.set_status(Actor::Manager, &json!({"conditions": conditions}));
+        }
+    }
+
+    /// A Pod that was deleted before it had a node: in the end the Pod collector finds it.
+    async fn collect_unscheduled(&self) {
+        tokio::time::sleep(self.fate.collector).await;
+        if self.pod().is_some_and(|pod| !ended(&pod)) {
+            self.set_status(Actor::Manager, &json!({"phase": "Failed"}));
+        }
+        self.remove(Actor::Manager);
+    }
+
+    fn bind(&self) {
+        let Some(pod) = self.pod() else { return };
+        let conditions = with_condition(&pod, "PodScheduled", true, "", self.now());
+        let node = json!({"spec": {"nodeName": "node-1"}});
+        self.server.lock().write(Actor::Scheduler, Verb::Patch, &self.key, node, false);
+        self.set_status(Actor::Scheduler, &json!({"conditions": conditions}));
+    }
+
+    /// Reports the containers as they are, and what else is given.
+    fn report(&self, mut status: Value) {
+        let Some(pod) = self.pod().filter(|pod| !ended(pod)) else { return };
+        let now = self.now();
+        if status["phase"].is_null() {
+            status["phase"] = json!(phase(&self.containers));
+        }
+        let runs = status["phase"] == "Running" && self.containers[self.main].1.running_since().is_some();
+        let mut known = (*pod).clone();
+        if status["conditions"].is_array() {
+            known["status"]["conditions"] = status["conditions"].take();
+        }
+        status["conditions"] = with_condition(&known, "Ready", runs, if runs { "" } else { "ContainersNotReady" }, now);
+        if pod["status"]["startTime"].is_null() {
+            status["startTime"] = json!(crate::server::stamp(now));
+        }
+        if status["reason"].is_null() || status["reason"] == "Evicted" {
+            status["containerStatuses"] = statuses(&self.containers);
+            if !self.init.is_empty() {
+                status["initContainerStatuses"] = statuses(&self.init);
+            }
+        }
+        self.set_status(Actor::Kubelet, &status);
+    }
+
+    /// The last report. When the Pod is being deleted, the kubelet lets the object go.
+    fn report_end(&self, status: Value) {
+        self.report(status);
+        if self.pod().is_some_and(|pod| pod["metadata"]["deletionTimestamp"].is_string()) {
+            self.remove(Actor::Kubelet);
+        }
+    }
+
+    /// Deletes the object without grace.
+    fn remove(&self, actor: Actor) {
+        let options = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}});
+        self.server.lock().write(actor, Verb::Delete, &self.key, options, false);
+    }
+
+    fn set_status(&self, actor: Actor, status: &Value) {
+        if self.pod().is_some() {
+            self.server.lock().write(actor, Verb::Patch, &self.key, json!({"status": status}), true);
+        }
+    }
+
+    fn pod(&self) -> Option<Arc<Value>> {
+        let state = self.server.lock();
+        state.store.get(&self.key).filter(|pod| pod["metadata"]["uid"] == self.uid).cloned()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.server.lock().store.clock.now()
+    }
+
+    fn truth(&self, change: impl FnOnce(&mut Truth, Duration)) {
+        let age = self.server.lock().store.clock.elapsed();
+        change(self.truths.lock().expect("the truths' lock").entry(self.uid.clone()).or_default(), age);
+    }
+
+    async fn wait(&self, time: Duration) -> Wake {
+        self.wait_until(Instant::now() + time).await
+    }
+
+    /// Waits for the time, or until the Pod is deleted.
+    async fn wait_until(&self, time: Instant) -> Wake {
+        loop {
+            match self.pod() {
+                None => return Wake::Gone,
+                Some(pod) if pod["metadata"]["deletionTimestamp"].is_string() => return Wake::Deleted,
+                Some(_) if Instant::now() >= time => return Wake::Elapsed,
+                Some(_) => {}
+            }
+            tokio::select! { biased;
+                () = self.changed.notified() => {}
+                () = tokio::time::sleep_until(time) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The rest of the cluster: scheduler, kubelets, the Pod collector, and people who meddle with Pods.
+
+mod fate;
+mod life;
+mod status;
+
+pub use fate::{DeadNode, Disruption, Ending, Fate, Odds};
+pub use life::Truths;
+
+use crate::server::{Actor, Key, Server, Verb};
+use life::Life;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Runs every Pod that is created, for as long as the world exists.
+pub async fn run_pods(server: Server, seed: u64, odds: Odds, truths: Truths) {
+    let mut new_pods = server.lock().store.new_pods();
+    while let Some(key) = new_pods.recv().await {
+        let fate = Fate::of(seed, &format!("{}/{}", key.namespace, key.name), &odds);
+        let Some(life) = Life::new(server.clone(), key, fate.clone(), truths.clone()) else { continue };
+        if let Some((after, disruption)) = fate.disruption {
+            tokio::spawn(disrupt(server.clone(), life.key().clone(), life.uid().to_string(), after, disruption));
+        }
+        tokio::spawn(life.run());
+    }
+}
+
+/// Disrupts a Pod when its time has come, if it is still there.
+async fn disrupt(server: Server, key: Key, uid: String, after: Duration, disruption: Disruption) {
+    tokio::time::sleep(after).await;
+    let mut state = server.lock();
+    let Some(pod) = state.store.get(&key).filter(|pod| pod["metadata"]["uid"] == uid).cloned() else { return };
+    let scheduled = pod["spec"]["nodeName"].is_string();
+    let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    let reason = match disruption {
+        Disruption::Preempted => "PreemptionByScheduler",
+        Disruption::Drained => "EvictionByEvictionAPI",
+        Disruption::Tainted => "DeletionByTaintManager",
+        Disruption::Deleted | Disruption::Forced => "",
+    };
+    let actor = if reason.is_empty() { Actor::User } else { Actor::Manager };
+    if !reason.is_empty() && (!scheduled || ended) {
+        return;
+    }
+    if !reason.is_empty() {
+        let now = state.store.clock.now();
+        let conditions = status::with_condition(&pod, "DisruptionTarget", true, reason, now);
+        state.write(actor, Verb::Patch, &key, json!({"status": {"conditions": conditions}}), true);
+    }
+    let mut options = json!({"preconditions": {"uid": uid}});
+    if disruption == Disruption::Forced {
+        options["gracePeriodSeconds"] = json!(0);
+    }
+    state.write(actor, Verb::Delete, &key, options, false);
+}
+
+/// Whether the Pod has ended.
+fn ended(pod: &Value) -> bool {
+    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+}

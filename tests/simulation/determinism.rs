@@ -1,0 +1,86 @@
+//! One seed, one run: takes the places where randomness and the wall clock enter a process.
+//!
+//! A world runs in a thread of its own, because std's hash keys, `fastrand`'s generator and tokio's `select!` are all seeded once a
+//! thread. Everything there that asks the system for random bytes or for the time of day gets the world's.
+#![allow(unsafe_code)] // two functions of libc are replaced by definitions here, and one of them passes on to the system
+
+use crate::random::Random;
+use std::{cell::RefCell, future::Future, sync::Once};
+
+thread_local! {
+    static RANDOM: RefCell<Option<Random>> = const { RefCell::new(None) };
+    static NOW: RefCell<Option<Box<dyn Fn() -> jiff::Timestamp>>> = const { RefCell::new(None) };
+}
+
+/// Random bytes for std, `getrandom` and `rand`: the world's in a world, constant elsewhere.
+///
+/// # Safety
+/// `buffer` must be valid for writes of `length` bytes, as for the function of this name in libc.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, _flags: u32) -> isize {
+    let next = || RANDOM.try_with(|random| random.borrow_mut().as_mut().map_or(0x5a, Random::next));
+    for i in 0..length {
+        #[allow(clippy::cast_possible_truncation)] // one byte is wanted
+        let byte = next().unwrap_or(0x5a) as u8;
+        // SAFETY: i < length, and the caller vouches for the buffer.
+        unsafe { *buffer.add(i) = byte };
+    }
+    isize::try_from(length).unwrap_or(isize::MAX)
+}
+
+/// The time of day: the world's in a world. Every other clock is the system's.
+///
+/// # Safety
+/// `time` must be valid for a write, as for the function of this name in libc.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
+    let world = || NOW.try_with(|now| now.borrow().as_ref().map(|now| now())).ok().flatten();
+    if clock == libc::CLOCK_REALTIME
+        && let Some(now) = world()
+    {
+        let now = libc::timespec { tv_sec: now.as_second(), tv_nsec: now.subsec_nanosecond().into() };
+        // SAFETY: the caller vouches for the pointer.
+        unsafe { *time = now };
+        return 0;
+    }
+    // SAFETY: the arguments are the caller's own.
+    let failed = unsafe { libc::syscall(libc::SYS_clock_gettime, clock, time) } != 0;
+    -libc::c_int::from(failed)
+}
+
+/// Sets what this thread takes for the time of day.
+pub fn set_time_of_day(now: impl Fn() -> jiff::Timestamp + 'static) {
+    NOW.with(|slot| *slot.borrow_mut() = Some(Box::new(now)));
+}
+
+struct FixedHash;
+
+impl ahash::random_state::RandomSource for FixedHash {
+    fn gen_hasher_seed(&self) -> usize {
+        42
+    }
+}
+
+/// Runs the scenario in a thread and a runtime of its own, with tokio's clock paused and everything random drawn from the seed.
+///
+/// # Panics
+/// When the scenario panics.
+pub fn isolated<T, F>(seed: u64, scenario: impl FnOnce() -> F + Send + 'static) -> T
+where
+    T: Send + 'static,
+    F: Future<Output = T>,
+{
+    static HASH: Once = Once::new();
+    HASH.call_once(|| assert!(ahash::random_state::set_random_source(FixedHash).is_ok(), "a hasher was made before"));
+    let world = move || {
+        RANDOM.with(|slot| *slot.borrow_mut() = Some(Random::fork(seed, "system")));
+        fastrand::seed(seed);
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
+        runtime.block_on(async move { scenario().await })
+    };
+    match std::thread::spawn(world).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}

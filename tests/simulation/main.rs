@@ -1,0 +1,16 @@
+//! Deterministic simulation: the operator against an API server in memory, with everything that can go wrong drawn from one seed.
+//!
+//! - [`determinism`], [`random`], [`clock`], [`process`]: one seed, one run; processes that can be killed or stopped at any step.
+//! - [`server`] and [`faults`]: the API server, and what goes wrong between it and its clients.
+//! - [`cluster`]: the scheduler, the kubelets, the Pod collector, people who meddle with Pods.
+//! - [`model`]: tests of all these themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // it is all test code
+
+mod clock;
+mod cluster;
+mod determinism;
+mod faults;
+mod model;
+mod process;
+mod random;
+mod server;

@@ -1,0 +1,62 @@
+//! Who may do what, and when: the operator's role, and refusals for a while (quota, a policy, rights taken away).
+
+use super::{
+    error::ApiError,
+    resource::Resource,
+    route::{Call, Verb},
+    store::Actor,
+};
+use std::time::Duration;
+
+/// A refusal for a while.
+#[derive(Clone, Debug)]
+pub struct Denial {
+    /// From this age of the world.
+    pub from: Duration,
+    /// Up to this age of the world.
+    pub until: Duration,
+    /// What is refused.
+    pub verb: Verb,
+    /// Of which resource.
+    pub resource: Resource,
+    /// In the server's words.
+    pub why: String,
+}
+
+/// The rules on who may do what.
+#[derive(Clone, Debug, Default)]
+pub struct Policies {
+    /// Refusals for a while, to processes under test.
+    pub denials: Vec<Denial>,
+}
+
+impl Policies {
+    /// Checks the request of a process under test. The cluster's own components and its users may do everything.
+    pub fn admit(&self, actor: Actor, call: &Call, name: &str, now: Duration) -> Result<(), ApiError> {
+        if !matches!(actor, Actor::Client(_)) {
+            return Ok(());
+        }
+        let meant = |d: &&Denial| d.verb == call.verb && d.resource == call.resource && d.from <= now && now < d.until;
+        match self.denials.iter().find(meant) {
+            Some(denial) => Err(ApiError::forbidden(call.resource, name, &denial.why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that the operator's role has this verb at all.
+    pub fn authorize(actor: Actor, call: &Call) -> Result<(), ApiError> {
+        let granted = match (call.resource, call.status) {
+            (Resource::Tasks, false) => [Verb::Get, Verb::List, Verb::Watch, Verb::Delete].as_slice(),
+            (Resource::Tasks, true) => &[Verb::Update],
+            (Resource::Pods, false) => &[Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Patch, Verb::Delete],
+            (Resource::Events, false) => &[Verb::Create, Verb::Patch],
+            (Resource::Leases, false) => &[Verb::Get, Verb::Create, Verb::Update],
+            _ => &[],
+        };
+        if matches!(actor, Actor::Client(_)) && !granted.contains(&call.verb) {
+            let why = format!("the operator's role does not have {:?} (status: {})", call.verb, call.status);
+            return Err(ApiError::forbidden(call.resource, call.name.as_deref().unwrap_or(""), &why));
+        }
+        Ok(())
+    }
+}
