@@ -18,6 +18,10 @@ impl Schema {
     /// Prunes, completes and checks the object, or its status alone when only that is written.
     pub fn admit(&self, resource: Resource, name: &str, object: &mut Value, status: bool) -> Result<(), ApiError> {
         let (Some(schema), Resource::Tasks) = (&self.0, resource) else { return Ok(()) };
+        let whole = &schema["properties"]["status"];
+        if let (false, Some(default)) = (object["status"].is_object(), whole.get("default")) {
+            object["status"] = default.clone();
+        }
         for field in if status { ["status"].as_slice() } else { &["spec"] } {
             let (Some(value), schema) = (object.get_mut(field), &schema["properties"][field]) else { continue };
             prune(value, schema);

@@ -30,7 +30,9 @@ type Outcome = io::Result<Response<Answer>>;
 /// One request of a process under test.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Age of the world when it was sent.
+    /// Age of the world when the process asked for it.
+    pub called: Duration,
+    /// Age of the world when it was sent: later, when the process was stopped in between.
     pub sent: Duration,
     /// Age of the world when the server did it; absent when it never came there.
     pub done: Option<Duration>,
@@ -56,7 +58,7 @@ pub struct Record {
 
 impl std::fmt::Display for Record {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { sent, done, client, verb, resource, status, object, body, fault, code, version } = self;
+        let Self { called, sent, done, client, verb, resource, status, object, body, fault, code, version } = self;
         let status = if *status { "/status" } else { "" };
         write!(
             f,
@@ -66,6 +68,9 @@ impl std::fmt::Display for Record {
         )?;
         if let Some(version) = version {
             write!(f, " version {version}")?;
+        }
+        if sent != called {
+            write!(f, ", called at {:.6}", called.as_secs_f64())?;
         }
         match done {
             Some(done) => write!(f, ", done at {:.6}", done.as_secs_f64())?,
@@ -125,7 +130,8 @@ impl Endpoint {
         Self { server, gate, client }
     }
 
-    async fn send(self, request: Request<Body>) -> Outcome {
+    /// Runs in a task of its own: what a process has handed to its kernel is sent, whatever the process does next.
+    async fn send(self, request: Request<Body>, called: Duration) -> Outcome {
         self.gate.pass().await;
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
@@ -137,7 +143,7 @@ impl Endpoint {
                 return Ok(refusal(&error));
             }
         };
-        let ticket = self.server.lock().ticket(&call, self.client);
+        let ticket = self.server.lock().ticket(&call, self.client, called);
         if ticket.kill == Some(KillMoment::Before) {
             self.gate.kill();
         }
@@ -217,13 +223,20 @@ impl tower::Service<Request<Body>> for Endpoint {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.clone().send(request))
+        let called = self.server.lock().store.clock.elapsed();
+        let sent = tokio::spawn(self.clone().send(request, called));
+        Box::pin(async move {
+            match sent.await {
+                Ok(outcome) => outcome,
+                Err(error) => Err(io::Error::other(error)),
+            }
+        })
     }
 }
 
 impl State {
     /// Takes a request down and draws its fate.
-    fn ticket(&mut self, call: &Call, client: u32) -> Ticket {
+    fn ticket(&mut self, call: &Call, client: u32, called: Duration) -> Ticket {
         let now = self.store.clock.elapsed();
         let kill = self.kill.as_mut().filter(|kill| kill.client == client && (!kill.writes_only || call.verb.writes()));
         let kill = kill.and_then(|kill| {
@@ -236,6 +249,7 @@ impl State {
         let fault = self.faults.request(call.verb, now);
         let name = call.name.as_deref().or_else(|| call.body["metadata"]["name"].as_str()).unwrap_or("");
         self.requests.push(Record {
+            called,
             sent: now,
             done: None,
             client,
