@@ -35,7 +35,6 @@ pub(super) fn template(_: &mut SchemaGenerator) -> Schema {
     schema["properties"]["metadata"] = metadata;
     if let Some(spec) = schema["properties"]["spec"].as_object_mut() {
         spec.remove("required");
-        spec.insert("x-kubernetes-preserve-unknown-fields".into(), Value::Bool(true));
         if let Some(properties) = spec.get_mut("properties").and_then(Value::as_object_mut) {
             properties.remove("ephemeralContainers");
             if let Some(containers) = properties.get_mut("containers") {
@@ -68,11 +67,27 @@ fn inline<T: JsonSchema>() -> Value {
         root.remove("title");
         root.remove("$schema");
     }
+    keep_unknown_fields(&mut schema);
     schema
 }
 
 fn into_schema(value: Value) -> Schema {
     Schema::try_from(value).unwrap_or_default()
+}
+
+/// Without this the API server drops, at every depth, the fields that the schema does not know.
+fn keep_unknown_fields(schema: &mut Value) {
+    if schema.get("properties").is_some() {
+        schema["x-kubernetes-preserve-unknown-fields"] = Value::Bool(true);
+    }
+    let Some(map) = schema.as_object_mut() else { return };
+    for (keyword, value) in map.iter_mut() {
+        match (keyword.as_str(), value) {
+            ("properties", Value::Object(properties)) => properties.values_mut().for_each(keep_unknown_fields),
+            ("items" | "additionalProperties", value) => keep_unknown_fields(value),
+            _ => {}
+        }
+    }
 }
 
 /// Removes the keyword `description`, and leaves a property that happens to have that name.

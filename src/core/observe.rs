@@ -319,8 +319,16 @@ impl<'a> View<'a> {
     fn was_killed_by_deletion(&self) -> bool {
         let killed = self.decisive().and_then(|(_, terminated)| signal(terminated)).is_some_and(|n| n == 9 || n == 15);
         let finished = self.decisive().and_then(|(_, terminated)| terminated.finished_at.as_ref());
-        let deleted = self.deletion_began();
+        let deleted = self.killing_began();
         killed && deleted.is_some_and(|deleted| finished.is_none_or(|finished| finished.0 >= deleted))
+    }
+
+    /// When the kubelet may have begun to kill. A deletion with a grace of 0 that came after another one hides when that began.
+    fn killing_began(&self) -> Option<Timestamp> {
+        let began = self.deletion_began()?;
+        let hidden = self.pod.metadata.deletion_grace_period_seconds == Some(0);
+        let grace = self.spec.termination_grace_period_seconds.filter(|_| hidden).unwrap_or(0);
+        Some(plus(began, SignedDuration::from_secs(grace.saturating_neg())))
     }
 
     fn deletion_began(&self) -> Option<Timestamp> {
