@@ -1,0 +1,11 @@
+//! The operator on a real cluster: real API server, real kubelet, real containers, driven with kubectl.
+//!
+//! `make e2e` brings the cluster up and runs all of it. By hand: `eval "$(tests/cluster/cluster env)"`, then
+//! `cargo test --test e2e -- --test-threads=8`. Most of a test's time is waiting, so many run side by side; each has a
+//! namespace and an operator process of its own.
+
+// clippy.toml allows these in test functions; here the helpers are tests too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod outcomes;
+mod support;

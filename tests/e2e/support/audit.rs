@@ -1,0 +1,83 @@
+//! What was asked of the API server, by whom, and when.
+
+use super::cluster;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+
+/// The audit log from some point on.
+#[derive(Clone, Copy, Debug)]
+pub struct Audit {
+    from: u64,
+}
+
+/// A request that was answered.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// get, list, watch, create, update, patch, delete.
+    pub verb: String,
+    /// The plural, with the subresource after a slash.
+    pub resource: String,
+    /// The object's name, where the request has one.
+    pub name: String,
+    /// Who asked, or in whose name.
+    pub user: String,
+    /// The status code of the answer.
+    pub code: u64,
+    /// When the API server took it in.
+    pub received: Timestamp,
+}
+
+impl Request {
+    /// Whether it wrote something, or tried to.
+    pub fn is_write(&self) -> bool {
+        !matches!(self.verb.as_str(), "get" | "list" | "watch")
+    }
+
+    /// The verb and the resource.
+    pub fn kind(&self) -> String {
+        format!("{} {}", self.verb, self.resource)
+    }
+}
+
+impl Audit {
+    /// From the beginning.
+    pub const fn whole() -> Self {
+        Self { from: 0 }
+    }
+
+    /// From now on.
+    pub fn from_now() -> Self {
+        Self { from: std::fs::metadata(cluster::audit_log()).unwrap().len() }
+    }
+
+    /// The requests about `namespace`, in the order of their answers.
+    pub fn of(self, namespace: &str) -> Vec<Request> {
+        let path = cluster::audit_log();
+        let mut file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        file.seek(SeekFrom::Start(self.from)).unwrap();
+        let lines = BufReader::new(file).lines().map_while(Result::ok);
+        lines.filter(|line| line.contains(namespace)).filter_map(|line| request(&line, namespace)).collect()
+    }
+}
+
+fn request(line: &str, namespace: &str) -> Option<Request> {
+    let event: Value = serde_json::from_str(line).ok()?;
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    if text("/stage") != "ResponseComplete" || text("/objectRef/namespace") != namespace {
+        return None;
+    }
+    let subresource = text("/objectRef/subresource");
+    let slash = if subresource.is_empty() { "" } else { "/" };
+    let impersonated = text("/impersonatedUser/username");
+    Some(Request {
+        verb: text("/verb"),
+        resource: format!("{}{slash}{subresource}", text("/objectRef/resource")),
+        // A creation is sent to the collection; its name is in the object, and for some versions only there.
+        name: text("/objectRef/name"),
+        user: if impersonated.is_empty() { text("/user/username") } else { impersonated },
+        code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0),
+        received: text("/requestReceivedTimestamp").parse().ok()?,
+    })
+}

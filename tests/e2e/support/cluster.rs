@@ -1,0 +1,86 @@
+//! The cluster: there must be one, it is prepared once per run, and some tests need it for themselves.
+
+use super::kubectl::{kubectl, kubectl_with};
+use super::wait::{INTERVAL, LIMIT};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+
+const NO_CLUSTER: &str = "these tests need a cluster and found none. Run `make e2e`, which brings one up, or name yours: \
+                          `eval \"$(tests/cluster/cluster env)\"` sets KUBECONFIG and all else";
+
+static PREPARED: OnceLock<Result<(), String>> = OnceLock::new();
+static TURNS: RwLock<()> = RwLock::new(());
+
+/// A turn on the cluster.
+#[derive(Debug)]
+pub enum Turn {
+    /// Beside others.
+    Shared { _guard: RwLockReadGuard<'static, ()> },
+    /// Alone: the test stops what others rest on.
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
+}
+
+impl Turn {
+    /// A turn beside other tests.
+    pub fn shared() -> Self {
+        prepare();
+        Self::Shared { _guard: TURNS.read().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    /// A turn while no other test runs.
+    pub fn alone() -> Self {
+        prepare();
+        Self::Alone { _guard: TURNS.write().unwrap_or_else(PoisonError::into_inner) }
+    }
+}
+
+/// The operator's program.
+pub fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_retryable-tasks"))
+}
+
+/// Where the API server writes its audit log.
+pub fn audit_log() -> PathBuf {
+    let Some(path) = std::env::var_os("CLUSTER_AUDIT_LOG") else {
+        panic!("CLUSTER_AUDIT_LOG does not name the API server's audit log: {NO_CLUSTER}")
+    };
+    path.into()
+}
+
+fn prepare() {
+    if let Err(problem) = PREPARED.get_or_init(install_definition) {
+        panic!("{problem}");
+    }
+}
+
+/// The resource's definition, as the program under test has it.
+fn install_definition() -> Result<(), String> {
+    // A kubeconfig in the usual place may be of a cluster that somebody needs.
+    if std::env::var_os("KUBECONFIG").is_none_or(|path| path.is_empty()) {
+        return Err(NO_CLUSTER.into());
+    }
+    kubectl(&["get", "--raw", "/readyz", "--request-timeout=20s"])
+        .result()
+        .map_err(|problem| format!("{NO_CLUSTER}. The one that KUBECONFIG names does not answer: {problem}"))?;
+    let definition = super::kubectl::run(program().arg("crd"), "").result()?;
+    let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=e2e", "-f", "-"];
+    kubectl_with(&apply, &definition).result()?;
+    until_served()
+}
+
+/// `kubectl wait` fails on a definition that has no conditions yet, so this asks for what the definition is there for.
+fn until_served() -> Result<(), String> {
+    let began = Instant::now();
+    loop {
+        let problem = match kubectl(&["get", "retryabletasks", "--all-namespaces"]).result() {
+            Ok(_) => return Ok(()),
+            Err(problem) => problem,
+        };
+        if began.elapsed() > LIMIT {
+            return Err(format!("the definition was applied and is not served: {problem}"));
+        }
+        std::thread::sleep(INTERVAL);
+    }
+}

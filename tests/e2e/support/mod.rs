@@ -1,0 +1,23 @@
+//! What every test stands on.
+//!
+//! - [`scene`]: a namespace of the test's own, and what lives in it.
+//! - [`operator`]: the operator as a process that can be killed.
+//! - [`cluster`]: the cluster, prepared once per run, and who may use it alone.
+//! - [`kubectl`]: what a user types.
+//! - [`manifest`]: tasks to apply.
+//! - [`wait`]: waiting for conditions, never for time.
+//! - [`audit`]: what was asked of the API server, by whom, and when.
+
+pub mod audit;
+pub mod cluster;
+pub mod kubectl;
+pub mod manifest;
+pub mod operator;
+pub mod scene;
+pub mod wait;
+
+pub use kubectl::{kubectl, kubectl_with};
+pub use manifest::{sh, task};
+pub use operator::Operator;
+pub use scene::Scene;
+pub use wait::{LIMIT, eventually};

@@ -1,0 +1,135 @@
+//! The operator as a process of its own, so that it can be killed, stopped and started again.
+
+use super::cluster;
+use super::wait::eventually;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+/// Below the ports that the kernel hands out, so that no connection takes one between the look and the use.
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u16 = 10_000;
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+static NEXT_LOG: AtomicU16 = AtomicU16::new(1);
+
+/// A running operator. It dies with this value, and its log is printed if the test fails.
+#[derive(Debug)]
+pub struct Operator {
+    process: Child,
+    log: PathBuf,
+    address: String,
+}
+
+impl Operator {
+    /// Starts the operator in the name of `user`, for the tasks of `namespaces` (separated by commas), with `more` arguments.
+    pub fn spawn(user: &str, namespaces: &str, more: &[&str]) -> Self {
+        let address = format!("127.0.0.1:{}", free_port());
+        let first = namespaces.split(',').next().unwrap_or_default();
+        let log = log_folder().join(format!("{first}-{}.log", NEXT_LOG.fetch_add(1, Ordering::Relaxed)));
+        let output = File::create(&log).unwrap();
+        let process = cluster::program()
+            .args(["--log-level", "info,retryable_tasks=debug", "run", "--namespaces", namespaces])
+            .args(["--http-address", &address])
+            .args(more)
+            .env("KUBE_RS_DEBUG_IMPERSONATE_USER", user)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        Self { process, log, address }
+    }
+
+    /// Waits until it has read all there is.
+    pub async fn at_work(mut self) -> Self {
+        eventually("the operator to be at work", async || {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                panic!("the operator ended at once with {status}");
+            }
+            let at_work = self.log().contains("the caches are filled") && self.get("/readyz").0 == 200;
+            at_work.then_some(()).ok_or("it is not")
+        })
+        .await;
+        self
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its process id, by which kubectl's Events name it.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Status code (0 without an answer) and body of `GET path`.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        http_get(&self.address, path).unwrap_or_default()
+    }
+
+    /// Kills it as a crash would: it can do nothing about it.
+    pub fn kill_9(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Asks it to end, as the kubelet does, and waits until it has.
+    pub async fn terminate(mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended().await
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        eventually("the operator to end", async || self.process.try_wait().unwrap().ok_or("it runs")).await
+    }
+
+    /// Sends it a signal, such as STOP or CONT.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status().unwrap();
+        assert!(status.success(), "kill -s {name}: {status}");
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        // It may have ended before.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the operator's log, {}\n{}---", self.log.display(), self.log());
+        }
+    }
+}
+
+fn log_folder() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e");
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn free_port() -> u16 {
+    let offset = u16::try_from(std::process::id() % u32::from(PORTS)).unwrap();
+    let candidates = (0..PORTS).map(|_| {
+        let n = NEXT_PORT.fetch_add(1, Ordering::Relaxed).wrapping_add(offset) % PORTS;
+        FIRST_PORT + n
+    });
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    candidates.into_iter().find(is_free).expect("a port is free")
+}
+
+/// Enough of HTTP for a probe.
+fn http_get(address: &str, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split_whitespace().nth(1)?.parse().ok()?, body.to_owned()))
+}
