@@ -7,5 +7,8 @@
 // clippy.toml allows these in test functions; here the helpers are tests too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod delays;
 mod outcomes;
 mod support;
+mod suspend;
+mod word;

@@ -7,8 +7,8 @@ use std::process::Command;
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
-const NO_CLUSTER: &str = "these tests need a cluster and found none. Run `make e2e`, which brings one up, or name yours: \
-                          `eval \"$(tests/cluster/cluster env)\"` sets KUBECONFIG and all else";
+const NO_CLUSTER: &str = "these tests need a cluster and found none. Run `make e2e`, which brings one up; by hand, \
+                          `eval \"$(tests/cluster/cluster env)\"` names the one that `tests/cluster/cluster node` started";
 
 static PREPARED: OnceLock<Result<(), String>> = OnceLock::new();
 static TURNS: RwLock<()> = RwLock::new(());

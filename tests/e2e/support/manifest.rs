@@ -18,5 +18,6 @@ pub fn sh(name: &str, script: &str, more: &Value) -> Value {
     manifest
 }
 
-/// A script that runs until it is stopped, and then stops at once: a shell as process 1 ignores signals that it has no trap for.
+/// A script that runs until it is stopped, and then stops at once: a shell as process 1 ignores signals that it has no
+/// trap for.
 pub const UNTIL_STOPPED: &str = "trap 'exit 143' TERM; while :; do sleep 1 & wait $!; done";

@@ -6,6 +6,7 @@
 //! - [`kubectl`]: what a user types.
 //! - [`manifest`]: tasks to apply.
 //! - [`wait`]: waiting for conditions, never for time.
+//! - [`record`]: all that a task's status has been.
 //! - [`audit`]: what was asked of the API server, by whom, and when.
 
 pub mod audit;
@@ -13,6 +14,7 @@ pub mod cluster;
 pub mod kubectl;
 pub mod manifest;
 pub mod operator;
+pub mod record;
 pub mod scene;
 pub mod wait;
 

@@ -25,7 +25,8 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts the operator in the name of `user`, for the tasks of `namespaces` (separated by commas), with `more` arguments.
+    /// Starts the operator in the name of `user`, for the tasks of `namespaces` (separated by commas), with `more`
+    /// arguments.
     pub fn spawn(user: &str, namespaces: &str, more: &[&str]) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         let first = namespaces.split(',').next().unwrap_or_default();

@@ -3,13 +3,15 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// How long anything may take. Far above what it does take: the machine may be busy, and a test that gives up early tells nothing.
+/// How long anything may take. Far above what it does take: the machine may be busy, and a test that gives up early
+/// tells nothing.
 pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// The time between two looks where there is nothing to watch.
 pub const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Asks again and again until `look` is satisfied; past [`LIMIT`] it fails with `what` was waited for and the last that `look` complained of.
+/// Asks again and again until `look` is satisfied; past [`LIMIT`] it fails with `what` was waited for and the last
+/// that `look` complained of.
 #[track_caller]
 pub fn eventually<T, E: Display>(what: &str, mut look: impl AsyncFnMut() -> Result<T, E>) -> impl Future<Output = T> {
     let location = std::panic::Location::caller();
