@@ -7,7 +7,10 @@
 // clippy.toml allows these in test functions; here the helpers are tests too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod crash;
 mod delays;
+mod deletion;
+mod interference;
 mod outcomes;
 mod support;
 mod suspend;

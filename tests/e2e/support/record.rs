@@ -52,6 +52,11 @@ impl Record {
         .await
     }
 
+    /// The newest version.
+    pub fn latest(&self) -> Option<RetryableTask> {
+        self.versions.lock().unwrap().last().cloned()
+    }
+
     /// How many versions there were so far.
     pub fn count(&self) -> usize {
         self.versions.lock().unwrap().len()

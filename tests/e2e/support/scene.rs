@@ -24,6 +24,8 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 pub struct Scene {
     /// The namespace.
     pub namespace: String,
+    /// The namespace that the operator's account and leases are in.
+    pub home: String,
     /// A client with all rights.
     pub client: Client,
     _turn: Turn,
@@ -32,20 +34,29 @@ pub struct Scene {
 impl Scene {
     /// A place beside other tests. `name` is a few words with dashes.
     pub async fn new(name: &str) -> Self {
-        Self::with(name, Turn::shared()).await
+        let namespace = unique(name);
+        Self::with(namespace.clone(), namespace, Turn::shared()).await
     }
 
     /// A place while no other test runs.
     pub async fn alone(name: &str) -> Self {
-        Self::with(name, Turn::alone()).await
+        let namespace = unique(name);
+        Self::with(namespace.clone(), namespace, Turn::alone()).await
     }
 
-    async fn with(name: &str, turn: Turn) -> Self {
-        let unique = (u64::from(std::process::id()) << 16) + u64::from(COUNT.fetch_add(1, Ordering::Relaxed));
-        let namespace = format!("e2e-{name}-{unique:x}");
+    /// A place whose operators live in a namespace of their own.
+    pub async fn with_home(name: &str) -> Self {
+        let namespace = unique(name);
+        Self::with(format!("{namespace}-home"), namespace, Turn::shared()).await
+    }
+
+    async fn with(home: String, namespace: String, turn: Turn) -> Self {
         kubectl(&["create", "namespace", &namespace]).ok();
+        if home != namespace {
+            kubectl(&["create", "namespace", &home]).ok();
+        }
         let client = Client::try_default().await.unwrap();
-        let scene = Self { namespace, client, _turn: turn };
+        let scene = Self { namespace, home, client, _turn: turn };
         scene.grant();
         // Before it there is one, admission refuses every Pod.
         scene.kubectl(&["wait", "--for=create", "serviceaccount/default", "--timeout=120s"]).ok();
@@ -57,14 +68,14 @@ impl Scene {
         let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/retryable-tasks");
         let namespaces = format!("watch.namespaces={{{}}}", self.namespace);
         let render = ["template", "retryable-tasks", chart, "--show-only=templates/rbac.yaml", "--namespace"];
-        let settings = [&self.namespace, "--set", &namespaces, "--set", "crds.install=false"];
+        let settings = [&self.home, "--set", &namespaces, "--set", "crds.install=false"];
         let rights = kubectl::run(Command::new("helm").args(render).args(settings), "").ok();
         kubectl_with(&["apply", "-f", "-"], &rights).ok();
     }
 
     /// The operator's account, as the chart names it.
     pub fn operator_user(&self) -> String {
-        format!("system:serviceaccount:{}:retryable-tasks", self.namespace)
+        format!("system:serviceaccount:{}:retryable-tasks", self.home)
     }
 
     /// Starts an operator for this namespace and waits until it is at work.
@@ -227,6 +238,12 @@ impl Scene {
     }
 }
 
+/// A namespace that no other test, of this run or another, has.
+fn unique(name: &str) -> String {
+    let unique = (u64::from(std::process::id()) << 16) + u64::from(COUNT.fetch_add(1, Ordering::Relaxed));
+    format!("e2e-{name}-{unique:x}")
+}
+
 /// The number of the attempt that the Pod is of.
 pub fn attempt_of(pod: &Pod) -> i32 {
     pod.labels().get(retryable_tasks::api::LABEL_ATTEMPT).and_then(|number| number.parse().ok()).unwrap_or(0)
@@ -238,7 +255,7 @@ impl Drop for Scene {
             let seen = self.kubectl(&["get", "retryabletasks,pods", "-o", "wide"]);
             eprintln!("--- at the end of {}\n{}{}---", self.namespace, seen.stdout, seen.stderr);
         }
-        kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]);
+        kubectl(&["delete", "namespace", &self.namespace, &self.home, "--ignore-not-found", "--wait=false"]);
         // With the operator gone, nobody else frees the Pods, and the namespace would stay for ever.
         kubectl::run(program().args(["release", "--namespaces", &self.namespace]), "");
     }

@@ -1,0 +1,99 @@
+//! The operator killed with SIGKILL: the story goes on as if nothing had been.
+
+use crate::support::record::{Record, assert_waits, due_times};
+use crate::support::{Scene, eventually, sh};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use retryable_tasks::api::{RetryableTask, RetryableTaskStatus, State};
+use serde_json::{Value, json};
+
+/// What of the history does not depend on when it was.
+fn story(versions: &[RetryableTask]) -> Value {
+    let status = versions.last().unwrap().status.as_ref().unwrap();
+    let told: Vec<Value> = status
+        .history
+        .iter()
+        .map(|e| json!([e.attempt, e.exit_code, e.signal, e.reason, e.message, e.action, e.delay_milliseconds]))
+        .collect();
+    json!([told, status.attempts, status.retries, status.ignored, status.state])
+}
+
+/// Fails twice and then succeeds, with waits of `delay` seconds.
+fn unlucky(name: &str, delay: i32, lasts: i32) -> Value {
+    let script = format!("sleep {lasts}; echo attempt $RETRYABLE_ATTEMPT; test $RETRYABLE_ATTEMPT -ge 3");
+    let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": delay, "jitter": {"mode": "None"}});
+    sh(name, &script, &json!({"backoff": backoff}))
+}
+
+#[tokio::test]
+async fn killed_while_an_attempt_runs() {
+    let scene = Scene::new("kill-running").await;
+    let operator = scene.operator().await;
+    let undisturbed = Record::of(&scene, "undisturbed").await;
+    scene.apply(&unlucky("undisturbed", 1, 0));
+    let twin = undisturbed.until_finished().await;
+
+    let record = Record::of(&scene, "disturbed").await;
+    scene.apply(&unlucky("disturbed", 1, 2));
+    let pod = scene.running("disturbed", 1).await;
+    operator.kill_9();
+    let ended = |pod: Option<&Pod>| pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref()) == Some("Failed");
+    scene.pod(&pod.name_any(), "its end", ended).await;
+    let _operator = scene.operator().await;
+    let versions = record.until_finished().await;
+    assert_waits(&scene, &versions);
+    assert_eq!(story(&versions), story(&twin));
+    assert_eq!(versions.last().unwrap().status.as_ref().unwrap().history[0].pod_uid, pod.uid());
+}
+
+#[tokio::test]
+async fn killed_while_a_task_waits() {
+    let scene = Scene::new("kill-waiting").await;
+    let operator = scene.operator().await;
+    let (short, long) = (Record::of(&scene, "short").await, Record::of(&scene, "long").await);
+    scene.apply(&unlucky("short", 10, 0));
+    scene.apply(&unlucky("long", 25, 0));
+    let is_waiting = |status: &RetryableTaskStatus| status.state == Some(State::Waiting);
+    let due = scene.status("short", "its wait", is_waiting).await.next_retry_time.unwrap().0;
+    let later = scene.status("long", "its wait", is_waiting).await.next_retry_time.unwrap().0;
+    operator.kill_9();
+    // One falls due while nobody is there, the other after.
+    let passed = |at| move || async move { if jiff::Timestamp::now() > at { Ok(()) } else { Err("it is ahead") } };
+    eventually("the due time to pass", async || passed(due)().await).await;
+    assert_eq!(scene.pods_of("short").await.len(), 1);
+    let _operator = scene.operator().await;
+    let (short, long) = (short.until_finished().await, long.until_finished().await);
+    assert_waits(&scene, &short);
+    assert_waits(&scene, &long);
+    assert_eq!((due_times(&short)[&2], due_times(&long)[&2]), (due, later));
+}
+
+#[tokio::test]
+async fn killed_again_and_again() {
+    let scene = Scene::new("kill-often").await;
+    let record = Record::of(&scene, "disturbed").await;
+    scene.apply(&unlucky("disturbed", 1, 0));
+    let mut kills = 0;
+    loop {
+        // Killed as soon as it has written anything.
+        let operator = scene.operator_with(&[]);
+        let before = record.count();
+        let done = eventually("the operator to write", async || {
+            let done = record.latest().and_then(|task| task.status?.state) == Some(State::Succeeded);
+            if done || record.count() > before { Ok(done) } else { Err(format!("{:#?}", record.latest())) }
+        })
+        .await;
+        operator.kill_9();
+        if done {
+            break;
+        }
+        kills += 1;
+    }
+    assert!(kills > 3, "{kills} kills are no test");
+    let versions = record.until_finished().await;
+    assert_waits(&scene, &versions);
+    let status = versions.last().unwrap().status.as_ref().unwrap();
+    assert_eq!((status.attempts, status.retries, status.ignored), (3, 2, 0));
+    let told: Vec<&str> = status.history.iter().filter_map(|entry| entry.message.as_deref()).collect();
+    assert_eq!(told[..2], ["attempt 1", "attempt 2"]);
+}

@@ -1,0 +1,161 @@
+//! Pods that others take away, or whose name they took.
+
+use crate::support::audit::Audit;
+use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
+use crate::support::{Scene, eventually, kubectl, sh};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use retryable_tasks::api::{Action, ConditionType, FINALIZER, HistoryEntry, RetryableTaskStatus, State};
+use retryable_tasks::core::conditions;
+use retryable_tasks::core::identity::pod_name;
+use serde_json::{Value, json};
+
+/// A task whose first attempt runs until it is stopped, and whose second succeeds.
+fn stubborn(name: &str, more: &Value) -> Value {
+    sh(name, &format!("test $RETRYABLE_ATTEMPT -ge 2 && exit 0; {UNTIL_STOPPED}"), more)
+}
+
+/// The first attempt, of two, of a task that then succeeded.
+fn first_of_two(status: &RetryableTaskStatus) -> &HistoryEntry {
+    assert_eq!((status.state, status.attempts), (Some(State::Succeeded), 2), "{status:#?}");
+    assert_eq!(status.history[1].action, Action::Complete);
+    &status.history[0]
+}
+
+#[tokio::test]
+async fn a_pod_deleted_by_hand_is_a_failure_and_the_next_attempt_follows() {
+    let scene = Scene::new("by-hand").await;
+    let _operator = scene.operator().await;
+    scene.apply(&stubborn("stubborn", &json!({})));
+    let pod = scene.running("stubborn", 1).await;
+    scene.kubectl(&["delete", "pod", &pod.name_any(), "--wait=false"]).ok();
+    let status = scene.finished("stubborn").await;
+    let first = first_of_two(&status);
+    assert_eq!((first.reason.as_str(), first.exit_code), ("PodDeleted", Some(143)));
+    assert_eq!((first.action, status.retries, status.ignored), (Action::Retry, 1, 0));
+    assert_eq!(first.pod_uid, pod.uid());
+}
+
+#[tokio::test]
+async fn a_pod_deleted_while_the_operator_is_down_is_not_lost() {
+    let scene = Scene::new("by-hand-down").await;
+    let operator = scene.operator().await;
+    scene.apply(&stubborn("stubborn", &json!({})));
+    let pod = scene.running("stubborn", 1).await;
+    operator.kill_9();
+    scene.kubectl(&["delete", "pod", &pod.name_any(), "--wait=false"]).ok();
+    let ended = |pod: Option<&Pod>| pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref()) == Some("Failed");
+    scene.pod(&pod.name_any(), "its end", ended).await;
+    let _operator = scene.operator().await;
+    let status = scene.finished("stubborn").await;
+    let first = first_of_two(&status);
+    assert_eq!((first.reason.as_str(), first.exit_code), ("PodDeleted", Some(143)));
+    assert_eq!(first.pod_uid, pod.uid());
+}
+
+#[tokio::test]
+async fn a_pod_deleted_by_force_keeps_its_outcome() {
+    let scene = Scene::new("by-force").await;
+    let _operator = scene.operator().await;
+    scene.apply(&stubborn("stubborn", &json!({})));
+    let pod = scene.running("stubborn", 1).await;
+    scene.kubectl(&["delete", "pod", &pod.name_any(), "--force", "--grace-period=0", "--wait=false"]).ok();
+    let status = scene.finished("stubborn").await;
+    let first = first_of_two(&status);
+    assert_eq!((first.reason.as_str(), first.action), ("PodDeleted", Action::Retry));
+    assert!(first.exit_code.is_some(), "{first:#?}");
+}
+
+#[tokio::test]
+async fn a_pod_that_vanished_unseen_is_lost_and_the_next_attempt_follows() {
+    let scene = Scene::new("vanished").await;
+    let operator = scene.operator().await;
+    scene.apply(&stubborn("stubborn", &json!({})));
+    let pod = scene.running("stubborn", 1).await;
+    scene.kubectl(&["patch", "pod", &pod.name_any(), "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]).ok();
+    // Without the finalizer nothing but its UID on record tells that it ever was.
+    let recorded = |status: &RetryableTaskStatus| status.current.as_ref().is_some_and(|now| now.pod_uid == pod.uid());
+    scene.status("stubborn", "the Pod's UID on record", recorded).await;
+    operator.kill_9();
+    scene.kubectl(&["delete", "pod", &pod.name_any(), "--force", "--grace-period=0"]).ok();
+    scene.pod(&pod.name_any(), "it to be gone", |pod| pod.is_none()).await;
+    let _operator = scene.operator().await;
+    let status = scene.finished("stubborn").await;
+    let first = first_of_two(&status);
+    assert_eq!((first.reason.as_str(), first.action, first.exit_code), ("Lost", Action::Retry, None));
+    assert_eq!(first.pod_uid, pod.uid());
+}
+
+#[tokio::test]
+async fn a_foreign_pod_of_the_attempts_name_is_left_alone() {
+    let scene = Scene::new("foreign").await;
+    scene.apply(&sh("taken", "true", &json!({})));
+    let uid = scene.task("taken").await.uid().unwrap();
+    let name = pod_name("taken", &uid, 1);
+    let foreign = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {
+        "containers": [{"name": "other", "image": IMAGE, "command": ["sh", "-c", UNTIL_STOPPED]}]}});
+    scene.apply(&foreign);
+    let before = scene.pods().get(&name).await.unwrap();
+    let _operator = scene.operator().await;
+    let stalled = |status: &RetryableTaskStatus| conditions::is_true(&status.conditions, ConditionType::Stalled);
+    let status = scene.status("taken", "Stalled", stalled).await;
+    let condition = conditions::find(&status.conditions, ConditionType::Stalled).unwrap();
+    assert_eq!(condition.reason, "PodNameTaken");
+    assert!(condition.message.contains(&name) && condition.message.contains("delete it"), "{}", condition.message);
+    assert_eq!((status.state, status.reason.as_deref()), (Some(State::Pending), Some("PodNameTaken")));
+    assert_eq!((status.attempts, status.history.len()), (0, 0));
+    assert!(scene.event("taken", "PodNameTaken").await.contains(&name));
+
+    // It is asked for more than once, and never more than that.
+    eventually("a second try", async || {
+        let requests = scene.operators_requests(Audit::whole());
+        let writes: Vec<_> = requests.iter().filter(|r| r.resource == "pods" && r.is_write()).collect();
+        assert!(writes.iter().all(|r| r.verb == "create" && r.code == 409), "{writes:#?}");
+        if writes.len() > 1 { Ok(()) } else { Err(format!("{writes:?}")) }
+    })
+    .await;
+    let after = scene.pods().get(&name).await.unwrap();
+    assert_eq!((after.uid(), after.finalizers(), after.labels()), (before.uid(), before.finalizers(), before.labels()));
+    assert_eq!(after.metadata.deletion_timestamp, None);
+
+    scene.kubectl(&["delete", "pod", &name]).ok();
+    let status = scene.finished("taken").await;
+    assert_eq!((status.state, status.attempts), (Some(State::Succeeded), 1));
+    assert!(conditions::find(&status.conditions, ConditionType::Stalled).is_none(), "{status:#?}");
+}
+
+/// Takes a node back into service, whatever happens.
+struct Cordoned(String);
+
+impl Drop for Cordoned {
+    fn drop(&mut self) {
+        kubectl(&["uncordon", &self.0]);
+    }
+}
+
+#[tokio::test]
+async fn a_drained_node_is_not_charged() {
+    let scene = Scene::alone("drain").await;
+    let _operator = scene.operator().await;
+    scene.apply(&stubborn("stubborn", &json!({"maxRetries": 0})));
+    let pod = scene.running("stubborn", 1).await;
+    let node = pod.spec.unwrap().node_name.unwrap();
+    let cordoned = Cordoned(node.clone());
+    let options = ["--force", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s"];
+    kubectl(&[&["drain", node.as_str()], &options[..]].concat()).ok();
+    let unschedulable = |status: &RetryableTaskStatus| {
+        status.state == Some(State::Pending) && status.reason.as_deref() == Some("Unschedulable")
+    };
+    let pending = scene.status("stubborn", "the next attempt to want a node", unschedulable).await;
+    let disrupted = &pending.history[0];
+    assert_eq!((disrupted.action, disrupted.rule.as_deref()), (Action::Ignore, Some("disruption")));
+    assert_eq!(disrupted.reason, "EvictionByEvictionAPI");
+    assert_eq!((pending.retries, pending.ignored), (0, 1));
+    assert_eq!(pending.classes.iter().map(|c| (c.name.as_str(), c.count)).collect::<Vec<_>>(), [("disruption", 1)]);
+    drop(cordoned);
+    let status = scene.finished("stubborn").await;
+    first_of_two(&status);
+    assert_eq!((status.retries, status.ignored), (0, 1));
+    let held: Vec<Pod> = scene.pods_of("stubborn").await;
+    assert!(held.iter().all(|pod| pod.uid() != disrupted.pod_uid), "drain waited until the Pod was gone ({FINALIZER})");
+}
