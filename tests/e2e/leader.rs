@@ -1,0 +1,104 @@
+//! Two replicas: one leads, and when it is gone the other goes on, without running any attempt twice.
+
+use crate::support::record::{Record, assert_waits};
+use crate::support::{Operator, Scene, eventually, sh};
+use jiff::SignedDuration;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use kube::Api;
+use retryable_tasks::api::{RetryableTaskStatus, State};
+use serde_json::json;
+
+const LEASE: &str = "retryable-tasks";
+const DURATION: SignedDuration = SignedDuration::from_secs(6);
+
+/// Starts a replica. The lease is short, and long enough for a machine that is busy.
+fn replica(scene: &Scene, identity: &str) -> Operator {
+    let times = ["--lease-duration-seconds=6", "--renew-deadline-seconds=4", "--retry-period-seconds=1"];
+    let place = ["--leader-elect", "--operator-namespace", &scene.home, "--identity", identity];
+    scene.operator_with(&[&place[..], &times[..]].concat())
+}
+
+async fn lease(scene: &Scene) -> Option<LeaseSpec> {
+    let leases: Api<Lease> = Api::namespaced(scene.client.clone(), &scene.home);
+    leases.get_opt(LEASE).await.unwrap().and_then(|lease| lease.spec)
+}
+
+async fn holder(scene: &Scene, identity: &str) -> LeaseSpec {
+    eventually("the lease's holder", async || match lease(scene).await {
+        Some(spec) if spec.holder_identity.as_deref() == Some(identity) => Ok(spec),
+        other => Err(format!("{other:?} is not {identity}'s")),
+    })
+    .await
+}
+
+/// Two replicas of which `first` leads, and a task of three attempts that waits for its second.
+async fn two(scene: &Scene) -> (Operator, Operator, Record) {
+    let first = replica(scene, "first").at_work().await;
+    holder(scene, "first").await;
+    let second = replica(scene, "second");
+    eventually("the other to stand by", async || {
+        let (ready, metrics) = (second.get("/readyz").0, second.get("/metrics").1);
+        let stands_by = ready == 200 && metrics.lines().any(|line| line == "retryabletask_leader 0");
+        if stands_by { Ok(()) } else { Err(format!("{ready} {metrics}")) }
+    })
+    .await;
+    assert!(first.get("/metrics").1.lines().any(|line| line == "retryabletask_leader 1"));
+    let record = Record::of(scene, "handed-over").await;
+    let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 4});
+    scene.apply(&sh("handed-over", "test $RETRYABLE_ATTEMPT -ge 3", &json!({"backoff": backoff})));
+    let waiting = |status: &RetryableTaskStatus| status.state == Some(State::Waiting);
+    scene.status("handed-over", "its wait", waiting).await;
+    (first, second, record)
+}
+
+/// The task's story is that of a task that nobody disturbed.
+async fn nothing_happened_twice(scene: &Scene, record: &Record) {
+    let versions = record.until_finished().await;
+    assert_waits(scene, &versions);
+    let status = versions.last().unwrap().status.as_ref().unwrap();
+    assert_eq!((status.state, status.attempts, status.retries), (Some(State::Succeeded), 3, 2));
+    let numbers: Vec<i32> = status.history.iter().map(|entry| entry.attempt).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_killed_leader_is_followed_when_its_lease_has_run_out() {
+    let scene = Scene::with_home("leader-killed").await;
+    let (first, second, record) = two(&scene).await;
+    first.kill_9();
+    let last = holder(&scene, "first").await;
+    let next = holder(&scene, "second").await;
+    let renewed = last.renew_time.unwrap().0;
+    let acquired = next.acquire_time.unwrap().0;
+    eprintln!("the lease of {DURATION:?} was taken over {:?} after its last renewal", acquired.duration_since(renewed));
+    assert!(acquired >= renewed + DURATION, "renewed at {renewed}, taken over too early, at {acquired}");
+    assert_eq!(next.lease_transitions, Some(last.lease_transitions.unwrap_or(0) + 1));
+    nothing_happened_twice(&scene, &record).await;
+    assert!(second.get("/metrics").1.lines().any(|line| line == "retryabletask_leader 1"));
+}
+
+#[tokio::test]
+async fn a_leader_that_is_asked_to_end_hands_over_at_once() {
+    let scene = Scene::with_home("leader-ended").await;
+    let (first, _second, record) = two(&scene).await;
+    assert!(first.terminate().await.success());
+    // It has given the lease back by the time that it ends: nobody has to wait for it to run out.
+    let after = lease(&scene).await.unwrap();
+    assert_ne!(after.holder_identity.as_deref(), Some("first"), "{after:?}");
+    holder(&scene, "second").await;
+    nothing_happened_twice(&scene, &record).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_was_paused_past_its_lease_ends_and_does_nothing_more() {
+    let scene = Scene::with_home("leader-paused").await;
+    let (mut first, _second, record) = two(&scene).await;
+    first.signal("STOP");
+    holder(&scene, "second").await;
+    first.signal("CONT");
+    let status = first.ended().await;
+    assert!(!status.success(), "{status}");
+    assert!(first.log().contains("the lease was lost"), "it does not say why");
+    nothing_happened_twice(&scene, &record).await;
+    holder(&scene, "second").await;
+}

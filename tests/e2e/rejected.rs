@@ -1,0 +1,113 @@
+//! Pods that the API server will not have: told in its own words, tried again, and no attempt.
+
+use crate::support::audit::Audit;
+use crate::support::record::Record;
+use crate::support::{Scene, sh, task};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use retryable_tasks::api::{ConditionType, RetryableTask, RetryableTaskStatus, State};
+use retryable_tasks::core::conditions;
+use serde_json::json;
+
+fn is_stalled(status: &RetryableTaskStatus) -> bool {
+    conditions::is_true(&status.conditions, ConditionType::Stalled)
+}
+
+fn rejection(status: &RetryableTaskStatus) -> &str {
+    let stalled = conditions::find(&status.conditions, ConditionType::Stalled).unwrap();
+    assert_eq!(stalled.reason, "PodRejected");
+    assert_eq!((status.state, status.reason.as_deref()), (Some(State::Pending), Some("PodRejected")));
+    assert_eq!(status.message.as_ref(), Some(&stalled.message));
+    assert_eq!((status.attempts, status.retries, status.history.len()), (0, 0, 0), "a rejection is no attempt");
+    assert!(!conditions::is_true(&status.conditions, ConditionType::Reconciling));
+    &stalled.message
+}
+
+/// How often each version's stored time of the next try was kept, by the times of the creations.
+fn assert_tries_kept(scene: &Scene, versions: &[RetryableTask]) {
+    let tries: Vec<_> = scene
+        .operators_requests(Audit::whole())
+        .into_iter()
+        .filter(|request| request.kind() == "create pods")
+        .map(|request| request.received)
+        .collect();
+    let mut planned: Vec<_> = versions
+        .iter()
+        .filter_map(|task| task.status.as_ref()?.current.as_ref()?.next_create_time.clone())
+        .map(|MicroTime(at)| at)
+        .collect();
+    planned.dedup();
+    assert_eq!(tries.len(), planned.len() + 1, "one try at first, and one for each time that was stored");
+    for (stored, tried) in planned.iter().zip(&tries[1..]) {
+        assert!(tried >= stored, "tried again at {tried}, before {stored}");
+    }
+}
+
+#[tokio::test]
+async fn a_quota_holds_a_task_up_until_it_is_lifted() {
+    let scene = Scene::new("quota").await;
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"},
+        "spec": {"hard": {"pods": "0"}}});
+    scene.apply(&quota);
+    scene.kubectl(&["wait", "resourcequota/none", "--for=jsonpath={.status.hard.pods}=0", "--timeout=120s"]).ok();
+    let record = Record::of(&scene, "poor").await;
+    let _operator = scene.operator().await;
+    scene.apply(&sh("poor", "true", &json!({})));
+    let rejected = |times: i32| {
+        move |status: &RetryableTaskStatus| status.current.as_ref().is_some_and(|now| now.rejections >= times)
+    };
+    let status = scene.status("poor", "two rejections", rejected(2)).await;
+    let message = rejection(&status).to_owned();
+    assert!(message.contains("exceeded quota: none, requested: pods=1, used: pods=0, limited: pods=0"), "{message}");
+    assert_eq!(scene.event("poor", "PodRejected").await, message);
+    scene.kubectl(&["delete", "resourcequota", "none"]).ok();
+    let versions = record.until_finished().await;
+    let status = versions.last().unwrap().status.as_ref().unwrap();
+    assert_eq!((status.state, status.attempts, status.retries), (Some(State::Succeeded), 1, 0));
+    assert!(conditions::find(&status.conditions, ConditionType::Stalled).is_none(), "{:#?}", status.conditions);
+    assert_tries_kept(&scene, &versions);
+    let told = scene.events("poor").await;
+    let told: Vec<_> = told.iter().filter(|event| event.reason.as_deref() == Some("PodRejected")).collect();
+    assert!(matches!(told[..], [only] if only.series.is_none()), "the same words are told once: {told:#?}");
+}
+
+#[tokio::test]
+async fn a_misspelt_field_of_the_template_is_named_and_mended_by_editing() {
+    let scene = Scene::new("typo").await;
+    let _operator = scene.operator().await;
+    let template = json!({"spec": {"hostNetwrok": true}});
+    scene.apply(&sh("misspelt", "true", &json!({"template": template})));
+    let status = scene.status("misspelt", "Stalled", is_stalled).await;
+    assert!(rejection(&status).contains(r#"unknown field "spec.hostNetwrok""#), "{}", rejection(&status));
+    assert_eq!(scene.event("misspelt", "PodRejected").await, rejection(&status));
+    scene.patch_spec("misspelt", &json!({"template": {"spec": {"hostNetwrok": null, "hostNetwork": false}}}));
+    let status = scene.finished("misspelt").await;
+    assert_eq!((status.state, status.attempts), (Some(State::Succeeded), 1));
+}
+
+#[tokio::test]
+async fn a_template_that_makes_no_sense_is_told_in_the_servers_words() {
+    let scene = Scene::new("invalid").await;
+    let _operator = scene.operator().await;
+    let mount = json!([{"name": "task", "volumeMounts": [{"name": "nowhere", "mountPath": "/data"}]}]);
+    scene.apply(&task(
+        "invalid",
+        &json!({"image": "docker.io/library/busybox:1", "command": ["true"],
+        "template": {"spec": {"containers": mount}}}),
+    ));
+    let status = scene.status("invalid", "Stalled", is_stalled).await;
+    let message = rejection(&status);
+    assert!(message.contains(r#"spec.containers[0].volumeMounts[0].name: Not found: "nowhere""#), "{message}");
+    scene.patch_spec("invalid", &json!({"template": {"spec": {"volumes": [{"name": "nowhere", "emptyDir": {}}]}}}));
+    assert_eq!(scene.finished("invalid").await.state, Some(State::Succeeded));
+}
+
+#[tokio::test]
+async fn a_field_of_a_container_that_is_unknown_to_the_definition_reaches_the_api_server() {
+    let scene = Scene::new("newer").await;
+    let _operator = scene.operator().await;
+    let container = json!([{"name": "task", "fieldOfTomorrow": "value"}]);
+    scene.apply(&sh("newer", "true", &json!({"template": {"spec": {"containers": container}}})));
+    let status = scene.status("newer", "Stalled", is_stalled).await;
+    let message = rejection(&status);
+    assert!(message.contains(r#"unknown field "spec.containers[0].fieldOfTomorrow""#), "{message}");
+}
