@@ -61,6 +61,11 @@ pub fn short(text: &str, max: usize) -> String {
     head.into_iter().chain(GAP.chars()).chain(tail.into_iter().rev()).collect()
 }
 
+/// How many bytes a JSON text takes in the API server's store.
+pub fn stored_bytes(json: &str) -> usize {
+    json.chars().map(|c| if matches!(c, '<' | '>' | '&') { 6 } else { c.len_utf8() }).sum()
+}
+
 /// Whether two messages say the same but for their numbers.
 pub fn same_but_for_numbers(a: &str, b: &str) -> bool {
     let words = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();

@@ -9,7 +9,7 @@ use crate::core::backoff;
 use crate::core::classify::{Verdict, classify, count};
 use crate::core::conditions;
 use crate::core::identity::dice;
-use crate::core::message::{MAX_MESSAGE_BYTES, Word, short};
+use crate::core::message::{MAX_MESSAGE_BYTES, Word, short, stored_bytes};
 use crate::core::observe::Outcome;
 use crate::core::time::{human, micros, plus, until};
 use jiff::{SignedDuration, Timestamp};
@@ -204,7 +204,7 @@ fn remember(draft: &mut Draft, entry: HistoryEntry) {
     history.push(entry);
     let mut bytes = 0;
     let fitting = history.iter().rev().take_while(|entry| {
-        bytes += serde_json::to_string(entry).map_or(MAX_HISTORY_BYTES, |text| text.len());
+        bytes += serde_json::to_string(entry).map_or(MAX_HISTORY_BYTES, |text| stored_bytes(&text));
         bytes <= MAX_HISTORY_BYTES
     });
     let excess = history.len().saturating_sub(limit.min(fitting.count()));

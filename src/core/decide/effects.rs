@@ -87,7 +87,9 @@ fn clean_up(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan
         let kept = match &seen.pod.progress {
             Progress::Ended(outcome) => {
                 let room = if outcome.succeeded { &mut succeeded } else { &mut failed };
-                *room = room.saturating_sub(1);
+                // One that is going takes no place of one that can stay.
+                let place = i32::from(!seen.pod.deleting);
+                *room = room.saturating_sub(place);
                 *room >= 0
             }
             // A creation that came late, after its attempt had been given up: it never counts.

@@ -253,7 +253,9 @@ impl<'a> Draft<'a> {
             let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
             self.status.suspended_milliseconds = self.status.suspended_milliseconds.saturating_add(millis);
             // What fell due in the meantime starts now, and is not late.
-            self.current.due_time = self.current.due_time.take().filter(|due| due.0 > self.situation.now);
+            if self.remaining().is_zero() {
+                self.current.due_time = None;
+            }
         }
         if let Some(deadline) = limits::deadline(self.situation, &self.status)
             && self.current.due_time.as_ref().map_or(self.situation.now, |due| due.0.max(self.situation.now))
