@@ -1,1 +1,5 @@
-
+mod arbitrary;
+mod clean_up;
+mod stories;
+mod trouble;
+mod world;

@@ -1,0 +1,333 @@
+//! Any spec, any status, any Pods: no panic, the same plan again, and decisions that come to rest.
+
+use crate::api::{
+    Action, Backoff, ConditionReason, CurrentAttempt, FailureClass, HistoryEntry, Multiplier, RetryableTask,
+    RetryableTaskStatus, State, StopReason, Strategy as Growth,
+};
+use crate::core::decide::{Answer, Created, Plan, Rejection, Seen, Situation, decide};
+use crate::core::identity::pod_name;
+use crate::core::observe::observe;
+use crate::core::pod::pod;
+use crate::core::testing::{
+    BuildEnd, BuildPod, BuildTask, NAME, UID, at, end, fixed, pod_of, running, task, task_with, time, waiting,
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{ContainerState, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
+use proptest::option::of;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// Mostly what occurs, at times what cannot.
+fn number() -> impl Strategy<Value = i32> {
+    prop_oneof![6 => 0..5i32, 1 => any::<i32>(), 1 => Just(i32::MAX), 1 => Just(i32::MIN)]
+}
+
+fn moment() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![
+        6 => (-100..100i64).prop_map(at),
+        1 => Just(at(-63_931_000_000)), // the year 0, before Go's zero time
+        1 => Just(Timestamp::MAX),
+        1 => any::<i32>().prop_map(|seconds| at(i64::from(seconds))),
+    ]
+}
+
+fn micro() -> impl Strategy<Value = Option<MicroTime>> {
+    of(moment().prop_map(MicroTime))
+}
+
+fn duration() -> impl Strategy<Value = SignedDuration> {
+    prop_oneof![
+        6 => (0..60i64).prop_map(SignedDuration::from_secs),
+        1 => Just(SignedDuration::MAX),
+    ]
+}
+
+fn template() -> impl Strategy<Value = Option<Value>> {
+    let odd = [
+        json!(null),
+        json!([]),
+        json!({"spec": 5}),
+        json!({"spec": {"containers": [null, {"name": 5}, {"name": "task", "env": "x", "envFrom": {}}]}}),
+        json!({"spec": {"containers": [], "initContainers": [3]}, "metadata": {"labels": [], "annotations": 1}}),
+        json!({"spec": {"containers": [{"name": "proxy"}], "initContainers": [{"name": "mesh", "restartPolicy": "Always"}]}}),
+    ];
+    of(prop::sample::select(odd.to_vec()))
+}
+
+fn backoff() -> impl Strategy<Value = Backoff> {
+    let growth = [Growth::Exponential, Growth::Fixed, Growth::Linear, Growth::Fibonacci, Growth::List];
+    let multiplier =
+        prop_oneof![any::<i64>().prop_map(Multiplier::Int), "[0-9]{0,3}[.]?[0-9]{0,3}|x".prop_map(Multiplier::Decimal)];
+    (of(prop::sample::select(growth.to_vec())), of(number()), of(multiplier), of(number())).prop_map(
+        |(strategy, initial_delay_seconds, multiplier, max_delay_seconds)| Backoff {
+            strategy,
+            initial_delay_seconds,
+            multiplier,
+            max_delay_seconds,
+            ..Backoff::default()
+        },
+    )
+}
+
+prop_compose! {
+    fn some_task()(
+        image in of(Just("busybox")), template in template(), backoff in of(backoff().boxed()), max_retries in number(),
+        suspend in any::<bool>(), ttl in of(number()), (failed, succeeded) in (number(), number()),
+        history_limit in number(), generation in of(any::<i64>()), deleted in of(Just(0)), status in of(some_status().boxed()),
+    ) -> RetryableTask {
+        let mut task = task_with(json!({"image": image})).max_retries(max_retries).retention(failed, succeeded);
+        task.spec.template = template;
+        task.spec.backoff = backoff;
+        task.spec.suspend = suspend;
+        task.spec.ttl_seconds_after_finished = ttl;
+        task.spec.history_limit = history_limit;
+        task.metadata.generation = generation;
+        task.status = status;
+        if deleted.is_some() { task.deleted(0) } else { task }
+    }
+}
+
+prop_compose! {
+    fn some_current()(
+        number in number(), due_time in micro(), named in any::<bool>(), pod_uid in of(Just("pod-1")),
+        next_create_time in micro(), rejections in number(), stop_time in micro(),
+        stop_reason in of(prop::sample::select(vec![StopReason::Suspended, StopReason::TaskEnded, StopReason::Unknown])),
+    ) -> CurrentAttempt {
+        CurrentAttempt {
+            number, due_time, next_create_time, rejections, stop_reason, stop_time,
+            pod_name: named.then(|| pod_name(NAME, UID, number)),
+            pod_uid: pod_uid.map(Into::into),
+            ..CurrentAttempt::default()
+        }
+    }
+}
+
+prop_compose! {
+    fn some_condition()(
+        type_ in prop::sample::select(vec!["Complete", "Failed", "Suspended", "Finished", "Reconciling", "Stalled", "Other"]),
+        status in prop::sample::select(vec!["True", "False", "Unknown", ""]),
+        reason in prop::sample::select(vec!["PodRejected", "InvalidSpec", "Suspended", "", "Other"]),
+        at in moment(), observed_generation in of(any::<i64>()),
+    ) -> Condition {
+        Condition {
+            type_: type_.into(), status: status.into(), reason: reason.into(), message: String::new(),
+            last_transition_time: Time(at), observed_generation,
+        }
+    }
+}
+
+prop_compose! {
+    fn some_status()(
+        (attempts, retries, ignored, history_dropped) in (number(), number(), number(), number()),
+        current in of(some_current().boxed()), conditions in prop::collection::vec(some_condition(), 0..4),
+        state in of(prop::sample::select(vec![State::Pending, State::Running, State::Waiting, State::Suspended, State::Unknown])),
+        (start, completion, next) in (of(moment()), of(moment()), micro()), generation in of(any::<i64>()),
+        disruptions in of(number()), history in prop::collection::vec((number(), of(any::<i64>())), 0..3),
+    ) -> RetryableTaskStatus {
+        let class = |count| FailureClass { name: "disruption".into(), count };
+        let entry = |(attempt, delay_milliseconds)| {
+            HistoryEntry { attempt, delay_milliseconds, action: Action::Unknown, ..HistoryEntry::default() }
+        };
+        RetryableTaskStatus {
+            observed_generation: generation, state, attempts, retries, ignored, history_dropped, current, conditions,
+            start_time: start.map(Time), completion_time: completion.map(Time), next_retry_time: next,
+            classes: disruptions.map(class).into_iter().collect(),
+            history: history.into_iter().map(entry).collect(),
+            ..RetryableTaskStatus::default()
+        }
+    }
+}
+
+fn some_state() -> impl Strategy<Value = ContainerState> {
+    let code = prop_oneof![4 => 0..256i32, 1 => any::<i32>(), 1 => Just(i32::MIN)];
+    let ended = (code, of(any::<i32>()), of(moment()), ".{0,20}").prop_map(|(code, signal, finished, message)| {
+        end(code)
+            .saying(&message)
+            .change(|end| (end.signal, end.finished_at) = (signal, finished.map(Time)))
+            .into_state()
+    });
+    prop_oneof![
+        1 => Just(running()),
+        1 => Just(waiting("ImagePullBackOff", "x")),
+        1 => Just(ContainerState::default()),
+        1 => Just(ContainerState { terminated: Some(end(1)), ..running() }),
+        3 => ended,
+    ]
+}
+
+prop_compose! {
+    fn some_pod()(
+        number in 1..5i32, (named, held, owned, node) in any::<(bool, bool, bool, bool)>(),
+        phase in prop::sample::select(vec!["Pending", "Running", "Succeeded", "Failed", "Unknown", ""]),
+        (main, proxy, mesh) in (of(some_state().boxed()), of(some_state().boxed()), of(some_state().boxed())), reason in of(Just("Evicted")),
+        disrupted in of(moment()), ready in of(moment()), deleted in of((moment(), of(any::<i64>()))),
+        created in of(moment()),
+    ) -> Pod {
+        let mut pod = pod_of(&task(), number).phase(phase);
+        let states = [("task", main), ("proxy", proxy)].into_iter().filter_map(|(name, state)| Some((name, state?)));
+        for (name, state) in states {
+            pod = pod.container(name, state);
+        }
+        if let Some(state) = mesh {
+            pod = pod.init_container("mesh", state);
+        }
+        if let Some(reason) = reason {
+            pod = pod.because(reason, "");
+        }
+        if disrupted.is_some() {
+            pod = pod.disrupted("EvictionByEvictionAPI", 0);
+        }
+        if ready.is_some() {
+            pod = pod.condition("Ready", false, "", "", 0);
+        }
+        for condition in pod.status.iter_mut().flat_map(|status| status.conditions.iter_mut().flatten()) {
+            condition.last_transition_time = disrupted.or(ready).map(Time);
+        }
+        pod.metadata.creation_timestamp = created.map(Time);
+        if let Some((at, grace)) = deleted {
+            pod.metadata.deletion_timestamp = Some(Time(at));
+            pod.metadata.deletion_grace_period_seconds = grace;
+        }
+        if !named {
+            pod.metadata.name = Some(format!("other-{number}"));
+        }
+        let pod = if held { pod } else { pod.without_finalizer() };
+        let pod = if owned { pod } else { pod.without_owner() };
+        if node { pod.on_node("node-1") } else { pod }
+    }
+}
+
+prop_compose! {
+    fn some_seen()(pod in some_pod().boxed(), first_seen in moment(), end_seen in of(moment()), gone in any::<bool>()) -> Seen {
+        Seen { pod: observe(&pod).unwrap(), first_seen, end_seen, gone }
+    }
+}
+
+/// A situation, owned.
+#[derive(Clone, Debug)]
+struct Given {
+    task: RetryableTask,
+    pods: Vec<Seen>,
+    asked: Option<Answer>,
+    created: Option<Created>,
+    rejection: Option<Rejection>,
+    remaining: Option<(Timestamp, SignedDuration)>,
+    now: Timestamp,
+}
+
+impl Given {
+    fn decide(&self) -> Plan {
+        decide(&Situation {
+            task: &self.task,
+            pods: &self.pods,
+            asked: self.asked.as_ref(),
+            created: self.created.as_ref(),
+            rejection: self.rejection.as_ref(),
+            remaining: self.remaining,
+            now: self.now,
+        })
+    }
+}
+
+prop_compose! {
+    fn given()(
+        task in some_task().boxed(), pods in prop::collection::vec(some_seen().boxed(), 0..4),
+        asked in of(prop::sample::select(vec![Answer::Absent, Answer::Foreign])),
+        age in of(duration()), rejected in any::<bool>(), remaining in of((moment(), duration())), now in moment(),
+    ) -> Given {
+        Given {
+            task, pods, asked, remaining, now,
+            created: age.map(|age| Created { pod_uid: "pod-1".into(), age }),
+            rejection: rejected.then(|| Rejection { reason: ConditionReason::PodRejected, message: "quota".into() }),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn any_situation_is_decided_and_comes_to_rest(mut given in given().boxed()) {
+        for _ in 0..given.pods.len() + 8 {
+            let plan = given.decide();
+            prop_assert_eq!(&plan, &given.decide(), "the same situation, the same plan");
+            let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
+            if let Some((status, _)) = status {
+                prop_assert!(ask.is_none() && create.is_none() && !delete_task && look_again.is_none());
+                prop_assert!(stop.is_none() && delete.is_empty() && release.is_empty());
+                prop_assert_ne!(given.task.status.as_ref(), Some(&status), "a write changes something");
+                let number = |task: &RetryableTask| task.status.as_ref()?.current.as_ref().map(|current| current.number);
+                let before = number(&given.task);
+                given.task.status = Some(status);
+                (given.asked, given.rejection) = (None, None);
+                // What was created was an attempt's Pod.
+                given.created = given.created.filter(|_| before == number(&given.task));
+            } else if ask.is_some() {
+                prop_assert!(given.asked.is_none(), "asked once");
+                given.asked = Some(Answer::Absent);
+            } else {
+                if let Some(number) = create {
+                    prop_assert_eq!(given.task.status.as_ref().unwrap().current.as_ref().unwrap().number, number);
+                    pod(&given.task, number, true);
+                }
+                prop_assert!(look_again.is_none_or(|wait| wait >= SignedDuration::ZERO));
+                return Ok(());
+            }
+        }
+        prop_assert!(false, "the decisions do not come to rest");
+    }
+
+    #[test]
+    fn any_pod_can_be_observed(pod in some_pod()) {
+        prop_assert!(observe(&pod).is_some());
+    }
+}
+
+/// The history is full after a hundred; the counters start where 9,880 failures have brought them, to save the time.
+#[test]
+fn the_status_stays_small_after_ten_thousand_failures() {
+    let texts = ["x", "\"", "\u{1f980}", "\u{1}", "<"];
+    for text in texts {
+        let mut task = task().max_retries(i32::MAX).backoff(fixed(0)).history_limit(100);
+        let current = CurrentAttempt { number: 9881, ..CurrentAttempt::default() };
+        let dropped = 9880;
+        let status = RetryableTaskStatus {
+            attempts: dropped,
+            retries: dropped,
+            history_dropped: dropped,
+            current: Some(current),
+            ..RetryableTaskStatus::default()
+        };
+        task.status = Some(status);
+        for number in 9881..=10_000 {
+            let long = text.repeat(1300 / text.len());
+            let word = json!({"errorType": long, "message": long, "result": long}).to_string();
+            let message = if number % 2 == 0 { &word } else { &long };
+            let ended = pod_of(&task, number)
+                .uid(&format!("{number:036}"))
+                .ended(end(255).saying(message).reason("ContainerStatusUnknown"))
+                .on_node(&"n".repeat(253));
+            let seen = Seen { pod: observe(&ended).unwrap(), first_seen: at(0), end_seen: Some(at(4)), gone: false };
+            let pods = [seen];
+            while let Some((status, _)) = decide(&situation(&task, &pods)).status {
+                task.status = Some(status);
+            }
+        }
+        let status = task.status.unwrap();
+        assert_eq!((status.attempts, status.retries), (10_001, 10_000));
+        assert_eq!(i32::try_from(status.history.len()).unwrap() + status.history_dropped, 10_000, "all are counted");
+        assert_eq!(status.history.last().unwrap().attempt, 10_000);
+        let size = go_json_len(&serde_json::to_string(&status).unwrap());
+        assert!(size < 100 * 1024, "{size} bytes of {text:?}");
+    }
+}
+
+fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen]) -> Situation<'a> {
+    Situation { task, pods, asked: None, created: None, rejection: None, remaining: None, now: time(4).0 }
+}
+
+/// As the API server stores it: Go's encoder writes `<`, `>` and `&` as six bytes each.
+fn go_json_len(text: &str) -> usize {
+    text.chars().map(|c| if matches!(c, '<' | '>' | '&') { 6 } else { c.len_utf8() }).sum()
+}

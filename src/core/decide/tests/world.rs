@@ -1,0 +1,390 @@
+//! A world in memory: the API server's Pods, the process that decides, and two clocks. It carries plans out as `controller` does, and checks
+//! after every decision what must hold at all times.
+
+use crate::api::{ConditionReason, RetryableTask, RetryableTaskStatus, State};
+use crate::core::decide::{Answer, Created, Happening, Plan, PodRef, Rejection, Seen, Situation, decide, is_finished};
+use crate::core::identity::pod_name;
+use crate::core::observe::{Observed, Progress, observe};
+use crate::core::testing::{BuildPod, UID, at, pod_of};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// How the API server answers to the creation of a Pod.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Server {
+    Accepts,
+    Rejects(&'static str),
+    /// The name is taken by a Pod that is not the task's.
+    HasForeignPod,
+    /// The request gets no answer, and lands when [`World::land`] is called.
+    IsSlow,
+}
+
+/// What a process knows that is not stored.
+#[derive(Default)]
+struct Process {
+    cache: BTreeMap<String, Seen>,
+    asked: Option<Answer>,
+    rejection: Option<Rejection>,
+    created: Option<(i32, String, SignedDuration)>,
+    wait: Option<(Timestamp, SignedDuration)>,
+}
+
+pub struct World {
+    pub task: RetryableTask,
+    pub pods: BTreeMap<String, Pod>,
+    pub server: Server,
+    pub holds_pods: bool,
+    /// The watch shows nothing new.
+    pub blind: bool,
+    pub told: Vec<Happening>,
+    pub writes: u32,
+    pub look_again: Option<SignedDuration>,
+    pub task_is_deleted: bool,
+    process: Process,
+    wall: Timestamp,
+    monotonic: SignedDuration,
+    /// The due time, and when it is on the monotonic clock of the world; whether a process saw all of the wait.
+    due: Option<(Timestamp, SignedDuration, bool)>,
+    late: Vec<Pod>,
+    uids: u32,
+}
+
+impl World {
+    pub fn new(task: RetryableTask) -> Self {
+        Self {
+            task,
+            pods: BTreeMap::new(),
+            server: Server::Accepts,
+            holds_pods: true,
+            blind: false,
+            told: Vec::new(),
+            writes: 0,
+            look_again: None,
+            task_is_deleted: false,
+            process: Process::default(),
+            wall: at(0),
+            monotonic: SignedDuration::ZERO,
+            due: None,
+            late: Vec::new(),
+            uids: 0,
+        }
+    }
+
+    pub fn status(&self) -> RetryableTaskStatus {
+        self.task.status.clone().unwrap_or_default()
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.wall
+    }
+
+    /// Time goes on, on both clocks.
+    pub fn pass(&mut self, by: SignedDuration) {
+        self.wall += by;
+        self.monotonic += by;
+    }
+
+    /// Somebody sets the wall clock.
+    pub fn jump(&mut self, by: SignedDuration) {
+        self.wall += by;
+    }
+
+    /// The process dies, and another takes over.
+    pub fn restart(&mut self) {
+        self.process = Process::default();
+        if let Some((_, _, seen_through)) = &mut self.due {
+            *seen_through = false;
+        }
+    }
+
+    pub fn edit(&mut self, change: impl FnOnce(&mut RetryableTask)) {
+        self.task.metadata.generation = self.task.metadata.generation.map(|n| n + 1);
+        change(&mut self.task);
+    }
+
+    /// Changes the Pod of that attempt, as its kubelet or the control plane does.
+    pub fn change_pod(&mut self, number: i32, change: impl FnOnce(Pod) -> Pod) {
+        let name = self.name_of(number);
+        let pod = self.pods.remove(&name).unwrap_or_else(|| panic!("there is no Pod {name}"));
+        self.pods.insert(name, change(pod));
+    }
+
+    /// The Pod is gone without a trace.
+    pub fn vanish(&mut self, number: i32) {
+        let name = self.name_of(number);
+        assert!(self.pods.remove(&name).is_some(), "there is no Pod {name}");
+    }
+
+    /// The creations that got no answer arrive.
+    pub fn land(&mut self) {
+        for pod in std::mem::take(&mut self.late) {
+            let pod = pod.change(|pod| pod.metadata.creation_timestamp = Some(Time(whole_second(self.wall))));
+            self.pods.entry(pod.metadata.name.clone().unwrap()).or_insert(pod);
+        }
+    }
+
+    pub fn newest(&self) -> i32 {
+        self.pods.values().filter_map(observe).map(|pod| pod.number).max().unwrap_or(0)
+    }
+
+    fn name_of(&self, number: i32) -> String {
+        pod_name(self.task.metadata.name.as_deref().unwrap(), UID, number)
+    }
+
+    /// One reconcile: decides and carries out until there is nothing to do but wait.
+    pub fn reconcile(&mut self) {
+        for _ in 0..20 {
+            self.watch();
+            let plan = self.decide();
+            let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
+            if let Some((status, happenings)) = status {
+                self.store(status, happenings);
+            } else if let Some(name) = ask {
+                self.ask(&name);
+            } else if let Some(number) = create {
+                if !self.create(number) {
+                    return; // the reconcile failed
+                }
+            } else {
+                self.task_is_deleted |= delete_task;
+                let delete: Vec<_> = stop.into_iter().chain(delete).collect();
+                self.clean_up(&delete, &release);
+                self.look_again = look_again;
+                return;
+            }
+        }
+        panic!("the decisions do not come to rest: {}", self.gist());
+    }
+
+    fn watch(&mut self) {
+        if self.blind {
+            return;
+        }
+        for pod in self.pods.values() {
+            see(&mut self.process.cache, pod, self.wall);
+        }
+        // A Pod that nothing holds goes once its containers have ended.
+        self.pods.retain(|_, pod| {
+            let observed = observe(pod).unwrap();
+            !observed.deleting || observed.held || !matches!(observed.progress, Progress::Ended(_))
+        });
+        let there: Vec<_> = self.pods.values().filter_map(|pod| pod.metadata.uid.clone()).collect();
+        for seen in self.process.cache.values_mut() {
+            seen.gone = !there.contains(&seen.pod.pod_uid);
+        }
+    }
+
+    fn plan(&mut self) -> Plan {
+        let status = self.status();
+        let number = status.current.as_ref().map_or(1, |current| current.number);
+        let due = status.current.as_ref().and_then(|current| Some(current.due_time.as_ref()?.0));
+        let remaining = due.map(|due| (due, self.remaining(due)));
+        let created = self
+            .process
+            .created
+            .as_ref()
+            .filter(|(created, ..)| *created == number)
+            .map(|(_, uid, since)| Created { pod_uid: uid.clone(), age: self.monotonic - *since });
+        let pods: Vec<Seen> = self.process.cache.values().cloned().collect();
+        decide(&Situation {
+            task: &self.task,
+            pods: &pods,
+            asked: self.process.asked.as_ref(),
+            created: created.as_ref(),
+            rejection: self.process.rejection.as_ref(),
+            remaining,
+            now: self.wall,
+        })
+    }
+
+    fn remaining(&mut self, due: Timestamp) -> SignedDuration {
+        let end = match self.process.wait {
+            Some((measured, end)) if measured == due => end,
+            _ => self.monotonic + due.duration_since(self.wall).max(SignedDuration::ZERO),
+        };
+        self.process.wait = Some((due, end));
+        (end - self.monotonic).max(SignedDuration::ZERO)
+    }
+
+    fn decide(&mut self) -> Plan {
+        let plan = self.plan();
+        assert_eq!(plan, self.plan(), "the same situation, the same plan");
+        self.check(&plan);
+        plan
+    }
+
+    fn store(&mut self, status: RetryableTaskStatus, happenings: Vec<Happening>) {
+        let text = serde_json::to_string(&status).unwrap();
+        assert!(text.len() < 100 * 1024, "a status of {} bytes", text.len());
+        self.task.status = Some(serde_json::from_str(&text).unwrap());
+        self.told.extend(happenings);
+        self.writes += 1;
+        (self.process.asked, self.process.rejection) = (None, None);
+        let due = self.status().current.and_then(|current| Some(current.due_time?.0));
+        if due != self.due.map(|(due, ..)| due) {
+            self.due = due.map(|due| (due, self.monotonic + due.duration_since(self.wall), true));
+        }
+        assert_eq!(self.plan().status, None, "a status that is decided and stored is a fixed point");
+        self.check_status();
+    }
+
+    fn ask(&mut self, name: &str) {
+        if let Some(pod) = self.pods.get(name) {
+            see(&mut self.process.cache, pod, self.wall);
+        } else {
+            let foreign = self.server == Server::HasForeignPod;
+            self.process.asked = Some(if foreign { Answer::Foreign } else { Answer::Absent });
+        }
+    }
+
+    fn create(&mut self, number: i32) -> bool {
+        let name = self.name_of(number);
+        if self.pods.contains_key(&name) {
+            self.ask(&name);
+            return true;
+        }
+        self.uids += 1;
+        let pod = pod_of(&self.task, number).uid(&format!("pod-{number}-{}", self.uids));
+        let pod = if self.holds_pods { pod } else { pod.without_finalizer() };
+        let pod = pod.change(|pod| pod.metadata.creation_timestamp = Some(Time(whole_second(self.wall))));
+        let rejection = |reason, message: &str| Some(Rejection { reason, message: message.into() });
+        match self.server {
+            Server::Accepts => {
+                self.process.created = Some((number, pod.metadata.uid.clone().unwrap(), self.monotonic));
+                self.pods.insert(name, pod);
+            }
+            Server::Rejects(why) => self.process.rejection = rejection(ConditionReason::PodRejected, why),
+            Server::HasForeignPod => self.process.rejection = rejection(ConditionReason::PodNameTaken, "name taken"),
+            Server::IsSlow => {
+                self.late.push(pod);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn clean_up(&mut self, delete: &[PodRef], release: &[PodRef]) {
+        for PodRef { name, uid } in delete {
+            let Some(pod) = self.pods.get_mut(name) else { continue };
+            assert_eq!(pod.metadata.uid.as_ref(), Some(uid), "the UID is a precondition");
+            pod.metadata.deletion_timestamp = Some(Time(self.wall + SignedDuration::from_secs(30)));
+            pod.metadata.deletion_grace_period_seconds = Some(30);
+        }
+        for PodRef { name, uid } in release {
+            let Some(pod) = self.pods.remove(name) else { continue };
+            assert_eq!(pod.metadata.uid.as_ref(), Some(uid), "the UID is a precondition");
+            self.pods.insert(name.clone(), pod.without_finalizer());
+        }
+        self.watch();
+        let (status, finished) = (self.status(), is_finished(&self.status().conditions));
+        let open = status.current.map_or(1, |current| current.number);
+        self.process.cache.retain(|_, seen| !seen.gone || (!finished && seen.pod.number >= open));
+    }
+
+    fn check(&self, plan: &Plan) {
+        let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
+        let effects = [ask.is_some(), create.is_some(), stop.is_some(), *delete_task];
+        let clean_up = [!delete.is_empty(), !release.is_empty()];
+        if let Some((status, _)) = status {
+            assert_eq!(
+                ((effects, clean_up), *look_again),
+                (([false; 4], [false; 2]), None),
+                "a write is all: {plan:?}"
+            );
+            assert_ne!(self.task.status.as_ref(), Some(status), "a write changes something");
+        }
+        let current = self.status().current.unwrap_or_default();
+        let finished = is_finished(&self.status().conditions);
+        let leaving = self.task.metadata.deletion_timestamp.is_some();
+        if let Some(number) = create {
+            assert_eq!((Some(*number), finished), (Some(current.number), false), "status before Pod: {plan:?}");
+            assert_eq!(current.pod_name, Some(self.name_of(*number)), "status before Pod: {plan:?}");
+            assert!(!self.task.spec.suspend && !leaving, "{plan:?}");
+            if let Some((due, end, seen_through)) = self.due {
+                let by_the_wall = !seen_through && self.wall >= due;
+                assert!(self.monotonic >= end || by_the_wall, "too early: {plan:?}");
+            }
+        }
+        let number = |pod: &PodRef| self.process.cache.get(&pod.uid).unwrap().pod.number;
+        let is_closed = |pod: &PodRef| finished || number(pod) < current.number;
+        if let Some(pod) = stop {
+            let intended = current.stop_reason.is_some() && current.pod_uid.as_ref() == Some(&pod.uid);
+            assert!(intended && number(pod) == current.number, "intent before stop: {plan:?}");
+        }
+        assert!(delete.iter().all(is_closed), "outcome before removal: {plan:?}");
+        assert!(release.iter().all(|pod| is_closed(pod) || leaving), "outcome before release: {plan:?}");
+    }
+
+    fn check_status(&self) {
+        let status = self.status();
+        let closed = i32::try_from(status.history.len()).unwrap() + status.history_dropped;
+        let current = status.current.clone().unwrap_or_default();
+        let launched = i32::from(current.pod_name.is_some() && current.rejections == 0);
+        assert_eq!(status.attempts, closed + launched, "{}", self.gist());
+        let finished = is_finished(&status.conditions);
+        assert_eq!(finished, matches!(status.state, Some(State::Succeeded | State::Failed)), "{}", self.gist());
+        assert_eq!(finished, status.current.is_none() && status.completion_time.is_some(), "{}", self.gist());
+        assert!(finished || current.number == closed + 1, "{}", self.gist());
+        assert!(status.history.is_sorted_by(|a, b| a.attempt < b.attempt), "{:?}", status.history);
+        assert_eq!(status.observed_generation, self.task.metadata.generation);
+        let unclosed = self.pods.values().filter_map(observe).filter(|pod| pod.number > closed);
+        assert!(unclosed.count() <= 1, "one Pod at a time");
+    }
+
+    /// The world in one line: state, attempts/retries/ignored, next due, reason, conditions, Pods.
+    /// Of a Pod: number, Pending/Running/Ended, `!` if it is being deleted, `-` if it is not held.
+    pub fn gist(&self) -> String {
+        let status = self.status();
+        let state = status.state.map(|state| format!("{state:?}")).unwrap_or_default();
+        let mut text = format!("{state} {}/{}/{}", status.attempts, status.retries, status.ignored);
+        if let Some(due) = &status.next_retry_time {
+            write!(text, " due {}", due.0.duration_since(at(0)).as_millis()).unwrap();
+        }
+        text.extend(status.reason.iter().map(|reason| format!(" {reason}")));
+        let conditions: Vec<_> = status.conditions.iter().filter(|condition| condition.status == "True").collect();
+        let conditions: Vec<_> = conditions.iter().map(|condition| condition.type_.as_str()).collect();
+        if !conditions.is_empty() {
+            write!(text, " [{}]", conditions.join(" ")).unwrap();
+        }
+        let mut pods: Vec<Observed> = self.pods.values().filter_map(observe).collect();
+        pods.sort_by_key(|pod| pod.number);
+        for pod in pods {
+            let letter = match pod.progress {
+                Progress::Pending(_) => "P",
+                Progress::Running => "R",
+                Progress::Outlived(_) => "O",
+                Progress::Ended(_) => "E",
+            };
+            let (deleting, free) = (if pod.deleting { "!" } else { "" }, if pod.held { "" } else { "-" });
+            write!(text, " {}{letter}{deleting}{free}", pod.number).unwrap();
+        }
+        text
+    }
+}
+
+/// The time as most of Kubernetes tells it.
+pub fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap()
+}
+
+/// The watch shows the Pod. The first terminal observation stays.
+fn see(cache: &mut BTreeMap<String, Seen>, pod: &Pod, now: Timestamp) {
+    let new = observe(pod).unwrap();
+    let old = cache.get(&new.pod_uid);
+    let progress = match old {
+        Some(Seen { pod: Observed { progress: ended @ Progress::Ended(_), .. }, .. }) => ended.clone(),
+        _ => new.progress.clone(),
+    };
+    let ended = matches!(progress, Progress::Ended(_) | Progress::Outlived(_));
+    let seen = Seen {
+        first_seen: old.map_or(now, |old| old.first_seen),
+        end_seen: old.and_then(|old| old.end_seen).or(ended.then_some(now)),
+        gone: false,
+        pod: Observed { progress, ..new },
+    };
+    cache.insert(seen.pod.pod_uid.clone(), seen);
+}
