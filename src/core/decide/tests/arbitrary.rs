@@ -75,11 +75,15 @@ prop_compose! {
         image in of(Just("busybox")), template in template(), backoff in of(backoff().boxed()), max_retries in number(),
         suspend in any::<bool>(), ttl in of(number()), (failed, succeeded) in (number(), number()),
         history_limit in number(), generation in of(any::<i64>()), deleted in of(Just(0)), status in of(some_status().boxed()),
+        (attempt_timeout, deadline, startup_timeout) in (of(number()), of(number()), of(number())),
     ) -> RetryableTask {
         let mut task = task_with(json!({"image": image})).max_retries(max_retries).retention(failed, succeeded);
         task.spec.template = template;
         task.spec.backoff = backoff;
         task.spec.suspend = suspend;
+        task.spec.attempt_timeout_seconds = attempt_timeout;
+        task.spec.active_deadline_seconds = deadline;
+        task.spec.startup_timeout_seconds = startup_timeout;
         task.spec.ttl_seconds_after_finished = ttl;
         task.spec.history_limit = history_limit;
         task.metadata.generation = generation;
@@ -92,7 +96,10 @@ prop_compose! {
     fn some_current()(
         number in number(), due_time in micro(), named in any::<bool>(), pod_uid in of(Just("pod-1")),
         next_create_time in micro(), rejections in number(), stop_time in micro(),
-        stop_reason in of(prop::sample::select(vec![StopReason::Suspended, StopReason::TaskEnded, StopReason::Unknown])),
+        stop_reason in of(prop::sample::select(vec![
+            StopReason::Suspended, StopReason::TaskEnded, StopReason::AttemptTimeout, StopReason::StartupTimeout,
+            StopReason::DeadlineExceeded, StopReason::Unknown,
+        ])),
     ) -> CurrentAttempt {
         CurrentAttempt {
             number, due_time, next_create_time, rejections, stop_reason, stop_time,
@@ -260,7 +267,8 @@ proptest! {
                 let number = |task: &RetryableTask| task.status.as_ref()?.current.as_ref().map(|current| current.number);
                 let before = number(&given.task);
                 given.task.status = Some(status);
-                (given.asked, given.rejection) = (None, None);
+                // What was created was for the attempt before.
+                (given.asked, given.rejection, given.created) = (None, None, None);
                 // What was created was an attempt's Pod.
                 given.created = given.created.filter(|_| before == number(&given.task));
             } else if ask.is_some() {
