@@ -20,8 +20,7 @@ use serde::{Deserialize, Serialize};
         .message("maxDelaySeconds is below the initial delay (initialDelaySeconds, 1 unless given): raise the cap or lower the initial delay")
 )]
 pub struct Backoff {
-    /// How the delay grows: Exponential (default; initial × multiplier^(n-1)), Fixed (always the initial delay),
-    /// Linear (initial × n), Fibonacci (initial × 1, 1, 2, 3, 5 …) or List (delaysSeconds).
+    /// How the delay grows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
 
@@ -51,7 +50,8 @@ pub struct Backoff {
     pub jitter: Option<Jitter>,
 }
 
-/// How the delay grows from one retry to the next.
+/// How the delay grows: Exponential (default; initial × multiplier^(n-1)), Fixed (always the initial delay), Linear (initial × n),
+/// Fibonacci (initial × 1, 1, 2, 3, 5 …) or List (delaysSeconds, the last one repeats).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Strategy {
     /// initial × multiplier^(n-1)
@@ -72,7 +72,7 @@ pub enum Strategy {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.percent) || !has(self.mode) || self.mode == 'Proportional'").message("percent works with mode Proportional only: remove it or change the mode"))]
 pub struct Jitter {
-    /// Proportional (default; d ± percent), None (exactly d), Full (0 to d) or Equal (d/2 to d).
+    /// How the delay is spread.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<JitterMode>,
 
@@ -82,7 +82,8 @@ pub struct Jitter {
     pub percent: Option<i32>,
 }
 
-/// How a delay `d` is spread (see "Exponential Backoff And Jitter", AWS Architecture Blog, 2015, for Full and Equal).
+/// How a delay d is spread: Proportional (default; d ± percent), None (exactly d), Full (0 to d) or Equal (d/2 to d). Full and Equal are those of
+/// "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum JitterMode {
     /// d ± percent

@@ -26,7 +26,7 @@ pub struct FailureRule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<When>,
 
-    /// What follows: Retry (charged to maxRetries, or to the rule's own maxRetries), Ignore (another attempt, not charged) or Fail.
+    /// What follows.
     pub action: RuleAction,
 
     /// A budget of the rule's own. Retry: this many retries, then the task fails, and spec.maxRetries is not charged.
@@ -40,7 +40,7 @@ pub struct FailureRule {
     pub backoff: Option<Backoff>,
 }
 
-/// What follows a failure that a rule matches.
+/// What follows: Retry (charged to maxRetries, or to the rule's own maxRetries), Ignore (another attempt, not charged) or Fail (the task has failed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RuleAction {
     /// Another attempt, charged.
@@ -56,8 +56,7 @@ pub enum RuleAction {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.preset) || has(self.exitCodes) || has(self.notExitCodes) || has(self.signals) || has(self.reasons) || has(self.errorTypes) || has(self.podConditions) || has(self.message)").message("an empty when matches nothing: give a matcher, or leave when out to match every failure"))]
 pub struct When {
-    /// A ready-made set of exit codes: SysexitsPermanent (64 to 78 of sysexits.h, without 69, 71, 74 and 75, which may pass),
-    /// SysexitsTransient (69, 71, 74, 75) or CommandNotRunnable (126 and 127 of the shell).
+    /// A ready-made set of exit codes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
 
@@ -101,7 +100,8 @@ pub struct When {
     pub message: Option<String>,
 }
 
-/// A ready-made set of exit codes.
+/// A ready-made set of exit codes: SysexitsPermanent (64 to 78 of sysexits.h, without 69, 71, 74 and 75, which may pass),
+/// SysexitsTransient (69, 71, 74, 75) or CommandNotRunnable (126 and 127 of the shell).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Preset {
     /// sysexits.h: what trying again does not mend
