@@ -26,7 +26,7 @@ pub struct FailureRule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<When>,
 
-    /// What follows.
+    /// What follows: Retry (charged to maxRetries, or to the rule's own maxRetries), Ignore (another attempt, not charged) or Fail.
     pub action: RuleAction,
 
     /// A budget of the rule's own. Retry: this many retries, then the task fails, and spec.maxRetries is not charged.

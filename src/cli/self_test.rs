@@ -3,7 +3,7 @@
 use kube::api::{Api, DeleteParams, PostParams, PropagationPolicy};
 use kube::{Client, ResourceExt};
 use kube_runtime::wait::await_condition;
-use retryable_tasks::api::{ConditionType, RetryableTask};
+use retryable_tasks::api::{ConditionType, MAIN_CONTAINER, RetryableTask};
 use retryable_tasks::core::conditions;
 use serde_json::json;
 use std::time::Duration;
@@ -67,10 +67,31 @@ async fn create(tasks: &Api<RetryableTask>, image: &str) -> Result<String, Error
         "apiVersion": "retryable.dev/v1alpha1",
         "kind": "RetryableTask",
         "metadata": {"generateName": "self-test-"},
-        "spec": {"image": image, "args": ["--version"], "ttlSecondsAfterFinished": 300},
+        "spec": {
+            "image": image,
+            "args": ["--version"],
+            "ttlSecondsAfterFinished": 300,
+            "template": {"spec": restricted_pod()},
+        },
     });
     let task = serde_json::from_value(manifest).map_err(|source| refused(kube::Error::SerdeError(source)))?;
     Ok(tasks.create(&PostParams::default(), &task).await.map_err(refused)?.name_any())
+}
+
+/// What the strictest of the Pod Security Standards asks for.
+fn restricted_pod() -> serde_json::Value {
+    json!({
+        "automountServiceAccountToken": false,
+        "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [{
+            "name": MAIN_CONTAINER,
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": true,
+            },
+        }],
+    })
 }
 
 async fn wait(tasks: &Api<RetryableTask>, task: &str, limit: Duration) -> Result<(), Error> {

@@ -6,8 +6,7 @@
   verbs: [get, list, watch, delete]
 - apiGroups: [retryable.dev]
   resources: [retryabletasks/status]
-  # patch: of a task whose spec this version cannot read.
-  verbs: [update, patch]
+  verbs: [update]
 - apiGroups: [retryable.dev]
   # A Pod's owner reference blocks the deletion of its task; where OwnerReferencesPermissionEnforcement is on, setting
   # it takes this.
