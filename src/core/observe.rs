@@ -73,6 +73,7 @@ pub struct HoldUp {
 }
 
 /// How an attempt ended.
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own, and any may go with any
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// Whether the main container did its work.

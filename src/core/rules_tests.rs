@@ -3,7 +3,7 @@ use crate::core::message::Word;
 use jiff::Timestamp;
 use serde_json::json;
 
-fn rule(when: serde_json::Value) -> FailureRule {
+fn rule(when: &serde_json::Value) -> FailureRule {
     serde_json::from_value(json!({"name": "r", "action": "Retry", "when": when})).unwrap()
 }
 
@@ -48,7 +48,7 @@ fn matchers_are_anded_and_their_values_ored() {
         (json!({"exitCodes": [70], "message": "later$"}), true),
     ];
     for (when, expected) in cases {
-        assert_eq!(matches(&rule(when.clone()), &outcome()), expected, "{when}");
+        assert_eq!(matches(&rule(&when), &outcome()), expected, "{when}");
     }
 }
 
@@ -56,13 +56,13 @@ fn matchers_are_anded_and_their_values_ored() {
 fn signals_go_by_number_and_by_name() {
     let killed = Outcome { signal: Some(9), exit_code: Some(137), ..outcome() };
     for signal in [json!(9), json!("KILL"), json!("SIGKILL")] {
-        assert!(matches(&rule(json!({"signals": [signal]})), &killed));
+        assert!(matches(&rule(&json!({"signals": [signal]})), &killed));
     }
-    assert!(!matches(&rule(json!({"signals": ["TERM"]})), &killed));
+    assert!(!matches(&rule(&json!({"signals": ["TERM"]})), &killed));
     let stopped = Outcome { stopped: true, reason: "AttemptTimeout".into(), ..killed };
-    assert!(!matches(&rule(json!({"signals": ["KILL"]})), &stopped), "our own SIGKILL is not the task's");
-    assert!(!matches(&rule(json!({"exitCodes": [137]})), &stopped));
-    assert!(matches(&rule(json!({"reasons": ["AttemptTimeout"]})), &stopped));
+    assert!(!matches(&rule(&json!({"signals": ["KILL"]})), &stopped), "our own SIGKILL is not the task's");
+    assert!(!matches(&rule(&json!({"exitCodes": [137]})), &stopped));
+    assert!(matches(&rule(&json!({"reasons": ["AttemptTimeout"]})), &stopped));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_failure_without_an_exit_code_matches_no_exit_code() {
     let rejected = Outcome { exit_code: None, ..outcome() };
     for when in [json!({"exitCodes": ["1-255"]}), json!({"notExitCodes": [1]}), json!({"preset": "SysexitsPermanent"})]
     {
-        assert!(!matches(&rule(when), &rejected));
+        assert!(!matches(&rule(&when), &rejected));
     }
 }
 
