@@ -124,8 +124,8 @@ automountServiceAccountToken: false
 {{- if le (int $lease.leaseDurationSeconds) (int $lease.renewDeadlineSeconds) }}
 {{- fail "leaderElection.leaseDurationSeconds must exceed renewDeadlineSeconds: a leader stops before the next starts" }}
 {{- end }}
-{{- if le (mul 10 $lease.renewDeadlineSeconds) (mul 12 $lease.retryPeriodSeconds) }}
-{{- fail "leaderElection.renewDeadlineSeconds must be above 1.2 times retryPeriodSeconds: time for a second try" }}
+{{- if le (mul 2 $lease.renewDeadlineSeconds) (mul 3 $lease.retryPeriodSeconds) }}
+{{- fail "leaderElection.renewDeadlineSeconds must be above 1.5 times retryPeriodSeconds: time for a second try" }}
 {{- end }}
 {{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
 {{- fail "serviceAccount.name is needed when serviceAccount.create is false" }}
