@@ -23,7 +23,7 @@ pub const LATE_POST_BOUND: SignedDuration = SignedDuration::from_secs(20);
 /// How long a created Pod may stay unseen by the watch before it is asked for.
 pub const UNSEEN_BOUND: SignedDuration = SignedDuration::from_secs(10);
 /// How long a Pod has to start before its waiting is worth a write: most start at once, and a write each would be a quarter more.
-pub const SETTLE: SignedDuration = SignedDuration::from_secs(2);
+pub const SETTLE: SignedDuration = SignedDuration::from_secs(10);
 /// How long other containers may run on after the main one ended, before the Pod is stopped.
 pub const OUTLIVED_GRACE: SignedDuration = SignedDuration::from_secs(3);
 

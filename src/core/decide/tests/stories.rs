@@ -116,12 +116,12 @@ fn success() {
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Pass(2000), "Running 1/0/0 1R"),
+            (Pass(10_000), "Running 1/0/0 1R"),
             (Exit(0), "Succeeded 1/0/0 [Complete Finished] 1E"),
             (Pass(20_000), "Succeeded 1/0/0 [Complete Finished] 1E-"),
         ],
     );
-    assert_eq!(world.status().duration.as_deref(), Some("2s"));
+    assert_eq!(world.status().duration.as_deref(), Some("10s"));
 }
 
 #[test]
@@ -133,12 +133,12 @@ fn failures_then_success() {
             (Exit(3), "Waiting 1/1/0 due 1000 Error 1E"),
             (Pass(999), "Waiting 1/1/0 due 1000 Error 1E"),
             (Pass(1), "Running 2/1/0 Error 1E 2P"),
-            (Pass(3000), "Pending 2/1/0 Error 1E 2P"),
-            (Exit(3), "Waiting 2/2/0 due 6000 Error 1E 2E"),
+            (Pass(10_000), "Pending 2/1/0 Error 1E 2P"),
+            (Exit(3), "Waiting 2/2/0 due 13000 Error 1E 2E"),
             (Pass(2000), "Running 3/2/0 Error 1E 2E 3P"),
             (Run, "Running 3/2/0 Error 1E 2E 3R"),
             (Exit(0), "Succeeded 3/2/0 Error [Complete Finished] 1E 2E 3E"),
-            (Pass(14_000), "Succeeded 3/2/0 Error [Complete Finished] 2E 3E"),
+            (Pass(14_000), "Succeeded 3/2/0 Error [Complete Finished] 2E- 3E"),
             (Pass(20_000), "Succeeded 3/2/0 Error [Complete Finished] 2E- 3E-"),
         ],
     );
@@ -233,7 +233,7 @@ fn suspended_while_it_runs() {
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Pass(5000), "Running 1/0/0 1R"),
+            (Pass(10_000), "Running 1/0/0 1R"),
             (Suspend, "Running 1/0/0 [Suspended] 1R!"),
             (Exit(143), "Suspended 1/0/1 [Suspended] 1E!"),
             (Pass(60_000), "Suspended 1/0/1 [Suspended]"),
@@ -300,7 +300,7 @@ fn a_suspension_that_comes_too_late_changes_nothing() {
             (Run, "Running 1/0/0 [Reconciling] 1R"),
             (Blind(true), "Running 1/0/0 [Reconciling] 1R"),
             (Exit(0), "Running 1/0/0 [Reconciling] 1E"),
-            (Pass(3000), "Running 1/0/0 1E"),
+            (Pass(10_000), "Running 1/0/0 1E"),
             (Suspend, "Running 1/0/0 [Suspended] 1E!"),
             (Blind(false), "Succeeded 1/0/0 [Suspended Complete Finished] 1E!"),
         ],
@@ -326,7 +326,7 @@ fn success_on_our_sigterm_is_no_success() {
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
             (Suspend, "Running 1/0/0 [Reconciling Suspended] 1R!"),
-            (Pass(2000), "Running 1/0/0 [Suspended] 1R!"),
+            (Pass(10_000), "Running 1/0/0 [Suspended] 1R!"),
             (Exit(0), "Suspended 1/0/1 [Suspended] 1E!"),
         ],
     );
@@ -397,7 +397,7 @@ fn an_ordinary_sidecar_that_runs_on_is_stopped() {
         task().template(template),
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
-            (Pass(4000), "Pending 1/0/0 1P"),
+            (Pass(10_000), "Pending 1/0/0 1P"),
             (Kubelet(ended), "Running 1/0/0 1O"),
             (Pass(2999), "Running 1/0/0 1O"),
             (Pass(1), "Running 1/0/0 1O!"),

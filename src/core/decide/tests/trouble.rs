@@ -150,8 +150,8 @@ fn a_lost_pod_is_asked_for_and_charged() {
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Pass(5000), "Running 1/0/0 1R"),
-            (Vanish, "Waiting 1/1/0 due 6000 Lost"),
+            (Pass(10_000), "Running 1/0/0 1R"),
+            (Vanish, "Waiting 1/1/0 due 11000 Lost"),
             (Pass(1000), "Running 2/1/0 Lost 2P"),
         ],
     );

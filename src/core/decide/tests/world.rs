@@ -142,7 +142,7 @@ impl World {
             let plan = self.decide();
             let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
             if let Some((status, happenings)) = status {
-                self.store(status, happenings);
+                self.store(&status, happenings);
             } else if let Some(name) = ask {
                 self.ask(&name);
             } else if let Some(number) = create {
@@ -217,8 +217,8 @@ impl World {
         plan
     }
 
-    fn store(&mut self, status: RetryableTaskStatus, happenings: Vec<Happening>) {
-        let text = serde_json::to_string(&status).unwrap();
+    fn store(&mut self, status: &RetryableTaskStatus, happenings: Vec<Happening>) {
+        let text = serde_json::to_string(status).unwrap();
         assert!(text.len() < 100 * 1024, "a status of {} bytes", text.len());
         self.task.status = Some(serde_json::from_str(&text).unwrap());
         self.told.extend(happenings);
