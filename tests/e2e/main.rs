@@ -7,13 +7,18 @@
 // clippy.toml allows these in test functions; here the helpers are tests too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod admission;
+mod columns;
 mod crash;
 mod delays;
 mod deletion;
+mod housekeeping;
 mod interference;
 mod leader;
 mod outcomes;
+mod probes;
 mod rejected;
 mod support;
 mod suspend;
 mod word;
+mod writes;

@@ -46,13 +46,19 @@ impl Operator {
     }
 
     /// Waits until it has read all there is.
-    pub async fn at_work(mut self) -> Self {
+    pub async fn at_work(self) -> Self {
+        self.all_at_work(1).await
+    }
+
+    /// Waits until it has read all there is in each of `scopes` namespaces.
+    pub async fn all_at_work(mut self, scopes: usize) -> Self {
         eventually("the operator to be at work", async || {
             if let Some(status) = self.process.try_wait().unwrap() {
                 panic!("the operator ended at once with {status}");
             }
-            let at_work = self.log().contains("the caches are filled") && self.get("/readyz").0 == 200;
-            at_work.then_some(()).ok_or("it is not")
+            let filled = self.log().matches("the caches are filled").count();
+            let ready = self.get("/readyz");
+            if filled == scopes && ready.0 == 200 { Ok(()) } else { Err(format!("{filled} caches, {ready:?}")) }
         })
         .await;
         self

@@ -28,31 +28,36 @@ pub struct Scene {
     pub home: String,
     /// A client with all rights.
     pub client: Client,
-    _turn: Turn,
+    _turn: Option<Turn>,
 }
 
 impl Scene {
     /// A place beside other tests. `name` is a few words with dashes.
     pub async fn new(name: &str) -> Self {
         let namespace = unique(name);
-        Self::with(namespace.clone(), namespace, Turn::shared()).await
+        Self::with(namespace.clone(), namespace, Some(Turn::shared())).await
     }
 
     /// A place while no other test runs.
     pub async fn alone(name: &str) -> Self {
         let namespace = unique(name);
-        Self::with(namespace.clone(), namespace, Turn::alone()).await
+        Self::with(namespace.clone(), namespace, Some(Turn::alone())).await
     }
 
     /// A place whose operators live in a namespace of their own.
     pub async fn with_home(name: &str) -> Self {
         let namespace = unique(name);
-        Self::with(format!("{namespace}-home"), namespace, Turn::shared()).await
+        Self::with(format!("{namespace}-home"), namespace, Some(Turn::shared())).await
     }
 
-    async fn with(home: String, namespace: String, turn: Turn) -> Self {
+    /// Another namespace for the same operator.
+    pub async fn beside(&self, name: &str) -> Self {
+        Self::with(self.home.clone(), unique(name), None).await
+    }
+
+    async fn with(home: String, namespace: String, turn: Option<Turn>) -> Self {
         kubectl(&["create", "namespace", &namespace]).ok();
-        if home != namespace {
+        if home != namespace && turn.is_some() {
             kubectl(&["create", "namespace", &home]).ok();
         }
         let client = Client::try_default().await.unwrap();

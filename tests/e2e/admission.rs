@@ -1,0 +1,185 @@
+//! What admission refuses, in words that say what to do, and what `kubectl explain` explains.
+
+use crate::support::manifest::IMAGE;
+use crate::support::{Scene, eventually, kubectl, task};
+use serde_json::{Value, json};
+
+/// That tasks of these specs are refused with these words.
+async fn refused(name: &str, specs: &[Value], words: &str) {
+    let scene = Scene::new(&format!("refused-{name}")).await;
+    for spec in specs {
+        assert_refused(&scene, &task(name, spec), words);
+    }
+}
+
+#[track_caller]
+fn assert_refused(scene: &Scene, manifest: &Value, words: &str) {
+    let said = scene.try_apply(manifest, &[]).refused();
+    assert!(said.contains(words), "it should say\n{words}\nand says\n{said}");
+}
+
+fn with_backoff(backoff: &Value) -> Value {
+    json!({"image": IMAGE, "backoff": backoff})
+}
+
+#[tokio::test]
+async fn neither_image_nor_container() {
+    let words = "nothing to run: set spec.image, or give spec.template.spec.containers a container";
+    let specs = [json!({}), json!({"template": {"spec": {}}}), json!({"template": {"spec": {"containers": []}}})];
+    refused("nothing", &specs, words).await;
+}
+
+#[tokio::test]
+async fn negative_max_retries() {
+    let words = "maxRetries counts the tries after the first one: use 0 to run once, 3 for at most four attempts";
+    refused("retries", &[json!({"image": IMAGE, "maxRetries": -1})], words).await;
+}
+
+const LIST: &str =
+    "strategy List takes its delays from delaysSeconds, and no other strategy does: give both or neither";
+
+#[tokio::test]
+async fn list_without_delays() {
+    refused("list", &[with_backoff(&json!({"strategy": "List"}))], LIST).await;
+}
+
+#[tokio::test]
+async fn delays_with_another_strategy() {
+    let specs = [json!({"strategy": "Fixed", "delaysSeconds": [1]}), json!({"delaysSeconds": [1]})];
+    refused("delays", &specs.map(|backoff| with_backoff(&backoff)), LIST).await;
+}
+
+#[tokio::test]
+async fn cap_below_the_initial_delay() {
+    let words = "maxDelaySeconds is below the initial delay (initialDelaySeconds, 1 unless given): \
+                 raise the cap or lower the initial delay";
+    let specs = [json!({"initialDelaySeconds": 10, "maxDelaySeconds": 9}), json!({"maxDelaySeconds": 0})];
+    refused("cap", &specs.map(|backoff| with_backoff(&backoff)), words).await;
+}
+
+#[tokio::test]
+async fn multiplier_below_1() {
+    let words =
+        "multiplier is a number from 1 to 1000 with at most four decimals, in quotes when it has any: 2, \"1.5\"";
+    let specs = [json!(0), json!("0.9"), json!("twice")].map(|multiplier| json!({"multiplier": multiplier}));
+    refused("multiplier", &specs.map(|backoff| with_backoff(&backoff)), words).await;
+}
+
+#[tokio::test]
+async fn percent_out_of_range() {
+    let specs = [json!(101), json!(-1)].map(|percent| json!({"jitter": {"percent": percent}}));
+    refused("percent", &specs.map(|backoff| with_backoff(&backoff)), "percent goes from 0 (no jitter) to 100").await;
+}
+
+#[tokio::test]
+async fn restart_policy_of_the_template() {
+    let words = "an attempt runs once and the operator does the retrying: \
+                 remove spec.template.spec.restartPolicy or set it to Never";
+    let template = json!({"spec": {"restartPolicy": "OnFailure"}});
+    refused("restart", &[json!({"image": IMAGE, "template": template})], words).await;
+}
+
+#[tokio::test]
+async fn name_that_is_too_long_for_labels() {
+    let words = "the task's name goes into its Pods' names and labels: use at most 63 characters";
+    let scene = Scene::new("refused-name").await;
+    assert_refused(&scene, &task(&"x".repeat(64), &json!({"image": IMAGE})), words);
+    scene.apply(&task(&"x".repeat(63), &json!({"image": IMAGE, "suspend": true})));
+}
+
+#[tokio::test]
+async fn fields_that_go_with_another_strategy_or_mode() {
+    let cases = [
+        (json!({"strategy": "Fixed", "multiplier": 2}), "multiplier works with strategy Exponential only"),
+        (json!({"strategy": "Fixed", "maxDelaySeconds": 9}), "maxDelaySeconds caps the growing strategies"),
+        (
+            json!({"strategy": "List", "delaysSeconds": [1], "initialDelaySeconds": 1}),
+            "strategy List starts with the first of delaysSeconds: remove initialDelaySeconds",
+        ),
+        (json!({"jitter": {"mode": "Full", "percent": 5}}), "percent works with mode Proportional only"),
+        (json!({"initialDelaySeconds": -1}), "initialDelaySeconds goes from 0 (no wait) to 31536000 (a year)"),
+        (json!({"strategy": "List", "delaysSeconds": [1, -1]}), "delaysSeconds go from 0 (no wait)"),
+    ];
+    let scene = Scene::new("refused-union").await;
+    for (backoff, words) in cases {
+        assert_refused(&scene, &task("union", &with_backoff(&backoff)), words);
+    }
+}
+
+#[tokio::test]
+async fn numbers_out_of_range() {
+    let cases = [
+        (json!({"image": IMAGE, "ttlSecondsAfterFinished": -1}), "use 0 to delete the task at once"),
+        (json!({"image": IMAGE, "historyLimit": 101}), "historyLimit goes from 0 to 100"),
+        (
+            json!({"image": IMAGE, "podRetention": {"failed": -1}}),
+            "podRetention.failed is a number of Pods: 0 keeps none",
+        ),
+        (
+            json!({"image": IMAGE, "podRetention": {"succeeded": -1}}),
+            "podRetention.succeeded is a number of Pods: 0 keeps none",
+        ),
+    ];
+    let scene = Scene::new("refused-range").await;
+    for (spec, words) in cases {
+        assert_refused(&scene, &task("range", &spec), words);
+    }
+}
+
+#[tokio::test]
+async fn a_field_that_is_not_there() {
+    let scene = Scene::new("refused-field").await;
+    let misspelt = task("field", &json!({"image": IMAGE, "maxRetry": 1}));
+    assert_refused(&scene, &misspelt, r#"unknown field "spec.maxRetry""#);
+}
+
+/// The schemas of our own fields by their paths; what is inside the template and other parts of Kubernetes is not ours.
+fn ours(path: &str, schema: &Value, found: &mut Vec<(String, Value)>) {
+    const THEIRS: [&str; 4] = [".spec.template", ".spec.env[]", ".spec.envFrom[]", ".spec.resources"];
+    if THEIRS.iter().any(|theirs| path.starts_with(theirs)) || path == ".metadata" {
+        return;
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        found.push((path.clone(), property.clone()));
+        ours(&path, property, found);
+    }
+    if schema["items"].is_object() {
+        ours(&format!("{path}[]"), &schema["items"], found);
+    }
+}
+
+#[tokio::test]
+async fn explain_explains_every_field_of_ours() {
+    let _scene = Scene::new("explain").await;
+    let document = kubectl(&["get", "crd", "retryabletasks.retryable.dev", "-o", "json"]).ok();
+    let definition: Value = serde_json::from_str(&document).unwrap();
+    let mut fields = Vec::new();
+    ours("", &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut fields);
+    assert!(fields.len() > 60, "{} fields cannot be all", fields.len());
+    let silent: Vec<&String> = fields
+        .iter()
+        .filter(|(_, schema)| schema["description"].as_str().is_none_or(|words| words.len() < 12))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(silent.is_empty(), "without a description: {silent:?}");
+
+    // The schema reaches kubectl by way of the published OpenAPI document, a moment later.
+    for (field, words) in [
+        ("spec", "0 means run once"),
+        ("spec.backoff", "How long to wait before the next attempt"),
+        ("spec.backoff.strategy", "Exponential (default"),
+        ("spec.backoff.jitter.mode", "Proportional (default"),
+        ("spec.podRetention.failed", "Default 1"),
+        ("status.history.delayMilliseconds", "jitter included"),
+        ("status.conditions", "Reconciling and Stalled"),
+    ] {
+        let path = format!("retryabletasks.{field}");
+        eventually("kubectl explain", async || {
+            let told = kubectl(&["explain", &path]).result()?;
+            let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+            if told.contains(words) { Ok(()) } else { Err(format!("{path} does not say `{words}`: {told}")) }
+        })
+        .await;
+    }
+}
