@@ -1,0 +1,371 @@
+//! The limits in time: of an attempt, of its start, and of the whole task.
+
+use super::stories::Step::{Blind, Edit, Exit, Kubelet, Look, Pass, Restart, Resume, Run, Say, Suspend};
+use super::stories::{play, play_in, take};
+use super::world::{Server, World};
+use crate::api::{Action, ConditionType, HistoryEntry, MAIN_CONTAINER, RetryableTask, StopReason};
+use crate::core::conditions;
+use crate::core::testing::{BuildPod, BuildTask, at, fixed, task, waiting};
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::json;
+
+pub fn timed(attempt: Option<i32>, deadline: Option<i32>, startup: Option<i32>) -> RetryableTask {
+    task().change(|task| {
+        task.spec.attempt_timeout_seconds = attempt;
+        task.spec.active_deadline_seconds = deadline;
+        task.spec.startup_timeout_seconds = startup;
+    })
+}
+
+/// Why the task failed, by its condition: reason and message.
+#[track_caller]
+pub fn failed(world: &World) -> (String, String) {
+    let all = world.status().conditions;
+    let failed = conditions::find(&all, ConditionType::Failed).expect("it has failed");
+    assert_eq!(failed.status, "True");
+    (failed.reason.clone(), failed.message.clone())
+}
+
+pub fn classes(world: &World) -> Vec<(String, i32)> {
+    world.status().classes.into_iter().map(|class| (class.name, class.count)).collect()
+}
+
+/// Reason, rule and action of the last attempt.
+pub fn last(world: &World) -> (String, Option<String>, Action) {
+    let HistoryEntry { reason, rule, action, .. } = world.status().history.pop().unwrap();
+    (reason, rule, action)
+}
+
+pub fn looks_again_in(world: &World, millis: i64) -> bool {
+    world.look_again == Some(SignedDuration::from_millis(millis))
+}
+
+/// The Pod has had its node since second 3, and this keeps its container from starting.
+fn held_up(pod: Pod, reason: &str) -> Pod {
+    let state = waiting(reason, "no such image");
+    pod.on_node("node-1").condition("PodScheduled", true, "", "", 3).container(MAIN_CONTAINER, state)
+}
+
+fn unschedulable(pod: Pod) -> Pod {
+    pod.condition("PodScheduled", false, "Unschedulable", "0/3 nodes are available", 0)
+}
+
+/// The kubelet's last word on a Pod that never started.
+fn given_up(pod: Pod) -> Pod {
+    pod.phase("Failed")
+}
+
+#[test]
+fn an_attempt_that_runs_too_long_is_stopped_and_charged() {
+    let mut world = play(
+        timed(Some(10), None, None),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Run, "Running 1/0/0 [Reconciling] 1R"), // since second 2
+            (Pass(5000), "Running 1/0/0 1R"),
+        ],
+    );
+    assert!(looks_again_in(&world, 7000));
+    world = play_in(world, &[(Pass(6999), "Running 1/0/0 1R"), (Pass(1), "Running 1/0/0 1R!")]);
+    let current = world.status().current.unwrap();
+    assert_eq!((current.stop_reason, current.stop_time.unwrap().0), (Some(StopReason::AttemptTimeout), at(12)));
+    let world = play_in(
+        world,
+        &[
+            (Restart, "Running 1/0/0 1R!"),
+            (Pass(5000), "Running 1/0/0 1R!"),
+            (Exit(137), "Waiting 1/1/0 due 18000 AttemptTimeout 1E!"),
+            (Pass(1000), "Running 2/1/0 AttemptTimeout 1E! 2P"),
+        ],
+    );
+    assert_eq!(last(&world), ("AttemptTimeout".into(), None, Action::Retry));
+    let failure = world.status().last_failure.unwrap();
+    assert_eq!(
+        (failure.exit_code, failure.message.as_deref()),
+        (Some(137), Some("ran longer than attemptTimeoutSeconds"))
+    );
+}
+
+#[test]
+fn exit_0_on_the_sigterm_of_a_timeout_is_no_success() {
+    play(
+        timed(Some(10), None, None).max_retries(0),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Run, "Running 1/0/0 [Reconciling] 1R"),
+            (Pass(12_000), "Running 1/0/0 1R!"),
+            (Exit(0), "Failed 1/0/0 AttemptTimeout [Failed Finished Stalled] 1E!"),
+        ],
+    );
+}
+
+#[test]
+fn a_container_that_had_finished_before_the_timeout_is_its_own_master() {
+    play(
+        timed(Some(10), None, None),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Run, "Running 1/0/0 [Reconciling] 1R"),
+            (Pass(5000), "Running 1/0/0 1R"),
+            (Blind(true), "Running 1/0/0 1R"),
+            (Exit(0), "Running 1/0/0 1E"),
+            (Pass(7000), "Running 1/0/0 1E!"),
+            (Blind(false), "Succeeded 1/0/0 [Complete Finished] 1E!"),
+        ],
+    );
+}
+
+#[test]
+fn the_timeout_is_for_running_and_begins_with_each_attempt() {
+    let world = play(
+        timed(Some(10), None, None),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Pass(60_000), "Pending 1/0/0 1P"),
+            (Exit(1), "Waiting 1/1/0 due 61000 Error 1E-"),
+            (Pass(1000), "Running 2/1/0 Error 1E- 2P"),
+            (Run, "Running 2/1/0 Error 1E- 2R"), // not before its Pod was created, whatever its node's clock says
+            (Pass(9999), "Running 2/1/0 Error 1E- 2R"),
+        ],
+    );
+    assert!(looks_again_in(&world, 1));
+    play_in(world, &[(Pass(1), "Running 2/1/0 Error 1E- 2R!")]);
+}
+
+#[test]
+fn the_deadline_stops_a_running_attempt_and_ends_the_task() {
+    let mut world = play(
+        timed(None, Some(10), None),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Waiting 1/1/0 due 1000 Error 1E"),
+            (Pass(1000), "Running 2/1/0 Error 1E 2P"),
+            (Run, "Running 2/1/0 Error 1E 2R"),
+            (Pass(5000), "Running 2/1/0 Error 1E 2R"),
+        ],
+    );
+    assert!(looks_again_in(&world, 4000), "from the first attempt");
+    world = play_in(
+        world,
+        &[
+            (Pass(3999), "Running 2/1/0 Error 1E 2R"),
+            (Pass(1), "Running 2/1/0 Error 1E 2R!"),
+            (Exit(0), "Failed 2/1/0 DeadlineExceeded [Failed Finished Stalled] 1E 2E!"),
+        ],
+    );
+    let (reason, message) = failed(&world);
+    assert_eq!(reason, "DeadlineExceeded");
+    assert!(message.starts_with("activeDeadlineSeconds passed during attempt 2"), "{message}");
+    assert_eq!(last(&world), ("DeadlineExceeded".into(), None, Action::Fail));
+    assert_eq!(world.status().exhausted_budget, None);
+}
+
+#[test]
+fn the_deadline_holds_for_a_pod_that_does_not_start() {
+    let world = play(
+        timed(None, Some(10), None),
+        &[(Look, "Running 1/0/0 [Reconciling] 1P"), (Kubelet(unschedulable), "Pending 1/0/0 Unschedulable 1P")],
+    );
+    assert!(looks_again_in(&world, 2000), "when it has settled");
+    let world = play_in(world, &[(Pass(2000), "Pending 1/0/0 Unschedulable 1P")]);
+    assert!(looks_again_in(&world, 8000));
+    let world = play_in(
+        world,
+        &[
+            (Pass(8000), "Pending 1/0/0 Unschedulable 1E!"),
+            (Look, "Failed 1/0/0 DeadlineExceeded [Failed Finished Stalled] 1E!"),
+        ],
+    );
+    assert_eq!(failed(&world).0, "DeadlineExceeded");
+}
+
+#[test]
+fn a_wait_that_would_cross_the_deadline_is_not_begun() {
+    play(
+        timed(None, Some(10), None).backoff(fixed(9)),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Say(3, "no such table"), "Waiting 1/1/0 due 9000 Error 1E"),
+            (Pass(9000), "Running 2/1/0 Error 1E 2P"),
+        ],
+    );
+    let mut world = World::new(timed(None, Some(9), None).backoff(fixed(9)));
+    world.reconcile();
+    take(&mut world, Say(3, "no such table"));
+    world.reconcile();
+    assert!(world.gist().starts_with("Failed 1/"), "{}", world.gist());
+    assert!(world.gist().ends_with("/0 Error [Failed Finished Stalled] 1E"), "{}", world.gist());
+    let (reason, message) = failed(&world);
+    assert_eq!(reason, "DeadlineExceeded");
+    for part in ["attempt 2 would be due at 2026-11-22T10:00:09", "Error, exit code 3", "no such table"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(last(&world), ("Error".into(), None, Action::Fail));
+    assert_eq!(world.status().history[0].delay_milliseconds, None, "nothing was waited for");
+}
+
+#[test]
+fn a_deadline_that_is_set_during_a_wait_ends_it() {
+    let set = |task: &mut RetryableTask| task.spec.active_deadline_seconds = Some(30);
+    let mut world = play(
+        task().backoff(fixed(60)),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Say(3, "no such table"), "Waiting 1/1/0 due 60000 Error 1E"),
+            (Edit(|task| task.spec.active_deadline_seconds = Some(61)), "Waiting 1/1/0 due 60000 Error 1E"),
+        ],
+    );
+    world.edit(set);
+    world.reconcile();
+    assert_eq!(failed(&world).0, "DeadlineExceeded");
+    assert!(failed(&world).1.contains("no such table"));
+}
+
+#[test]
+fn a_suspension_stops_the_clock_of_the_deadline() {
+    let world = play(
+        timed(None, Some(10), None).backoff(fixed(4)),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Waiting 1/1/0 due 4000 Error 1E"),
+            (Suspend, "Suspended 1/1/0 Error [Suspended] 1E"),
+            (Pass(100_000), "Suspended 1/1/0 Error [Suspended] 1E-"),
+            (Restart, "Suspended 1/1/0 Error [Suspended] 1E-"),
+        ],
+    );
+    assert_eq!(world.status().suspended_time.unwrap().0, at(0));
+    let world = play_in(world, &[(Resume, "Running 2/1/0 Error 1E- 2P"), (Run, "Running 2/1/0 Error 1E- 2R")]);
+    let status = world.status();
+    assert_eq!((status.suspended_time, status.suspended_milliseconds), (None, 100_000));
+    let world = play_in(world, &[(Pass(9999), "Running 2/1/0 Error 1E- 2R")]);
+    assert!(looks_again_in(&world, 1));
+    play_in(world, &[(Pass(1), "Running 2/1/0 Error 1E- 2R!")]);
+}
+
+#[test]
+fn a_pod_that_has_a_node_has_600_seconds_to_start() {
+    let world = play(
+        task(),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Pass(5000), "Pending 1/0/0 1P"),
+            (Kubelet(|pod| held_up(pod, "ImagePullBackOff")), "Pending 1/0/0 ImagePullBackOff 1P"),
+        ],
+    );
+    assert!(looks_again_in(&world, 598_000), "from second 3, when it got its node");
+    let world = play_in(
+        world,
+        &[
+            (Pass(597_999), "Pending 1/0/0 ImagePullBackOff 1P"),
+            (Pass(1), "Pending 1/0/0 ImagePullBackOff 1P!"),
+            (Restart, "Pending 1/0/0 ImagePullBackOff 1P!"),
+            (Kubelet(given_up), "Waiting 1/1/0 due 604000 ImagePullBackOff 1E!"),
+        ],
+    );
+    let entry = &world.status().history[0];
+    assert_eq!((entry.message.as_deref(), entry.exit_code), (Some("no such image"), None));
+    assert_eq!(last(&world), ("ImagePullBackOff".into(), Some("startup".into()), Action::Retry));
+    assert_eq!(classes(&world), [("startup".into(), 1)]);
+}
+
+#[test]
+fn a_pod_that_starts_in_time_is_left_alone() {
+    play(
+        timed(None, None, Some(10)),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Kubelet(|pod| held_up(pod, "ErrImagePull")), "Pending 1/0/0 ErrImagePull 1P"),
+            (Pass(9999), "Pending 1/0/0 ErrImagePull 1P"),
+            (Run, "Running 1/0/0 1R"),
+            (Pass(1_000_000), "Running 1/0/0 1R"),
+            (Exit(0), "Succeeded 1/0/0 [Complete Finished] 1E-"),
+        ],
+    );
+}
+
+#[test]
+fn waiting_for_a_node_has_no_limit_unless_one_is_asked_for() {
+    let started =
+        [(Look, "Running 1/0/0 [Reconciling] 1P"), (Kubelet(unschedulable), "Pending 1/0/0 Unschedulable 1P")];
+    let world = play(task(), &started);
+    let world = play_in(world, &[(Pass(1_000_000), "Pending 1/0/0 Unschedulable 1P")]);
+    assert_eq!(world.look_again, None);
+
+    let world = play(timed(None, None, Some(10)), &started);
+    let world = play_in(
+        world,
+        &[
+            (Pass(9999), "Pending 1/0/0 Unschedulable 1P"),
+            (Pass(1), "Pending 1/0/0 Unschedulable 1E!"),
+            (Look, "Waiting 1/1/0 due 11000 Unschedulable 1E!"),
+        ],
+    );
+    assert_eq!(last(&world), ("Unschedulable".into(), Some("startup".into()), Action::Retry));
+    assert_eq!(world.status().history[0].message.as_deref(), Some("0/3 nodes are available"));
+}
+
+#[test]
+fn a_limit_that_is_asked_for_counts_from_the_pods_creation() {
+    let world = play(
+        timed(None, None, Some(10)),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Kubelet(|pod| held_up(pod, "CreateContainerConfigError")), "Pending 1/0/0 CreateContainerConfigError 1P"),
+            (Pass(9000), "Pending 1/0/0 CreateContainerConfigError 1P"),
+        ],
+    );
+    assert!(looks_again_in(&world, 1000));
+    play_in(world, &[(Pass(1000), "Pending 1/0/0 CreateContainerConfigError 1P!")]);
+}
+
+#[test]
+fn a_pod_that_gives_no_reason_is_stopped_as_well() {
+    let world = play(
+        timed(None, None, Some(10)).max_retries(0),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Pass(10_000), "Pending 1/0/0 1E!"),
+            (Look, "Failed 1/0/0 StartupTimeout [Failed Finished Stalled] 1E!"),
+        ],
+    );
+    assert_eq!(world.status().message.as_deref(), Some("the Pod did not start in time"));
+}
+
+#[test]
+fn an_image_name_that_cannot_be_one_is_not_waited_for() {
+    let budget = |task: &mut RetryableTask| {
+        task.spec.budgets = Some(serde_json::from_value(json!({"startup": 1})).unwrap());
+    };
+    let world = play(
+        task().change(budget).max_retries(0),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Kubelet(|pod| held_up(pod, "InvalidImageName")), "Pending 1/0/0 InvalidImageName 1P!"),
+            (Kubelet(given_up), "Waiting 1/0/0 due 1000 InvalidImageName 1E!"),
+            (Pass(1000), "Running 2/0/0 InvalidImageName 1E! 2P"),
+            (Kubelet(|pod| held_up(pod, "InvalidImageName")), "Pending 2/0/0 InvalidImageName 1E! 2P!"),
+            (Kubelet(given_up), "Failed 2/0/0 InvalidImageName [Failed Finished Stalled] 1E! 2E!"),
+        ],
+    );
+    let (reason, message) = failed(&world);
+    assert_eq!(reason, "BudgetExhausted");
+    for part in ["startup", "InvalidImageName", "no such image"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(world.status().exhausted_budget.as_deref(), Some("startup"));
+    assert_eq!(classes(&world), [("startup".into(), 2)]);
+}
+
+#[test]
+fn a_rejected_pod_has_not_begun_to_start() {
+    let mut world = World::new(timed(None, None, Some(10)));
+    world.server = Server::Rejects("exceeded quota");
+    world.reconcile();
+    world.pass(SignedDuration::from_secs(100));
+    world.reconcile();
+    assert_eq!(world.gist(), "Pending 0/0/0 PodRejected [Stalled]");
+    world.server = Server::Accepts;
+    world.pass(SignedDuration::from_secs(100));
+    play_in(world, &[(Look, "Pending 1/0/0 PodRejected 1P"), (Pass(9999), "Pending 1/0/0 1P")]);
+}
