@@ -47,9 +47,11 @@ pub async fn run(
     let mut background = JoinSet::new();
     background.spawn(telling);
     background.spawn(orphans::work(context.clone(), orphaned));
-    background.spawn(watch_tasks(context.clone(), tasks, watch::Tasks::new(writer, queue.clone())));
+    let task_store = watch::Tasks::new(writer, queue.clone());
+    let tasks_synced = task_store.synced();
+    background.spawn(watch_tasks(context.clone(), tasks, task_store));
     background.spawn(watch_pods(context.clone(), pods, queue));
-    background.spawn(tell_synced(context.clone(), health.namespace.clone(), store.clone()));
+    background.spawn(tell_synced(context.clone(), health.namespace.clone(), tasks_synced));
 
     let touched = stream::unfold(queued, |mut queued| async move {
         let key: TaskKey = queued.recv().await?;
@@ -135,11 +137,10 @@ async fn watch_pods(context: Arc<Context>, api: Api<Pod>, queue: mpsc::Unbounded
     .await;
 }
 
-async fn tell_synced(context: Arc<Context>, namespace: Option<String>, store: reflector::Store<Guarded>) {
-    if let (Ok(()), ()) = future::join(store.wait_until_ready(), context.attempts.synced()).await {
-        context.settings.telemetry.health.synced(namespace.as_deref());
-        tracing::info!(tasks = store.len(), "the caches are filled");
-    }
+async fn tell_synced(context: Arc<Context>, namespace: Option<String>, tasks: impl Future<Output = ()> + Send) {
+    future::join(tasks, context.attempts.synced()).await;
+    context.settings.telemetry.health.synced(namespace.as_deref());
+    tracing::info!("the caches are filled");
 }
 
 /// The watches of one scope, as the health probe knows them.

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 
 use super::Guarded;
 
@@ -45,12 +46,21 @@ pub struct Tasks {
     queue: UnboundedSender<TaskKey>,
     known: HashSet<TaskKey>,
     listed: Vec<TaskKey>,
+    synced: Arc<watch::Sender<bool>>,
 }
 
 impl Tasks {
     /// Writes to `writer`, tells `queue`.
     pub fn new(writer: Writer<Guarded>, queue: UnboundedSender<TaskKey>) -> Self {
-        Self { writer, queue, known: HashSet::new(), listed: Vec::new() }
+        let synced = Arc::new(watch::Sender::new(false));
+        Self { writer, queue, known: HashSet::new(), listed: Vec::new(), synced }
+    }
+
+    /// Resolves when the first list is complete. (The store can be waited for by one waiter only: kube-runtime 5.0.0 wakes the last that asked.)
+    pub fn synced(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut synced = self.synced.subscribe();
+        // The sender goes only with the watch, and then nobody is synced any more.
+        async move { drop(synced.wait_for(|synced| *synced).await) }
     }
 
     /// Takes in a watch event.
@@ -66,6 +76,7 @@ impl Tasks {
                     self.tell(gone_or_listed.clone());
                 }
                 self.known = listed;
+                self.synced.send_replace(true);
             }
             Event::Apply(task) => {
                 self.known.insert(key(task));

@@ -40,8 +40,8 @@ pub struct Observed {
     pub deleting: bool,
     /// When the API server created the Pod.
     pub created: Timestamp,
-    /// When the Pod got its node.
-    pub scheduled: Option<Timestamp>,
+    /// Since when the main container could start: the Pod has a node, and its init containers have ended. Nothing while one of them runs.
+    pub starting: Option<Timestamp>,
     /// When the main container started.
     pub started: Option<Timestamp>,
     /// When a Pod that is being deleted should have ended at the latest, and what can then be said of its end.
@@ -122,7 +122,7 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
         held: pod.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER),
         deleting: pod.metadata.deletion_timestamp.is_some(),
         created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
-        scheduled: view.condition("PodScheduled").filter(|c| c.status == "True").and_then(transition),
+        starting: view.starting(),
         started: view.started(),
         overdue: view.overdue(),
         progress: view.progress(),
@@ -264,6 +264,15 @@ impl<'a> View<'a> {
         }
     }
 
+    fn starting(&self) -> Option<Timestamp> {
+        let scheduled = self.condition("PodScheduled").filter(|c| c.status == "True").and_then(transition)?;
+        let ordinary = self.init_statuses().filter(|status| !self.is_native_sidecar(&status.name));
+        ordinary.filter_map(|status| status.state.as_ref()).try_fold(scheduled, |since, state| {
+            let ended = state.terminated.as_ref().and_then(|terminated| terminated.finished_at.as_ref());
+            state.running.is_none().then(|| ended.map_or(since, |ended| since.max(ended.0)))
+        })
+    }
+
     fn started(&self) -> Option<Timestamp> {
         let state = self.main_status()?.state.as_ref()?;
         let running = state.running.as_ref().and_then(|running| running.started_at.as_ref());
@@ -278,6 +287,10 @@ impl<'a> View<'a> {
         let wait = if forced { FORCED_DELETION_BOUND } else { LOST_NODE_BOUND };
         let at = plus(deadline, wait);
         let outcome = self.outcome();
+        let main = self.main_status().and_then(|status| status.state.as_ref());
+        if main.is_some_and(|state| state.terminated.is_some()) {
+            return Some((at, Box::new(outcome))); // the main container's end is known
+        }
         let reason = if forced || outcome.disrupted { outcome.reason.clone() } else { "NodeLost".into() };
         let message = outcome
             .message

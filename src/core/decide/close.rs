@@ -1,5 +1,6 @@
 //! The end of an attempt goes into the books: history, counters, and the next attempt or the task's end.
 
+use super::limits;
 use super::next::{Current, Draft};
 use super::{Happening, Seen};
 use crate::api::{
@@ -34,7 +35,7 @@ pub(super) struct End {
 
 impl End {
     /// The end that a Pod tells.
-    pub(super) fn of(seen: &Seen, outcome: &Outcome) -> Self {
+    pub(super) fn of(seen: &Seen, outcome: &Outcome, now: Timestamp) -> Self {
         Self {
             outcome: outcome.clone(),
             pod_name: seen.pod.pod_name.clone(),
@@ -43,7 +44,7 @@ impl End {
             started: outcome.started.unwrap_or(seen.pod.created),
             created: seen.pod.created,
             deleted: seen.pod.deleting || seen.gone,
-            seen: seen.end_seen.unwrap_or(seen.first_seen),
+            seen: seen.end_seen.unwrap_or(now),
         }
     }
 
@@ -95,19 +96,30 @@ impl End {
 pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
     let stop = end.stopped_by(&draft.current);
     let outcome = as_stopped(&end.outcome, stop, &draft.current);
-    let verdict = classify(&outcome, stop, &draft.situation.task.spec, &draft.status);
+    draft.status.start_time.get_or_insert(Time(end.started));
+    let mut verdict = classify(&outcome, stop, &draft.situation.task.spec, &draft.status);
+    let uncharged = (draft.status.retries, draft.status.ignored);
     charge(draft, &verdict);
-    let delay = delay(draft, &outcome, &verdict, stop);
-    let due = delay.map(|delay| {
+    let mut delay = delay(draft, &outcome, &verdict, stop);
+    let mut due = delay.map(|delay| {
         // The node's clock may be behind: no attempt ended before its Pod was created.
         let from = plus(outcome.finished, SignedDuration::from_secs(1)).min(end.seen).max(end.created);
         micros(plus(from, delay))
     });
-    draft.status.start_time.get_or_insert(Time(end.started));
+    let too_late = due.filter(|due| limits::is_over(draft.situation, &draft.status, *due));
+    if too_late.is_some() {
+        // A wait that is not begun is not charged.
+        (draft.status.retries, draft.status.ignored) = uncharged;
+        (verdict.action, verdict.end) = (Action::Fail, Some(ConditionReason::DeadlineExceeded));
+        (delay, due) = (None, None);
+    }
     conditions::remove(&mut draft.status.conditions, ConditionType::Reconciling);
     conditions::remove(&mut draft.status.conditions, ConditionType::Stalled);
     let entry = entry(draft, end, &outcome, &verdict, delay);
-    if matches!(entry.action, Action::Retry | Action::Fail) || verdict.rule.is_some() {
+    let is_failure = matches!(entry.action, Action::Retry | Action::Fail) || verdict.rule.is_some();
+    // The end of the time is no news of the task: an earlier failure says more.
+    let says_less = stop == Some(StopReason::DeadlineExceeded) && draft.status.last_failure.is_some();
+    if is_failure && !says_less {
         draft.status.last_failure = Some(LastFailure {
             attempt: entry.attempt,
             reason: entry.reason.clone(),
@@ -128,7 +140,7 @@ pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
     });
     remember(draft, entry);
     if let Some(reason) = verdict.end {
-        finish(draft, reason, &outcome, verdict.exhausted.as_deref());
+        finish(draft, reason, &outcome, verdict.exhausted.as_deref(), too_late);
         return Current::TaskEnded;
     }
     let number = draft.current.number.saturating_add(1);
@@ -213,7 +225,7 @@ fn remember(draft: &mut Draft, entry: HistoryEntry) {
     draft.status.history_dropped = draft.status.history_dropped.saturating_add(dropped);
 }
 
-/// The outcome as our own stop has shaped it: what a container says on our SIGTERM is not its own word.
+/// The outcome as our own stop has shaped it: an exit code on our SIGTERM says nothing of the task. What the task says in words still counts.
 fn as_stopped(outcome: &Outcome, stop: Option<StopReason>, current: &CurrentAttempt) -> Outcome {
     let own = Outcome { stopped: true, succeeded: false, ..outcome.clone() };
     let said = |text: &str| own.message.clone().or_else(|| Some(text.into()));
@@ -239,35 +251,43 @@ fn as_stopped(outcome: &Outcome, stop: Option<StopReason>, current: &CurrentAtte
     }
 }
 
-/// The deadline passes before the next attempt: the task fails without waiting for it.
+/// The time is over before the next attempt: the task fails without it.
 pub(super) fn fail_by_deadline(draft: &mut Draft) {
-    let last = draft.status.last_failure.clone().unwrap_or_default();
-    if let Some(entry) = draft.status.history.last_mut().filter(|entry| entry.attempt == last.attempt) {
-        entry.action = Action::Fail;
-        entry.delay_milliseconds = None;
+    let last = draft.status.last_failure.clone();
+    let number = draft.current.number;
+    if let Some(entry) = draft.status.history.last_mut().filter(|entry| entry.attempt.saturating_add(1) == number) {
+        (entry.action, entry.delay_milliseconds) = (Action::Fail, None);
     }
+    let stalled = conditions::find(&draft.status.conditions, ConditionType::Stalled);
     let cause =
-        format!("{}{}", last.reason, last.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default());
+        stalled.map(|condition| format!("{}: {}", condition.reason, condition.message)).or(last.as_ref().map(cause_of));
     let message = match draft.current.due_time.as_ref() {
-        Some(due) => format!(
-            "attempt {} would be due at {:.3}, after activeDeadlineSeconds; the last ended with {cause}",
-            draft.current.number, due.0
-        ),
-        None => {
-            format!("activeDeadlineSeconds passed before attempt {}; the last ended with {cause}", draft.current.number)
-        }
+        Some(due) => format!("attempt {number} would be due at {:.3}, after activeDeadlineSeconds", due.0),
+        None => format!("activeDeadlineSeconds passed before attempt {number}"),
     };
-    let message = last.message.map_or(message.clone(), |said| format!("{message}: {said}"));
-    draft.current.number = draft.current.number.saturating_sub(1);
+    let message = cause.map_or(message.clone(), |cause| format!("{message}; the last cause: {cause}"));
+    draft.current.number = number.saturating_sub(1);
     end(draft, ConditionReason::DeadlineExceeded, &short(&message, MAX_MESSAGE_BYTES));
 }
 
-fn finish(draft: &mut Draft, reason: ConditionReason, outcome: &Outcome, exhausted: Option<&str>) {
+fn cause_of(failure: &LastFailure) -> String {
+    let code = failure.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+    let said = failure.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+    format!("attempt {} ended with {}{code}{said}", failure.attempt, failure.reason)
+}
+
+fn finish(
+    draft: &mut Draft,
+    reason: ConditionReason,
+    outcome: &Outcome,
+    exhausted: Option<&str>,
+    too_late: Option<Timestamp>,
+) {
     let message = if reason == ConditionReason::Succeeded {
         draft.status.result.clone_from(&outcome.word.result);
         format!("attempt {} succeeded", draft.current.number)
     } else {
-        failed_message(draft, outcome, reason, exhausted)
+        failed_message(draft, outcome, reason, exhausted, too_late)
     };
     end(draft, reason, &message);
 }
@@ -294,18 +314,34 @@ fn end(draft: &mut Draft, reason: ConditionReason, message: &str) {
 }
 
 /// Why the task failed, with the last real cause: never only that a limit was exceeded.
-fn failed_message(draft: &Draft, outcome: &Outcome, reason: ConditionReason, exhausted: Option<&str>) -> String {
+fn failed_message(
+    draft: &Draft,
+    outcome: &Outcome,
+    reason: ConditionReason,
+    exhausted: Option<&str>,
+    too_late: Option<Timestamp>,
+) -> String {
     let number = draft.current.number;
-    let what = match (reason, exhausted) {
-        (ConditionReason::DoNotRetry, _) => format!("attempt {number} asked not to be retried"),
-        (ConditionReason::RuleFailed, _) => format!("a rule says that attempt {number} is not to be retried"),
-        (ConditionReason::BudgetExhausted, Some(rule)) => {
+    let what = match (reason, exhausted, too_late) {
+        (ConditionReason::DoNotRetry, ..) => format!("attempt {number} asked not to be retried"),
+        (ConditionReason::RuleFailed, ..) => format!("a rule says that attempt {number} is not to be retried"),
+        (ConditionReason::BudgetExhausted, Some(rule), _) => {
             format!("the retries of {rule} are used up after {number} attempts")
         }
-        (ConditionReason::DeadlineExceeded, _) => format!("activeDeadlineSeconds passed during attempt {number}"),
+        (ConditionReason::DeadlineExceeded, _, Some(due)) => {
+            format!("attempt {} would be due at {due:.3}, after activeDeadlineSeconds", number.saturating_add(1))
+        }
+        (ConditionReason::DeadlineExceeded, ..) => {
+            let earlier = draft.status.last_failure.as_ref().filter(|failure| failure.attempt < number);
+            let earlier = earlier.map(|failure| format!("; {}", cause_of(failure))).unwrap_or_default();
+            format!("activeDeadlineSeconds passed during attempt {number}{earlier}")
+        }
         _ if number == 1 => "the only attempt failed (maxRetries 0)".into(),
         _ => format!("no retry is left after {number} attempts (maxRetries {})", draft.situation.task.spec.max_retries),
     };
+    if reason == ConditionReason::DeadlineExceeded && too_late.is_none() {
+        return short(&what, MAX_MESSAGE_BYTES);
+    }
     let code = outcome.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
     let said = outcome.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
     short(&format!("{what}; the last ended with {}{code}{said}", outcome.reason), MAX_MESSAGE_BYTES)

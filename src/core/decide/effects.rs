@@ -46,17 +46,20 @@ fn current(situation: &Situation, status: &RetryableTaskStatus, current: &Curren
         Some(seen) => watch(situation, status, current, seen, plan),
         None => match situation.created {
             Some(created) => plan.look_again_in(UNSEEN_BOUND - created.age.min(UNSEEN_BOUND)),
-            None => create(situation, current, plan),
+            None => create(situation, status, current, plan),
         },
     }
 }
 
-fn create(situation: &Situation, current: &CurrentAttempt, plan: &mut Plan) {
+fn create(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt, plan: &mut Plan) {
     let wait = create_wait(situation, current);
     if wait.is_zero() {
         plan.create = Some(current.number);
     } else {
         plan.look_again_in(wait);
+        if let Some(deadline) = limits::deadline(situation, status) {
+            plan.look_again_in(until(situation.now, deadline));
+        }
     }
 }
 

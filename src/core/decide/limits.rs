@@ -39,6 +39,11 @@ pub(super) fn deadline(situation: &Situation, status: &RetryableTaskStatus) -> O
     Some(plus(plus(plus(start, limit), suspended), still))
 }
 
+/// Whether the deadline has passed, or will have by the time `due`.
+pub(super) fn is_over(situation: &Situation, status: &RetryableTaskStatus, due: Timestamp) -> bool {
+    deadline(situation, status).is_some_and(|deadline| due.max(situation.now) >= deadline)
+}
+
 fn attempt_timeout(situation: &Situation, seen: &Seen) -> Option<Timestamp> {
     let limit = seconds(situation.task.spec.attempt_timeout_seconds?);
     matches!(seen.pod.progress, Progress::Running).then(|| plus(started(seen), limit))
@@ -52,7 +57,7 @@ fn startup<'a>(situation: &Situation, seen: &'a Seen) -> Option<Stop<'a>> {
         (true, _) => Some(situation.now),
         (false, Some(limit)) => Some(plus(seen.pod.created, seconds(limit))),
         // A busy cluster may take its time to find a node, unless the user has set a limit.
-        (false, None) => seen.pod.scheduled.map(|since| plus(since, seconds(STARTUP_SECONDS))),
+        (false, None) => seen.pod.starting.map(|since| plus(since, seconds(STARTUP_SECONDS))),
     };
     at.map(|at| Stop { at, reason: StopReason::StartupTimeout, cause })
 }

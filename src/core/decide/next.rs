@@ -2,7 +2,7 @@
 
 use super::limits::{self, Stop};
 use super::{Answer, Happening, Rejection, SETTLE, Seen, Situation, close, is_finished, name_of, pod_of};
-use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus, State};
+use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus, State, StopReason};
 use crate::core::backoff;
 use crate::core::conditions;
 use crate::core::identity::dice;
@@ -126,7 +126,7 @@ impl<'a> Draft<'a> {
     }
 
     fn ended(&mut self, seen: &Seen, outcome: &Outcome) -> Current {
-        close::close(self, &close::End::of(seen, outcome))
+        close::close(self, &close::End::of(seen, outcome, self.situation.now))
     }
 
     /// There is no Pod to be seen, though there may be one.
@@ -141,16 +141,21 @@ impl<'a> Draft<'a> {
                 let end = close::End::lost(self, pod_uid, last_seen);
                 close::close(self, &end)
             }
-            (None, _) if !self.situation.task.spec.suspend => Current::Launched,
+            (None, _) if !self.must_not_run() => Current::Launched,
             // A creation may be on its way: only the API server knows whether there is a Pod to stop.
             (None, None) if self.situation.created.is_none() => Current::Ask(self.expected_pod_name()),
             (None, None) => Current::Launched,
             (None, Some(_)) => {
                 self.current = CurrentAttempt { number: self.current.number, ..CurrentAttempt::default() };
-                conditions::remove(&mut self.status.conditions, ConditionType::Stalled);
                 Current::Due
             }
         }
+    }
+
+    /// Whether an attempt without a Pod is not to get one: the task is suspended, or its time is over.
+    fn must_not_run(&self) -> bool {
+        let now = self.situation.now;
+        self.situation.task.spec.suspend || limits::is_over(self.situation, &self.status, now)
     }
 
     /// The Pod is there and has not ended.
@@ -182,6 +187,9 @@ impl<'a> Draft<'a> {
         else {
             return;
         };
+        if reason == StopReason::Suspended {
+            self.status.suspended_time.get_or_insert(MicroTime(micros(now)));
+        }
         self.current.stop_reason = Some(reason);
         self.current.stop_time = Some(MicroTime(micros(now)));
         self.current.pod_uid = Some(seen.pod.pod_uid.clone());
@@ -240,27 +248,20 @@ impl<'a> Draft<'a> {
             self.status.state = Some(State::Suspended);
             self.status.suspended_time.get_or_insert(MicroTime(micros(self.situation.now)));
             conditions::remove(&mut self.status.conditions, ConditionType::Reconciling);
+            conditions::remove(&mut self.status.conditions, ConditionType::Stalled);
             self.suspended_condition(true);
             return;
         }
         if conditions::is_true(&self.status.conditions, ConditionType::Suspended) {
             self.suspended_condition(false);
-            let since = self
-                .status
-                .suspended_time
-                .take()
-                .map_or(SignedDuration::ZERO, |since| until(since.0, self.situation.now));
-            let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-            self.status.suspended_milliseconds = self.status.suspended_milliseconds.saturating_add(millis);
+            self.count_suspension();
             // What fell due in the meantime starts now, and is not late.
             if self.remaining().is_zero() {
                 self.current.due_time = None;
             }
         }
-        if let Some(deadline) = limits::deadline(self.situation, &self.status)
-            && self.current.due_time.as_ref().map_or(self.situation.now, |due| due.0.max(self.situation.now))
-                >= deadline
-        {
+        let due = self.current.due_time.as_ref().map_or(self.situation.now, |due| due.0);
+        if limits::is_over(self.situation, &self.status, due) {
             return close::fail_by_deadline(self);
         }
         if !self.remaining().is_zero() {
@@ -279,6 +280,15 @@ impl<'a> Draft<'a> {
             );
         }
         self.happenings.push(Happening::Started { number });
+    }
+
+    /// The time of a suspension does not count towards the deadline, which runs from the first attempt.
+    fn count_suspension(&mut self) {
+        let Some(since) = self.status.suspended_time.take().filter(|_| self.status.start_time.is_some()) else {
+            return;
+        };
+        let millis = i64::try_from(until(since.0, self.situation.now).as_millis()).unwrap_or(i64::MAX);
+        self.status.suspended_milliseconds = self.status.suspended_milliseconds.saturating_add(millis);
     }
 
     fn remaining(&self) -> SignedDuration {
