@@ -47,3 +47,7 @@ pub fn is_true(conditions: &[Condition], type_: ConditionType) -> bool {
 pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
     conditions.iter().find(|condition| condition.type_ == type_.as_str())
 }
+
+#[cfg(test)]
+#[path = "conditions_tests.rs"]
+mod tests;

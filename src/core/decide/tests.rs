@@ -1,8 +1,12 @@
 mod arbitrary;
 mod budgets;
 mod clean_up;
+mod clocks;
 mod limits;
-mod stories;
-mod trouble;
+mod lives;
+mod missing;
+mod rejection;
+mod story;
+mod suspension;
 mod unreported;
 mod world;

@@ -1,8 +1,8 @@
 //! Rules and their budgets, delays and counters.
 
 use super::limits::{classes, failed, last, timed};
-use super::stories::Step::{Drain, Exit, Kubelet, Look, Pass, Run, Say};
-use super::stories::play;
+use super::story::Step::{Drain, Exit, Kubelet, Look, Pass, Run, Say};
+use super::story::play;
 use crate::api::{Action, FailureRule, RetryableTask};
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, end, fixed, task};
 use k8s_openapi::api::core::v1::Pod;

@@ -1,7 +1,7 @@
 //! Retention, the finalizer, the time to live, and the history's limit.
 
-use super::stories::Step::{DeletePod, Exit, Look, Pass, Restart};
-use super::stories::{play, play_in, take};
+use super::story::Step::{DeletePod, Exit, Look, Pass, Restart};
+use super::story::{play, play_in, take};
 use super::world::World;
 use crate::api::RetryableTask;
 use crate::core::observe::observe;

@@ -1,7 +1,7 @@
 //! The limits in time: of an attempt, of its start, and of the whole task.
 
-use super::stories::Step::{Blind, Edit, Exit, Kubelet, Look, Pass, Restart, Resume, Run, Say, Suspend};
-use super::stories::{play, play_in, take};
+use super::story::Step::{Blind, Edit, Exit, Kubelet, Look, Pass, Restart, Resume, Run, Say, Suspend};
+use super::story::{play, play_in, take};
 use super::world::{Server, World};
 use crate::api::{Action, ConditionType, HistoryEntry, MAIN_CONTAINER, RetryableTask, StopReason};
 use crate::core::conditions;

@@ -1,8 +1,8 @@
 //! Pods whose end nobody reports: their node is gone, or somebody deleted them by force.
 
 use super::limits::{last, looks_again_in, timed};
-use super::stories::Step::{DeletePod, Kubelet, Look, Pass, Run};
-use super::stories::{Step, play, play_in, take};
+use super::story::Step::{DeletePod, Kubelet, Look, Pass, Run};
+use super::story::{Step, play, play_in, take};
 use crate::api::Action;
 use crate::core::testing::{BuildPod, at, task};
 use jiff::SignedDuration;

@@ -1,113 +1,16 @@
-//! Whole lives of tasks: what somebody does, and what the world looks like after the reconcile that follows.
-//! The lines are those of [`World::gist`].
+//! Success, failure, budgets, and what a life looks like from outside.
 
-use super::world::{Server, World, whole_second};
+use super::story::Step::{
+    DeletePod, DeleteTask, Drain, Edit, Exit, Jump, Kubelet, Look, Pass, Restart, Run, Say, Vanish,
+};
+use super::story::{play, play_in, take};
+use super::world::World;
 use crate::api::{MAIN_CONTAINER, RetryableTask};
 use crate::core::decide::Happening;
-use crate::core::testing::{BuildEnd, BuildPod, BuildTask, end, fixed, running, task, task_with};
+use crate::core::testing::{BuildEnd, BuildPod, BuildTask, end, fixed, running, task, task_with, waiting};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
-
-/// What happens between two reconciles. A Pod is always the newest one.
-#[derive(Clone, Copy, Debug)]
-pub enum Step {
-    /// Nothing.
-    Look,
-    /// So many milliseconds pass.
-    Pass(i64),
-    /// Somebody moves the wall clock by so many milliseconds.
-    Jump(i64),
-    /// The Pod's main container runs.
-    Run,
-    /// The Pod's main container ends with this code.
-    Exit(i32),
-    /// As `Exit`, with a termination message.
-    Say(i32, &'static str),
-    /// The Pod's node is drained.
-    Drain,
-    /// The Pod changes.
-    Kubelet(fn(Pod) -> Pod),
-    /// Somebody deletes the Pod.
-    DeletePod,
-    /// The Pod is gone without a trace.
-    Vanish,
-    /// Somebody changes the spec.
-    Edit(fn(&mut RetryableTask)),
-    Suspend,
-    Resume,
-    /// From now on the API server answers so.
-    Api(Server),
-    /// Creations that got no answer arrive.
-    Land,
-    /// Another process takes over.
-    Restart,
-    /// The watch stands still, or goes on.
-    Blind(bool),
-    /// The task is deleted, and waits for its Pods.
-    DeleteTask,
-}
-
-use Step::{
-    Api, Blind, DeletePod, DeleteTask, Drain, Edit, Exit, Jump, Kubelet, Land, Look, Pass, Restart, Resume, Run, Say,
-    Suspend, Vanish,
-};
-
-pub fn take(world: &mut World, step: Step) {
-    let now = Time(whole_second(world.now()));
-    let newest = world.newest();
-    match step {
-        Look => {}
-        Pass(millis) => world.pass(SignedDuration::from_millis(millis)),
-        Jump(millis) => world.jump(SignedDuration::from_millis(millis)),
-        Run => world.change_pod(newest, BuildPod::running),
-        Exit(code) => end_pod(world, code, ""),
-        Say(code, message) => end_pod(world, code, message),
-        Drain => {
-            end_pod(world, 143, "");
-            world.change_pod(newest, |pod| pod.disrupted("EvictionByEvictionAPI", 0));
-        }
-        Kubelet(change) => world.change_pod(newest, change),
-        DeletePod => world.change_pod(newest, |pod| {
-            pod.change(|pod| {
-                pod.metadata.deletion_timestamp = Some(now);
-                pod.metadata.deletion_grace_period_seconds = Some(0);
-            })
-        }),
-        Vanish => world.vanish(newest),
-        Edit(change) => world.edit(change),
-        Suspend => world.edit(|task| task.spec.suspend = true),
-        Resume => world.edit(|task| task.spec.suspend = false),
-        Api(server) => world.server = server,
-        Land => world.land(),
-        Restart => world.restart(),
-        Blind(blind) => world.blind = blind,
-        DeleteTask => world.task.metadata.deletion_timestamp = Some(now),
-    }
-}
-
-fn end_pod(world: &mut World, code: i32, message: &str) {
-    let finished = Time(whole_second(world.now()));
-    let end = end(code).saying(message).change(|end| end.finished_at = Some(finished));
-    world.change_pod(world.newest(), |pod| pod.ended(end));
-}
-
-/// Plays the story, and holds the world against its lines.
-#[track_caller]
-pub fn play(task: RetryableTask, story: &[(Step, &str)]) -> World {
-    play_in(World::new(task), story)
-}
-
-#[track_caller]
-pub fn play_in(mut world: World, story: &[(Step, &str)]) -> World {
-    for (n, (step, line)) in story.iter().enumerate() {
-        take(&mut world, *step);
-        world.reconcile();
-        assert_eq!(world.gist(), *line, "after step {n}, {step:?}");
-    }
-    world
-}
 
 #[test]
 fn success() {
@@ -215,124 +118,6 @@ fn a_result_is_kept() {
 }
 
 #[test]
-fn suspended_from_the_start() {
-    play(
-        task().suspended(),
-        &[
-            (Look, "Suspended 0/0/0 [Suspended]"),
-            (Pass(100_000), "Suspended 0/0/0 [Suspended]"),
-            (Resume, "Running 1/0/0 [Reconciling] 1P"),
-        ],
-    );
-}
-
-#[test]
-fn suspended_while_it_runs() {
-    let world = play(
-        task(),
-        &[
-            (Look, "Running 1/0/0 [Reconciling] 1P"),
-            (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Pass(10_000), "Running 1/0/0 1R"),
-            (Suspend, "Running 1/0/0 [Suspended] 1R!"),
-            (Exit(143), "Suspended 1/0/1 [Suspended] 1E!"),
-            (Pass(60_000), "Suspended 1/0/1 [Suspended]"),
-            (Resume, "Running 2/0/1 2P"),
-            (Exit(0), "Succeeded 2/0/1 [Complete Finished] 2E"),
-        ],
-    );
-    let history = world.status().history;
-    assert_eq!((history[0].reason.as_str(), history[0].delay_milliseconds), ("Suspended", None));
-    assert_eq!(world.status().last_failure, None, "a suspension is no failure");
-}
-
-#[test]
-fn suspended_before_the_pod_has_a_node() {
-    play(
-        task(),
-        &[
-            (Look, "Running 1/0/0 [Reconciling] 1P"),
-            (Suspend, "Running 1/0/0 [Reconciling Suspended] 1E!"),
-            (Look, "Suspended 1/0/1 [Suspended] 1E!"),
-            (Pass(20_000), "Suspended 1/0/1 [Suspended]"),
-            (Resume, "Running 2/0/1 2P"),
-        ],
-    );
-}
-
-#[test]
-fn suspended_while_it_waits_and_resumed_before_it_is_due() {
-    play(
-        task().backoff(fixed(60)),
-        &[
-            (Look, "Running 1/0/0 [Reconciling] 1P"),
-            (Exit(1), "Waiting 1/1/0 due 60000 Error 1E"),
-            (Suspend, "Suspended 1/1/0 Error [Suspended] 1E"),
-            (Pass(30_000), "Suspended 1/1/0 Error [Suspended] 1E-"),
-            (Resume, "Waiting 1/1/0 due 60000 Error 1E-"),
-            (Suspend, "Suspended 1/1/0 Error [Suspended] 1E-"),
-            (Pass(60_000), "Suspended 1/1/0 Error [Suspended] 1E-"),
-            (Resume, "Running 2/1/0 Error 1E- 2P"),
-        ],
-    );
-}
-
-#[test]
-fn resumed_while_the_stop_is_under_way() {
-    play(
-        task(),
-        &[
-            (Look, "Running 1/0/0 [Reconciling] 1P"),
-            (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Suspend, "Running 1/0/0 [Reconciling Suspended] 1R!"),
-            (Resume, "Running 1/0/0 [Reconciling Suspended] 1R!"),
-            (Exit(137), "Running 2/0/1 1E! 2P"),
-        ],
-    );
-}
-
-#[test]
-fn a_suspension_that_comes_too_late_changes_nothing() {
-    play(
-        task(),
-        &[
-            (Look, "Running 1/0/0 [Reconciling] 1P"),
-            (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Blind(true), "Running 1/0/0 [Reconciling] 1R"),
-            (Exit(0), "Running 1/0/0 [Reconciling] 1E"),
-            (Pass(10_000), "Running 1/0/0 1E"),
-            (Suspend, "Running 1/0/0 [Suspended] 1E!"),
-            (Blind(false), "Succeeded 1/0/0 [Suspended Complete Finished] 1E!"),
-        ],
-    );
-    play(
-        task(),
-        &[
-            (Look, "Running 1/0/0 [Reconciling] 1P"),
-            (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Blind(true), "Running 1/0/0 [Reconciling] 1R"),
-            (Exit(3), "Running 1/0/0 [Reconciling] 1E"),
-            (Suspend, "Running 1/0/0 [Reconciling Suspended] 1E!"),
-            (Blind(false), "Suspended 1/0/1 [Suspended] 1E!"),
-        ],
-    );
-}
-
-#[test]
-fn success_on_our_sigterm_is_no_success() {
-    play(
-        task(),
-        &[
-            (Look, "Running 1/0/0 [Reconciling] 1P"),
-            (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Suspend, "Running 1/0/0 [Reconciling Suspended] 1R!"),
-            (Pass(10_000), "Running 1/0/0 [Suspended] 1R!"),
-            (Exit(0), "Suspended 1/0/1 [Suspended] 1E!"),
-        ],
-    );
-}
-
-#[test]
 fn the_eleventh_disruption_is_charged() {
     let mut world = World::new(task().max_retries(1).backoff(fixed(100)));
     for n in 1..=10 {
@@ -411,7 +196,7 @@ fn an_ordinary_sidecar_that_runs_on_is_stopped() {
 fn what_holds_a_pod_up_is_told_once() {
     fn pull(word: &'static str) -> impl Fn(Pod) -> Pod {
         move |pod| {
-            let state = crate::core::testing::waiting(word, "no such image");
+            let state = waiting(word, "no such image");
             pod.on_node("node-1").container(MAIN_CONTAINER, state)
         }
     }
@@ -503,4 +288,24 @@ fn four_requests_a_failed_attempt() {
 fn a_task_of_containers_only() {
     let task = task_with(json!({"template": {"spec": {"containers": [{"name": "a", "image": "i"}]}}}));
     play(task.backoff(fixed(1)), &[(Look, "Running 1/0/0 [Reconciling] 1P")]);
+}
+
+#[test]
+fn raised_and_lowered_retries() {
+    let raise = |task: &mut RetryableTask| task.spec.max_retries = 2;
+    let lower = |task: &mut RetryableTask| task.spec.max_retries = 0;
+    play(
+        task().max_retries(1),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Waiting 1/1/0 due 1000 Error 1E"),
+            (Pass(1000), "Running 2/1/0 Error 1E 2P"),
+            (Edit(raise), "Running 2/1/0 Error 1E 2P"),
+            (Exit(1), "Waiting 2/2/0 due 3000 Error 1E 2E"),
+            (Pass(2000), "Running 3/2/0 Error 1E 2E 3P"),
+            (Edit(lower), "Running 3/2/0 Error 1E 2E 3P"),
+            (Exit(1), "Failed 3/2/0 Error [Failed Finished Stalled] 1E 2E 3E"),
+            (Edit(raise), "Failed 3/2/0 Error [Failed Finished Stalled] 1E 2E 3E"),
+        ],
+    );
 }
