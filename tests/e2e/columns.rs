@@ -1,6 +1,6 @@
 //! What `kubectl get` prints, to the letter.
 
-use crate::support::manifest::UNTIL_STOPPED;
+use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
 use crate::support::{Scene, sh};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use retryable_tasks::api::{RetryableTask, RetryableTaskStatus, State};
@@ -34,8 +34,6 @@ fn cells_of(printed: &str, name: &str) -> Vec<String> {
 fn words(cells: &[&str]) -> Vec<String> {
     cells.iter().map(|cell| (*cell).to_owned()).collect()
 }
-
-const IMAGE: &str = "docker.io/library/busybox:1";
 
 /// Tasks in every state that lasts.
 async fn one_of_each(scene: &Scene) {

@@ -1,22 +1,24 @@
 //! What containers end with, and what becomes of it.
 
+use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
 use crate::support::record::{Record, assert_waits};
 use crate::support::{Scene, eventually, sh, task};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use retryable_tasks::api::{Action, ConditionType, HistoryEntry, RetryableTaskStatus, State};
+use retryable_tasks::api::{Action, ConditionType, RetryableTaskStatus, State};
 use retryable_tasks::core::conditions;
 use serde_json::json;
 
+/// Number, exit code, reason and action of each attempt.
 fn ends(status: &RetryableTaskStatus) -> Vec<(i32, Option<i32>, &str, Action)> {
-    let of = |e: &HistoryEntry| (e.attempt, e.exit_code, e.action);
-    status.history.iter().map(|entry| (of(entry).0, of(entry).1, entry.reason.as_str(), of(entry).2)).collect()
+    status.history.iter().map(|e| (e.attempt, e.exit_code, e.reason.as_str(), e.action)).collect()
 }
 
 fn messages(status: &RetryableTaskStatus) -> Vec<&str> {
     status.history.iter().map(|entry| entry.message.as_deref().unwrap_or_default()).collect()
 }
 
+/// Reason and message of a condition that is true.
 fn condition(status: &RetryableTaskStatus, type_: ConditionType) -> (String, String) {
     let found = conditions::find(&status.conditions, type_).unwrap_or_else(|| panic!("no {type_:?}: {status:#?}"));
     assert_eq!(found.status, "True", "{found:?}");
@@ -131,7 +133,7 @@ async fn an_image_that_cannot_be_had_is_told_while_it_waits() {
     assert_eq!(cells[..4], ["absent", "Pending", "1", "ErrImageNeverPull"]);
 
     // It waits for ever, as a Pod does, and goes on when its user puts the image right and the Pod away.
-    scene.patch_spec("absent", &json!({"image": "docker.io/library/busybox:1", "args": ["true"]}));
+    scene.patch_spec("absent", &json!({"image": IMAGE, "args": ["true"]}));
     let first = scene.pod_of("absent", 1).await.name_any();
     scene.kubectl(&["delete", "pod", &first, "--wait=false"]).ok();
     let status = scene.finished("absent").await;
@@ -143,7 +145,7 @@ async fn an_image_that_cannot_be_had_is_told_while_it_waits() {
 async fn a_failed_init_container_is_named() {
     let scene = Scene::new("init").await;
     let _operator = scene.operator().await;
-    let prepare = json!({"name": "prepare", "image": "docker.io/library/busybox:1",
+    let prepare = json!({"name": "prepare", "image": IMAGE,
         "terminationMessagePolicy": "FallbackToLogsOnError", "command": ["sh", "-c", "echo no disk; exit 7"]});
     let template = json!({"spec": {"initContainers": [prepare]}});
     scene.apply(&sh("unprepared", "true", &json!({"maxRetries": 0, "template": template})));
@@ -157,8 +159,8 @@ async fn a_failed_init_container_is_named() {
 async fn a_native_sidecar_does_not_decide() {
     let scene = Scene::new("sidecar").await;
     let _operator = scene.operator().await;
-    let sidecar = json!({"name": "proxy", "image": "docker.io/library/busybox:1", "restartPolicy": "Always",
-        "command": ["sh", "-c", crate::support::manifest::UNTIL_STOPPED]});
+    let sidecar = json!({"name": "proxy", "image": IMAGE, "restartPolicy": "Always",
+        "command": ["sh", "-c", UNTIL_STOPPED]});
     let template = json!({"spec": {"initContainers": [sidecar]}});
     scene.apply(&sh("good", "true", &json!({"template": template})));
     scene.apply(&sh("bad", "exit 5", &json!({"template": template, "maxRetries": 0})));
@@ -173,8 +175,8 @@ async fn a_native_sidecar_does_not_decide() {
 async fn a_container_that_runs_on_is_stopped() {
     let scene = Scene::new("outlived").await;
     let _operator = scene.operator().await;
-    let other = json!({"name": "mesh", "image": "docker.io/library/busybox:1",
-        "command": ["sh", "-c", crate::support::manifest::UNTIL_STOPPED]});
+    let other = json!({"name": "mesh", "image": IMAGE,
+        "command": ["sh", "-c", UNTIL_STOPPED]});
     let template = json!({"spec": {"terminationGracePeriodSeconds": 5, "containers": [other]}});
     scene.apply(&sh("good", "true", &json!({"template": template})));
     scene.apply(&sh("bad", "echo broken; exit 5", &json!({"template": template, "maxRetries": 0})));

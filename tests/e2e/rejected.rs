@@ -1,6 +1,7 @@
 //! Pods that the API server will not have: told in its own words, tried again, and no attempt.
 
 use crate::support::audit::Audit;
+use crate::support::manifest::IMAGE;
 use crate::support::record::Record;
 use crate::support::{Scene, sh, task};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -91,7 +92,7 @@ async fn a_template_that_makes_no_sense_is_told_in_the_servers_words() {
     let mount = json!([{"name": "task", "volumeMounts": [{"name": "nowhere", "mountPath": "/data"}]}]);
     scene.apply(&task(
         "invalid",
-        &json!({"image": "docker.io/library/busybox:1", "command": ["true"],
+        &json!({"image": IMAGE, "command": ["true"],
         "template": {"spec": {"containers": mount}}}),
     ));
     let status = scene.status("invalid", "Stalled", is_stalled).await;

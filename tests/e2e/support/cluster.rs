@@ -7,8 +7,8 @@ use std::process::Command;
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
-const NO_CLUSTER: &str = "these tests need a cluster and found none. Run `make e2e`, which brings one up; by hand, \
-                          `eval \"$(tests/cluster/cluster env)\"` names the one that `tests/cluster/cluster node` started";
+const NO_CLUSTER: &str = "these tests need a cluster and found none. Run `make e2e`, which brings one up. By hand: \
+                          `eval \"$(tests/cluster/cluster env)\"` names the one of `tests/cluster/cluster node`";
 
 static PREPARED: OnceLock<Result<(), String>> = OnceLock::new();
 static TURNS: RwLock<()> = RwLock::new(());
@@ -74,10 +74,7 @@ fn install_definition() -> Result<(), String> {
 fn until_served() -> Result<(), String> {
     let began = Instant::now();
     loop {
-        let problem = match kubectl(&["get", "retryabletasks", "--all-namespaces"]).result() {
-            Ok(_) => return Ok(()),
-            Err(problem) => problem,
-        };
+        let Err(problem) = kubectl(&["get", "retryabletasks", "--all-namespaces"]).result() else { return Ok(()) };
         if began.elapsed() > LIMIT {
             return Err(format!("the definition was applied and is not served: {problem}"));
         }

@@ -18,8 +18,8 @@ pub mod record;
 pub mod scene;
 pub mod wait;
 
-pub use kubectl::{kubectl, kubectl_with};
+pub use kubectl::kubectl;
 pub use manifest::{sh, task};
 pub use operator::Operator;
 pub use scene::Scene;
-pub use wait::{LIMIT, eventually};
+pub use wait::eventually;

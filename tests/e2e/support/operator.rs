@@ -69,11 +69,6 @@ impl Operator {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Its process id, by which kubectl's Events name it.
-    pub fn pid(&self) -> u32 {
-        self.process.id()
-    }
-
     /// Status code (0 without an answer) and body of `GET path`.
     pub fn get(&self, path: &str) -> (u16, String) {
         http_get(&self.address, path).unwrap_or_default()
