@@ -9,6 +9,7 @@
 
 mod admission;
 mod columns;
+mod chart;
 mod crash;
 mod delays;
 mod deletion;

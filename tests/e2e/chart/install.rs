@@ -1,0 +1,71 @@
+//! Installed with nothing said but the image, on a cluster that does not know the resource.
+
+use super::definition::{self, Undefined};
+use super::release::{NAME, Release};
+use super::rights::can;
+use super::{alone, gated, held, let_go};
+use crate::support::{Scene, eventually, kubectl};
+use kube::ResourceExt;
+use retryable_tasks::api::State;
+
+const TASKS: &str = "retryabletasks.retryable.dev";
+
+#[tokio::test]
+async fn with_its_defaults_it_serves_the_whole_cluster() {
+    let release = Release::prepare(alone("chart-defaults").await, &[]);
+    let scene = &release.scene;
+    let _undefined = Undefined::new();
+    let refused = release.try_install(&["--set=replicaCount=1"]).await.refused();
+    assert!(refused.contains("additional properties 'replicaCount' not allowed"), "{refused}");
+    assert!(!definition::is_there(), "it installs nothing where it refuses");
+
+    release.again().await;
+    definition::served().await;
+    let tested = release.helm(&["test", NAME, "--timeout=4m"]).await.ok();
+    assert!(tested.lines().any(|line| line.starts_with("Phase:") && line.ends_with("Succeeded")), "{tested}");
+    assert_eq!(release.operators().await.len(), 2);
+    let operator = scene.operator_user();
+    assert!(can(&operator, "create", "pods", "default") && !can(&operator, "get", "secrets", "default"));
+    users_get_their_rights(scene).await;
+
+    // In a namespace that nobody named.
+    scene.apply(&gated("runs"));
+    let running = scene.running("runs", 1).await;
+    scene.status("runs", "its attempt's run", |status| status.state == Some(State::Running)).await;
+    assert_eq!(held(scene).await.len(), 1);
+    release.uninstall().await;
+    assert_eq!(held(scene).await, []);
+    assert!(definition::is_there(), "uninstalling must not delete the tasks");
+    let roles =
+        kubectl(&["get", "clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/instance=retryable-tasks"]);
+    assert_eq!(roles.ok(), "", "of the whole cluster");
+
+    // The definition that was kept is not in the way of the next one.
+    release.again().await;
+    let_go(scene, &running.name_any());
+    let_go(scene, &scene.running("runs", 2).await.name_any());
+    let status = scene.finished("runs").await;
+    assert_eq!((status.state, status.attempts), (Some(State::Succeeded), 2), "{status:#?}");
+    release.uninstall().await;
+}
+
+/// The cluster's own roles view, edit and admin come to hold what the chart adds to them.
+async fn users_get_their_rights(scene: &Scene) {
+    let status = format!("{TASKS}/status");
+    for role in ["view", "edit", "admin"] {
+        let (binding, user) = (format!("e2e-{role}"), format!("--user={role}er"));
+        scene.kubectl(&["create", "rolebinding", &binding, "--clusterrole", role, &user]).ok();
+        let user = &user["--user=".len()..];
+        eventually("the role to be put together", async || {
+            if can(user, "watch", TASKS, &scene.namespace) { Ok(()) } else { Err("it lacks tasks") }
+        })
+        .await;
+        for verb in ["create", "update", "patch", "delete", "deletecollection"] {
+            assert_eq!(can(user, verb, TASKS, &scene.namespace), role != "view", "{role}: {verb}");
+        }
+        for verb in ["update", "patch"] {
+            assert!(!can(user, verb, &status, &scene.namespace), "{role}: {verb} of the status");
+        }
+        assert!(!can(user, "get", TASKS, "default"), "{role}, elsewhere");
+    }
+}
