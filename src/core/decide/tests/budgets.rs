@@ -92,14 +92,15 @@ fn past_its_cap_a_rule_that_ignores_is_charged() {
     assert_eq!(rules, ["flaky", "flaky", "flaky"]);
 }
 
+fn out_of_memory(pod: Pod) -> Pod {
+    pod.ended(end(137).reason("OOMKilled"))
+}
+
 #[test]
 fn every_budget_is_counted_apart() {
     let budgets = |task: &mut RetryableTask| {
         task.spec.budgets = Some(serde_json::from_value(json!({"disruptions": 1, "outOfMemory": 1})).unwrap());
     };
-    fn out_of_memory(pod: Pod) -> Pod {
-        pod.ended(end(137).reason("OOMKilled"))
-    }
     let world = play(
         task().max_retries(1).backoff(fixed(0)).change(budgets),
         &[

@@ -59,23 +59,23 @@ fn given_up(pod: Pod) -> Pod {
 #[test]
 fn an_attempt_that_runs_too_long_is_stopped_and_charged() {
     let mut world = play(
-        timed(Some(10), None, None),
+        timed(Some(20), None, None),
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"), // since second 2
-            (Pass(5000), "Running 1/0/0 1R"),
+            (Pass(12_000), "Running 1/0/0 1R"),
         ],
     );
-    assert!(looks_again_in(&world, 7000));
-    world = play_in(world, &[(Pass(6999), "Running 1/0/0 1R"), (Pass(1), "Running 1/0/0 1R!")]);
+    assert!(looks_again_in(&world, 10_000));
+    world = play_in(world, &[(Pass(9999), "Running 1/0/0 1R"), (Pass(1), "Running 1/0/0 1R!")]);
     let current = world.status().current.unwrap();
-    assert_eq!((current.stop_reason, current.stop_time.unwrap().0), (Some(StopReason::AttemptTimeout), at(12)));
+    assert_eq!((current.stop_reason, current.stop_time.unwrap().0), (Some(StopReason::AttemptTimeout), at(22)));
     let world = play_in(
         world,
         &[
             (Restart, "Running 1/0/0 1R!"),
             (Pass(5000), "Running 1/0/0 1R!"),
-            (Exit(137), "Waiting 1/1/0 due 18000 AttemptTimeout 1E!"),
+            (Exit(137), "Waiting 1/1/0 due 28000 AttemptTimeout 1E!"),
             (Pass(1000), "Running 2/1/0 AttemptTimeout 1E! 2P"),
         ],
     );
@@ -107,9 +107,9 @@ fn a_container_that_had_finished_before_the_timeout_is_its_own_master() {
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Pass(5000), "Running 1/0/0 1R"),
-            (Blind(true), "Running 1/0/0 1R"),
-            (Exit(0), "Running 1/0/0 1E"),
+            (Pass(5000), "Running 1/0/0 [Reconciling] 1R"),
+            (Blind(true), "Running 1/0/0 [Reconciling] 1R"),
+            (Exit(0), "Running 1/0/0 [Reconciling] 1E"),
             (Pass(7000), "Running 1/0/0 1E!"),
             (Blind(false), "Succeeded 1/0/0 [Complete Finished] 1E!"),
         ],
@@ -164,17 +164,19 @@ fn the_deadline_stops_a_running_attempt_and_ends_the_task() {
 #[test]
 fn the_deadline_holds_for_a_pod_that_does_not_start() {
     let world = play(
-        timed(None, Some(10), None),
-        &[(Look, "Running 1/0/0 [Reconciling] 1P"), (Kubelet(unschedulable), "Pending 1/0/0 Unschedulable 1P")],
+        timed(None, Some(20), None),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Kubelet(unschedulable), "Pending 1/0/0 Unschedulable 1P"),
+            (Pass(12_000), "Pending 1/0/0 Unschedulable 1P"),
+        ],
     );
-    assert!(looks_again_in(&world, 2000), "when it has settled");
-    let world = play_in(world, &[(Pass(2000), "Pending 1/0/0 Unschedulable 1P")]);
     assert!(looks_again_in(&world, 8000));
     let world = play_in(
         world,
         &[
             (Pass(8000), "Pending 1/0/0 Unschedulable 1E!"),
-            (Look, "Failed 1/0/0 DeadlineExceeded [Failed Finished Stalled] 1E!"),
+            (Look, "Failed 1/0/0 DeadlineExceeded [Failed Finished Stalled]"),
         ],
     );
     assert_eq!(failed(&world).0, "DeadlineExceeded");
@@ -249,15 +251,15 @@ fn a_pod_that_has_a_node_has_600_seconds_to_start() {
         task(),
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
-            (Pass(5000), "Pending 1/0/0 1P"),
+            (Pass(13_000), "Pending 1/0/0 1P"),
             (Kubelet(|pod| held_up(pod, "ImagePullBackOff")), "Pending 1/0/0 ImagePullBackOff 1P"),
         ],
     );
-    assert!(looks_again_in(&world, 598_000), "from second 3, when it got its node");
+    assert!(looks_again_in(&world, 590_000), "from second 3, when it got its node");
     let world = play_in(
         world,
         &[
-            (Pass(597_999), "Pending 1/0/0 ImagePullBackOff 1P"),
+            (Pass(589_999), "Pending 1/0/0 ImagePullBackOff 1P"),
             (Pass(1), "Pending 1/0/0 ImagePullBackOff 1P!"),
             (Restart, "Pending 1/0/0 ImagePullBackOff 1P!"),
             (Kubelet(given_up), "Waiting 1/1/0 due 604000 ImagePullBackOff 1E!"),
@@ -367,5 +369,12 @@ fn a_rejected_pod_has_not_begun_to_start() {
     assert_eq!(world.gist(), "Pending 0/0/0 PodRejected [Stalled]");
     world.server = Server::Accepts;
     world.pass(SignedDuration::from_secs(100));
-    play_in(world, &[(Look, "Pending 1/0/0 PodRejected 1P"), (Pass(9999), "Pending 1/0/0 1P")]);
+    play_in(
+        world,
+        &[
+            (Look, "Pending 1/0/0 PodRejected 1P"),
+            (Pass(9999), "Pending 1/0/0 PodRejected 1P"),
+            (Pass(1), "Pending 1/0/0 1E!"),
+        ],
+    );
 }

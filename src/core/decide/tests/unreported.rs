@@ -12,9 +12,9 @@ use k8s_openapi::api::core::v1::Pod;
 const UNREPORTED: [(Step, &str); 5] = [
     (Look, "Running 1/0/0 [Reconciling] 1P"),
     (Run, "Running 1/0/0 [Reconciling] 1R"),
-    (Pass(5000), "Running 1/0/0 1R"),
+    (Pass(15_000), "Running 1/0/0 1R"),
     (Kubelet(|pod| pod.deleted_at(5)), "Running 1/0/0 1R!"),
-    (Pass(30_000), "Running 1/0/0 1R!"),
+    (Pass(20_000), "Running 1/0/0 1R!"),
 ];
 
 #[test]
@@ -36,7 +36,7 @@ fn a_pod_that_the_cluster_took_from_a_lost_node_is_not_charged() {
     let world = play(task(), &UNREPORTED[..3]);
     let taken = |pod: Pod| pod.disrupted("DeletionByTaintManager", 5).deleted_at(5);
     let mut world = play_in(world, &[(Kubelet(taken), "Running 1/0/0 1R!")]);
-    world.pass(SignedDuration::from_secs(330));
+    world.pass(SignedDuration::from_secs(320));
     world.reconcile();
     assert_eq!(last(&world), ("DeletionByTaintManager".into(), Some("disruption".into()), Action::Ignore));
     assert_eq!((world.status().retries, world.status().ignored), (0, 1));
