@@ -8,8 +8,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod admission;
-mod columns;
 mod chart;
+mod columns;
 mod crash;
 mod delays;
 mod deletion;

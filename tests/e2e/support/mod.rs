@@ -18,7 +18,7 @@ pub mod record;
 pub mod scene;
 pub mod wait;
 
-pub use kubectl::kubectl;
+pub use kubectl::{kubectl, kubectl_with};
 pub use manifest::{sh, task};
 pub use operator::Operator;
 pub use scene::Scene;
