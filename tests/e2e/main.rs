@@ -5,7 +5,7 @@
 //! namespace and an operator process of its own.
 
 // clippy.toml allows these in test functions; here the helpers are tests too.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::large_futures)]
 
 mod admission;
 mod chart;

@@ -46,6 +46,7 @@ impl Manifests {
         ended.unwrap_or_else(|problem| panic!("{problem}{}", self.kubectl(&["logs", JOB]).stdout));
     }
 
+    #[allow(clippy::unused_self)] // reads as the others do
     fn kubectl(&self, args: &[&str]) -> Output {
         kubectl(&[&["--namespace", SYSTEM], args].concat())
     }
