@@ -1,1 +1,112 @@
+use super::*;
+use crate::core::testing::{BuildTask, NAME, NAMESPACE, UID, at, task};
 
+fn key() -> TaskKey {
+    TaskKey { namespace: NAMESPACE.into(), name: NAME.into() }
+}
+
+fn version_of(version: &str) -> Arc<RetryableTask> {
+    Arc::new(task().change(|task| task.metadata.resource_version = Some(version.into())))
+}
+
+fn seconds(n: i64) -> SignedDuration {
+    SignedDuration::from_secs(n)
+}
+
+#[test]
+fn our_own_last_write_counts_until_the_cache_has_seen_it() {
+    let mut remembered = Remembered::default();
+    assert_eq!(version(&remembered.newest(version_of("9"))), 9);
+    remembered.wrote(version_of("10"));
+    assert_eq!(version(&remembered.newest(version_of("9"))), 10, "as numbers");
+    assert_eq!(version(&remembered.newest(version_of("9"))), 10, "as long as it takes");
+    assert_eq!(version(&remembered.newest(version_of("10"))), 10);
+    assert!(remembered.last_write.is_none(), "seen");
+    remembered.wrote(version_of("11"));
+    assert_eq!(version(&remembered.newest(version_of("12"))), 12, "others have written since");
+}
+
+#[test]
+fn another_uid_starts_with_nothing() {
+    let memory = Memory::default();
+    memory.with(&key(), UID, |remembered| remembered.created(1, "pod-1"));
+    assert!(memory.with(&key(), UID, |remembered| remembered.creation_of(1)).is_some());
+    let other = TaskKey { name: "other".into(), ..key() };
+    assert!(memory.with(&other, UID, |remembered| remembered.creation_of(1)).is_none());
+    assert!(memory.with(&key(), "another", |remembered| remembered.creation_of(1)).is_none());
+    assert!(memory.with(&key(), UID, |remembered| remembered.creation_of(1)).is_none(), "forgotten for good");
+}
+
+#[test]
+fn a_forgotten_task_takes_no_room() {
+    let memory = Memory::default();
+    memory.with(&key(), UID, |remembered| remembered.created(1, "pod-1"));
+    memory.forget(&key());
+    assert!(memory.tasks.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_is_of_one_attempt_and_ages() {
+    let mut remembered = Remembered::default();
+    remembered.created(2, "pod-2");
+    tokio::time::advance(Duration::from_secs(7)).await;
+    assert_eq!(remembered.creation_of(2), Some(Created { pod_uid: "pod-2".into(), age: seconds(7) }));
+    assert_eq!(remembered.creation_of(1), None);
+    assert_eq!(remembered.creation_of(3), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_is_measured_from_the_first_look_on_the_monotonic_clock() {
+    let mut remembered = Remembered::default();
+    let (due, now) = (at(60), at(0));
+    assert_eq!(remembered.remaining(due, now, None), seconds(60));
+    tokio::time::advance(Duration::from_secs(20)).await;
+    for jumped in [at(20), at(3600), at(-3600)] {
+        assert_eq!(remembered.remaining(due, jumped, None), seconds(40), "whatever the wall clock says");
+    }
+    tokio::time::advance(Duration::from_secs(41)).await;
+    assert_eq!(remembered.remaining(due, at(61), None), SignedDuration::ZERO);
+    assert_eq!(remembered.remaining(at(100), at(61), None), seconds(39), "another due time, another measure");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_set_back_makes_no_wait_longer_than_it_was_meant_to_be() {
+    let mut remembered = Remembered::default();
+    assert_eq!(remembered.remaining(at(60), at(-3600), Some(seconds(60))), seconds(60));
+    assert_eq!(remembered.remaining(at(61), at(51), Some(seconds(60))), seconds(10));
+    assert_eq!(remembered.remaining(at(62), at(70), Some(seconds(60))), SignedDuration::ZERO);
+}
+
+#[test]
+fn failures_wait_ever_longer_up_to_a_minute() {
+    let memory = Memory::default();
+    let waits: Vec<_> = (0..12).map(|_| memory.with(&key(), UID, Remembered::failed).as_millis()).collect();
+    for (n, wait) in waits.iter().enumerate() {
+        let most = (1000 << n.min(20)).min(60_000);
+        assert!((most / 2..=most).contains(wait), "{n}: {wait}");
+    }
+    memory.with(&key(), UID, Remembered::went_through);
+    assert!(memory.with(&key(), UID, Remembered::failed).as_millis() <= 1000, "from the start again");
+    let other = memory.with(&key(), "another", Remembered::failed).as_millis();
+    assert_ne!(other, waits[0], "tasks that failed together do not come back together");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cleaning_up_has_a_back_off_of_its_own() {
+    let mut remembered = Remembered::default();
+    assert_eq!(remembered.clean_up_wait(), Duration::ZERO);
+    remembered.failed();
+    remembered.cleaned_up(false);
+    let first = remembered.clean_up_wait();
+    assert!(first >= Duration::from_millis(500) && first <= Duration::from_secs(1), "{first:?}");
+    remembered.cleaned_up(false);
+    remembered.cleaned_up(false);
+    let third = remembered.clean_up_wait();
+    assert!(third >= Duration::from_secs(2), "{third:?}");
+    tokio::time::advance(third).await;
+    assert_eq!(remembered.clean_up_wait(), Duration::ZERO);
+    remembered.cleaned_up(true);
+    assert_eq!(remembered.clean_up_wait(), Duration::ZERO);
+    remembered.cleaned_up(false);
+    assert!(remembered.clean_up_wait() <= Duration::from_secs(1), "from the start again");
+}
