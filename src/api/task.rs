@@ -60,7 +60,7 @@ pub struct RetryableTaskSpec {
     #[schemars(schema_with = "schema::env")]
     pub env: Option<Vec<Value>>,
 
-    /// Sources of environment variables of the main container, before those of the template.
+    /// Sources of environment variables of the main container, after those of the template: of two that set the same name the last one wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::env_from")]
     pub env_from: Option<Vec<Value>>,

@@ -29,7 +29,7 @@ struct Inner {
 struct Entry {
     seen: Seen,
     version: u64,
-    /// Whether the watch has shown its deletion, after which nothing brings it back.
+    /// Whether the watch has shown its deletion, after which no answer brings it back.
     deleted: bool,
 }
 
@@ -133,7 +133,9 @@ impl Inner {
         let version = pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0);
         let known = self.tasks.get(&key).and_then(|pods| pods.get(&observed.pod_name));
         let old = known.filter(|old| old.seen.pod.pod_uid == observed.pod_uid);
-        if old.is_some_and(|old| old.version > version || old.deleted) || (old.is_none() && by == By::ChangeAnswer) {
+        if old.is_some_and(|old| old.version > version || (old.deleted && by != By::Watch))
+            || (old.is_none() && by == By::ChangeAnswer)
+        {
             return Some(key); // an older answer that came late
         }
         let ended = matches!(observed.progress, Progress::Ended(_) | Progress::Outlived(_));

@@ -13,8 +13,9 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::core::error_boundary::InvalidObject;
 use kube_runtime::controller::Action;
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::Instrument;
@@ -38,29 +39,38 @@ pub struct Context {
     pub attempts: Attempts,
     /// What this process remembers.
     pub memory: Memory,
-    /// Names tasks that must be looked at again.
-    pub queue: UnboundedSender<TaskKey>,
     /// Names tasks whose Pods may be without a task.
-    pub orphans: UnboundedSender<TaskKey>,
+    orphans: UnboundedSender<TaskKey>,
+    /// The tasks that are named and not yet looked after.
+    orphaning: Mutex<HashSet<TaskKey>>,
     /// Where happenings are told.
     pub teller: Teller,
 }
 
 impl Context {
     /// Nothing seen, nothing remembered.
-    pub fn new(
-        settings: Settings,
-        queue: UnboundedSender<TaskKey>,
-        orphans: UnboundedSender<TaskKey>,
-        teller: Teller,
-    ) -> Self {
-        Self { settings, attempts: Attempts::default(), memory: Memory::default(), queue, orphans, teller }
+    pub fn new(settings: Settings, orphans: UnboundedSender<TaskKey>, teller: Teller) -> Self {
+        Self {
+            settings,
+            attempts: Attempts::default(),
+            memory: Memory::default(),
+            orphans,
+            orphaning: Mutex::default(),
+            teller,
+        }
     }
 
     /// Has the Pods of the task looked at whose task may be gone.
     pub fn orphaned(&self, key: TaskKey) {
-        // A closed channel means that the controller is going away.
-        let _ = self.orphans.send(key);
+        if self.orphaning.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
+            // A closed channel means that the controller is going away.
+            let _ = self.orphans.send(key);
+        }
+    }
+
+    /// The Pods of the task have been looked at.
+    pub fn looked_after(&self, key: &TaskKey) {
+        self.orphaning.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
     /// The wall clock.

@@ -39,7 +39,7 @@ pub async fn run(
     let (store, writer) = reflector::store();
     let (orphans, orphaned) = mpsc::unbounded_channel();
     let (teller, telling) = tell::teller(&settings);
-    let context = Arc::new(Context::new(settings, queue.clone(), orphans, teller));
+    let context = Arc::new(Context::new(settings, orphans, teller));
     let health = HealthOf { context: context.clone(), namespace };
     health.begin();
 

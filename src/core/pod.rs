@@ -114,7 +114,7 @@ fn place_main_container(containers: &mut Vec<Value>, main: &str, spec: &Retryabl
     set("resources", spec.resources.clone());
     if let Some(env_from) = &spec.env_from {
         let template = array(container.get("envFrom"));
-        container.insert("envFrom".into(), env_from.iter().cloned().chain(template).collect());
+        container.insert("envFrom".into(), template.into_iter().chain(env_from.iter().cloned()).collect());
     }
     if let Some(env) = &spec.env {
         let merged = merged_env(&array(container.get("env")), env);

@@ -175,7 +175,7 @@ fn variables_come_ours_first_then_the_templates_then_the_specs() {
     assert_eq!(names[users..], ["A", "B", "C"], "each once");
     assert_eq!((env(main, "B"), env(main, "RETRYABLE_ATTEMPT")), (Some("spec"), Some("2")));
     let sources: Vec<_> = main["envFrom"].as_array().unwrap().iter().map(|s| &s["configMapRef"]["name"]).collect();
-    assert_eq!(sources, ["spec", "template"], "as a later source wins, so the template's");
+    assert_eq!(sources, ["template", "spec"], "a later source wins: the spec's");
 }
 
 #[test]

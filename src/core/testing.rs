@@ -65,6 +65,13 @@ pub fn fixed(seconds: i32) -> Backoff {
 pub trait BuildTask: Sized {
     fn change(self, change: impl FnOnce(&mut RetryableTask)) -> Self;
 
+    fn named(self, name: &str, uid: &str) -> Self {
+        self.change(|task| {
+            task.metadata.name = Some(name.into());
+            task.metadata.uid = Some(uid.into());
+        })
+    }
+
     fn max_retries(self, n: i32) -> Self {
         self.change(|task| task.spec.max_retries = n)
     }
@@ -129,6 +136,10 @@ pub trait BuildPod: Sized {
 
     fn uid(self, uid: &str) -> Self {
         self.change(|pod| pod.metadata.uid = Some(uid.into()))
+    }
+
+    fn version(self, version: u64) -> Self {
+        self.change(|pod| pod.metadata.resource_version = Some(version.to_string()))
     }
 
     fn created(self, seconds: i64) -> Self {

@@ -151,12 +151,13 @@ fn the_deadline_stops_a_running_attempt_and_ends_the_task() {
         &[
             (Pass(3999), "Running 2/1/0 Error 1E 2R"),
             (Pass(1), "Running 2/1/0 Error 1E 2R!"),
-            (Exit(0), "Failed 2/1/0 DeadlineExceeded [Failed Finished Stalled] 1E 2E!"),
+            (Exit(0), "Failed 2/1/0 Error [Failed Finished Stalled] 1E 2E!"),
         ],
     );
     let (reason, message) = failed(&world);
     assert_eq!(reason, "DeadlineExceeded");
     assert!(message.starts_with("activeDeadlineSeconds passed during attempt 2"), "{message}");
+    assert!(message.contains("attempt 1 ended with Error, exit code 1"), "the last real cause: {message}");
     assert_eq!(last(&world), ("DeadlineExceeded".into(), None, Action::Fail));
     assert_eq!(world.status().exhausted_budget, None);
 }
@@ -377,4 +378,17 @@ fn a_rejected_pod_has_not_begun_to_start() {
             (Pass(1), "Pending 1/0/0 1E!"),
         ],
     );
+}
+
+#[test]
+fn a_suspension_before_the_first_attempt_does_not_move_the_deadline() {
+    let mut world = World::new(timed(None, Some(10), None).suspended());
+    world.reconcile();
+    world.pass(SignedDuration::from_secs(100));
+    take(&mut world, Resume);
+    world.reconcile();
+    take(&mut world, Run);
+    world.pass(SignedDuration::from_secs(10));
+    world.reconcile();
+    assert_eq!(world.gist(), "Running 1/0/0 1R!");
 }

@@ -4,7 +4,7 @@ use super::limits::{last, looks_again_in, timed};
 use super::story::Step::{DeletePod, Kubelet, Look, Pass, Run};
 use super::story::{Step, play, play_in, take};
 use crate::api::Action;
-use crate::core::testing::{BuildPod, at, task};
+use crate::core::testing::{BuildPod, BuildTask, at, fixed, task};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 
@@ -68,4 +68,15 @@ fn an_attempt_that_was_stopped_on_a_lost_node_has_our_reason() {
     world.pass(SignedDuration::from_millis(1));
     world.reconcile();
     assert_eq!(last(&world), ("AttemptTimeout".into(), None, Action::Retry));
+}
+
+#[test]
+fn the_wait_after_a_pod_that_was_given_up_counts_from_then() {
+    let start = [(Look, "Running 1/0/0 [Reconciling] 1P"), (Run, "Running 1/0/0 [Reconciling] 1R")];
+    let mut world = play(task().backoff(fixed(60)), &start);
+    take(&mut world, Kubelet(|pod| pod.deleted_at(0)));
+    world.reconcile();
+    world.pass(SignedDuration::from_secs(330));
+    world.reconcile();
+    assert!(world.gist().starts_with("Waiting 1/1/0 due "), "{}", world.gist());
 }
