@@ -44,8 +44,9 @@ async fn a_pod_deleted_while_the_operator_is_down_is_not_lost() {
     let pod = scene.running("stubborn", 1).await;
     operator.kill_9();
     scene.kubectl(&["delete", "pod", &pod.name_any(), "--wait=false"]).ok();
-    let ended = |pod: Option<&Pod>| pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref()) == Some("Failed");
-    scene.pod(&pod.name_any(), "its end", ended).await;
+    // The kubelet has let go of it: nothing but the finalizer holds it any more.
+    let no_grace = |pod: Option<&Pod>| pod.and_then(|pod| pod.metadata.deletion_grace_period_seconds) == Some(0);
+    scene.pod(&pod.name_any(), "its end", no_grace).await;
     let _operator = scene.operator().await;
     let status = scene.finished("stubborn").await;
     let first = first_of_two(&status);

@@ -1,6 +1,6 @@
 //! All that a task has been: every version of it that the API server stored, as a watch shows them.
 
-use super::audit::Audit;
+use super::audit::{Audit, Request};
 use super::scene::Scene;
 use super::wait::eventually;
 use futures::StreamExt;
@@ -81,14 +81,14 @@ pub fn due_times(versions: &[RetryableTask]) -> BTreeMap<i32, Timestamp> {
     due
 }
 
-/// Asserts of a task that ended: the waits are the ones that the pure function gives for this task, no attempt started
-/// before its wait was over, and none twice. Answers how late each retry was.
+/// Asserts of a task that ended: the waits are the ones that the pure function gives for this task, no attempt was
+/// started before its wait was over, and none twice. Answers how late each retry's Pod was created.
 pub fn assert_waits(scene: &Scene, versions: &[RetryableTask]) -> Vec<SignedDuration> {
     let task = versions.last().unwrap();
     let (name, uid) = (task.metadata.name.as_deref().unwrap(), task.metadata.uid.as_deref().unwrap());
     let status = task.status.as_ref().unwrap();
     let due = due_times(versions);
-    let created = creations(scene, name, uid, status);
+    let starts = starts(scene, name, uid, status);
     let mut late = Vec::new();
     let (mut retry, backoff) = (0, task.spec.backoff.as_ref());
     for pair in status.history.windows(2) {
@@ -97,24 +97,41 @@ pub fn assert_waits(scene: &Scene, versions: &[RetryableTask]) -> Vec<SignedDura
         let wait = delay(backoff, retry, dice(uid, ended.attempt));
         assert_eq!(ended.delay_milliseconds, i64::try_from(wait.as_millis()).ok(), "the wait after {ended:#?}");
         let finished = ended.finish_time.as_ref().unwrap().0;
-        let (due, started) = (due[&next.attempt], created[&next.attempt]);
+        let (due, start) = (due[&next.attempt], starts[&next.attempt]);
         assert!(due >= finished + wait, "attempt {} was due at {due}, {wait:?} after {finished}", next.attempt);
-        assert!(started >= due, "attempt {} was due at {due} and started at {started}", next.attempt);
-        late.push(started.duration_since(due));
+        assert!(start.decided >= due, "attempt {} was due at {due} and started: {start:?}", next.attempt);
+        late.push(start.created.duration_since(due));
     }
     late
 }
 
-/// When the API server took in the creation of each attempt's Pod, by the audit log. Fails if one was created twice.
-pub fn creations(scene: &Scene, task: &str, uid: &str, status: &RetryableTaskStatus) -> BTreeMap<i32, Timestamp> {
+/// How an attempt was started, by the times when the API server took the requests in.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    /// The status that names the attempt: a Pod is created after it only.
+    decided: Timestamp,
+    /// The Pod.
+    created: Timestamp,
+}
+
+/// How each attempt was started, by its number. Fails if one was twice.
+fn starts(scene: &Scene, task: &str, uid: &str, status: &RetryableTaskStatus) -> BTreeMap<i32, Start> {
     let requests = scene.operators_requests(Audit::whole());
-    let created: Vec<_> = requests.iter().filter(|r| r.kind() == "create pods" && r.code == 201).collect();
+    let is_creation = |request: &Request, name: &str| request.kind() == "create pods" && request.name == name;
     let of = |number: i32| {
-        let name = pod_name(task, uid, number);
-        let [only] = created.iter().filter(|request| request.name == name).collect::<Vec<_>>()[..] else {
-            panic!("attempt {number} was not created once: {created:#?}")
-        };
-        (number, only.received)
+        let pod = pod_name(task, uid, number);
+        let made: Vec<_> = requests.iter().filter(|r| is_creation(r, &pod) && r.code == 201).collect();
+        let [made] = made[..] else { panic!("the Pod of attempt {number} was not created once: {made:#?}") };
+        let first = requests.iter().position(|request| is_creation(request, &pod)).unwrap();
+        let is_status = |r: &&Request| r.kind() == "update retryabletasks/status" && r.name == task && r.code == 200;
+        let stored =
+            requests[..first].iter().rev().find(is_status).expect("no Pod is created before a status is stored");
+        (number, Start { decided: stored.received, created: made.received })
     };
     status.history.iter().map(|entry| of(entry.attempt)).collect()
+}
+
+/// When the API server took in the creation of each attempt's Pod, by the audit log. Fails if one was created twice.
+pub fn creations(scene: &Scene, task: &str, uid: &str, status: &RetryableTaskStatus) -> BTreeMap<i32, Timestamp> {
+    starts(scene, task, uid, status).into_iter().map(|(number, start)| (number, start.created)).collect()
 }
