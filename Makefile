@@ -54,7 +54,7 @@ simulation: ## the controller against a simulated API server that fails, crashes
 .PHONY: e2e
 e2e: preflight image cluster-up ## the operator on the real cluster, which stays up
 	$(KUBERNETES) image $(IMAGE_TAR)
-	$(IN_CLUSTER) $(CARGO) test --locked --test e2e -- --test-threads=$(E2E_THREADS) $(ARGS)
+	$(IN_CLUSTER) CARGO="$(CARGO)" tests/e2e/run --test-threads=$(E2E_THREADS) $(ARGS)
 
 .PHONY: check
 check: ## what CI refuses: warnings, formatting, stale generated files, faults in chart and scripts
