@@ -40,7 +40,7 @@ fn events_name_the_tasks_that_they_touch() {
     assert_eq!(attempts.apply(&Event::Apply(foreign), at(0)), []);
     let other = pod_of(&task().named("other", "other-uid"), 1);
     let other_key = TaskKey { name: "other".into(), ..key() };
-    assert_eq!(attempts.apply(&Event::Apply(other), at(0)), [other_key.clone()]);
+    assert_eq!(attempts.apply(&Event::Apply(other), at(0)), std::slice::from_ref(&other_key));
     assert_eq!((attempts.of(&other_key).len(), known(&attempts).len()), (1, 2));
 }
 
