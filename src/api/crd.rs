@@ -35,3 +35,10 @@ fn refine(root: &mut JSONSchemaProps) {
         status.default = Some(JSON(json!({"observedGeneration": -1})));
     }
 }
+
+#[cfg(test)]
+#[path = "admission_tests.rs"]
+mod admission_tests;
+#[cfg(test)]
+#[path = "crd_tests.rs"]
+mod tests;
