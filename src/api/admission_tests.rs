@@ -21,7 +21,8 @@ fn compiled() -> CompiledSchema {
 /// What admission says of a task.
 fn refusals(schema: &CompiledSchema, task: &Value) -> Vec<String> {
     let errors = Validator::new().validate_compiled(schema, task, None).err();
-    errors.into_iter().flat_map(|errors| errors.into_vec()).map(|error| error.message).collect()
+    let errors = errors.into_iter().flat_map(kube::core::cel::ValidationErrors::into_vec);
+    errors.map(|error| error.message).collect()
 }
 
 fn with(field: &str, value: Value) -> Value {

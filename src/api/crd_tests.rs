@@ -105,12 +105,12 @@ fn defaults_are_those_that_are_documented() {
         !is_kubernetes_own(path)
     });
     let expected = [
-        r#".spec.historyLimit 20"#,
-        r#".spec.maxRetries 3"#,
+        ".spec.historyLimit 20",
+        ".spec.maxRetries 3",
         r#".spec.podRetention {"failed":1,"succeeded":1}"#,
-        r#".spec.podRetention.failed 1"#,
-        r#".spec.podRetention.succeeded 1"#,
-        r#".spec.suspend false"#,
+        ".spec.podRetention.failed 1",
+        ".spec.podRetention.succeeded 1",
+        ".spec.suspend false",
         r#".status {"observedGeneration":-1}"#,
     ];
     assert_eq!(defaults, expected);
