@@ -1,8 +1,8 @@
 //! What happened, told after it is stored: log lines, metrics, Events.
 
 use super::Settings;
-use crate::api::{Action, RetryableTask};
-use crate::core::decide::{Happening, Plan};
+use crate::api::{Action, HistoryEntry, RetryableTask, StopReason};
+use crate::core::decide::{Happening, Plan, Wait};
 use crate::core::message::short;
 use crate::core::time::human;
 use crate::telemetry::Telemetry;
@@ -71,15 +71,15 @@ impl Teller {
     fn count(&self, happening: &Happening) {
         let metrics = &self.telemetry.metrics;
         match happening {
-            Happening::Ended { action, reason, delay, .. } => {
-                let result = match action {
+            Happening::Ended { entry, wait } => {
+                let result = match entry.action {
                     Action::Complete => AttemptResult::Succeeded,
                     Action::Ignore => AttemptResult::Ignored,
                     Action::Retry | Action::Fail | Action::Unknown => AttemptResult::Failed,
                 };
-                metrics.attempt_ended(result, reason);
-                if let Some(delay) = delay {
-                    metrics.retry_scheduled(Duration::try_from(*delay).unwrap_or_default());
+                metrics.attempt_ended(result, &entry.reason);
+                if let Some(wait) = wait {
+                    metrics.retry_scheduled(Duration::try_from(wait.delay).unwrap_or_default());
                 }
             }
             Happening::Finished { succeeded, reason, .. } => {
@@ -94,16 +94,17 @@ impl Teller {
 fn log(happening: &Happening) {
     match happening {
         Happening::Started { number } => tracing::debug!(attempt = number, "the attempt may start"),
-        Happening::Ended { number, pod_name, pod_uid: _, reason, message, exit_code, action, delay, due } => {
+        Happening::Ended { entry, wait } => {
             tracing::info!(
-                attempt = number,
-                pod = pod_name,
-                reason,
-                exit_code,
-                action = ?action,
-                delay_milliseconds = delay.map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
-                due = due.map(tracing::field::display),
-                said = message,
+                attempt = entry.attempt,
+                pod = entry.pod_name,
+                reason = entry.reason,
+                exit_code = entry.exit_code,
+                rule = entry.rule,
+                action = ?entry.action,
+                delay_milliseconds = entry.delay_milliseconds,
+                due = wait.map(|wait| tracing::field::display(wait.due)),
+                said = entry.message,
                 "the attempt ended"
             );
         }
@@ -121,22 +122,9 @@ fn log(happening: &Happening) {
 fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<Event> {
     let (type_, reason, note, secondary) = match happening {
         Happening::Ended { .. } if finished => return None,
-        Happening::Ended { number, pod_name, pod_uid, action: Action::Ignore, delay: None, .. } => {
-            let note = format!("attempt {number} was stopped: the task is suspended (not charged)");
-            (EventType::Normal, "Suspended", note, Some(pod_reference(task, pod_name, pod_uid)))
-        }
-        Happening::Ended { number, pod_name, pod_uid, reason, message, exit_code, action, delay, due } => {
-            let code = exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
-            let said = message.map(|message| format!(": {message}")).unwrap_or_default();
-            let charged = if action == Action::Ignore { " (not charged)" } else { "" };
-            let next = match (delay, due) {
-                (Some(delay), Some(due)) => {
-                    format!("; attempt {} is due in {} at {due:.3}{charged}", number.saturating_add(1), human(delay))
-                }
-                _ => charged.to_owned(),
-            };
-            let note = format!("attempt {number} ended with {reason}{code}{next}{said}");
-            (EventType::Warning, "AttemptFailed", note, Some(pod_reference(task, pod_name, pod_uid)))
+        Happening::Ended { entry, wait } => {
+            let (type_, reason, note) = ended(&entry, wait);
+            (type_, reason, note, Some(pod_reference(task, entry.pod_name, entry.pod_uid)))
         }
         Happening::Finished { succeeded: true, reason, message } => (EventType::Normal, reason.as_str(), message, None),
         Happening::Finished { succeeded: false, reason, message } => {
@@ -152,6 +140,24 @@ fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<E
         action: "Reconcile".into(),
         secondary,
     })
+}
+
+fn ended(entry: &HistoryEntry, wait: Option<Wait>) -> (EventType, &'static str, String) {
+    let HistoryEntry { attempt, reason, .. } = entry;
+    if entry.reason == StopReason::Suspended.as_str() && entry.action == Action::Ignore {
+        let note = format!("attempt {attempt} was stopped: the task is suspended (not charged)");
+        return (EventType::Normal, "Suspended", note);
+    }
+    let code = entry.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+    let said = entry.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+    let charged = if entry.action == Action::Ignore { " (not charged)" } else { "" };
+    let next = wait.map_or_else(
+        || charged.to_owned(),
+        |Wait { delay, due, .. }| {
+            format!("; attempt {} is due in {} at {due:.3}{charged}", attempt.saturating_add(1), human(delay))
+        },
+    );
+    (EventType::Warning, "AttemptFailed", format!("attempt {attempt} ended with {reason}{code}{next}{said}"))
 }
 
 fn pod_reference(task: &RetryableTask, name: String, uid: Option<String>) -> ObjectReference {

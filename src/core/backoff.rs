@@ -16,38 +16,72 @@ struct Factor(u128);
 
 const FACTOR_ONE: u128 = 10_000;
 
-/// The wait before retry `retry` (1 for the first), spread with `dice` (uniform over its 64 bits): the same input, the same wait.
-pub fn delay(backoff: Option<&Backoff>, retry: i32, dice: u64) -> SignedDuration {
-    let default = Backoff::default();
-    let backoff = backoff.unwrap_or(&default);
-    let (low, high) = range(backoff, retry);
-    pick(low, high, dice)
+/// The waits from which the dice pick one, evenly: in microseconds, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spread {
+    low: i64,
+    high: i64,
 }
 
-/// The wait when the task itself asked for one: never less than it asked for, spread upwards so that tasks that were told the same number
-/// do not come back together.
-pub fn delay_asked_for(seconds: i64, backoff: Option<&Backoff>, dice: u64) -> SignedDuration {
-    let asked = seconds.clamp(0, LONGEST_SECONDS) * MICROS;
-    let percent = match jitter_of(backoff) {
-        (JitterMode::None, _) => 0,
-        (JitterMode::Proportional, percent) => percent,
-        (JitterMode::Full | JitterMode::Equal, _) => i64::from(DEFAULT_JITTER_PERCENT),
-    };
-    pick(asked, asked + asked / 100 * percent, dice)
-}
-
-/// The earliest and the latest wait before retry `retry`, in microseconds.
-pub fn range(backoff: &Backoff, retry: i32) -> (i64, i64) {
-    let d = before_jitter(backoff, retry);
-    match jitter_of(Some(backoff)) {
-        (JitterMode::None, _) => (d, d),
-        (JitterMode::Proportional, percent) => {
-            let deviation = d / 100 * percent + d % 100 * percent / 100;
-            (d - deviation, d + deviation)
-        }
-        (JitterMode::Full, _) => (0, d),
-        (JitterMode::Equal, _) => (d / 2, d),
+impl Spread {
+    /// The waits before retry `retry` (1 for the first).
+    pub fn of(backoff: &Backoff, retry: i32) -> Self {
+        let d = before_jitter(backoff, retry);
+        let (low, high) = match jitter_of(Some(backoff)) {
+            (JitterMode::None, _) => (d, d),
+            (JitterMode::Proportional, percent) => {
+                let deviation = d / 100 * percent + d % 100 * percent / 100;
+                (d - deviation, d + deviation)
+            }
+            (JitterMode::Full, _) => (0, d),
+            (JitterMode::Equal, _) => (d / 2, d),
+        };
+        Self { low, high }
     }
+
+    /// The waits when the task itself asked for one: never less than it asked for, spread upwards so that tasks that were told the same
+    /// number do not come back together.
+    pub fn asked_for(seconds: i64, backoff: Option<&Backoff>) -> Self {
+        let asked = seconds.clamp(0, LONGEST_SECONDS) * MICROS;
+        let percent = match jitter_of(backoff) {
+            (JitterMode::None, _) => 0,
+            (JitterMode::Proportional, percent) => percent,
+            (JitterMode::Full | JitterMode::Equal, _) => i64::from(DEFAULT_JITTER_PERCENT),
+        };
+        Self { low: asked, high: asked + asked / 100 * percent }
+    }
+
+    /// The shortest.
+    pub fn earliest(self) -> SignedDuration {
+        SignedDuration::from_micros(self.low)
+    }
+
+    /// The mean.
+    pub fn expected(self) -> SignedDuration {
+        SignedDuration::from_micros(self.low.midpoint(self.high))
+    }
+
+    /// The longest.
+    pub fn latest(self) -> SignedDuration {
+        SignedDuration::from_micros(self.high)
+    }
+
+    /// The one that `dice` (uniform over its 64 bits) picks: the same dice, the same wait.
+    pub fn pick(self, dice: u64) -> SignedDuration {
+        let width = u128::try_from(self.high.saturating_sub(self.low)).unwrap_or(0) + 1;
+        let offset = (u128::from(dice) * width) >> 64;
+        SignedDuration::from_micros(self.low.saturating_add(i64::try_from(offset).unwrap_or(0)))
+    }
+}
+
+/// The wait before retry `retry` (1 for the first), by the default back-off unless given.
+pub fn delay(backoff: Option<&Backoff>, retry: i32, dice: u64) -> SignedDuration {
+    spread(backoff, retry).pick(dice)
+}
+
+/// The waits before retry `retry` (1 for the first), by the default back-off unless given.
+pub fn spread(backoff: Option<&Backoff>, retry: i32) -> Spread {
+    backoff.map_or_else(|| Spread::of(&Backoff::default(), retry), |backoff| Spread::of(backoff, retry))
 }
 
 /// What is wrong with the backoff, in words for its author; admission refuses the same.
@@ -129,13 +163,6 @@ fn jitter_of(backoff: Option<&Backoff>) -> (JitterMode, i64) {
     let jitter = backoff.and_then(|b| b.jitter.clone()).unwrap_or_default();
     let Jitter { mode, percent } = jitter;
     (mode.unwrap_or_default(), i64::from(percent.unwrap_or(DEFAULT_JITTER_PERCENT).clamp(0, 100)))
-}
-
-/// Uniform over the microseconds from `low` to `high`, both included.
-fn pick(low: i64, high: i64, dice: u64) -> SignedDuration {
-    let width = u128::try_from(high.saturating_sub(low)).unwrap_or(0) + 1;
-    let offset = (u128::from(dice) * width) >> 64;
-    SignedDuration::from_micros(low.saturating_add(i64::try_from(offset).unwrap_or(0)))
 }
 
 #[cfg(test)]

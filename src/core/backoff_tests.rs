@@ -52,18 +52,23 @@ fn a_late_retry_neither_overflows_nor_takes_long() {
     }
 }
 
+fn ends(backoff: &Backoff, retry: i32) -> (i64, i64) {
+    let Spread { low, high } = Spread::of(backoff, retry);
+    (low, high)
+}
+
 #[test]
 fn the_modes_keep_their_ranges() {
     let range_of = |mode, percent| {
         let jitter = Some(Jitter { mode, percent });
-        range(&Backoff { jitter, initial_delay_seconds: Some(8), ..with(Strategy::Fixed) }, 1)
+        ends(&Backoff { jitter, initial_delay_seconds: Some(8), ..with(Strategy::Fixed) }, 1)
     };
     assert_eq!(range_of(None, None), (6_000_000, 10_000_000));
     assert_eq!(range_of(Some(JitterMode::Proportional), Some(100)), (0, 16_000_000));
     assert_eq!(range_of(Some(JitterMode::None), None), (8_000_000, 8_000_000));
     assert_eq!(range_of(Some(JitterMode::Full), None), (0, 8_000_000));
     assert_eq!(range_of(Some(JitterMode::Equal), None), (4_000_000, 8_000_000));
-    assert_eq!(range(&Backoff::default(), 9), (45_000_000, 75_000_000), "60 s at the cap is 45 to 75");
+    assert_eq!(ends(&Backoff::default(), 9), (45_000_000, 75_000_000), "60 s at the cap is 45 to 75");
 }
 
 /// Chi-squared against the uniform distribution: 20 bins, 19 degrees of freedom, 43.8 is the 99.9th percentile. The dice are fixed by the
@@ -71,7 +76,7 @@ fn the_modes_keep_their_ranges() {
 #[test]
 fn jitter_is_spread_evenly_over_its_range() {
     let backoff = Backoff { initial_delay_seconds: Some(100), ..with(Strategy::Fixed) };
-    let (low, high) = range(&backoff, 1);
+    let (low, high) = ends(&backoff, 1);
     let mut bins = [0f64; 20];
     let samples = 20_000;
     for n in 0..samples {
@@ -88,12 +93,12 @@ fn a_wait_that_the_task_asked_for_is_never_shortened() {
     for mode in [JitterMode::Proportional, JitterMode::None, JitterMode::Full, JitterMode::Equal] {
         let backoff = Backoff { jitter: Some(Jitter { mode: Some(mode), percent: None }), ..Backoff::default() };
         for dice in [0, u64::MAX / 2, u64::MAX] {
-            let wait = delay_asked_for(120, Some(&backoff), dice);
+            let wait = Spread::asked_for(120, Some(&backoff)).pick(dice);
             assert!((120..=150).contains(&wait.as_secs()), "{mode:?} {wait:?}");
         }
     }
-    assert_eq!(delay_asked_for(-5, None, 0), SignedDuration::ZERO);
-    assert!(delay_asked_for(i64::MAX, None, 0).as_secs() == LONGEST_SECONDS);
+    assert_eq!(Spread::asked_for(-5, None).pick(0), SignedDuration::ZERO);
+    assert!(Spread::asked_for(i64::MAX, None).pick(0).as_secs() == LONGEST_SECONDS);
 }
 
 #[test]
@@ -117,7 +122,7 @@ proptest! {
             strategy: Some(strategy), initial_delay_seconds: Some(initial), multiplier: Some(Multiplier::Decimal(multiplier)),
             max_delay_seconds: Some(max.max(0)), delays_seconds: Some(delays), jitter: Some(Jitter { mode: Some(mode), percent: Some(percent) }),
         };
-        let (low, high) = range(&backoff, retry);
+        let (low, high) = ends(&backoff, retry);
         let wait = delay(Some(&backoff), retry, dice);
         prop_assert!(0 <= low && low <= high);
         prop_assert!(SignedDuration::from_micros(low) <= wait && wait <= SignedDuration::from_micros(high));

@@ -2,11 +2,11 @@
 
 use super::limits;
 use super::next::{Current, Draft};
-use super::{Happening, Seen};
+use super::{Happening, Seen, Wait};
 use crate::api::{
     Action, ConditionReason, ConditionType, CurrentAttempt, FailureClass, HistoryEntry, LastFailure, State, StopReason,
 };
-use crate::core::backoff;
+use crate::core::backoff::{Spread, spread};
 use crate::core::classify::{Verdict, classify, count};
 use crate::core::conditions;
 use crate::core::identity::dice;
@@ -100,22 +100,17 @@ pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
     let mut verdict = classify(&outcome, stop, &draft.situation.task.spec, &draft.status);
     let uncharged = (draft.status.retries, draft.status.ignored);
     charge(draft, &verdict);
-    let mut delay = delay(draft, &outcome, &verdict, stop);
-    let mut due = delay.map(|delay| {
-        // The node's clock may be behind: no attempt ended before its Pod was created.
-        let from = plus(outcome.finished, SignedDuration::from_secs(1)).min(end.seen).max(end.created);
-        micros(plus(from, delay))
-    });
-    let too_late = due.filter(|due| limits::is_over(draft.situation, &draft.status, *due));
+    let mut wait = wait(draft, end, &outcome, &verdict, stop);
+    let too_late = wait.map(|wait| wait.due).filter(|due| limits::is_over(draft.situation, &draft.status, *due));
     if too_late.is_some() {
         // A wait that is not begun is not charged.
         (draft.status.retries, draft.status.ignored) = uncharged;
         (verdict.action, verdict.end) = (Action::Fail, Some(ConditionReason::DeadlineExceeded));
-        (delay, due) = (None, None);
+        wait = None;
     }
     conditions::remove(&mut draft.status.conditions, ConditionType::Reconciling);
     conditions::remove(&mut draft.status.conditions, ConditionType::Stalled);
-    let entry = entry(draft, end, &outcome, &verdict, delay);
+    let entry = entry(draft, end, &outcome, &verdict, wait);
     let is_failure = matches!(entry.action, Action::Retry | Action::Fail) || verdict.rule.is_some();
     // The end of the time is no news of the task: an earlier failure says more.
     let says_less = stop == Some(StopReason::DeadlineExceeded) && draft.status.last_failure.is_some();
@@ -127,24 +122,15 @@ pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
             message: entry.message.clone(),
         });
     }
-    draft.happenings.push(Happening::Ended {
-        number: entry.attempt,
-        pod_name: entry.pod_name.clone(),
-        pod_uid: entry.pod_uid.clone(),
-        reason: entry.reason.clone(),
-        message: entry.message.clone(),
-        exit_code: entry.exit_code,
-        action: entry.action,
-        delay,
-        due,
-    });
+    draft.happenings.push(Happening::Ended { entry: Box::new(entry.clone()), wait });
     remember(draft, entry);
     if let Some(reason) = verdict.end {
         finish(draft, reason, &outcome, verdict.exhausted.as_deref(), too_late);
         return Current::TaskEnded;
     }
     let number = draft.current.number.saturating_add(1);
-    draft.current = CurrentAttempt { number, due_time: due.map(MicroTime), ..CurrentAttempt::default() };
+    draft.current =
+        CurrentAttempt { number, due_time: wait.map(|wait| MicroTime(wait.due)), ..CurrentAttempt::default() };
     Current::Due
 }
 
@@ -165,31 +151,28 @@ fn charge(draft: &mut Draft, verdict: &Verdict) {
 }
 
 /// The wait before the next attempt; nothing when none follows, or when it follows at once after a suspension.
-fn delay(draft: &Draft, outcome: &Outcome, verdict: &Verdict, stop: Option<StopReason>) -> Option<SignedDuration> {
+fn wait(draft: &Draft, end: &End, outcome: &Outcome, verdict: &Verdict, stop: Option<StopReason>) -> Option<Wait> {
     if verdict.end.is_some() || stop == Some(StopReason::Suspended) {
         return None;
     }
     let task = draft.situation.task;
-    let dice = dice(task.metadata.uid.as_deref().unwrap_or_default(), draft.current.number);
     let backoff = verdict.backoff.as_ref().or(task.spec.backoff.as_ref());
     // A budget of its own counts its delays by itself.
     let nth = match &verdict.rule {
         Some(rule) if !verdict.charged => count(&draft.status, rule),
         Some(_) | None => draft.status.retries,
     };
-    Some(match outcome.word.retry_after_seconds {
-        Some(seconds) => backoff::delay_asked_for(seconds, backoff, dice),
-        None => backoff::delay(backoff, nth, dice),
-    })
+    let spread = match outcome.word.retry_after_seconds {
+        Some(seconds) => Spread::asked_for(seconds, backoff),
+        None => spread(backoff, nth),
+    };
+    let delay = spread.pick(dice(task.metadata.uid.as_deref().unwrap_or_default(), draft.current.number));
+    // The node's clock may be behind: no attempt ended before its Pod was created.
+    let from = plus(outcome.finished, SignedDuration::from_secs(1)).min(end.seen).max(end.created);
+    Some(Wait { spread, delay, due: micros(plus(from, delay)) })
 }
 
-fn entry(
-    draft: &Draft,
-    end: &End,
-    outcome: &Outcome,
-    verdict: &Verdict,
-    delay: Option<SignedDuration>,
-) -> HistoryEntry {
+fn entry(draft: &Draft, end: &End, outcome: &Outcome, verdict: &Verdict, wait: Option<Wait>) -> HistoryEntry {
     let Outcome { container, exit_code, signal, reason, message, word, finished, .. } = outcome;
     HistoryEntry {
         attempt: draft.current.number,
@@ -206,7 +189,7 @@ fn entry(
         message: message.clone(),
         rule: verdict.rule.clone(),
         action: verdict.action,
-        delay_milliseconds: delay.map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
+        delay_milliseconds: wait.map(|wait| i64::try_from(wait.delay.as_millis()).unwrap_or(i64::MAX)),
     }
 }
 

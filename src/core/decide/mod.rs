@@ -10,10 +10,11 @@ mod effects;
 mod limits;
 mod next;
 
+use super::backoff::Spread;
 use super::conditions;
 use super::identity::pod_name;
 use super::observe::Observed;
-use crate::api::{Action, ConditionReason, ConditionType, RetryableTask, RetryableTaskStatus};
+use crate::api::{ConditionReason, ConditionType, HistoryEntry, RetryableTask, RetryableTaskStatus};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -126,24 +127,10 @@ pub enum Happening {
     },
     /// An attempt ended.
     Ended {
-        /// The attempt.
-        number: i32,
-        /// Its Pod.
-        pod_name: String,
-        /// Its Pod's UID.
-        pod_uid: Option<String>,
-        /// Why it ended.
-        reason: String,
-        /// The message that came with it.
-        message: Option<String>,
-        /// The exit code.
-        exit_code: Option<i32>,
-        /// What follows.
-        action: Action,
-        /// The wait before the next attempt.
-        delay: Option<SignedDuration>,
-        /// When the next attempt is due.
-        due: Option<Timestamp>,
+        /// What is now in the history, or would be if it had room.
+        entry: Box<HistoryEntry>,
+        /// The wait before the next attempt, if one follows after a wait.
+        wait: Option<Wait>,
     },
     /// The task ended.
     Finished {
@@ -166,6 +153,17 @@ pub enum Happening {
         /// The kubelet's or the scheduler's word.
         reason: String,
     },
+}
+
+/// The wait before an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// The waits that were possible.
+    pub spread: Spread,
+    /// The one that the dice picked.
+    pub delay: SignedDuration,
+    /// When it ends.
+    pub due: Timestamp,
 }
 
 /// What to do now. Total: any spec, any status, any Pods.
