@@ -169,10 +169,39 @@ fn refused_rules() -> Vec<(&'static str, Vec<Value>)> {
     ]
 }
 
+/// As [`refused`], of what differs from attempt to attempt, and of the fallback.
+fn refused_changes() -> Vec<(&'static str, Vec<Value>)> {
+    let memory = |value: Value| with("onOutOfMemory", value);
+    let multipliers = [json!(1), json!(0), json!(1001), json!("1"), json!("0.5"), json!("1.0"), json!("x")];
+    let amounts = [json!(0), json!(-1), json!("lots"), json!("4GiB"), json!("-4Gi"), json!("100m")];
+    let fallback = |value: Value| with("onFailure", value);
+    let restart = json!({"spec": {"restartPolicy": "OnFailure"}});
+    vec![
+        ("memoryMultiplier is", multipliers.map(|value| memory(json!({"memoryMultiplier": value}))).to_vec()),
+        ("maxMemory is an amount", amounts.map(|value| memory(json!({"maxMemory": value}))).to_vec()),
+        (
+            "fromAttempt is 2 or more",
+            [1, 0].map(|n| with("overrides", json!([{"fromAttempt": n, "env": []}]))).to_vec(),
+        ),
+        ("an override changes something", vec![with("overrides", json!([{"fromAttempt": 2}]))]),
+        (
+            "two overrides have the same fromAttempt",
+            vec![with("overrides", json!([{"fromAttempt": 2, "env": []}, {"fromAttempt": 2, "nodeSelector": {}}]))],
+        ),
+        ("onFailure says what to run", vec![fallback(json!({})), fallback(json!({"timeoutSeconds": 5}))]),
+        ("remove onFailure.template.spec.restartPolicy", vec![fallback(json!({"template": restart}))]),
+        ("onFailure.timeoutSeconds is", vec![fallback(json!({"image": "x", "timeoutSeconds": 0}))]),
+    ]
+}
+
+fn all_refused() -> impl Iterator<Item = (&'static str, Vec<Value>)> {
+    refused().into_iter().chain(refused_rules()).chain(refused_changes())
+}
+
 #[test]
 fn admission_says_what_to_do() {
     let schema = compiled();
-    for (message, tasks) in refused().into_iter().chain(refused_rules()) {
+    for (message, tasks) in all_refused() {
         for task in tasks {
             let said = refusals(&schema, &task);
             // Where the API server puts the rule's message after the error, the library has the error alone.
@@ -190,7 +219,7 @@ fn every_rule_of_admission_is_tried() {
         rules.extend(own.map(|rule| (path.to_owned(), rule["message"].as_str().unwrap_or_default().to_owned())));
         true
     });
-    let tried: Vec<_> = refused().into_iter().chain(refused_rules()).collect();
+    let tried: Vec<_> = all_refused().collect();
     for (path, message) in &rules {
         assert!(tried.iter().any(|(words, _)| message.contains(words)), "{path}: {message}");
     }
@@ -228,6 +257,12 @@ fn admission_lets_pass_what_makes_sense() {
         with("podRetention", json!({"failed": 0, "succeeded": 0})),
         with("activeDeadlineSeconds", json!(1)),
         with("budgets", json!({"disruptions": 0, "outOfMemory": 0, "startup": 0})),
+        with("onOutOfMemory", json!({})),
+        with("onOutOfMemory", json!({"memoryMultiplier": "1.5", "maxMemory": "4Gi"})),
+        with("onOutOfMemory", json!({"memoryMultiplier": 2, "maxMemory": 4_000_000})),
+        with("overrides", json!([{"fromAttempt": 2, "nodeSelector": {}}, {"fromAttempt": 3, "tolerations": []}])),
+        with("onFailure", json!({"args": ["--degraded"]})),
+        with("onFailure", json!({"template": {"spec": {"restartPolicy": "Never"}}, "timeoutSeconds": 1})),
         rules(json!([])),
         rules(json!([
             {"name": "a.b_c-D", "when": {"exitCodes": [1, "64-78", "5-5"]}, "action": "Fail"},
@@ -248,7 +283,12 @@ fn what_passes_can_be_read() {
         "image": "x", "command": ["a"], "args": ["b"], "env": [{"name": "A", "value": "b"}],
         "envFrom": [{"secretRef": {"name": "s"}}], "resources": {"limits": {"cpu": "1"}}, "template": {"spec": {}},
         "maxRetries": 5, "suspend": true, "ttlSecondsAfterFinished": 5, "historyLimit": 5,
-        "podRetention": {"failed": 2},
+        "podRetention": {"failed": 2}, "avoidFailedNodes": false,
+        "onOutOfMemory": {"memoryMultiplier": "1.5", "maxMemory": "4Gi"},
+        "overrides": [{"fromAttempt": 2, "resources": {"limits": {"cpu": "2"}}, "nodeSelector": {"a": "b"},
+            "tolerations": [{"key": "a"}], "env": [{"name": "A"}]}],
+        "onFailure": {"image": "y", "command": ["c"], "args": ["d"], "env": [], "envFrom": [], "resources": {},
+            "template": {}, "timeoutSeconds": 9},
         "backoff": {"strategy": "Exponential", "initialDelaySeconds": 1, "multiplier": "1.5", "maxDelaySeconds": 9,
             "jitter": {"mode": "Proportional", "percent": 10}},
     });

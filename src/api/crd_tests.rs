@@ -32,9 +32,11 @@ pub(super) fn walk<'a>(schema: &'a Value, path: &str, see: &mut impl FnMut(&'a V
 
 /// Whether the schema is Kubernetes' own, with descriptions of its own or none.
 fn is_kubernetes_own(path: &str) -> bool {
-    [".spec.template", ".spec.env[]", ".spec.envFrom[]", ".spec.resources", ".status.conditions[]", ".metadata"]
-        .iter()
-        .any(|own| path.starts_with(own))
+    const OF_SPECS: [&str; 5] = [".template", ".env[]", ".envFrom[]", ".resources", ".tolerations[]"];
+    let specs = [".spec", ".spec.onFailure", ".spec.overrides[]"];
+    let inner = specs.iter().filter_map(|spec| path.strip_prefix(spec));
+    let of_a_spec = inner.flat_map(|field| OF_SPECS.iter().map(move |own| field.starts_with(own))).any(|own| own);
+    of_a_spec || [".status.conditions[]", ".metadata"].iter().any(|own| path.starts_with(own))
 }
 
 #[test]
@@ -105,6 +107,7 @@ fn defaults_are_those_that_are_documented() {
         !is_kubernetes_own(path)
     });
     let expected = [
+        ".spec.avoidFailedNodes true",
         ".spec.historyLimit 20",
         ".spec.maxRetries 3",
         r#".spec.podRetention {"failed":1,"succeeded":1}"#,

@@ -1,19 +1,22 @@
 //! What users write and read: the `RetryableTask` resource. Types, schema and admission rules; no behaviour.
 
+mod adapt;
 mod backoff;
+mod condition;
 mod crd;
+mod history;
 mod rules;
 mod schema;
 mod status;
 mod task;
 
+pub use adapt::{AttemptOverride, OnFailure, OnOutOfMemory};
 pub use backoff::{Backoff, Jitter, JitterMode, Multiplier, Strategy};
+pub use condition::{ConditionReason, ConditionType};
 pub use crd::crd;
+pub use history::{Action, FailureClass, HistoryEntry, LastFailure};
 pub use rules::{Budgets, FailureRule, IntOrText, Preset, RuleAction, When};
-pub use status::{
-    Action, ConditionReason, ConditionType, CurrentAttempt, FailureClass, HistoryEntry, LastFailure,
-    RetryableTaskStatus, State, StopReason,
-};
+pub use status::{Acknowledged, CurrentAttempt, Fallback, FallbackState, RetryableTaskStatus, Run, State, StopReason};
 pub use task::{PodRetention, RetryableTask, RetryableTaskSpec};
 
 /// API group of the resource.
@@ -25,6 +28,17 @@ pub const LABEL_TASK_NAME: &str = "retryable.dev/task-name";
 pub const LABEL_TASK_UID: &str = "retryable.dev/task-uid";
 /// Label of an attempt's Pod: the attempt's number, from 1.
 pub const LABEL_ATTEMPT: &str = "retryable.dev/attempt";
+/// Label of a fallback's Pod.
+pub const LABEL_FALLBACK: &str = "retryable.dev/fallback";
+
+/// Annotation of an attempt's Pod: the generation of the spec that it was made from.
+pub const ANNOTATION_GENERATION: &str = "retryable.dev/generation";
+/// Annotation of a task, by hand: skip the wait for the next attempt.
+pub const ANNOTATION_RETRY_NOW: &str = "retryable.dev/retry-now";
+/// Annotation of a task, by hand: run again once it has ended.
+pub const ANNOTATION_RUN_AGAIN: &str = "retryable.dev/run-again";
+/// Annotation of a task, by hand: stop, and do not go on.
+pub const ANNOTATION_CANCEL: &str = "retryable.dev/cancel";
 
 /// Finalizer of an attempt's Pod: its exit status cannot be lost before it is in the task's status.
 pub const FINALIZER: &str = "retryable.dev/attempt";

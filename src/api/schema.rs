@@ -1,7 +1,7 @@
 //! Schemas of the parts that are Kubernetes' own. Their values stay raw JSON, so that a field newer than this program passes through to
 //! the API server instead of being dropped.
 
-use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, PodTemplateSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, PodTemplateSpec, ResourceRequirements, Toleration};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
@@ -18,6 +18,21 @@ pub(super) fn env_from(_: &mut SchemaGenerator) -> Schema {
 
 pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
     into_schema(inline::<ResourceRequirements>())
+}
+
+pub(super) fn tolerations(_: &mut SchemaGenerator) -> Schema {
+    let mut items = inline::<Toleration>();
+    strip_descriptions(&mut items);
+    list_of(&items, 100, "Taints that the Pod tolerates.")
+}
+
+pub(super) fn node_selector(_: &mut SchemaGenerator) -> Schema {
+    into_schema(json!({
+        "type": "object",
+        "description": "Labels that the Pod's node must have.",
+        "maxProperties": 100,
+        "additionalProperties": {"type": "string", "description": "The label's value."},
+    }))
 }
 
 /// The Pod template: typed as far as this program knows Pods, open to fields that it does not know, without descriptions (they are most of

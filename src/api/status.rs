@@ -1,5 +1,6 @@
 //! What users read: the task's status.
 
+use super::{FailureClass, HistoryEntry, LastFailure};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Pending, Running, Waiting, Suspended, Succeeded or Failed: for people. Programs read the conditions.
+    /// Pending, Running, Waiting, Suspended, Succeeded, Failed or Cancelled: for people. Programs read the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub state: Option<State>,
@@ -70,6 +71,23 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
 
+    /// How often onOutOfMemory has raised the main container's memory.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub memory_raises: i32,
+
+    /// Which run this is. Absent in the first: annotate the task with retryable.dev/run-again to have another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
+
+    /// The fallback of spec.onFailure, once it may start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
+
+    /// What was asked for by annotation and has been heard: the last of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["annotation"]))]
+    pub acknowledged: Vec<Acknowledged>,
+
     /// How many failed attempts each rule has matched, the built-in ones (disruption, outOfMemory, startup) included.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -87,7 +105,7 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "is_zero")]
     pub history_dropped: i32,
 
-    /// Complete, Failed, Suspended as on a Job; Finished with either end; Reconciling and Stalled for kstatus.
+    /// Complete, Failed, Suspended and FailureTarget as on a Job; Finished with either end; Reconciling and Stalled for kstatus.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -101,6 +119,11 @@ fn is_zero(n: &i32) -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it with a reference
 fn is_zero_long(n: &i64) -> bool {
     *n == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it with a reference
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Where a task stands, for people.
@@ -118,6 +141,8 @@ pub enum State {
     Succeeded,
     /// Ended without success.
     Failed,
+    /// Ended by hand.
+    Cancelled,
     /// Written by another version of the operator.
     #[serde(other)]
     Unknown,
@@ -166,6 +191,18 @@ pub struct CurrentAttempt {
     /// What goes with the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_message: Option<String>,
+
+    /// Whether this is the fallback that follows the attempt of that number.
+    #[serde(skip_serializing_if = "is_false")]
+    pub fallback: bool,
+
+    /// Nodes that its Pod rather not runs on, since the task has just failed there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub avoided_nodes: Vec<String>,
+
+    /// `fromAttempt` of the last of spec.overrides that applies to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub override_from: Option<i32>,
 }
 
 /// Why the operator stops an attempt's Pod.
@@ -181,6 +218,8 @@ pub enum StopReason {
     StartupTimeout,
     /// The task took longer than `activeDeadlineSeconds`.
     DeadlineExceeded,
+    /// Somebody cancelled the task.
+    Cancelled,
     /// Written by another version of the operator.
     #[serde(other)]
     Unknown,
@@ -195,55 +234,52 @@ impl StopReason {
             Self::AttemptTimeout => "AttemptTimeout",
             Self::StartupTimeout => "StartupTimeout",
             Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::Cancelled => "Cancelled",
             Self::Unknown => "Stopped",
         }
     }
 }
 
-/// The last attempt that failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LastFailure {
-    /// The attempt's number, from 1.
-    pub attempt: i32,
-    /// Why it failed: the container's, the Pod's or the kubelet's word, such as Error, OOMKilled, Evicted.
-    pub reason: String,
-    /// The exit code, where a container ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exit_code: Option<i32>,
-    /// The termination message or the log's tail, at most 1 KiB.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-}
-
-/// Attempts counted under a budget of their own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// One run of the task, from its first attempt to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct FailureClass {
-    /// Name of the rule.
-    pub name: String,
-    /// How many attempts it counted.
-    pub count: i32,
+pub struct Run {
+    /// Its number, from 2: the first run is not told.
+    pub number: i32,
+    /// The number of its first attempt: numbers go on from run to run.
+    pub first_attempt: i32,
 }
 
-/// One attempt that ended.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// Something that was asked for by an annotation of the task, and has been heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Acknowledged {
+    /// The annotation.
+    pub annotation: String,
+    /// Its value, cut to 128 bytes: another value asks again.
+    pub value: String,
+    /// When it was heard.
+    pub time: Time,
+    /// What came of it.
+    pub effect: String,
+}
+
+/// What became of the fallback.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct HistoryEntry {
-    /// The attempt's number, from 1.
-    pub attempt: i32,
+pub struct Fallback {
+    /// Running, Succeeded or Failed.
+    #[schemars(with = "String")]
+    pub state: FallbackState,
     /// Name of its Pod.
     pub pod_name: String,
-    /// UID of its Pod.
+    /// UID of its Pod, once it has ended.
     #[serde(rename = "podUID", skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
     /// The node it ran on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_name: Option<String>,
-    /// The container whose end decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub container: Option<String>,
-    /// When its container started, else when its Pod was created.
+    /// When its container started, else when it was decided that it may.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
     /// When it ended.
@@ -252,121 +288,25 @@ pub struct HistoryEntry {
     /// The exit code, where a container ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// The signal that ended the container.
+    /// Why it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub signal: Option<i32>,
-    /// Why it ended: the container's, the Pod's or the kubelet's word, such as Completed, Error, OOMKilled, Evicted; Suspended; Lost.
-    pub reason: String,
-    /// The error's type in the task's own words (`errorType` of a JSON termination message).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error_type: Option<String>,
+    pub reason: Option<String>,
     /// The termination message or the log's tail, at most 1 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The rule that matched: one of spec.rules, a built-in one (disruption, outOfMemory, startup), or doNotRetry for the task's own word.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
-    /// What followed: Complete, Retry (charged), Ignore (not charged) or Fail.
-    #[schemars(with = "String")]
-    pub action: Action,
-    /// The wait before the next attempt in milliseconds, jitter included.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub delay_milliseconds: Option<i64>,
 }
 
-/// What follows the end of an attempt.
+/// Where a fallback stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Action {
-    /// The task is done.
-    Complete,
-    /// Another attempt, charged to `maxRetries`.
-    Retry,
-    /// Another attempt, not charged.
-    Ignore,
-    /// The task has failed.
-    Fail,
+pub enum FallbackState {
+    /// Its Pod is being created, or exists.
+    Running,
+    /// It did its work.
+    Succeeded,
+    /// It did not.
+    Failed,
     /// Written by another version of the operator.
     #[default]
     #[serde(other)]
     Unknown,
-}
-
-/// The conditions that the operator sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConditionType {
-    /// The task succeeded (as on a Job).
-    Complete,
-    /// The task failed for good (as on a Job).
-    Failed,
-    /// The task is suspended (as on a Job).
-    Suspended,
-    /// The task ended, for good or ill: one thing for `kubectl wait` to wait for.
-    Finished,
-    /// kstatus: the first Pod does not exist yet.
-    Reconciling,
-    /// kstatus: failed for good, or unable to go on without help.
-    Stalled,
-}
-
-impl ConditionType {
-    /// The condition's `type`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Complete => "Complete",
-            Self::Failed => "Failed",
-            Self::Suspended => "Suspended",
-            Self::Finished => "Finished",
-            Self::Reconciling => "Reconciling",
-            Self::Stalled => "Stalled",
-        }
-    }
-}
-
-/// The reasons of the conditions that the operator sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConditionReason {
-    /// An attempt succeeded.
-    Succeeded,
-    /// `maxRetries` is used up.
-    RetriesExhausted,
-    /// The budget of a rule is used up.
-    BudgetExhausted,
-    /// A rule with action Fail matched.
-    RuleFailed,
-    /// The task itself said `doNotRetry`.
-    DoNotRetry,
-    /// The task took longer than `activeDeadlineSeconds`, or would.
-    DeadlineExceeded,
-    /// `spec.suspend` is set.
-    Suspended,
-    /// `spec.suspend` was taken back.
-    Resumed,
-    /// The first Pod is being created.
-    CreatingPod,
-    /// The API server rejected the Pod.
-    PodRejected,
-    /// A Pod that is not this task's has the name of the attempt's Pod.
-    PodNameTaken,
-    /// The operator cannot read the spec.
-    InvalidSpec,
-}
-
-impl ConditionReason {
-    /// The condition's `reason`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "Succeeded",
-            Self::RetriesExhausted => "RetriesExhausted",
-            Self::BudgetExhausted => "BudgetExhausted",
-            Self::RuleFailed => "RuleFailed",
-            Self::DoNotRetry => "DoNotRetry",
-            Self::Suspended => "Suspended",
-            Self::DeadlineExceeded => "DeadlineExceeded",
-            Self::Resumed => "Resumed",
-            Self::CreatingPod => "CreatingPod",
-            Self::PodRejected => "PodRejected",
-            Self::PodNameTaken => "PodNameTaken",
-            Self::InvalidSpec => "InvalidSpec",
-        }
-    }
 }

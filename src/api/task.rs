@@ -1,6 +1,6 @@
 //! The `RetryableTask` resource: its spec.
 
-use super::{Backoff, Budgets, FailureRule, RetryableTaskStatus, schema};
+use super::{AttemptOverride, Backoff, Budgets, FailureRule, OnFailure, OnOutOfMemory, RetryableTaskStatus, schema};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,7 +21,7 @@ use serde_json::Value;
     derive = "PartialEq",
     doc = "A task that runs as one Pod per attempt and is tried again, after a delay, until it succeeds or its retries are used up.",
     validation = Rule::new("self.metadata.name.size() <= 63").message("the task's name goes into its Pods' names and labels: use at most 63 characters"),
-    printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "Pending, Running, Waiting, Suspended, Succeeded or Failed"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "Pending, Running, Waiting, Suspended, Succeeded, Failed or Cancelled"),
     printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts", description = "Pods that have existed for this task"),
     printcolumn(name = "Last-Reason", type_ = "string", json_path = ".status.reason", description = "What holds the current attempt up, else why the last attempt failed"),
     printcolumn(name = "Next-Retry", type_ = "string", json_path = ".status.nextRetryTime", description = "When the next attempt is due"),
@@ -98,6 +98,25 @@ pub struct RetryableTaskSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budgets: Option<Budgets>,
 
+    /// More memory for the next attempts after one that ran out of it. It stays so for the rest of the task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_out_of_memory: Option<OnOutOfMemory>,
+
+    /// What is different from a certain attempt on: other resources, nodes, tolerations or variables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("self.all(o, self.exists_one(other, other.fromAttempt == o.fromAttempt))").message("two overrides have the same fromAttempt: put them into one"))]
+    pub overrides: Option<Vec<AttemptOverride>>,
+
+    /// Prefer, and never require, other nodes than those on which this task has just failed: fully the last one, half as much the one
+    /// before, and so on.
+    #[serde(default = "default_avoid_failed_nodes")]
+    pub avoid_failed_nodes: bool,
+
+    /// A last Pod that runs once when the task has failed, whatever the reason but a cancellation. The task is Failed when it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+
     /// Longest time that one attempt may run, in seconds from the start of its main container. The Pod is then stopped and the attempt has
     /// failed with the reason AttemptTimeout.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,7 +136,8 @@ pub struct RetryableTaskSpec {
     #[x_kube(validation = Rule::new("self > 0").message("startupTimeoutSeconds is a time above 0; leave it out for 600 s from the moment that the Pod has a node"))]
     pub startup_timeout_seconds: Option<i32>,
 
-    /// While true no Pod runs: a running one is stopped (recorded, not charged as a failure), and no attempt starts. Set back to false to go on.
+    /// While true no attempt runs: a running one is stopped (recorded, not charged as a failure), and none starts, nor the fallback. Set back
+    /// to false to go on.
     #[serde(default)]
     pub suspend: bool,
 
@@ -159,6 +179,10 @@ impl Default for PodRetention {
 
 const fn default_max_retries() -> i32 {
     3
+}
+
+const fn default_avoid_failed_nodes() -> bool {
+    true
 }
 
 const fn default_history_limit() -> i32 {

@@ -5,6 +5,7 @@ use super::{Error, TaskKey};
 use crate::api::{ConditionReason, ConditionType, FINALIZER, RetryableTask, RetryableTaskStatus};
 use crate::core::conditions;
 use crate::core::decide::{Answer, PodRef, Rejection, is_finished};
+use crate::core::identity::Slot;
 use crate::core::message;
 use crate::core::observe::observe;
 use crate::core::pod::pod;
@@ -101,9 +102,9 @@ fn is_ours(found: &Pod, uid: &str) -> bool {
     observe(found).is_some_and(|observed| observed.owned && observed.task_uid == uid)
 }
 
-/// Creates the Pod of attempt `number`. Sent only while this process may write.
-pub async fn create(context: &Context, key: &TaskKey, task: &RetryableTask, number: i32) -> Result<Created, Error> {
-    let body = pod(task, number, context.holds_pods_in(&key.namespace));
+/// Creates the Pod of an attempt or of the fallback. Sent only while this process may write.
+pub async fn create(context: &Context, key: &TaskKey, task: &RetryableTask, slot: Slot) -> Result<Created, Error> {
+    let body = pod(task, slot, context.holds_pods_in(&key.namespace));
     let name = body.pointer("/metadata/name").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
     if !(context.settings.may_write)() {
         return Err(Error::NotLeading(key.clone()));

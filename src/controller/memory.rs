@@ -4,7 +4,7 @@ use super::TaskKey;
 use crate::api::RetryableTask;
 use crate::core::backoff;
 use crate::core::decide::Created;
-use crate::core::identity::dice;
+use crate::core::identity::{Slot, dice};
 use crate::core::time::until;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ pub struct Memory {
 pub struct Remembered {
     uid: String,
     last_write: Option<Arc<RetryableTask>>,
-    created: Option<(i32, String, Instant)>,
+    created: Option<(Slot, String, Instant)>,
     wait: Option<(Timestamp, Instant)>,
     failures: i32,
     clean_up_failures: i32,
@@ -67,16 +67,16 @@ impl Remembered {
         self.last_write = Some(task);
     }
 
-    /// Keeps that the Pod of attempt `number` was created.
-    pub fn created(&mut self, number: i32, pod_uid: &str) {
-        self.created = Some((number, pod_uid.to_owned(), Instant::now()));
+    /// Keeps that a Pod was created.
+    pub fn created(&mut self, slot: Slot, pod_uid: &str) {
+        self.created = Some((slot, pod_uid.to_owned(), Instant::now()));
     }
 
-    /// The Pod that was created for attempt `number`, if this process did.
-    pub fn creation_of(&self, number: i32) -> Option<Created> {
+    /// The Pod that was created for an attempt or the fallback, if this process did.
+    pub fn creation_of(&self, slot: Slot) -> Option<Created> {
         let (created, pod_uid, at) = self.created.as_ref()?;
         let age = SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX);
-        (*created == number).then(|| Created { pod_uid: pod_uid.clone(), age })
+        (*created == slot).then(|| Created { pod_uid: pod_uid.clone(), age })
     }
 
     /// How long the wait until `due` still is on the monotonic clock, measured from the first time that this process saw it. `longest` bounds

@@ -29,18 +29,18 @@ fn our_own_last_write_counts_until_the_cache_has_seen_it() {
 #[test]
 fn another_uid_starts_with_nothing() {
     let memory = Memory::default();
-    memory.with(&key(), UID, |remembered| remembered.created(1, "pod-1"));
-    assert!(memory.with(&key(), UID, |remembered| remembered.creation_of(1)).is_some());
+    memory.with(&key(), UID, |remembered| remembered.created(1.into(), "pod-1"));
+    assert!(memory.with(&key(), UID, |remembered| remembered.creation_of(1.into())).is_some());
     let other = TaskKey { name: "other".into(), ..key() };
-    assert!(memory.with(&other, UID, |remembered| remembered.creation_of(1)).is_none());
-    assert!(memory.with(&key(), "another", |remembered| remembered.creation_of(1)).is_none());
-    assert!(memory.with(&key(), UID, |remembered| remembered.creation_of(1)).is_none(), "forgotten for good");
+    assert!(memory.with(&other, UID, |remembered| remembered.creation_of(1.into())).is_none());
+    assert!(memory.with(&key(), "another", |remembered| remembered.creation_of(1.into())).is_none());
+    assert!(memory.with(&key(), UID, |remembered| remembered.creation_of(1.into())).is_none(), "forgotten for good");
 }
 
 #[test]
 fn a_forgotten_task_takes_no_room() {
     let memory = Memory::default();
-    memory.with(&key(), UID, |remembered| remembered.created(1, "pod-1"));
+    memory.with(&key(), UID, |remembered| remembered.created(1.into(), "pod-1"));
     memory.forget(&key());
     assert!(memory.tasks.lock().unwrap().is_empty());
 }
@@ -48,11 +48,11 @@ fn a_forgotten_task_takes_no_room() {
 #[tokio::test(start_paused = true)]
 async fn a_creation_is_of_one_attempt_and_ages() {
     let mut remembered = Remembered::default();
-    remembered.created(2, "pod-2");
+    remembered.created(2.into(), "pod-2");
     tokio::time::advance(Duration::from_secs(7)).await;
-    assert_eq!(remembered.creation_of(2), Some(Created { pod_uid: "pod-2".into(), age: seconds(7) }));
-    assert_eq!(remembered.creation_of(1), None);
-    assert_eq!(remembered.creation_of(3), None);
+    assert_eq!(remembered.creation_of(2.into()), Some(Created { pod_uid: "pod-2".into(), age: seconds(7) }));
+    assert_eq!(remembered.creation_of(1.into()), None);
+    assert_eq!(remembered.creation_of(3.into()), None);
 }
 
 #[tokio::test(start_paused = true)]

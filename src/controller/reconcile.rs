@@ -6,8 +6,8 @@ use super::memory::{Memory, Remembered};
 use super::tell::{Teller, log_plan};
 use super::{Error, Guarded, Settings, TaskKey};
 use crate::api::{RetryableTask, RetryableTaskStatus};
-use crate::core::decide::{Answer, Happening, Plan, PodRef, Rejection, Seen, Situation, decide, is_finished};
-use crate::core::identity::trace_id;
+use crate::core::decide::{Answer, Happening, Plan, PodRef, Rejection, Seen, Situation, decide, is_finished, slot_of};
+use crate::core::identity::{Slot, trace_id};
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -181,8 +181,8 @@ impl Turn<'_> {
                 self.asked = apply::ask(self.context, self.key, &self.uid, &pod_name).await?;
                 continue;
             }
-            if let Some(number) = create {
-                self.create(number).await?;
+            if let Some(slot) = create {
+                self.create(slot).await?;
                 continue;
             }
             if let Some(pod) = stop {
@@ -207,10 +207,10 @@ impl Turn<'_> {
         let now = self.context.now();
         let current = self.task.status.as_ref().and_then(|status| status.current.as_ref());
         let due = current.and_then(|current| current.due_time.as_ref()).map(|due| due.0);
-        let number = current.map_or(1, |current| current.number);
+        let slot = current.map_or(1.into(), slot_of);
         let longest = self.task.status.as_ref().and_then(last_delay);
         let (created, remaining) = self.context.memory.with(self.key, &self.uid, |remembered| {
-            (remembered.creation_of(number), due.map(|due| (due, remembered.remaining(due, now, longest))))
+            (remembered.creation_of(slot), due.map(|due| (due, remembered.remaining(due, now, longest))))
         });
         let situation = Situation {
             task: &self.task,
@@ -251,12 +251,12 @@ impl Turn<'_> {
         }
     }
 
-    async fn create(&mut self, number: i32) -> Result<(), Error> {
-        match apply::create(self.context, self.key, &self.task, number).await? {
+    async fn create(&mut self, slot: Slot) -> Result<(), Error> {
+        match apply::create(self.context, self.key, &self.task, slot).await? {
             Created::Done(pod_uid) => {
-                self.context.memory.with(self.key, &self.uid, |remembered| remembered.created(number, &pod_uid));
+                self.context.memory.with(self.key, &self.uid, |remembered| remembered.created(slot, &pod_uid));
                 let due = self.task.status.as_ref().and_then(|status| status.current.as_ref()?.due_time.as_ref());
-                self.context.teller.created(number, due.map(|due| self.context.now().duration_since(due.0)));
+                self.context.teller.created(slot, due.map(|due| self.context.now().duration_since(due.0)));
             }
             Created::Adopted => {}
             Created::Rejected(rejection) => self.rejection = Some(rejection),
@@ -284,9 +284,9 @@ impl Turn<'_> {
     fn forget_gone(&self) {
         let status = self.task.status.as_ref();
         let finished = status.is_some_and(|status| is_finished(&status.conditions));
-        let open = status.and_then(|status| status.current.as_ref()).map(|current| current.number);
+        let open = status.and_then(|status| status.current.as_ref()).map(slot_of);
         self.context.attempts.forget_gone(self.key, |pod| {
-            !finished && pod.task_uid == self.uid && open.is_none_or(|open| pod.number >= open)
+            !finished && pod.task_uid == self.uid && open.is_none_or(|open| pod.slot() >= open)
         });
     }
 }

@@ -2,7 +2,8 @@
 
 use super::Settings;
 use crate::api::{Action, HistoryEntry, RetryableTask, StopReason};
-use crate::core::decide::{Happening, Plan, Wait};
+use crate::core::decide::{Happening, Plan, Request, Wait};
+use crate::core::identity::Slot;
 use crate::core::message::short;
 use crate::core::time::human;
 use crate::telemetry::Telemetry;
@@ -60,9 +61,9 @@ impl Teller {
     }
 
     /// Tells that the Pod of an attempt was created, and how long after it was due.
-    pub fn created(&self, number: i32, lag: Option<SignedDuration>) {
+    pub fn created(&self, slot: Slot, lag: Option<SignedDuration>) {
         let lag = lag.map(|lag| Duration::try_from(lag).unwrap_or_default());
-        tracing::debug!(attempt = number, ?lag, "created the attempt's Pod");
+        tracing::debug!(attempt = slot.number, fallback = slot.fallback, ?lag, "created the Pod");
         if let Some(lag) = lag {
             self.telemetry.metrics.retry_started(lag);
         }
@@ -86,14 +87,24 @@ impl Teller {
                 let result = if *succeeded { TaskResult::Succeeded } else { TaskResult::Failed };
                 metrics.task_finished(result, reason.as_str());
             }
-            Happening::Started { .. } | Happening::Rejected { .. } | Happening::HeldUp { .. } => {}
+            Happening::Started { .. }
+            | Happening::FallingBack { .. }
+            | Happening::Heard { .. }
+            | Happening::Rejected { .. }
+            | Happening::HeldUp { .. } => {}
         }
     }
 }
 
 fn log(happening: &Happening) {
     match happening {
-        Happening::Started { number } => tracing::debug!(attempt = number, "the attempt may start"),
+        Happening::Started { slot } => {
+            tracing::debug!(attempt = slot.number, fallback = slot.fallback, "the Pod may be created");
+        }
+        Happening::FallingBack { reason, message } => {
+            tracing::info!(reason = reason.as_str(), said = message, "the task has failed; its fallback is due");
+        }
+        Happening::Heard { request, effect } => tracing::info!(request = request.as_str(), effect, "asked for by hand"),
         Happening::Ended { entry, wait } => {
             tracing::info!(
                 attempt = entry.attempt,
@@ -127,11 +138,20 @@ fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<E
             (type_, reason, note, Some(pod_reference(task, entry.pod_name, entry.pod_uid)))
         }
         Happening::Finished { succeeded: true, reason, message } => (EventType::Normal, reason.as_str(), message, None),
-        Happening::Finished { succeeded: false, reason, message } => {
+        Happening::Finished { succeeded: false, reason, message } | Happening::Rejected { reason, message } => {
             (EventType::Warning, reason.as_str(), message, None)
         }
-        Happening::Rejected { reason, message } => (EventType::Warning, reason.as_str(), message, None),
-        Happening::Started { .. } | Happening::HeldUp { .. } => return None,
+        Happening::FallingBack { reason, message } => {
+            let note = format!("the fallback is started, since the task has failed: {}: {message}", reason.as_str());
+            (EventType::Normal, "FallbackStarted", note, None)
+        }
+        Happening::Heard { request: request @ (Request::RetryNow | Request::RunAgain), effect } => {
+            (EventType::Normal, request.as_str(), effect, None)
+        }
+        // The end of the task tells of its cancellation.
+        Happening::Heard { request: Request::Cancel, .. } | Happening::Started { .. } | Happening::HeldUp { .. } => {
+            return None;
+        }
     };
     Some(Event {
         type_,
@@ -176,11 +196,12 @@ pub fn log_plan(plan: &Plan) {
     let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
     let names = |pods: &[crate::core::decide::PodRef]| pods.iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
     tracing::debug!(
-        attempt = status.as_ref().and_then(|(status, _)| Some(status.current.as_ref()?.number)).or(*create),
+        attempt = status.as_ref().and_then(|(status, _)| Some(status.current.as_ref()?.number)).or(create.map(|slot| slot.number)),
         state = ?status.as_ref().and_then(|(status, _)| status.state),
         reason = status.as_ref().and_then(|(status, _)| status.reason.as_deref()),
         ask = ask.as_deref(),
-        create,
+        create = create.map(|slot| slot.number),
+        fallback = create.is_some_and(|slot| slot.fallback),
         stop = stop.as_ref().map(|pod| pod.name.as_str()),
         delete = ?names(delete),
         release = ?names(release),

@@ -11,10 +11,18 @@ const DEFAULT_JITTER_PERCENT: i32 = 25;
 const LONGEST_SECONDS: i64 = 31_536_000;
 
 /// A factor with four decimals: `numerator / 10_000`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Factor(u128);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+pub(super) struct Factor(u128);
 
-const FACTOR_ONE: u128 = 10_000;
+impl Factor {
+    const DENOMINATOR: u128 = 10_000;
+    pub(super) const ONE: Self = Self(Self::DENOMINATOR);
+    pub(super) const TWO: Self = Self(2 * Self::DENOMINATOR);
+
+    pub(super) fn times(self, amount: u128) -> u128 {
+        amount.saturating_mul(self.0) / Self::DENOMINATOR
+    }
+}
 
 /// The waits from which the dice pick one, evenly: in microseconds, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,14 +122,14 @@ fn before_jitter(backoff: &Backoff, retry: i32) -> i64 {
 }
 
 fn exponential(initial: i64, multiplier: Option<&Multiplier>, n: i64, cap: i64) -> i64 {
-    let Factor(factor) = multiplier.and_then(factor).unwrap_or(Factor(2 * FACTOR_ONE));
-    if factor <= FACTOR_ONE || initial <= 0 {
+    let factor = multiplier.and_then(factor).unwrap_or(Factor::TWO);
+    if factor <= Factor::ONE || initial <= 0 {
         return initial.min(cap);
     }
     let cap = u128::try_from(cap).unwrap_or(0);
     let mut delay = u128::try_from(initial).unwrap_or(0);
     for _ in 1..n {
-        delay = delay * factor / FACTOR_ONE;
+        delay = factor.times(delay);
         if delay >= cap {
             break;
         }
@@ -143,7 +151,8 @@ fn fibonacci(initial: i64, n: i64, cap: i64) -> i64 {
     delay.min(cap)
 }
 
-fn factor(multiplier: &Multiplier) -> Option<Factor> {
+/// The factor as a number; nothing if it is none from 1 to 1000 with at most four decimals.
+pub(super) fn factor(multiplier: &Multiplier) -> Option<Factor> {
     let text = match multiplier {
         Multiplier::Int(n) => n.to_string(),
         Multiplier::Decimal(text) => text.clone(),
@@ -155,8 +164,8 @@ fn factor(multiplier: &Multiplier) -> Option<Factor> {
     }
     let whole: u128 = whole.parse().ok()?;
     let decimals: u128 = format!("{decimals:0<4}").parse().ok()?;
-    let factor = whole * FACTOR_ONE + decimals;
-    (FACTOR_ONE..=1000 * FACTOR_ONE).contains(&factor).then_some(Factor(factor))
+    let factor = whole * Factor::DENOMINATOR + decimals;
+    (Factor::DENOMINATOR..=1000 * Factor::DENOMINATOR).contains(&factor).then_some(Factor(factor))
 }
 
 fn jitter_of(backoff: Option<&Backoff>) -> (JitterMode, i64) {

@@ -11,6 +11,8 @@ use crate::api::{
 pub const DISRUPTION: &str = "disruption";
 /// Name of the built-in rule for attempts that ran out of memory.
 pub const OUT_OF_MEMORY: &str = "outOfMemory";
+/// The container's reason when it ran out of memory.
+pub const OUT_OF_MEMORY_REASON: &str = "OOMKilled";
 /// Name of the built-in rule for attempts whose main container never started.
 pub const STARTUP: &str = "startup";
 /// Name that stands in the history as the rule when the task itself said `doNotRetry`.
@@ -69,6 +71,7 @@ fn stopped(stop: Option<StopReason>) -> Option<Verdict> {
     match stop? {
         StopReason::Suspended => Some(Verdict::of(Action::Ignore)),
         StopReason::DeadlineExceeded => Some(Verdict::end(Action::Fail, ConditionReason::DeadlineExceeded)),
+        StopReason::Cancelled => Some(Verdict::end(Action::Fail, ConditionReason::Cancelled)),
         StopReason::AttemptTimeout | StopReason::StartupTimeout | StopReason::TaskEnded | StopReason::Unknown => None,
     }
 }
@@ -96,7 +99,7 @@ fn built_in(outcome: &Outcome, budgets: Option<&Budgets>) -> Option<FailureRule>
     if outcome.disrupted {
         return rule(DISRUPTION, RuleAction::Ignore, budgets.and_then(|budgets| budgets.disruptions));
     }
-    if outcome.reason == "OOMKilled" {
+    if outcome.reason == OUT_OF_MEMORY_REASON {
         return rule(OUT_OF_MEMORY, RuleAction::Retry, budgets.and_then(|budgets| budgets.out_of_memory));
     }
     if outcome.never_started {

@@ -6,10 +6,27 @@ use sha2::{Digest, Sha256};
 const MAX_POD_NAME: usize = 63;
 const HASH_LENGTH: usize = 6;
 
-/// The name of the Pod of attempt `number`: a function of the task's name and UID and of the number, so that two creations of one attempt
+/// Which of a task's Pods: that of an attempt, or of the fallback that follows it. In the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot {
+    /// The attempt's number, from 1; 0 for the fallback of a task that failed before its first.
+    pub number: i32,
+    /// Whether it is the fallback.
+    pub fallback: bool,
+}
+
+impl From<i32> for Slot {
+    fn from(number: i32) -> Self {
+        Self { number, fallback: false }
+    }
+}
+
+/// The name of the Pod of an attempt: a function of the task's name and UID and of the number, so that two creations of one attempt
 /// meet at the API server. Cut to 63 characters; the hash keeps the names of a task's namesakes apart.
-pub fn pod_name(task_name: &str, task_uid: &str, number: i32) -> String {
-    let suffix = format!("-{}-{number}", hash_text(&format!("{task_name}\n{task_uid}")));
+pub fn pod_name(task_name: &str, task_uid: &str, slot: impl Into<Slot>) -> String {
+    let Slot { number, fallback } = slot.into();
+    let fallback = if fallback { "-fallback" } else { "" };
+    let suffix = format!("-{}-{number}{fallback}", hash_text(&format!("{task_name}\n{task_uid}")));
     let keep = MAX_POD_NAME.saturating_sub(suffix.len());
     let cut: String = task_name.chars().take(keep).collect();
     // A dot or a dash before the dash of the suffix would not be a DNS name.
@@ -34,8 +51,10 @@ pub fn trace_id(task_uid: &str) -> String {
 }
 
 /// The W3C `traceparent` of an attempt (<https://www.w3.org/TR/trace-context/>): the task's trace, a span per attempt, sampled.
-pub fn traceparent(task_uid: &str, number: i32) -> String {
-    let span = first_u64(&Sha256::digest(format!("span\n{task_uid}\n{number}"))).max(1);
+pub fn traceparent(task_uid: &str, slot: impl Into<Slot>) -> String {
+    let Slot { number, fallback } = slot.into();
+    let fallback = if fallback { "-fallback" } else { "" };
+    let span = first_u64(&Sha256::digest(format!("span\n{task_uid}\n{number}{fallback}"))).max(1);
     format!("00-{}-{span:016x}-01", trace_id(task_uid))
 }
 
@@ -60,6 +79,8 @@ mod tests {
     fn pod_names_are_dns_labels_and_differ_by_uid_and_number() {
         for task in ["a", "import-orders", "with.dots.in.it", &"x".repeat(63), &format!("{}.y", "x".repeat(53))] {
             for number in [1, 42, i32::MAX] {
+                let fallback = pod_name(task, UID, Slot { number, fallback: true });
+                assert!(fallback.len() <= 63 && fallback.ends_with(&format!("-{number}-fallback")), "{fallback}");
                 let name = pod_name(task, UID, number);
                 assert!(name.len() <= 63, "{name}");
                 assert!(name.ends_with(&format!("-{number}")), "{name}");

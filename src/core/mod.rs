@@ -7,10 +7,12 @@ pub mod conditions;
 pub mod decide;
 pub mod identity;
 pub mod message;
+pub mod more_memory;
 pub mod observe;
 pub mod pod;
 pub mod rules;
 pub mod time;
+pub mod variant;
 
 #[cfg(test)]
 pub(crate) mod testing;

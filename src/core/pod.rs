@@ -1,12 +1,12 @@
 //! The Pod of an attempt: the user's template, the main container, and what is ours. All merged as JSON, so that a field that this program does
 //! not know reaches the API server.
 
-use super::backoff;
-use super::identity::{pod_name, traceparent};
+use super::identity::{Slot, pod_name, traceparent};
 use super::observe::DEFAULT_CONTAINER;
-use super::rules;
+use super::{backoff, conditions, rules, variant};
 use crate::api::{
-    FINALIZER, GROUP, LABEL_ATTEMPT, LABEL_TASK_NAME, LABEL_TASK_UID, MAIN_CONTAINER, RetryableTask, RetryableTaskSpec,
+    ANNOTATION_GENERATION, ConditionType, FINALIZER, GROUP, HistoryEntry, LABEL_ATTEMPT, LABEL_FALLBACK,
+    LABEL_TASK_NAME, LABEL_TASK_UID, MAIN_CONTAINER, RetryableTask, RetryableTaskSpec,
 };
 use serde_json::{Map, Value, json};
 
@@ -15,18 +15,21 @@ pub fn problem(spec: &RetryableTaskSpec) -> Option<String> {
     if spec.image.is_none() && template_containers(spec).is_none_or(Vec::is_empty) {
         return Some("nothing to run: set spec.image, or give spec.template.spec.containers a container".into());
     }
+    let memory = super::variant::memory_problem(spec);
     let backoff = spec.backoff.as_ref().and_then(backoff::problem).map(|problem| format!("spec.backoff: {problem}"));
-    backoff.or_else(|| rules::problem(spec.rules.as_deref().unwrap_or_default()))
+    backoff.or_else(|| rules::problem(spec.rules.as_deref().unwrap_or_default())).or(memory)
 }
 
-/// The Pod of attempt `number`, ready to be sent. Our own metadata and restart policy cannot be overridden by the template.
-pub fn pod(task: &RetryableTask, number: i32, held: bool) -> Value {
-    let template = task.spec.template.as_ref();
+/// The Pod of an attempt, or of the fallback, ready to be sent. Our own metadata and restart policy cannot be overridden by the template.
+pub fn pod(task: &RetryableTask, slot: impl Into<Slot>, held: bool) -> Value {
+    let slot = slot.into();
+    let of = &variant::spec_of(task, slot);
+    let template = of.template.as_ref();
     let mut spec = object(template.and_then(|template| template.get("spec")));
-    let main = main_container_name(&task.spec);
+    let main = main_container_name(of);
     let mut containers = array(spec.remove("containers").as_ref());
-    place_main_container(&mut containers, &main, &task.spec);
-    let env = own_env(task, number);
+    place_main_container(&mut containers, &main, of);
+    let env = own_env(task, slot);
     for container in &mut containers {
         add_env(container, &env);
     }
@@ -40,27 +43,33 @@ pub fn pod(task: &RetryableTask, number: i32, held: bool) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": metadata(task, number, held, &main),
+        "metadata": metadata(task, slot, held, (template, &main)),
         "spec": spec,
     })
 }
 
-fn metadata(task: &RetryableTask, number: i32, held: bool, main: &str) -> Value {
+fn metadata(task: &RetryableTask, slot: Slot, held: bool, (template, main): (Option<&Value>, &str)) -> Value {
     let name = task.metadata.name.as_deref().unwrap_or_default();
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
-    let template = task.spec.template.as_ref().and_then(|template| template.get("metadata"));
+    let template = template.and_then(|template| template.get("metadata"));
     let mut labels = object(template.and_then(|metadata| metadata.get("labels")));
     // A label or annotation under our group is our word.
     let is_ours = |key: &str| key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
     labels.retain(|key, _| !is_ours(key));
     labels.insert(LABEL_TASK_NAME.into(), name.into());
     labels.insert(LABEL_TASK_UID.into(), uid.into());
-    labels.insert(LABEL_ATTEMPT.into(), number.to_string().into());
+    labels.insert(LABEL_ATTEMPT.into(), slot.number.to_string().into());
+    if slot.fallback {
+        labels.insert(LABEL_FALLBACK.into(), "true".into());
+    }
     let mut annotations = object(template.and_then(|metadata| metadata.get("annotations")));
     annotations.retain(|key, _| !is_ours(key));
     annotations.insert(DEFAULT_CONTAINER.into(), main.into());
+    let generation =
+        task.metadata.generation.map(|generation| (ANNOTATION_GENERATION.into(), generation.to_string().into()));
+    annotations.extend(generation);
     let mut metadata = json!({
-        "name": pod_name(name, uid, number),
+        "name": pod_name(name, uid, slot),
         "namespace": task.metadata.namespace,
         "labels": labels,
         "annotations": annotations,
@@ -88,11 +97,17 @@ fn name_of(container: &Value) -> Option<&str> {
 }
 
 /// The container named `task`; without one, `task` is added if the spec has an image, else the first container is the main one.
-fn main_container_name(spec: &RetryableTaskSpec) -> String {
+pub fn main_container_name(spec: &RetryableTaskSpec) -> String {
     let containers = template_containers(spec).map(Vec::as_slice).unwrap_or_default();
     let has_task = containers.iter().any(|container| name_of(container) == Some(MAIN_CONTAINER));
     let first = containers.first().and_then(name_of).filter(|_| !has_task && spec.image.is_none());
     first.unwrap_or(MAIN_CONTAINER).to_owned()
+}
+
+/// The main container as the template has it.
+pub fn main_container(spec: &RetryableTaskSpec) -> Option<&Value> {
+    let name = main_container_name(spec);
+    template_containers(spec)?.iter().find(|container| name_of(container) == Some(&name))
 }
 
 fn place_main_container(containers: &mut Vec<Value>, main: &str, spec: &RetryableTaskSpec) {
@@ -117,27 +132,42 @@ fn place_main_container(containers: &mut Vec<Value>, main: &str, spec: &Retryabl
         container.insert("envFrom".into(), template.into_iter().chain(env_from.iter().cloned()).collect());
     }
     if let Some(env) = &spec.env {
-        let merged = merged_env(&array(container.get("env")), env);
+        let merged = variant::merged(array(container.get("env")), env);
         container.insert("env".into(), Value::Array(merged));
     }
 }
 
 /// What a Pod is told of itself.
-fn own_env(task: &RetryableTask, number: i32) -> Vec<Value> {
+fn own_env(task: &RetryableTask, slot: Slot) -> Vec<Value> {
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
-    let last = task.status.as_ref().and_then(|status| status.last_failure.as_ref());
     let mut env = vec![
         json!({"name": "RETRYABLE_TASK_NAME", "value": task.metadata.name}),
         json!({"name": "RETRYABLE_TASK_UID", "value": uid}),
-        json!({"name": "RETRYABLE_ATTEMPT", "value": number.to_string()}),
+        json!({"name": "RETRYABLE_ATTEMPT", "value": slot.number.to_string()}),
         json!({"name": "RETRYABLE_MAX_RETRIES", "value": task.spec.max_retries.to_string()}),
-        json!({"name": "TRACEPARENT", "value": traceparent(uid, number)}),
+        json!({"name": "TRACEPARENT", "value": traceparent(uid, slot)}),
     ];
-    if let Some(last) = last {
-        env.push(json!({"name": "RETRYABLE_LAST_REASON", "value": last.reason}));
-        env.extend(last.exit_code.map(|code| json!({"name": "RETRYABLE_LAST_EXIT_CODE", "value": code.to_string()})));
+    let Some(status) = &task.status else { return env };
+    if let Some(last) = &status.last_failure {
+        env.push(variable("RETRYABLE_LAST_REASON", &last.reason));
+        env.extend(last.exit_code.map(|code| variable("RETRYABLE_LAST_EXIT_CODE", &code.to_string())));
+    }
+    if slot.fallback {
+        env.push(variable("RETRYABLE_FALLBACK", "true"));
+        if let Some(failure) = conditions::find(&status.conditions, ConditionType::FailureTarget) {
+            env.push(variable("RETRYABLE_FAILURE_REASON", &failure.reason));
+            env.push(variable("RETRYABLE_FAILURE_MESSAGE", &failure.message));
+        }
+        let run = status.run.map(|run| run.number);
+        let entries: Vec<&HistoryEntry> = status.history.iter().filter(|entry| entry.run == run).collect();
+        env.push(variable("RETRYABLE_HISTORY", &serde_json::to_string(&entries).unwrap_or_default()));
     }
     env
+}
+
+/// A variable of just that value: the kubelet would take `$(NAME)` in it for a reference, and reads `$$` as `$`.
+fn variable(name: &str, value: &str) -> Value {
+    json!({"name": name, "value": value.replace('$', "$$")})
 }
 
 fn add_env(container: &mut Value, own: &[Value]) {
@@ -147,12 +177,6 @@ fn add_env(container: &mut Value, own: &[Value]) {
         let others = env.into_iter().filter(|variable| !own.iter().any(|ours| name_of(ours) == name_of(variable)));
         container.insert("env".into(), own.iter().cloned().chain(others).collect());
     }
-}
-
-/// `over` on top of `under`: a name that both have is taken from `over`, in its place there.
-fn merged_env(under: &[Value], over: &[Value]) -> Vec<Value> {
-    let is_over = |variable: &Value| over.iter().any(|o| name_of(o) == name_of(variable));
-    under.iter().filter(|variable| !is_over(variable)).chain(over).cloned().collect()
 }
 
 fn object(value: Option<&Value>) -> Map<String, Value> {

@@ -28,7 +28,7 @@ fn a_pod_says_whose_it_is_and_is_held() {
         "name": pod_name(NAME, UID, 2),
         "namespace": NAMESPACE,
         "labels": {LABEL_TASK_NAME: NAME, LABEL_TASK_UID: UID, LABEL_ATTEMPT: "2"},
-        "annotations": {DEFAULT_CONTAINER: "task"},
+        "annotations": {DEFAULT_CONTAINER: "task", ANNOTATION_GENERATION: "1"},
         "finalizers": [FINALIZER],
         "ownerReferences": [{
             "apiVersion": "retryable.dev/v1alpha1", "kind": "RetryableTask", "name": NAME, "uid": UID,
@@ -110,7 +110,10 @@ fn the_template_stays_underneath() {
     assert_eq!((&main["terminationMessagePolicy"], &main["fieldOfTomorrow"]), (&json!("File"), &json!(true)));
     let labels = json!({"team": "a", LABEL_TASK_NAME: NAME, LABEL_TASK_UID: UID, LABEL_ATTEMPT: "2"});
     assert_eq!(pod["metadata"]["labels"], labels, "our labels are our word");
-    assert_eq!(pod["metadata"]["annotations"], json!({"note": "b", DEFAULT_CONTAINER: "task"}));
+    assert_eq!(
+        pod["metadata"]["annotations"],
+        json!({"note": "b", DEFAULT_CONTAINER: "task", ANNOTATION_GENERATION: "1"})
+    );
 }
 
 #[test]

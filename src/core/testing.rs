@@ -1,5 +1,6 @@
 //! Tasks and Pods for tests, in few words. Times are seconds from one origin.
 
+use super::identity::Slot;
 use super::pod::pod;
 use crate::api::{
     Backoff, FINALIZER, Jitter, JitterMode, MAIN_CONTAINER, PodRetention, RetryableTask, RetryableTaskSpec,
@@ -92,6 +93,14 @@ pub trait BuildTask: Sized {
         self.change(|task| task.spec.pod_retention = PodRetention { failed, succeeded })
     }
 
+    /// Somebody annotates the task, under our group.
+    fn asked(self, annotation: &str, value: &str) -> Self {
+        self.change(|task| {
+            let key = format!("retryable.dev/{annotation}");
+            task.metadata.annotations.get_or_insert_default().insert(key, value.into());
+        })
+    }
+
     fn ttl(self, seconds: i32) -> Self {
         self.change(|task| task.spec.ttl_seconds_after_finished = Some(seconds))
     }
@@ -117,9 +126,10 @@ impl BuildTask for RetryableTask {
 }
 
 /// The Pod of an attempt as the API server has just created it, held by the finalizer.
-pub fn pod_of(task: &RetryableTask, number: i32) -> Pod {
-    let mut pod: Pod = serde_json::from_value(pod(task, number, true)).unwrap();
-    pod.metadata.uid = Some(format!("pod-{number}"));
+pub fn pod_of(task: &RetryableTask, slot: impl Into<Slot>) -> Pod {
+    let slot = slot.into();
+    let mut pod: Pod = serde_json::from_value(pod(task, slot, true)).unwrap();
+    pod.metadata.uid = Some(format!("pod-{}", slot.number));
     pod.metadata.resource_version = Some("1".into());
     pod.metadata.creation_timestamp = Some(time(0));
     pod.status = Some(PodStatus { phase: Some("Pending".into()), ..PodStatus::default() });

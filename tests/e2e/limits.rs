@@ -72,7 +72,7 @@ async fn a_timeout_has_a_reason_for_rules_and_no_exit_code() {
     let killed = json!({"name": "killed", "action": "Fail", "when": {"exitCodes": [137, 143]}});
     let slow = json!({"name": "slow", "action": "Ignore", "when": {"reasons": ["AttemptTimeout"]}, "maxRetries": 1});
     let grace = json!({"spec": {"terminationGracePeriodSeconds": 1}});
-    let spec = json!({"attemptTimeoutSeconds": 2, "maxRetries": 0, "backoff": at_once(), "rules": [killed, slow],
+    let spec = json!({"attemptTimeoutSeconds": 10, "maxRetries": 0, "backoff": at_once(), "rules": [killed, slow],
         "template": grace});
     // Process 1 does not hear SIGTERM unless it asks for it, so the first attempt is killed. The second kills itself.
     scene.apply(&sh("deaf", "test $RETRYABLE_ATTEMPT = 2 && exit 137; sleep 1000; :", &spec));
@@ -187,7 +187,7 @@ async fn starting_has_a_budget_of_its_own_and_goes_on_when_the_cause_is_mended()
     let _operator = scene.operator().await;
     let config = |name: &str| json!([{"configMapRef": {"name": name}}]);
     let spec = |name: &str, times: i32| {
-        json!({"envFrom": config(name), "startupTimeoutSeconds": 4, "maxRetries": 0, "budgets": {"startup": times},
+        json!({"envFrom": config(name), "startupTimeoutSeconds": 15, "maxRetries": 0, "budgets": {"startup": times},
             "backoff": at_once()})
     };
     scene.apply(&sh("hopeless", "true", &spec("never", 1)));

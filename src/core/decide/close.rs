@@ -1,103 +1,37 @@
 //! The end of an attempt goes into the books: history, counters, and the next attempt or the task's end.
 
+use super::end::{End, as_stopped};
 use super::limits;
 use super::next::{Current, Draft};
-use super::{Happening, Seen, Wait};
+use super::{Happening, Wait, by_hand, fallback};
 use crate::api::{
     Action, ConditionReason, ConditionType, CurrentAttempt, FailureClass, HistoryEntry, LastFailure, State, StopReason,
 };
 use crate::core::backoff::{Spread, spread};
-use crate::core::classify::{Verdict, classify, count};
+use crate::core::classify::{OUT_OF_MEMORY_REASON, Verdict, classify, count};
 use crate::core::conditions;
 use crate::core::identity::dice;
-use crate::core::message::{MAX_MESSAGE_BYTES, Word, short, stored_bytes};
+use crate::core::message::{MAX_MESSAGE_BYTES, short, stored_bytes};
 use crate::core::observe::Outcome;
+use crate::core::pod::main_container_name;
 use crate::core::time::{human, micros, plus, until};
+use crate::core::variant::{can_raise_memory, number_in_run};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 /// Most bytes of JSON that the history takes, however long its messages: what is older is dropped.
 const MAX_HISTORY_BYTES: usize = 48 * 1024;
 
-/// How an attempt ended, as far as anything is left to tell.
-pub(super) struct End {
-    outcome: Outcome,
-    pod_name: String,
-    pod_uid: Option<String>,
-    node_name: Option<String>,
-    started: Timestamp,
-    created: Timestamp,
-    /// Whether the Pod was being deleted, by us or by others.
-    deleted: bool,
-    /// When this process first saw the end.
-    seen: Timestamp,
-}
-
-impl End {
-    /// The end that a Pod tells.
-    pub(super) fn of(seen: &Seen, outcome: &Outcome, now: Timestamp) -> Self {
-        Self {
-            outcome: outcome.clone(),
-            pod_name: seen.pod.pod_name.clone(),
-            pod_uid: Some(seen.pod.pod_uid.clone()),
-            node_name: seen.pod.node_name.clone(),
-            started: outcome.started.unwrap_or(seen.pod.created),
-            created: seen.pod.created,
-            deleted: seen.pod.deleting || seen.gone,
-            seen: seen.end_seen.unwrap_or(now),
-        }
-    }
-
-    /// The end of an attempt whose Pod is gone, and was never seen to end.
-    pub(super) fn lost(draft: &Draft, pod_uid: String, last_seen: Option<&Seen>) -> Self {
-        let now = draft.situation.now;
-        let outcome = Outcome {
-            succeeded: false,
-            container: None,
-            exit_code: None,
-            signal: None,
-            reason: "Lost".into(),
-            message: Some("the Pod is gone, and its end was never seen".into()),
-            word: Word::default(),
-            started: None,
-            finished: now,
-            disrupted: false,
-            conditions: Vec::new(),
-            never_started: false,
-            stopped: false,
-        };
-        let pod_name = draft.expected_pod_name();
-        let node_name = last_seen.and_then(|seen| seen.pod.node_name.clone());
-        let created = last_seen.map_or(now, |seen| seen.pod.created);
-        Self {
-            outcome,
-            pod_name,
-            pod_uid: Some(pod_uid),
-            node_name,
-            started: created,
-            created,
-            deleted: true,
-            seen: now,
-        }
-    }
-
-    /// Our reason to stop the Pod, if that is what ended it: a container that had finished before is its own master. Kubernetes cuts times to
-    /// whole seconds; in the second of the stop, the stop counts, since running twice is better than not having run.
-    fn stopped_by(&self, current: &CurrentAttempt) -> Option<StopReason> {
-        let stop_time = current.stop_time.as_ref()?.0;
-        let had_finished = plus(self.outcome.finished, SignedDuration::from_secs(1)) <= stop_time;
-        // The node's clock may be behind ours: a death by SIGKILL or SIGTERM is our doing whatever its time.
-        let killed = matches!(self.outcome.signal, Some(9 | 15));
-        current.stop_reason.filter(|_| self.deleted && (killed || !had_finished))
-    }
-}
-
 /// Writes the end of the current attempt into the draft, and makes the next attempt due or ends the task.
 pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
     let stop = end.stopped_by(&draft.current);
     let outcome = as_stopped(&end.outcome, stop, &draft.current);
+    if draft.current.fallback {
+        return fallback::close(draft, end, &outcome, stop);
+    }
     draft.status.start_time.get_or_insert(Time(end.started));
     let mut verdict = classify(&outcome, stop, &draft.situation.task.spec, &draft.status);
+    raise_memory(draft, &outcome);
     let uncharged = (draft.status.retries, draft.status.ignored);
     charge(draft, &verdict);
     let mut wait = wait(draft, end, &outcome, &verdict, stop);
@@ -112,8 +46,9 @@ pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
     conditions::remove(&mut draft.status.conditions, ConditionType::Stalled);
     let entry = entry(draft, end, &outcome, &verdict, wait);
     let is_failure = matches!(entry.action, Action::Retry | Action::Fail) || verdict.rule.is_some();
-    // The end of the time is no news of the task: an earlier failure says more.
-    let says_less = stop == Some(StopReason::DeadlineExceeded) && draft.status.last_failure.is_some();
+    // The end of the time, or of patience, is no news of the task: an earlier failure says more.
+    let is_no_news = matches!(stop, Some(StopReason::DeadlineExceeded | StopReason::Cancelled));
+    let says_less = is_no_news && draft.status.last_failure.is_some();
     if is_failure && !says_less {
         draft.status.last_failure = Some(LastFailure {
             attempt: entry.attempt,
@@ -125,13 +60,21 @@ pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
     draft.happenings.push(Happening::Ended { entry: Box::new(entry.clone()), wait });
     remember(draft, entry);
     if let Some(reason) = verdict.end {
-        finish(draft, reason, &outcome, verdict.exhausted.as_deref(), too_late);
-        return Current::TaskEnded;
+        return finish(draft, reason, &outcome, verdict.exhausted.as_deref(), too_late);
     }
     let number = draft.current.number.saturating_add(1);
     draft.current =
         CurrentAttempt { number, due_time: wait.map(|wait| MicroTime(wait.due)), ..CurrentAttempt::default() };
     Current::Due
+}
+
+/// The next attempts get more memory, if the main container ran out of it and there is more to get.
+fn raise_memory(draft: &mut Draft, outcome: &Outcome) {
+    let task = draft.situation.task;
+    let main = outcome.container.as_deref() == Some(&*main_container_name(&task.spec));
+    if main && outcome.reason == OUT_OF_MEMORY_REASON && can_raise_memory(task, &draft.status, draft.slot()) {
+        draft.status.memory_raises = draft.status.memory_raises.saturating_add(1);
+    }
 }
 
 fn charge(draft: &mut Draft, verdict: &Verdict) {
@@ -190,6 +133,11 @@ fn entry(draft: &Draft, end: &End, outcome: &Outcome, verdict: &Verdict, wait: O
         rule: verdict.rule.clone(),
         action: verdict.action,
         delay_milliseconds: wait.map(|wait| i64::try_from(wait.delay.as_millis()).unwrap_or(i64::MAX)),
+        generation: end.generation,
+        memory: end.memory.clone().filter(|_| draft.situation.task.spec.on_out_of_memory.is_some()),
+        avoided_nodes: draft.current.avoided_nodes.clone(),
+        override_from: draft.current.override_from,
+        run: draft.status.run.map(|run| run.number),
     }
 }
 
@@ -208,49 +156,40 @@ fn remember(draft: &mut Draft, entry: HistoryEntry) {
     draft.status.history_dropped = draft.status.history_dropped.saturating_add(dropped);
 }
 
-/// The outcome as our own stop has shaped it: an exit code on our SIGTERM says nothing of the task. What the task says in words still counts.
-fn as_stopped(outcome: &Outcome, stop: Option<StopReason>, current: &CurrentAttempt) -> Outcome {
-    let own = Outcome { stopped: true, succeeded: false, ..outcome.clone() };
-    let said = |text: &str| own.message.clone().or_else(|| Some(text.into()));
-    match stop {
-        None | Some(StopReason::TaskEnded) => outcome.clone(),
-        Some(StopReason::StartupTimeout) => Outcome {
-            reason: current.stop_cause.clone().unwrap_or_else(|| StopReason::StartupTimeout.as_str().into()),
-            message: current.stop_message.clone().or_else(|| said("the Pod did not start in time")),
-            exit_code: None,
-            signal: None,
-            never_started: true,
-            ..own
-        },
-        Some(stop @ StopReason::AttemptTimeout) => {
-            Outcome { reason: stop.as_str().into(), message: said("ran longer than attemptTimeoutSeconds"), ..own }
-        }
-        Some(stop @ StopReason::DeadlineExceeded) => Outcome {
-            reason: stop.as_str().into(),
-            message: said("the task took longer than activeDeadlineSeconds"),
-            ..own
-        },
-        Some(stop @ (StopReason::Suspended | StopReason::Unknown)) => Outcome { reason: stop.as_str().into(), ..own },
-    }
-}
-
 /// The time is over before the next attempt: the task fails without it.
-pub(super) fn fail_by_deadline(draft: &mut Draft) {
-    let last = draft.status.last_failure.clone();
+pub(super) fn fail_by_deadline(draft: &mut Draft) -> Current {
     let number = draft.current.number;
     if let Some(entry) = draft.status.history.last_mut().filter(|entry| entry.attempt.saturating_add(1) == number) {
         (entry.action, entry.delay_milliseconds) = (Action::Fail, None);
     }
-    let stalled = conditions::find(&draft.status.conditions, ConditionType::Stalled);
-    let cause =
-        stalled.map(|condition| format!("{}: {}", condition.reason, condition.message)).or(last.as_ref().map(cause_of));
+    let cause = cause_of_standstill(draft);
     let message = match draft.current.due_time.as_ref() {
         Some(due) => format!("attempt {number} would be due at {:.3}, after activeDeadlineSeconds", due.0),
         None => format!("activeDeadlineSeconds passed before attempt {number}"),
     };
     let message = cause.map_or(message.clone(), |cause| format!("{message}; the last cause: {cause}"));
     draft.current.number = number.saturating_sub(1);
-    end(draft, ConditionReason::DeadlineExceeded, &short(&message, MAX_MESSAGE_BYTES));
+    fail(draft, ConditionReason::DeadlineExceeded, &short(&message, MAX_MESSAGE_BYTES))
+}
+
+/// Somebody wants the task to end before its next attempt.
+pub(super) fn cancel(draft: &mut Draft) {
+    if draft.current.fallback {
+        return fallback::skip(draft, "cancelled by hand before the fallback", true);
+    }
+    let number = draft.current.number;
+    let cause = cause_of_standstill(draft).map(|cause| format!("; the last cause: {cause}")).unwrap_or_default();
+    let message = format!("cancelled by hand before attempt {number}{cause}");
+    draft.current.number = number.saturating_sub(1);
+    by_hand::cancelled(draft);
+    end(draft, ConditionReason::Cancelled, &short(&message, MAX_MESSAGE_BYTES));
+}
+
+/// Why the task stands where it does: the Pod cannot be created, else the last failure.
+fn cause_of_standstill(draft: &Draft) -> Option<String> {
+    let stalled = conditions::find(&draft.status.conditions, ConditionType::Stalled);
+    let stalled = stalled.map(|condition| format!("{}: {}", condition.reason, condition.message));
+    stalled.or_else(|| draft.status.last_failure.as_ref().map(cause_of))
 }
 
 fn cause_of(failure: &LastFailure) -> String {
@@ -265,18 +204,31 @@ fn finish(
     outcome: &Outcome,
     exhausted: Option<&str>,
     too_late: Option<Timestamp>,
-) {
-    let message = if reason == ConditionReason::Succeeded {
+) -> Current {
+    if reason == ConditionReason::Succeeded {
         draft.status.result.clone_from(&outcome.word.result);
-        format!("attempt {} succeeded", draft.current.number)
-    } else {
-        failed_message(draft, outcome, reason, exhausted, too_late)
-    };
-    end(draft, reason, &message);
+        let message = format!("attempt {} succeeded", draft.current.number);
+        end(draft, reason, &message);
+        return Current::TaskEnded;
+    }
+    if reason == ConditionReason::Cancelled {
+        by_hand::cancelled(draft);
+    }
+    let message = failed_message(draft, outcome, reason, exhausted, too_late);
+    fail(draft, reason, &message)
+}
+
+/// The task fails with the current attempt, after its fallback if it has one.
+fn fail(draft: &mut Draft, reason: ConditionReason, message: &str) -> Current {
+    if fallback::follows(draft, reason) {
+        return fallback::begin(draft, reason, message);
+    }
+    end(draft, reason, message);
+    Current::TaskEnded
 }
 
 /// The task ends with the current attempt.
-fn end(draft: &mut Draft, reason: ConditionReason, message: &str) {
+pub(super) fn end(draft: &mut Draft, reason: ConditionReason, message: &str) {
     let now = draft.situation.now;
     let succeeded = reason == ConditionReason::Succeeded;
     let type_ = if succeeded { ConditionType::Complete } else { ConditionType::Failed };
@@ -287,7 +239,11 @@ fn end(draft: &mut Draft, reason: ConditionReason, message: &str) {
     }
     draft.tell_last_failure();
     let status = &mut draft.status;
-    status.state = Some(if succeeded { State::Succeeded } else { State::Failed });
+    status.state = Some(match reason {
+        ConditionReason::Succeeded => State::Succeeded,
+        ConditionReason::Cancelled => State::Cancelled,
+        _ => State::Failed,
+    });
     status.attempts = draft.current.number;
     status.current = None;
     status.next_retry_time = None;
@@ -305,27 +261,35 @@ fn failed_message(
     too_late: Option<Timestamp>,
 ) -> String {
     let number = draft.current.number;
+    let ran = number_in_run(Some(&draft.status), number);
     let what = match (reason, exhausted, too_late) {
         (ConditionReason::DoNotRetry, ..) => format!("attempt {number} asked not to be retried"),
         (ConditionReason::RuleFailed, ..) => format!("a rule says that attempt {number} is not to be retried"),
         (ConditionReason::BudgetExhausted, Some(rule), _) => {
-            format!("the retries of {rule} are used up after {number} attempts")
+            format!("the retries of {rule} are used up after {ran} attempts")
         }
         (ConditionReason::DeadlineExceeded, _, Some(due)) => {
             format!("attempt {} would be due at {due:.3}, after activeDeadlineSeconds", number.saturating_add(1))
         }
         (ConditionReason::DeadlineExceeded, ..) => {
-            let earlier = draft.status.last_failure.as_ref().filter(|failure| failure.attempt < number);
-            let earlier = earlier.map(|failure| format!("; {}", cause_of(failure))).unwrap_or_default();
-            format!("activeDeadlineSeconds passed during attempt {number}{earlier}")
+            format!("activeDeadlineSeconds passed during attempt {number}{}", earlier_cause(draft))
         }
-        _ if number == 1 => "the only attempt failed (maxRetries 0)".into(),
-        _ => format!("no retry is left after {number} attempts (maxRetries {})", draft.situation.task.spec.max_retries),
+        (ConditionReason::Cancelled, ..) => {
+            format!("cancelled by hand during attempt {number}{}", earlier_cause(draft))
+        }
+        _ if ran == 1 => "the only attempt failed (maxRetries 0)".into(),
+        _ => format!("no retry is left after {ran} attempts (maxRetries {})", draft.situation.task.spec.max_retries),
     };
-    if reason == ConditionReason::DeadlineExceeded && too_late.is_none() {
+    let stopped = matches!(reason, ConditionReason::DeadlineExceeded | ConditionReason::Cancelled);
+    if stopped && too_late.is_none() {
         return short(&what, MAX_MESSAGE_BYTES);
     }
     let code = outcome.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
     let said = outcome.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
     short(&format!("{what}; the last ended with {}{code}{said}", outcome.reason), MAX_MESSAGE_BYTES)
+}
+
+fn earlier_cause(draft: &Draft) -> String {
+    let earlier = draft.status.last_failure.as_ref().filter(|failure| failure.attempt < draft.current.number);
+    earlier.map(|failure| format!("; {}", cause_of(failure))).unwrap_or_default()
 }

@@ -1,9 +1,10 @@
 //! What follows from a status that is stored.
 
 use super::limits;
-use super::next::{create_wait, remaining};
+use super::next::remaining;
+use super::standstill::create_wait;
 use super::{
-    LATE_POST_BOUND, Plan, PodRef, SETTLE, Seen, Situation, UNSEEN_BOUND, is_an_attempts, is_finished, pod_of,
+    LATE_POST_BOUND, Plan, PodRef, SETTLE, Seen, Situation, UNSEEN_BOUND, is_an_attempts, is_finished, pod_of, slot_of,
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus};
 use crate::core::conditions;
@@ -42,7 +43,7 @@ fn current(situation: &Situation, status: &RetryableTaskStatus, current: &Curren
         }
         return;
     }
-    match pod_of(situation, current.number) {
+    match pod_of(situation, slot_of(current)) {
         Some(seen) => watch(situation, status, current, seen, plan),
         None => match situation.created {
             Some(created) => plan.look_again_in(UNSEEN_BOUND - created.age.min(UNSEEN_BOUND)),
@@ -54,10 +55,10 @@ fn current(situation: &Situation, status: &RetryableTaskStatus, current: &Curren
 fn create(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt, plan: &mut Plan) {
     let wait = create_wait(situation, current);
     if wait.is_zero() {
-        plan.create = Some(current.number);
+        plan.create = Some(slot_of(current));
     } else {
         plan.look_again_in(wait);
-        if let Some(deadline) = limits::deadline(situation, status) {
+        if let Some(deadline) = limits::deadline(situation, status).filter(|_| !current.fallback) {
             plan.look_again_in(until(situation.now, deadline));
         }
     }
@@ -69,7 +70,7 @@ fn watch(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentA
     }
     let settled_at = plus(seen.pod.created.min(seen.first_seen), SETTLE);
     let given_up_at = seen.pod.overdue.as_ref().map(|(at, _)| *at);
-    let stops = limits::stops(situation, status, seen).into_iter().map(|stop| stop.at);
+    let stops = limits::stops(situation, status, current, seen).into_iter().map(|stop| stop.at);
     for at in stops.chain([settled_at]).chain(given_up_at).filter(|at| *at > situation.now) {
         plan.look_again_in(until(situation.now, at));
     }
@@ -77,19 +78,20 @@ fn watch(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentA
 
 /// Frees and removes the Pods of attempts that are in the books.
 fn clean_up(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan) {
-    let open = status.current.as_ref().map_or(i32::MAX, |current| current.number);
-    let last = if is_finished(&status.conditions) { i32::MAX } else { open };
-    let is_closed = |seen: &&Seen| !seen.gone && seen.pod.number < last && is_an_attempts(situation, seen);
+    let open = status.current.as_ref().filter(|_| !is_finished(&status.conditions)).map(slot_of);
+    let is_closed =
+        |seen: &&Seen| !seen.gone && open.is_none_or(|open| seen.pod.slot() < open) && is_an_attempts(situation, seen);
     let mut closed: Vec<&Seen> = situation.pods.iter().filter(is_closed).collect();
-    closed.sort_by_key(|seen| Reverse(seen.pod.number));
-    let retention = &situation.task.spec.pod_retention;
-    let (mut failed, mut succeeded) = (retention.failed, retention.succeeded);
+    closed.sort_by_key(|seen| Reverse(seen.pod.slot()));
+    let mut attempts = situation.task.spec.pod_retention.clone();
+    let mut fallbacks = attempts.clone();
     for seen in closed {
         // By our own clock: the API server's may be apart, and the Pod is at least as old as our first sight of it.
         let wait = until(situation.now, plus(seen.first_seen, LATE_POST_BOUND)).min(LATE_POST_BOUND);
         let kept = match &seen.pod.progress {
             Progress::Ended(outcome) => {
-                let room = if outcome.succeeded { &mut succeeded } else { &mut failed };
+                let retention = if seen.pod.fallback { &mut fallbacks } else { &mut attempts };
+                let room = if outcome.succeeded { &mut retention.succeeded } else { &mut retention.failed };
                 // One that is going takes no place of one that can stay.
                 let place = i32::from(!seen.pod.deleting);
                 *room = room.saturating_sub(place);

@@ -1,7 +1,7 @@
 //! The limits in time: when the current attempt's Pod is stopped, and why.
 
-use super::{OUTLIVED_GRACE, Seen, Situation};
-use crate::api::{RetryableTaskStatus, StopReason};
+use super::{OUTLIVED_GRACE, Seen, Situation, by_hand};
+use crate::api::{CurrentAttempt, RetryableTaskStatus, StopReason};
 use crate::core::observe::{HoldUp, Progress};
 use crate::core::time::{plus, until};
 use jiff::{SignedDuration, Timestamp};
@@ -17,15 +17,24 @@ pub(super) struct Stop<'a> {
 }
 
 /// When and why the Pod is stopped, the most telling reason first.
-pub(super) fn stops<'a>(situation: &Situation, status: &RetryableTaskStatus, seen: &'a Seen) -> Vec<Stop<'a>> {
+pub(super) fn stops<'a>(
+    situation: &Situation,
+    status: &RetryableTaskStatus,
+    current: &CurrentAttempt,
+    seen: &'a Seen,
+) -> Vec<Stop<'a>> {
     let plain = |at, reason| Stop { at, reason, cause: None };
-    let suspend = situation.task.spec.suspend.then_some(situation.now);
+    let cancel = by_hand::is_cancelled(situation, status).then_some(situation.now);
+    // Neither the suspension nor the deadline is for a fallback that runs.
+    let suspend = (situation.task.spec.suspend && !current.fallback).then_some(situation.now);
+    let deadline = deadline(situation, status).filter(|_| !current.fallback);
     let all = [
+        cancel.map(|at| plain(at, StopReason::Cancelled)),
         suspend.map(|at| plain(at, StopReason::Suspended)),
         outlived(seen).map(|at| plain(at, StopReason::TaskEnded)),
         startup(situation, seen),
-        attempt_timeout(situation, seen).map(|at| plain(at, StopReason::AttemptTimeout)),
-        deadline(situation, status).map(|at| plain(at, StopReason::DeadlineExceeded)),
+        timeout(situation, current, seen).map(|at| plain(at, StopReason::AttemptTimeout)),
+        deadline.map(|at| plain(at, StopReason::DeadlineExceeded)),
     ];
     all.into_iter().flatten().collect()
 }
@@ -44,8 +53,10 @@ pub(super) fn is_over(situation: &Situation, status: &RetryableTaskStatus, due: 
     deadline(situation, status).is_some_and(|deadline| due.max(situation.now) >= deadline)
 }
 
-fn attempt_timeout(situation: &Situation, seen: &Seen) -> Option<Timestamp> {
-    let limit = seconds(situation.task.spec.attempt_timeout_seconds?);
+fn timeout(situation: &Situation, current: &CurrentAttempt, seen: &Seen) -> Option<Timestamp> {
+    let spec = &situation.task.spec;
+    let own = spec.on_failure.as_ref().filter(|_| current.fallback).and_then(|fallback| fallback.timeout_seconds);
+    let limit = seconds(own.or(spec.attempt_timeout_seconds)?);
     matches!(seen.pod.progress, Progress::Running).then(|| plus(started(seen), limit))
 }
 

@@ -5,16 +5,22 @@
 //! every intent to stop a Pod is stored before the Pod is deleted. A process that dies anywhere is followed by one that reads the same status
 //! and decides the same.
 
+mod by_hand;
 mod close;
 mod effects;
+mod end;
+mod fallback;
 mod limits;
 mod next;
+mod standstill;
+
+pub use by_hand::Request;
 
 use super::backoff::Spread;
 use super::conditions;
-use super::identity::pod_name;
+use super::identity::{Slot, pod_name};
 use super::observe::Observed;
-use crate::api::{ConditionReason, ConditionType, HistoryEntry, RetryableTask, RetryableTaskStatus};
+use crate::api::{ConditionReason, ConditionType, CurrentAttempt, HistoryEntry, RetryableTask, RetryableTaskStatus};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -94,8 +100,8 @@ pub struct Plan {
     pub status: Option<(RetryableTaskStatus, Vec<Happening>)>,
     /// The Pod to ask for before deciding again.
     pub ask: Option<String>,
-    /// The attempt whose Pod to create.
-    pub create: Option<i32>,
+    /// The attempt, or the fallback, whose Pod to create.
+    pub create: Option<Slot>,
     /// The current attempt's Pod, to be stopped.
     pub stop: Option<PodRef>,
     /// Pods of ended attempts to remove.
@@ -120,10 +126,10 @@ pub struct PodRef {
 /// What is worth telling: an Event, a metric, a log line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Happening {
-    /// Attempt `number` may start; its Pod is about to be created.
+    /// An attempt, or the fallback, may start; its Pod is about to be created.
     Started {
-        /// The attempt.
-        number: i32,
+        /// Which.
+        slot: Slot,
     },
     /// An attempt ended.
     Ended {
@@ -140,6 +146,20 @@ pub enum Happening {
         reason: ConditionReason,
         /// The condition's message.
         message: String,
+    },
+    /// The task will be failed when its fallback has ended.
+    FallingBack {
+        /// Why it fails.
+        reason: ConditionReason,
+        /// The condition's message.
+        message: String,
+    },
+    /// Somebody asked for something by annotation.
+    Heard {
+        /// For what.
+        request: Request,
+        /// What comes of it.
+        effect: String,
     },
     /// The API server refused a Pod, for a new reason.
     Rejected {
@@ -179,18 +199,23 @@ pub fn decide(situation: &Situation) -> Plan {
     }
 }
 
-/// The Pod of attempt `number`: ours by its owner, its labels and its name, of which copies of a Pod have another.
-fn pod_of<'a>(situation: &'a Situation, number: i32) -> Option<&'a Seen> {
-    situation.pods.iter().find(|seen| seen.pod.number == number && is_an_attempts(situation, seen))
+/// The Pod of an attempt or of the fallback: ours by its owner, its labels and its name, of which copies of a Pod have another.
+fn pod_of<'a>(situation: &'a Situation, slot: Slot) -> Option<&'a Seen> {
+    situation.pods.iter().find(|seen| seen.pod.slot() == slot && is_an_attempts(situation, seen))
 }
 
 fn is_an_attempts(situation: &Situation, seen: &Seen) -> bool {
-    seen.pod.owned && seen.pod.pod_name == name_of(situation, seen.pod.number)
+    seen.pod.owned && seen.pod.pod_name == name_of(situation, seen.pod.slot())
 }
 
-fn name_of(situation: &Situation, number: i32) -> String {
+fn name_of(situation: &Situation, slot: Slot) -> String {
     let metadata = &situation.task.metadata;
-    pod_name(metadata.name.as_deref().unwrap_or_default(), metadata.uid.as_deref().unwrap_or_default(), number)
+    pod_name(metadata.name.as_deref().unwrap_or_default(), metadata.uid.as_deref().unwrap_or_default(), slot)
+}
+
+/// Which Pod the current attempt is.
+pub fn slot_of(current: &CurrentAttempt) -> Slot {
+    Slot { number: current.number, fallback: current.fallback }
 }
 
 /// Whether the task has ended, for good or ill.

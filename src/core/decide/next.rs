@@ -1,20 +1,19 @@
 //! The status that should be stored, given the one that is and what can be seen.
 
+use super::end::End;
 use super::limits::{self, Stop};
-use super::{Answer, Happening, Rejection, SETTLE, Seen, Situation, close, is_finished, name_of, pod_of};
+use super::{
+    Answer, Happening, SETTLE, Seen, Situation, by_hand, close, fallback, is_finished, name_of, pod_of, slot_of,
+};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus, State, StopReason};
-use crate::core::backoff;
 use crate::core::conditions;
-use crate::core::identity::dice;
-use crate::core::message;
+use crate::core::identity::Slot;
 use crate::core::observe::{HoldUp, Observed, Outcome, Progress};
 use crate::core::pod::problem;
-use crate::core::time::{micros, plus, until};
-use jiff::SignedDuration;
+use crate::core::time::{micros, until};
+use crate::core::variant;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
-
-/// Longest time between two tries to create a Pod that the API server rejects, in seconds.
-const MAX_CREATE_BACKOFF_SECONDS: i32 = 60;
 
 /// What the status should be, or what must be known first.
 pub(super) enum Next {
@@ -39,9 +38,14 @@ pub(super) enum Current {
 pub(super) fn next_status(situation: &Situation, stored: &RetryableTaskStatus) -> Next {
     let mut draft = Draft::new(situation, stored);
     if is_finished(&stored.conditions) {
-        return draft.done();
+        by_hand::after_the_end(&mut draft);
+        if is_finished(&draft.status.conditions) {
+            return draft.done();
+        }
     }
-    if let Some(problem) = problem(&situation.task.spec) {
+    by_hand::before_the_end(&mut draft);
+    let cancelled = by_hand::is_cancelled(situation, &draft.status);
+    if let Some(problem) = problem(&situation.task.spec).filter(|_| !cancelled) {
         draft.stall(ConditionReason::InvalidSpec, &problem);
         return draft.done();
     }
@@ -68,14 +72,16 @@ impl<'a> Draft<'a> {
         let mut status = stored.clone();
         status.observed_generation = situation.task.metadata.generation;
         let next = CurrentAttempt { number: status.attempts.max(0).saturating_add(1), ..CurrentAttempt::default() };
-        let current = status.current.clone().filter(|current| current.number > 0).unwrap_or(next);
+        let current = status.current.clone().filter(|current| current.number > 0 || current.fallback).unwrap_or(next);
         Self { situation, status, current, happenings: Vec::new(), current_uid: None }
     }
 
     fn done(mut self) -> Next {
-        if !is_finished(&self.status.conditions) {
-            let running = i32::from(self.current.pod_name.is_some() && self.current.rejections == 0);
-            self.status.attempts = (self.current.number - 1).saturating_add(running);
+        if is_finished(&self.status.conditions) {
+            by_hand::too_late(&mut self);
+        } else {
+            let counts = self.current.fallback || (self.current.pod_name.is_some() && self.current.rejections == 0);
+            self.status.attempts = self.current.number.saturating_sub(1).saturating_add(i32::from(counts));
             self.status.next_retry_time =
                 self.current.due_time.clone().filter(|_| self.status.state == Some(State::Waiting));
             self.status.current = Some(std::mem::take(&mut self.current));
@@ -96,7 +102,7 @@ impl<'a> Draft<'a> {
     /// Brings the status up to date with the current attempt's Pod.
     fn look_at_current(&mut self) -> Current {
         let situation = self.situation;
-        let seen = pod_of(situation, self.current.number);
+        let seen = pod_of(situation, self.slot());
         match seen {
             Some(seen) if seen.gone => match &seen.pod.progress {
                 Progress::Ended(outcome) | Progress::Outlived(outcome) => self.ended(seen, outcome),
@@ -122,11 +128,15 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn expected_pod_name(&self) -> String {
-        name_of(self.situation, self.current.number)
+        name_of(self.situation, self.slot())
+    }
+
+    pub(super) fn slot(&self) -> Slot {
+        slot_of(&self.current)
     }
 
     fn ended(&mut self, seen: &Seen, outcome: &Outcome) -> Current {
-        close::close(self, &close::End::of(seen, outcome, self.situation.now))
+        close::close(self, &End::of(seen, outcome, self.situation.now))
     }
 
     /// There is no Pod to be seen, though there may be one.
@@ -138,7 +148,7 @@ impl<'a> Draft<'a> {
         match (on_record, self.situation.asked) {
             (Some(_), None) => Current::Ask(self.expected_pod_name()),
             (Some(pod_uid), Some(Answer::Absent | Answer::Foreign)) => {
-                let end = close::End::lost(self, pod_uid, last_seen);
+                let end = End::lost(self, pod_uid, last_seen);
                 close::close(self, &end)
             }
             (None, _) if !self.must_not_run() => Current::Launched,
@@ -146,16 +156,23 @@ impl<'a> Draft<'a> {
             (None, None) if self.situation.created.is_none() => Current::Ask(self.expected_pod_name()),
             (None, None) => Current::Launched,
             (None, Some(_)) => {
-                self.current = CurrentAttempt { number: self.current.number, ..CurrentAttempt::default() };
+                let CurrentAttempt { number, fallback, .. } = self.current;
+                self.current = CurrentAttempt { number, fallback, ..CurrentAttempt::default() };
                 Current::Due
             }
         }
     }
 
-    /// Whether an attempt without a Pod is not to get one: the task is suspended, or its time is over.
+    /// Whether an attempt without a Pod is not to get one: the task is suspended or cancelled, or its time is over.
     fn must_not_run(&self) -> bool {
-        let now = self.situation.now;
-        self.situation.task.spec.suspend || limits::is_over(self.situation, &self.status, now)
+        self.situation.task.spec.suspend
+            || by_hand::is_cancelled(self.situation, &self.status)
+            || self.is_over(self.situation.now)
+    }
+
+    /// Whether the deadline has passed, or will have by the time `due`. The fallback is not under it.
+    fn is_over(&self, due: Timestamp) -> bool {
+        !self.current.fallback && limits::is_over(self.situation, &self.status, due)
     }
 
     /// The Pod is there and has not ended.
@@ -175,7 +192,7 @@ impl<'a> Draft<'a> {
     }
 
     fn stop_if_wanted(&mut self, seen: &Seen) {
-        if self.situation.task.spec.suspend {
+        if self.situation.task.spec.suspend && !self.current.fallback {
             self.suspended_condition(true);
         }
         let now = self.situation.now;
@@ -183,7 +200,7 @@ impl<'a> Draft<'a> {
             return;
         }
         let Some(Stop { reason, cause, .. }) =
-            limits::stops(self.situation, &self.status, seen).into_iter().find(|stop| stop.at <= now)
+            limits::stops(self.situation, &self.status, &self.current, seen).into_iter().find(|stop| stop.at <= now)
         else {
             return;
         };
@@ -244,6 +261,9 @@ impl<'a> Draft<'a> {
     /// The attempt is not started. Starts it if nothing holds it back.
     fn start_when_due(&mut self) {
         self.tell_last_failure();
+        if by_hand::is_cancelled(self.situation, &self.status) {
+            return close::cancel(self);
+        }
         if self.situation.task.spec.suspend {
             self.status.state = Some(State::Suspended);
             self.status.suspended_time.get_or_insert(MicroTime(micros(self.situation.now)));
@@ -261,25 +281,40 @@ impl<'a> Draft<'a> {
             }
         }
         let due = self.current.due_time.as_ref().map_or(self.situation.now, |due| due.0);
-        if limits::is_over(self.situation, &self.status, due) {
-            return close::fail_by_deadline(self);
+        if self.is_over(due) {
+            return match close::fail_by_deadline(self) {
+                Current::Due => self.start_when_due(), // the fallback, which is not under the deadline
+                Current::Launched | Current::TaskEnded | Current::Ask(_) => {}
+            };
         }
         if !self.remaining().is_zero() {
             self.status.state = Some(State::Waiting);
             return;
         }
-        let number = self.current.number;
+        self.start();
+    }
+
+    fn start(&mut self) {
+        if self.current.fallback {
+            if self.situation.task.spec.on_failure.is_none() {
+                return fallback::skip(self, "the fallback was taken out of the spec", false);
+            }
+            fallback::started(self);
+        }
+        let slot = self.slot();
         self.current.pod_name = Some(self.expected_pod_name());
+        self.current.avoided_nodes = variant::avoided_nodes(self.situation.task, slot);
+        self.current.override_from = variant::override_from(self.situation.task, slot);
         self.status.state = Some(State::Running);
         self.status.start_time.get_or_insert(Time(self.situation.now));
-        if number == 1 {
+        if variant::number_in_run(Some(&self.status), slot.number) == 1 && !slot.fallback {
             self.condition(
                 (ConditionType::Reconciling, true),
                 ConditionReason::CreatingPod,
                 "the first Pod is being created",
             );
         }
-        self.happenings.push(Happening::Started { number });
+        self.happenings.push(Happening::Started { slot });
     }
 
     /// The time of a suspension does not count towards the deadline, which runs from the first attempt.
@@ -304,38 +339,6 @@ impl<'a> Draft<'a> {
         self.condition((ConditionType::Suspended, is), reason, message);
     }
 
-    fn rejected(&mut self, rejection: &Rejection) {
-        let Rejection { reason, message } = rejection;
-        self.current.rejections = self.current.rejections.saturating_add(1);
-        let seed = dice(self.situation.task.metadata.uid.as_deref().unwrap_or_default(), -self.current.rejections);
-        let waits = crate::api::Backoff { max_delay_seconds: Some(MAX_CREATE_BACKOFF_SECONDS), ..Default::default() };
-        let wait = backoff::delay(Some(&waits), self.current.rejections, seed);
-        self.current.next_create_time = Some(MicroTime(micros(plus(self.situation.now, wait))));
-        let told = conditions::find(&self.status.conditions, ConditionType::Stalled)
-            .is_some_and(|old| old.reason == reason.as_str() && message::same_but_for_numbers(&old.message, message));
-        if !told {
-            self.happenings.push(Happening::Rejected { reason: *reason, message: message.clone() });
-        }
-        self.stall(*reason, message);
-    }
-
-    /// Unable to go on without help.
-    fn stall(&mut self, reason: ConditionReason, message: &str) {
-        self.status.state = Some(State::Pending);
-        self.status.reason = Some(reason.as_str().into());
-        conditions::remove(&mut self.status.conditions, ConditionType::Reconciling);
-        self.condition((ConditionType::Stalled, true), reason, message);
-        let told = conditions::find(&self.status.conditions, ConditionType::Stalled);
-        self.status.message = told.map(|condition| condition.message.clone());
-    }
-
-    fn clear_stall(&mut self, reason: ConditionReason) {
-        let stalled = conditions::find(&self.status.conditions, ConditionType::Stalled);
-        if stalled.is_some_and(|condition| condition.reason == reason.as_str()) {
-            conditions::remove(&mut self.status.conditions, ConditionType::Stalled);
-        }
-    }
-
     pub(super) fn condition(&mut self, type_: (ConditionType, bool), reason: ConditionReason, message: &str) {
         let generation = self.situation.task.metadata.generation;
         conditions::set(&mut self.status.conditions, type_, reason, message, (self.situation.now, generation));
@@ -350,15 +353,6 @@ pub(super) fn remaining(situation: &Situation, due: Option<&MicroTime>) -> Signe
         Some((measured_for, remaining)) if measured_for == due.0 => remaining.max(SignedDuration::ZERO),
         Some(_) | None => until(situation.now, due.0),
     }
-}
-
-/// How long to wait before a rejected Pod is tried again: not at all when the spec has changed since, or when the clock was set back.
-pub(super) fn create_wait(situation: &Situation, current: &CurrentAttempt) -> SignedDuration {
-    let stored = situation.task.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let stalled = conditions::find(stored, ConditionType::Stalled);
-    let same_spec = stalled.is_some_and(|stalled| stalled.observed_generation == situation.task.metadata.generation);
-    let wait = current.next_create_time.as_ref().map_or(SignedDuration::ZERO, |at| until(situation.now, at.0));
-    if same_spec && wait.as_secs() <= i64::from(2 * MAX_CREATE_BACKOFF_SECONDS) { wait } else { SignedDuration::ZERO }
 }
 
 /// The kubelet says ErrImagePull and ImagePullBackOff in turn for one and the same trouble.

@@ -1,7 +1,9 @@
 mod arbitrary;
 mod budgets;
+mod by_hand;
 mod clean_up;
 mod clocks;
+mod fallback;
 mod limits;
 mod lives;
 mod missing;

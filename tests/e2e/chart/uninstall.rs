@@ -14,6 +14,10 @@ fn failed(pod: Option<&Pod>) -> bool {
     pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref()) == Some("Failed")
 }
 
+fn has_pod_on_record(status: &RetryableTaskStatus) -> bool {
+    status.current.as_ref().is_some_and(|current| current.pod_uid.is_some())
+}
+
 /// Waits until none of the release's own objects is left. The lease is the operator's, and the hook's Pod ends after it.
 async fn nothing_left(release: &Release) {
     eventually("the release's objects to be gone", async || {
@@ -42,7 +46,8 @@ async fn uninstalled_with_tasks_running_and_installed_again() {
     let runs_on = scene.running("runs-on", 1).await;
     let deleted = scene.running("deleted-meanwhile", 1).await;
     for task in ["ends-meanwhile", "runs-on", "deleted-meanwhile"] {
-        scene.status(task, "its attempt's run", |status| status.state == Some(State::Running)).await;
+        // With the Pod's UID on record, its end is known to be lost should it vanish while nobody looks.
+        scene.status(task, "its Pod to be on record", has_pod_on_record).await;
     }
     scene.status("waits", "its wait", is_waiting).await;
     assert!(held(scene).await.len() >= 3, "the operator holds the Pods of attempts that run");

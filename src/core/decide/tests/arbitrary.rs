@@ -1,11 +1,11 @@
 //! Any spec, any status, any Pods: no panic, the same plan again, and decisions that come to rest.
 
 use crate::api::{
-    Action, Backoff, ConditionReason, CurrentAttempt, FailureClass, HistoryEntry, Multiplier, RetryableTask,
-    RetryableTaskStatus, State, StopReason, Strategy as Growth,
+    Acknowledged, Action, Backoff, ConditionReason, CurrentAttempt, FailureClass, HistoryEntry, Multiplier,
+    RetryableTask, RetryableTaskStatus, Run, State, StopReason, Strategy as Growth,
 };
-use crate::core::decide::{Answer, Created, Plan, Rejection, Seen, Situation, decide};
-use crate::core::identity::pod_name;
+use crate::core::decide::{Answer, Created, Plan, Rejection, Seen, Situation, decide, slot_of};
+use crate::core::identity::{Slot, pod_name};
 use crate::core::observe::observe;
 use crate::core::pod::pod;
 use crate::core::testing::{
@@ -17,6 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time}
 use proptest::option::of;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Mostly what occurs, at times what cannot.
 fn number() -> impl Strategy<Value = i32> {
@@ -70,14 +71,39 @@ fn backoff() -> impl Strategy<Value = Backoff> {
     )
 }
 
+/// What is asked for by hand.
+fn some_annotations() -> impl Strategy<Value = BTreeMap<String, String>> {
+    let all = ["retry-now", "run-again", "cancel"].map(|name| format!("retryable.dev/{name}"));
+    prop_oneof![
+        3 => Just(BTreeMap::new()),
+        1 => prop::collection::btree_map(prop::sample::select(all.to_vec()), "[ab]?", 0..3),
+    ]
+}
+
+/// Parts of a spec that change what an attempt gets.
+fn some_changes() -> impl Strategy<Value = Value> {
+    let memory = prop::sample::select(vec![json!(null), json!("64Mi"), json!(5), json!("x")]);
+    let raise =
+        prop::sample::select(vec![json!(null), json!({}), json!({"memoryMultiplier": "1.5", "maxMemory": "1Gi"})]);
+    let fallback =
+        prop::sample::select(vec![json!(null), json!({"image": "x"}), json!({"template": 5, "timeoutSeconds": -1})]);
+    (memory, raise, fallback, number()).prop_map(|(memory, raise, fallback, from)| {
+        let change = json!({"fromAttempt": from, "nodeSelector": {"a": "b"}, "tolerations": [], "env": [null],
+            "resources": {"requests": {"memory": memory}}});
+        json!({"image": "busybox", "resources": {"limits": {"memory": memory}}, "onOutOfMemory": raise,
+            "onFailure": fallback, "overrides": [change]})
+    })
+}
+
 prop_compose! {
     fn some_task()(
         image in of(Just("busybox")), template in template(), backoff in of(backoff().boxed()), max_retries in number(),
         suspend in any::<bool>(), ttl in of(number()), (failed, succeeded) in (number(), number()),
         history_limit in number(), generation in of(any::<i64>()), deleted in of(Just(0)), status in of(some_status().boxed()),
         (attempt_timeout, deadline, startup_timeout) in (of(number()), of(number()), of(number())),
+        (changes, annotations) in (of(some_changes()), some_annotations()),
     ) -> RetryableTask {
-        let mut task = task_with(json!({"image": image})).max_retries(max_retries).retention(failed, succeeded);
+        let mut task = task_with(changes.unwrap_or_else(|| json!({"image": image}))).max_retries(max_retries).retention(failed, succeeded);
         task.spec.template = template;
         task.spec.backoff = backoff;
         task.spec.suspend = suspend;
@@ -87,6 +113,7 @@ prop_compose! {
         task.spec.ttl_seconds_after_finished = ttl;
         task.spec.history_limit = history_limit;
         task.metadata.generation = generation;
+        task.metadata.annotations = Some(annotations);
         task.status = status;
         if deleted.is_some() { task.deleted(0) } else { task }
     }
@@ -98,12 +125,13 @@ prop_compose! {
         next_create_time in micro(), rejections in number(), stop_time in micro(),
         stop_reason in of(prop::sample::select(vec![
             StopReason::Suspended, StopReason::TaskEnded, StopReason::AttemptTimeout, StopReason::StartupTimeout,
-            StopReason::DeadlineExceeded, StopReason::Unknown,
+            StopReason::DeadlineExceeded, StopReason::Cancelled, StopReason::Unknown,
         ])),
+        fallback in any::<bool>(),
     ) -> CurrentAttempt {
         CurrentAttempt {
-            number, due_time, next_create_time, rejections, stop_reason, stop_time,
-            pod_name: named.then(|| pod_name(NAME, UID, number)),
+            number, due_time, next_create_time, rejections, stop_reason, stop_time, fallback,
+            pod_name: named.then(|| pod_name(NAME, UID, Slot { number, fallback })),
             pod_uid: pod_uid.map(Into::into),
             ..CurrentAttempt::default()
         }
@@ -112,9 +140,9 @@ prop_compose! {
 
 prop_compose! {
     fn some_condition()(
-        type_ in prop::sample::select(vec!["Complete", "Failed", "Suspended", "Finished", "Reconciling", "Stalled", "Other"]),
+        type_ in prop::sample::select(vec!["Complete", "Failed", "Suspended", "Finished", "Reconciling", "Stalled", "FailureTarget", "Other"]),
         status in prop::sample::select(vec!["True", "False", "Unknown", ""]),
-        reason in prop::sample::select(vec!["PodRejected", "InvalidSpec", "Suspended", "", "Other"]),
+        reason in prop::sample::select(vec!["PodRejected", "InvalidSpec", "RetriesExhausted", "Suspended", "", "Other"]),
         at in moment(), observed_generation in of(any::<i64>()),
     ) -> Condition {
         Condition {
@@ -131,14 +159,19 @@ prop_compose! {
         state in of(prop::sample::select(vec![State::Pending, State::Running, State::Waiting, State::Suspended, State::Unknown])),
         (start, completion, next) in (of(moment()), of(moment()), micro()), generation in of(any::<i64>()),
         disruptions in of(number()), history in prop::collection::vec((number(), of(any::<i64>())), 0..3),
+        (memory_raises, run, heard) in (number(), of((number(), number())), some_annotations()),
     ) -> RetryableTaskStatus {
         let class = |count| FailureClass { name: "disruption".into(), count };
         let entry = |(attempt, delay_milliseconds)| {
-            HistoryEntry { attempt, delay_milliseconds, action: Action::Unknown, ..HistoryEntry::default() }
+            let node_name = Some("node-1".into());
+            HistoryEntry { attempt, delay_milliseconds, node_name, action: Action::Retry, ..HistoryEntry::default() }
         };
+        let acknowledged = |(annotation, value)| Acknowledged { annotation, value, time: time(0), effect: String::new() };
         RetryableTaskStatus {
             observed_generation: generation, state, attempts, retries, ignored, history_dropped, current, conditions,
             start_time: start.map(Time), completion_time: completion.map(Time), next_retry_time: next,
+            memory_raises, run: run.map(|(number, first_attempt)| Run { number, first_attempt }),
+            acknowledged: heard.into_iter().map(acknowledged).collect(),
             classes: disruptions.map(class).into_iter().collect(),
             history: history.into_iter().map(entry).collect(),
             ..RetryableTaskStatus::default()
@@ -165,13 +198,13 @@ fn some_state() -> impl Strategy<Value = ContainerState> {
 
 prop_compose! {
     fn some_pod()(
-        number in 1..5i32, (named, held, owned, node) in any::<(bool, bool, bool, bool)>(),
+        (number, fallback) in (1..5i32, any::<bool>()), (named, held, owned, node) in any::<(bool, bool, bool, bool)>(),
         phase in prop::sample::select(vec!["Pending", "Running", "Succeeded", "Failed", "Unknown", ""]),
         (main, proxy, mesh) in (of(some_state().boxed()), of(some_state().boxed()), of(some_state().boxed())), reason in of(Just("Evicted")),
         disrupted in of(moment()), ready in of(moment()), deleted in of((moment(), of(any::<i64>()))),
         created in of(moment()),
     ) -> Pod {
-        let mut pod = pod_of(&task(), number).phase(phase);
+        let mut pod = pod_of(&task(), Slot { number, fallback }).phase(phase);
         let states = [("task", main), ("proxy", proxy)].into_iter().filter_map(|(name, state)| Some((name, state?)));
         for (name, state) in states {
             pod = pod.container(name, state);
@@ -256,7 +289,7 @@ proptest! {
 
     #[test]
     fn any_situation_is_decided_and_comes_to_rest(mut given in given().boxed()) {
-        for _ in 0..given.pods.len() + 8 {
+        for _ in 0..given.pods.len() + 12 {
             let plan = given.decide();
             prop_assert_eq!(&plan, &given.decide(), "the same situation, the same plan");
             let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
@@ -271,9 +304,9 @@ proptest! {
                 prop_assert!(given.asked.is_none(), "asked once");
                 given.asked = Some(Answer::Absent);
             } else {
-                if let Some(number) = create {
-                    prop_assert_eq!(given.task.status.as_ref().unwrap().current.as_ref().unwrap().number, number);
-                    pod(&given.task, number, true);
+                if let Some(slot) = create {
+                    prop_assert_eq!(slot_of(given.task.status.as_ref().unwrap().current.as_ref().unwrap()), slot);
+                    pod(&given.task, slot, true);
                 }
                 prop_assert!(look_again.is_none_or(|wait| wait >= SignedDuration::ZERO));
                 return Ok(());

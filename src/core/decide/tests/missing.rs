@@ -192,5 +192,5 @@ fn a_status_that_lost_its_current_attempt_repeats_none() {
     let mut world = World::new(task().status(status));
     world.task.status.as_mut().unwrap().history_dropped = 4;
     world.reconcile();
-    assert_eq!(world.newest(), 5);
+    assert_eq!(world.newest(), 5.into());
 }

@@ -3,7 +3,7 @@
 
 use super::world::{Server, World, whole_second};
 use crate::api::RetryableTask;
-use crate::core::testing::{BuildEnd, BuildPod, end};
+use crate::core::testing::{BuildEnd, BuildPod, BuildTask, end};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -33,6 +33,8 @@ pub enum Step {
     Vanish,
     /// Somebody changes the spec.
     Edit(fn(&mut RetryableTask)),
+    /// Somebody annotates the task, under our group.
+    Ask(&'static str, &'static str),
     Suspend,
     Resume,
     /// From now on the API server answers so.
@@ -48,8 +50,8 @@ pub enum Step {
 }
 
 use Step::{
-    Api, Blind, DeletePod, DeleteTask, Drain, Edit, Exit, Jump, Kubelet, Land, Look, Pass, Restart, Resume, Run, Say,
-    Suspend, Vanish,
+    Api, Ask, Blind, DeletePod, DeleteTask, Drain, Edit, Exit, Jump, Kubelet, Land, Look, Pass, Restart, Resume, Run,
+    Say, Suspend, Vanish,
 };
 
 pub fn take(world: &mut World, step: Step) {
@@ -75,6 +77,7 @@ pub fn take(world: &mut World, step: Step) {
         }),
         Vanish => world.vanish(newest),
         Edit(change) => world.edit(change),
+        Ask(annotation, value) => world.task = world.task.clone().asked(annotation, value),
         Suspend => world.edit(|task| task.spec.suspend = true),
         Resume => world.edit(|task| task.spec.suspend = false),
         Api(server) => world.server = server,

@@ -1,0 +1,149 @@
+//! What people ask of a task by annotations. A value is heard once; another value asks again.
+
+use super::next::Draft;
+use super::{Happening, Situation};
+use crate::api::{
+    ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, Acknowledged, ConditionType, CurrentAttempt,
+    RetryableTaskStatus, Run, State,
+};
+use crate::core::conditions;
+use crate::core::message::{MAX_WORD_BYTES, short};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Skip the wait for the next attempt.
+    RetryNow,
+    /// Run again once the task has ended.
+    RunAgain,
+    /// Stop, and do not go on.
+    Cancel,
+}
+
+impl Request {
+    /// The annotation that asks for it.
+    pub const fn annotation(self) -> &'static str {
+        match self {
+            Self::RetryNow => ANNOTATION_RETRY_NOW,
+            Self::RunAgain => ANNOTATION_RUN_AGAIN,
+            Self::Cancel => ANNOTATION_CANCEL,
+        }
+    }
+
+    /// Its word in Events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RetryNow => "RetryNow",
+            Self::RunAgain => "RunAgain",
+            Self::Cancel => "Cancel",
+        }
+    }
+}
+
+/// The value of a request that has not been heard.
+fn unheard(situation: &Situation, status: &RetryableTaskStatus, request: Request) -> Option<String> {
+    let annotations = situation.task.metadata.annotations.as_ref()?;
+    let value = short(annotations.get(request.annotation())?, MAX_WORD_BYTES);
+    let heard = status.acknowledged.iter().find(|heard| heard.annotation == request.annotation());
+    heard.is_none_or(|heard| heard.value != value).then_some(value)
+}
+
+/// Whether somebody wants the task to end.
+pub(super) fn is_cancelled(situation: &Situation, status: &RetryableTaskStatus) -> bool {
+    unheard(situation, status, Request::Cancel).is_some()
+}
+
+/// The task has ended: what asks it to go on, or to end, comes too late.
+pub(super) fn too_late(draft: &mut Draft) {
+    for request in [Request::RetryNow, Request::Cancel] {
+        hear(draft, request, "the task had ended");
+    }
+}
+
+/// The task has ended: it runs again if somebody asks for it.
+pub(super) fn after_the_end(draft: &mut Draft) {
+    if unheard(draft.situation, &draft.status, Request::RunAgain).is_some() {
+        run_again(draft);
+    }
+}
+
+/// What takes effect before the current attempt is looked at.
+pub(super) fn before_the_end(draft: &mut Draft) {
+    let is_new = draft.status.start_time.is_none() && draft.status.current.is_none() && draft.status.history.is_empty();
+    if is_new {
+        // A copy of a task carries its annotations along.
+        hear(draft, Request::RunAgain, "the task had not run");
+    }
+    if unheard(draft.situation, &draft.status, Request::RetryNow).is_some() {
+        let effect = retry_now(draft);
+        hear(draft, Request::RetryNow, &effect);
+    }
+}
+
+/// The cancellation has had its effect.
+pub(super) fn cancelled(draft: &mut Draft) {
+    hear(draft, Request::Cancel, "the task was cancelled");
+}
+
+fn retry_now(draft: &mut Draft) -> String {
+    let number = draft.current.number;
+    if draft.current.next_create_time.take().is_some() {
+        return format!("the Pod of attempt {number} is created without further wait");
+    }
+    if draft.current.pod_name.is_some() {
+        return format!("nothing to skip: attempt {number} runs");
+    }
+    if draft.current.due_time.take().is_none() {
+        return format!("nothing to skip: attempt {number} is due");
+    }
+    if draft.situation.task.spec.suspend {
+        return format!("the wait for attempt {number} was skipped; it starts once the task is resumed");
+    }
+    format!("the wait for attempt {number} was skipped")
+}
+
+/// Everything but the history, what was heard and the memory that was found to be needed starts anew.
+fn run_again(draft: &mut Draft) {
+    let first_attempt = draft.status.attempts.max(0).saturating_add(1);
+    let number = draft.status.run.map_or(1, |run| run.number).saturating_add(1);
+    hear(draft, Request::RunAgain, &format!("run {number} begins with attempt {first_attempt}"));
+    let kept = std::mem::take(&mut draft.status);
+    draft.status = RetryableTaskStatus {
+        observed_generation: kept.observed_generation,
+        state: Some(State::Pending),
+        attempts: kept.attempts,
+        history: kept.history,
+        history_dropped: kept.history_dropped,
+        memory_raises: kept.memory_raises,
+        acknowledged: kept.acknowledged,
+        conditions: kept.conditions,
+        run: Some(Run { number, first_attempt }),
+        ..RetryableTaskStatus::default()
+    };
+    for ended in [
+        ConditionType::Complete,
+        ConditionType::Failed,
+        ConditionType::FailureTarget,
+        ConditionType::Finished,
+        ConditionType::Stalled,
+    ] {
+        conditions::remove(&mut draft.status.conditions, ended);
+    }
+    draft.current = CurrentAttempt { number: first_attempt, ..CurrentAttempt::default() };
+}
+
+fn hear(draft: &mut Draft, request: Request, effect: &str) {
+    let Some(value) = unheard(draft.situation, &draft.status, request) else { return };
+    let heard = Acknowledged {
+        annotation: request.annotation().into(),
+        value,
+        time: Time(draft.situation.now),
+        effect: effect.into(),
+    };
+    draft.happenings.push(Happening::Heard { request, effect: effect.into() });
+    match draft.status.acknowledged.iter_mut().find(|old| old.annotation == heard.annotation) {
+        Some(old) => *old = heard,
+        None => draft.status.acknowledged.push(heard),
+    }
+}

@@ -1,0 +1,117 @@
+//! How an attempt ended: what its Pod tells, and what our own stop made of it.
+
+use super::Seen;
+use super::next::Draft;
+use crate::api::{CurrentAttempt, StopReason};
+use crate::core::message::Word;
+use crate::core::observe::Outcome;
+use crate::core::time::plus;
+use jiff::{SignedDuration, Timestamp};
+
+/// How an attempt ended, as far as anything is left to tell.
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    pub(super) pod_name: String,
+    pub(super) pod_uid: Option<String>,
+    pub(super) node_name: Option<String>,
+    pub(super) started: Timestamp,
+    pub(super) generation: Option<i64>,
+    pub(super) memory: Option<String>,
+    pub(super) created: Timestamp,
+    /// Whether the Pod was being deleted, by us or by others.
+    deleted: bool,
+    /// When this process first saw the end.
+    pub(super) seen: Timestamp,
+}
+
+impl End {
+    /// The end that a Pod tells.
+    pub(super) fn of(seen: &Seen, outcome: &Outcome, now: Timestamp) -> Self {
+        Self {
+            outcome: outcome.clone(),
+            pod_name: seen.pod.pod_name.clone(),
+            pod_uid: Some(seen.pod.pod_uid.clone()),
+            node_name: seen.pod.node_name.clone(),
+            started: outcome.started.unwrap_or(seen.pod.created),
+            generation: seen.pod.generation,
+            memory: seen.pod.memory.clone(),
+            created: seen.pod.created,
+            deleted: seen.pod.deleting || seen.gone,
+            seen: seen.end_seen.unwrap_or(now),
+        }
+    }
+
+    /// The end of an attempt whose Pod is gone, and was never seen to end.
+    pub(super) fn lost(draft: &Draft, pod_uid: String, last_seen: Option<&Seen>) -> Self {
+        let now = draft.situation.now;
+        let outcome = Outcome {
+            succeeded: false,
+            container: None,
+            exit_code: None,
+            signal: None,
+            reason: "Lost".into(),
+            message: Some("the Pod is gone, and its end was never seen".into()),
+            word: Word::default(),
+            started: None,
+            finished: now,
+            disrupted: false,
+            conditions: Vec::new(),
+            never_started: false,
+            stopped: false,
+        };
+        let pod_name = draft.expected_pod_name();
+        let node_name = last_seen.and_then(|seen| seen.pod.node_name.clone());
+        let created = last_seen.map_or(now, |seen| seen.pod.created);
+        Self {
+            outcome,
+            pod_name,
+            pod_uid: Some(pod_uid),
+            node_name,
+            started: created,
+            generation: last_seen.and_then(|seen| seen.pod.generation),
+            memory: last_seen.and_then(|seen| seen.pod.memory.clone()),
+            created,
+            deleted: true,
+            seen: now,
+        }
+    }
+
+    /// Our reason to stop the Pod, if that is what ended it: a container that had finished before is its own master. Kubernetes cuts times to
+    /// whole seconds; in the second of the stop, the stop counts, since running twice is better than not having run.
+    pub(super) fn stopped_by(&self, current: &CurrentAttempt) -> Option<StopReason> {
+        let stop_time = current.stop_time.as_ref()?.0;
+        let had_finished = plus(self.outcome.finished, SignedDuration::from_secs(1)) <= stop_time;
+        // The node's clock may be behind ours: a death by SIGKILL or SIGTERM is our doing whatever its time.
+        let killed = matches!(self.outcome.signal, Some(9 | 15));
+        current.stop_reason.filter(|_| self.deleted && (killed || !had_finished))
+    }
+}
+
+/// The outcome as our own stop has shaped it: an exit code on our SIGTERM says nothing of the task. What the task says in words still counts.
+pub(super) fn as_stopped(outcome: &Outcome, stop: Option<StopReason>, current: &CurrentAttempt) -> Outcome {
+    let own = Outcome { stopped: true, succeeded: false, ..outcome.clone() };
+    let said = |text: &str| own.message.clone().or_else(|| Some(text.into()));
+    match stop {
+        None | Some(StopReason::TaskEnded) => outcome.clone(),
+        Some(StopReason::StartupTimeout) => Outcome {
+            reason: current.stop_cause.clone().unwrap_or_else(|| StopReason::StartupTimeout.as_str().into()),
+            message: current.stop_message.clone().or_else(|| said("the Pod did not start in time")),
+            exit_code: None,
+            signal: None,
+            never_started: true,
+            ..own
+        },
+        Some(stop @ StopReason::AttemptTimeout) => {
+            Outcome { reason: stop.as_str().into(), message: said("ran longer than attemptTimeoutSeconds"), ..own }
+        }
+        Some(stop @ StopReason::DeadlineExceeded) => Outcome {
+            reason: stop.as_str().into(),
+            message: said("the task took longer than activeDeadlineSeconds"),
+            ..own
+        },
+        Some(stop @ StopReason::Cancelled) => {
+            Outcome { reason: stop.as_str().into(), message: said("the task was cancelled"), ..own }
+        }
+        Some(stop @ (StopReason::Suspended | StopReason::Unknown)) => Outcome { reason: stop.as_str().into(), ..own },
+    }
+}

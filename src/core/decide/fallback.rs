@@ -1,0 +1,89 @@
+//! The fallback: a last Pod, run once when the task has failed. The task is Failed when it has ended, whatever it did.
+
+use super::close::end;
+use super::end::End;
+use super::next::{Current, Draft};
+use super::{Happening, by_hand, name_of};
+use crate::api::{ConditionReason, ConditionType, CurrentAttempt, Fallback, FallbackState, StopReason};
+use crate::core::conditions;
+use crate::core::identity::Slot;
+use crate::core::message::{MAX_MESSAGE_BYTES, short};
+use crate::core::observe::Outcome;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// Whether a failure for that reason is followed by the fallback.
+pub(super) fn follows(draft: &Draft, reason: ConditionReason) -> bool {
+    let ends_at_once = matches!(reason, ConditionReason::Succeeded | ConditionReason::Cancelled);
+    draft.situation.task.spec.on_failure.is_some() && !draft.current.fallback && !ends_at_once
+}
+
+/// The task will be failed; the fallback is due. The current attempt is the last one.
+pub(super) fn begin(draft: &mut Draft, reason: ConditionReason, message: &str) -> Current {
+    draft.condition((ConditionType::FailureTarget, true), reason, message);
+    conditions::remove(&mut draft.status.conditions, ConditionType::Reconciling);
+    conditions::remove(&mut draft.status.conditions, ConditionType::Stalled);
+    draft.current = CurrentAttempt { number: draft.current.number, fallback: true, ..CurrentAttempt::default() };
+    draft.happenings.push(Happening::FallingBack { reason, message: message.into() });
+    Current::Due
+}
+
+/// The fallback may start.
+pub(super) fn started(draft: &mut Draft) {
+    let slot = Slot { number: draft.current.number, fallback: true };
+    draft.status.fallback = Some(Fallback {
+        state: FallbackState::Running,
+        pod_name: name_of(draft.situation, slot),
+        start_time: Some(Time(draft.situation.now)),
+        ..Fallback::default()
+    });
+}
+
+/// The fallback has ended, and with it the task: as failed as it was.
+pub(super) fn close(draft: &mut Draft, ended: &End, outcome: &Outcome, stop: Option<StopReason>) -> Current {
+    let state = if outcome.succeeded { FallbackState::Succeeded } else { FallbackState::Failed };
+    draft.status.fallback = Some(Fallback {
+        state,
+        pod_name: ended.pod_name.clone(),
+        pod_uid: ended.pod_uid.clone(),
+        node_name: ended.node_name.clone(),
+        start_time: Some(Time(ended.started)),
+        finish_time: Some(Time(outcome.finished)),
+        exit_code: outcome.exit_code,
+        reason: Some(outcome.reason.clone()),
+        message: outcome.message.clone(),
+    });
+    if outcome.succeeded {
+        draft.status.result.clone_from(&outcome.word.result);
+    }
+    let code = outcome.exit_code.filter(|_| !outcome.succeeded).map(|code| format!(", exit code {code}"));
+    let came_of_it = if outcome.succeeded {
+        "the fallback succeeded".into()
+    } else {
+        format!("the fallback ended with {}{}", outcome.reason, code.unwrap_or_default())
+    };
+    let cancelled = stop == Some(StopReason::Cancelled);
+    fail(draft, &came_of_it, cancelled);
+    Current::TaskEnded
+}
+
+/// The task fails without a fallback that was due: it was cancelled, or the spec no longer has one.
+pub(super) fn skip(draft: &mut Draft, why: &str, cancelled: bool) {
+    fail(draft, why, cancelled);
+}
+
+fn fail(draft: &mut Draft, came_of_it: &str, cancelled: bool) {
+    let target = conditions::find(&draft.status.conditions, ConditionType::FailureTarget).cloned();
+    let failure = target.as_ref().and_then(|target| ConditionReason::of_failure(&target.reason));
+    let message = target.map(|target| target.message).unwrap_or_default();
+    // What came of the fallback stays readable however long the failure's message is.
+    let room = MAX_MESSAGE_BYTES.saturating_sub(came_of_it.len() + 2);
+    let message = short(&format!("{}; {came_of_it}", short(&message, room)), MAX_MESSAGE_BYTES);
+    conditions::remove(&mut draft.status.conditions, ConditionType::FailureTarget);
+    let reason = if cancelled {
+        by_hand::cancelled(draft);
+        ConditionReason::Cancelled
+    } else {
+        failure.unwrap_or(ConditionReason::RetriesExhausted)
+    };
+    end(draft, reason, &message);
+}

@@ -1,0 +1,195 @@
+//! The fallback: when it runs, what ends it, and what is told.
+
+use super::story::Step::{Ask, Drain, Edit, Exit, Look, Pass, Restart, Resume, Run, Say, Suspend, Vanish};
+use super::story::play;
+use crate::api::{FallbackState, OnFailure, RetryableTask, RetryableTaskStatus};
+use crate::core::testing::{BuildTask, task};
+
+fn with_fallback() -> RetryableTask {
+    let fallback = OnFailure { image: Some("notify".into()), timeout_seconds: Some(30), ..OnFailure::default() };
+    task().max_retries(0).change(|task| task.spec.on_failure = Some(fallback))
+}
+
+fn failed(status: &RetryableTaskStatus) -> (&str, &str) {
+    let condition = status.conditions.iter().find(|condition| condition.type_ == "Failed").unwrap();
+    (&condition.reason, &condition.message)
+}
+
+fn fallback(status: &RetryableTaskStatus) -> (FallbackState, &str, Option<i32>) {
+    let fallback = status.fallback.as_ref().unwrap();
+    (fallback.state, fallback.reason.as_deref().unwrap_or_default(), fallback.exit_code)
+}
+
+#[test]
+fn it_runs_once_after_the_last_attempt() {
+    let world = play(
+        with_fallback().max_retries(1),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Waiting 1/1/0 due 1000 Error 1E"),
+            (Pass(1000), "Running 2/1/0 Error 1E 2P"),
+            (Say(3, "disk full"), "Running 2/1/0 Error [FailureTarget] 1E 2E 2fP"),
+            (Run, "Running 2/1/0 Error [FailureTarget] 1E 2E 2fR"),
+            (Restart, "Running 2/1/0 Error [FailureTarget] 1E 2E 2fR"),
+            (Exit(0), "Failed 2/1/0 Error [Failed Finished Stalled] 1E 2E 2fE"),
+            (Pass(60_000), "Failed 2/1/0 Error [Failed Finished Stalled] 2E- 2fE-"),
+        ],
+    );
+    let status = world.status();
+    assert_eq!(fallback(&status), (FallbackState::Succeeded, "Completed", Some(0)));
+    let (reason, message) = failed(&status);
+    assert_eq!(reason, "RetriesExhausted");
+    assert!(message.contains("disk full") && message.ends_with("; the fallback succeeded"), "{message}");
+    assert_eq!((status.history.len(), status.message.as_deref()), (2, Some("disk full")), "it is no attempt");
+}
+
+#[test]
+fn its_own_failure_is_told_and_not_retried() {
+    let world = play(
+        with_fallback(),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Running 1/0/0 Error [FailureTarget] 1E 1fP"),
+            (Exit(9), "Failed 1/0/0 Error [Failed Finished Stalled] 1E 1fE"),
+        ],
+    );
+    assert_eq!(fallback(&world.status()), (FallbackState::Failed, "Error", Some(9)));
+    assert!(failed(&world.status()).1.ends_with("; the fallback ended with Error, exit code 9"));
+}
+
+#[test]
+fn success_needs_no_fallback() {
+    let world = play(
+        with_fallback(),
+        &[(Look, "Running 1/0/0 [Reconciling] 1P"), (Exit(0), "Succeeded 1/0/0 [Complete Finished] 1E")],
+    );
+    assert_eq!(world.status().fallback, None);
+}
+
+#[test]
+fn a_drain_or_a_loss_ends_it_too() {
+    for (step, reason, gist) in [(Drain, "EvictionByEvictionAPI", " 1fE"), (Vanish, "Lost", "")] {
+        let world = play(
+            with_fallback(),
+            &[
+                (Look, "Running 1/0/0 [Reconciling] 1P"),
+                (Exit(1), "Running 1/0/0 Error [FailureTarget] 1E 1fP"),
+                (Run, "Running 1/0/0 Error [FailureTarget] 1E 1fR"),
+                (step, &format!("Failed 1/0/0 Error [Failed Finished Stalled] 1E{gist}")),
+            ],
+        );
+        assert_eq!(fallback(&world.status()).1, reason);
+    }
+}
+
+#[test]
+fn a_suspension_holds_it_back_and_does_not_stop_it() {
+    play(
+        with_fallback(),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Run, "Running 1/0/0 [Reconciling] 1R"),
+            (Pass(10_000), "Running 1/0/0 1R"),
+            (Exit(1), "Running 1/0/0 Error [FailureTarget] 1E 1fP"),
+            (Suspend, "Running 1/0/0 Error [FailureTarget] 1E 1fP"),
+            (Exit(0), "Failed 1/0/0 Error [Failed Finished Stalled] 1E 1fE"),
+        ],
+    );
+    let mut held_back = super::world::World::new(with_fallback());
+    held_back.reconcile();
+    super::story::take(&mut held_back, Exit(1));
+    super::story::play_in(
+        held_back,
+        &[
+            (Suspend, "Suspended 1/0/0 Error [FailureTarget Suspended] 1E"),
+            (Pass(60_000), "Suspended 1/0/0 Error [FailureTarget Suspended] 1E-"),
+            (Resume, "Running 1/0/0 Error [FailureTarget] 1E- 1fP"),
+        ],
+    );
+}
+
+#[test]
+fn it_has_a_time_limit_of_its_own_and_no_deadline() {
+    let world = play(
+        with_fallback().change(|task| task.spec.active_deadline_seconds = Some(5)),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Run, "Running 1/0/0 [Reconciling] 1R"),
+            (Pass(5000), "Running 1/0/0 [Reconciling] 1R!"),
+            (Exit(143), "Running 1/0/0 DeadlineExceeded [FailureTarget] 1E! 1fP"),
+            (Run, "Running 1/0/0 DeadlineExceeded [FailureTarget] 1E! 1fR"),
+            (Pass(20_000), "Running 1/0/0 DeadlineExceeded [FailureTarget] 1fR"),
+            (Pass(20_000), "Running 1/0/0 DeadlineExceeded [FailureTarget] 1fR!"),
+            (Exit(143), "Failed 1/0/0 DeadlineExceeded [Failed Finished Stalled]"),
+        ],
+    );
+    assert_eq!(fallback(&world.status()), (FallbackState::Failed, "AttemptTimeout", Some(143)));
+    assert_eq!(failed(&world.status()).0, "DeadlineExceeded");
+}
+
+#[test]
+fn a_wait_that_the_deadline_cuts_is_followed_by_it() {
+    let world = play(
+        with_fallback().max_retries(3).change(|task| task.spec.active_deadline_seconds = Some(1)),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Running 1/0/0 Error [FailureTarget] 1E 1fP"),
+            (Exit(0), "Failed 1/0/0 Error [Failed Finished Stalled] 1E 1fE"),
+        ],
+    );
+    assert_eq!(failed(&world.status()).0, "DeadlineExceeded");
+}
+
+#[test]
+fn cancelling_prevents_or_stops_it() {
+    play(
+        with_fallback(),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Run, "Running 1/0/0 [Reconciling] 1R"),
+            (Ask("cancel", "1"), "Running 1/0/0 [Reconciling] 1R!"),
+            (Exit(143), "Cancelled 1/0/0 Cancelled [Failed Finished Stalled] 1E!"),
+        ],
+    );
+    let world = play(
+        with_fallback(),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Running 1/0/0 Error [FailureTarget] 1E 1fP"),
+            (Run, "Running 1/0/0 Error [FailureTarget] 1E 1fR"),
+            (Ask("cancel", "1"), "Running 1/0/0 Error [FailureTarget] 1E 1fR!"),
+            (Exit(143), "Cancelled 1/0/0 Error [Failed Finished Stalled] 1E 1fE!"),
+        ],
+    );
+    assert_eq!(fallback(&world.status()).1, "Cancelled");
+    assert_eq!(failed(&world.status()).0, "Cancelled");
+}
+
+#[test]
+fn a_fallback_that_is_taken_back_before_it_starts_does_not_run() {
+    play(
+        with_fallback().change(|task| task.spec.active_deadline_seconds = None),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Edit(|task| task.spec.on_failure = None), "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Failed 1/0/0 Error [Failed Finished Stalled] 1E"),
+        ],
+    );
+}
+
+#[test]
+fn running_again_may_need_it_again() {
+    let world = play(
+        with_fallback(),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Running 1/0/0 Error [FailureTarget] 1E 1fP"),
+            (Exit(0), "Failed 1/0/0 Error [Failed Finished Stalled] 1E 1fE"),
+            (Ask("run-again", "1"), "Running 2/0/0 [Reconciling] 1E 1fE 2P"),
+            (Exit(1), "Running 2/0/0 Error [FailureTarget] 1E 1fE 2E 2fP"),
+            (Exit(0), "Failed 2/0/0 Error [Failed Finished Stalled] 1E 1fE 2E 2fE"),
+            (Pass(60_000), "Failed 2/0/0 Error [Failed Finished Stalled] 2E- 2fE-"),
+        ],
+    );
+    assert_eq!(world.status().history.len(), 2);
+}

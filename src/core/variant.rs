@@ -1,0 +1,227 @@
+//! What differs from Pod to Pod of one task: the spec as it holds for one attempt, or for the fallback.
+
+use super::identity::Slot;
+use super::more_memory;
+use super::pod::{main_container, main_container_name};
+use crate::api::{
+    Action, AttemptOverride, HistoryEntry, OnFailure, RetryableTask, RetryableTaskSpec, RetryableTaskStatus, StopReason,
+};
+use serde_json::{Value, json};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+/// Most nodes that one Pod is told to avoid.
+const MAX_AVOIDED: usize = 5;
+/// The weight against the node of the last failure; half of it against the one before, and so on.
+const WEIGHT: i32 = 100;
+
+/// The spec that the Pod is made from.
+pub fn spec_of(task: &RetryableTask, slot: Slot) -> RetryableTaskSpec {
+    let status = task.status.as_ref();
+    let mut spec = task.spec.clone();
+    if slot.fallback {
+        fall_back(&mut spec);
+    } else {
+        for change in overrides(task, slot) {
+            override_with(&mut spec, change);
+        }
+    }
+    let raises = status.map_or(0, |status| status.memory_raises);
+    if let (Some(policy), Some(resources)) = (&spec.on_out_of_memory, resources(&spec)) {
+        spec.resources = Some(more_memory::raised(resources, policy, raises));
+    }
+    let avoided = avoided(task, slot);
+    if !avoided.is_empty() {
+        avoid(pod_spec(&mut spec), &avoided);
+    }
+    spec
+}
+
+/// `fromAttempt` of the last override that applies to the attempt.
+pub fn override_from(task: &RetryableTask, slot: Slot) -> Option<i32> {
+    overrides(task, slot).map(|change| change.from_attempt).last()
+}
+
+/// The nodes that the Pod rather does not run on, by how strongly.
+pub fn avoided_nodes(task: &RetryableTask, slot: Slot) -> Vec<String> {
+    avoided(task, slot).into_iter().map(|(node, _)| node).collect()
+}
+
+/// What is wrong with the policy on memory, for any attempt; in words for its author.
+pub fn memory_problem(spec: &RetryableTaskSpec) -> Option<String> {
+    let policy = spec.on_out_of_memory.as_ref()?;
+    let overrides = spec.overrides.iter().flatten().filter_map(|change| change.resources.as_ref());
+    let all: Vec<&Value> = resources(spec).into_iter().chain(overrides).collect();
+    more_memory::problem(policy, &all).map(|problem| format!("spec.onOutOfMemory: {problem}"))
+}
+
+/// Whether one more raise gives the next attempt more memory.
+pub fn can_raise_memory(task: &RetryableTask, status: &RetryableTaskStatus, slot: Slot) -> bool {
+    let mut spec = task.spec.clone();
+    for change in overrides(task, slot) {
+        override_with(&mut spec, change);
+    }
+    let policy = spec.on_out_of_memory.as_ref().zip(resources(&spec));
+    policy.is_some_and(|(policy, resources)| more_memory::can_raise(resources, policy, status.memory_raises))
+}
+
+/// The number of an attempt within its run.
+pub fn number_in_run(status: Option<&RetryableTaskStatus>, number: i32) -> i32 {
+    let first = status.and_then(|status| status.run).map_or(1, |run| run.first_attempt);
+    number.saturating_sub(first).saturating_add(1)
+}
+
+fn overrides(task: &RetryableTask, slot: Slot) -> impl Iterator<Item = &AttemptOverride> {
+    let number = number_in_run(task.status.as_ref(), slot.number);
+    let all = task.spec.overrides.iter().flatten();
+    all.filter(move |change| !slot.fallback && change.from_attempt <= number)
+}
+
+fn override_with(spec: &mut RetryableTaskSpec, change: &AttemptOverride) {
+    let AttemptOverride { from_attempt: _, resources, node_selector, tolerations, env } = change;
+    if let Some(resources) = resources {
+        spec.resources = Some(resources.clone());
+    }
+    if let Some(node_selector) = node_selector {
+        pod_spec(spec)["nodeSelector"] = node_selector.clone();
+    }
+    if let Some(tolerations) = tolerations {
+        pod_spec(spec)["tolerations"] = tolerations.clone().into();
+    }
+    if let Some(env) = env {
+        spec.env = Some(merged(spec.env.take().unwrap_or_default(), env));
+    }
+}
+
+fn fall_back(spec: &mut RetryableTaskSpec) {
+    let given = spec.on_failure.clone().unwrap_or_default();
+    let OnFailure { image, command, args, env, env_from, resources, template, timeout_seconds: _ } = given;
+    let attempts = if has_containers(template.as_ref()) { Main::default() } else { Main::of(spec) };
+    // An image or a command of its own does not go with words that were meant for another.
+    let own_image = image.is_some();
+    let own_command = own_image || command.is_some();
+    spec.command = command.or(attempts.command.filter(|_| !own_image)).or_else(|| own_image.then(Vec::new));
+    spec.args = args.or(attempts.args.filter(|_| !own_command)).or_else(|| own_command.then(Vec::new));
+    spec.env = env.map(|env| merged(spec.env.take().unwrap_or_default(), &env)).or_else(|| spec.env.take());
+    if let Some(own) = env_from {
+        spec.env_from.get_or_insert_default().extend(own);
+    }
+    spec.resources = resources.or(attempts.resources);
+    let image = image.or(attempts.image);
+    if template.is_none() && spec.image.is_none() {
+        // The main container stays the template's, whatever its name.
+        if let (Some(main), Some(image)) = (main_container_mut(spec), image) {
+            main["image"] = image.into();
+        }
+    } else {
+        spec.image = image;
+        spec.template = template.or_else(|| spec.template.take());
+    }
+}
+
+/// The main container of the attempts, as far as a fallback may inherit it.
+#[derive(Default)]
+struct Main {
+    image: Option<String>,
+    command: Option<Vec<String>>,
+    args: Option<Vec<String>>,
+    resources: Option<Value>,
+}
+
+impl Main {
+    fn of(spec: &RetryableTaskSpec) -> Self {
+        let field = |name: &str| main_container(spec).and_then(|main| main.get(name)).cloned();
+        let texts = |name: &str| field(name).and_then(|value| serde_json::from_value(value).ok());
+        Self {
+            image: spec.image.clone().or_else(|| Some(field("image")?.as_str()?.to_owned())),
+            command: spec.command.clone().or_else(|| texts("command")),
+            args: spec.args.clone().or_else(|| texts("args")),
+            resources: spec.resources.clone().or_else(|| field("resources")),
+        }
+    }
+}
+
+fn has_containers(template: Option<&Value>) -> bool {
+    let containers = template.and_then(|template| template.pointer("/spec/containers")?.as_array());
+    containers.is_some_and(|containers| !containers.is_empty())
+}
+
+fn main_container_mut(spec: &mut RetryableTaskSpec) -> Option<&mut Value> {
+    let name = main_container_name(spec);
+    let containers = spec.template.as_mut()?.pointer_mut("/spec/containers")?.as_array_mut()?;
+    containers.iter_mut().find(|container| container.get("name").and_then(Value::as_str) == Some(&name))
+}
+
+/// The resources of the main container before anything raises them.
+fn resources(spec: &RetryableTaskSpec) -> Option<&Value> {
+    spec.resources.as_ref().or_else(|| main_container(spec)?.get("resources"))
+}
+
+/// The Pod's spec within the template, made if it is not there.
+fn pod_spec(spec: &mut RetryableTaskSpec) -> &mut Value {
+    let template = spec.template.get_or_insert_with(|| json!({}));
+    if !template.is_object() {
+        *template = json!({});
+    }
+    if !template["spec"].is_object() {
+        template["spec"] = json!({});
+    }
+    &mut template["spec"]
+}
+
+/// Nodes of this run's failures with their weights, the heaviest first.
+fn avoided(task: &RetryableTask, slot: Slot) -> Vec<(String, i32)> {
+    let Some(status) = task.status.as_ref().filter(|_| task.spec.avoid_failed_nodes) else { return Vec::new() };
+    let run = status.run.map(|run| run.number);
+    let mut weights = BTreeMap::new();
+    for entry in status.history.iter().filter(|entry| entry.run == run && speaks_against_its_node(entry)) {
+        let ago = slot.number.saturating_add(i32::from(slot.fallback)).saturating_sub(entry.attempt).max(1);
+        let weight = WEIGHT.checked_shr(ago.unsigned_abs() - 1).unwrap_or(0);
+        if let Some(node) = entry.node_name.as_ref().filter(|_| weight > 0) {
+            let heaviest = weights.entry(node.clone()).or_insert(weight);
+            *heaviest = weight.max(*heaviest);
+        }
+    }
+    let mut weights: Vec<(String, i32)> = weights.into_iter().collect();
+    weights.sort_by_key(|(_, weight)| Reverse(*weight));
+    weights.truncate(MAX_AVOIDED);
+    weights
+}
+
+/// A stop by hand says nothing of the node.
+fn speaks_against_its_node(entry: &HistoryEntry) -> bool {
+    let by_hand = [StopReason::Suspended.as_str(), StopReason::Cancelled.as_str()].contains(&entry.reason.as_str());
+    match entry.action {
+        Action::Retry | Action::Ignore | Action::Fail => !by_hand,
+        Action::Complete | Action::Unknown => false,
+    }
+}
+
+/// Adds to what the user prefers; what the user requires stays as it is.
+fn avoid(pod_spec: &mut Value, nodes: &[(String, i32)]) {
+    let preferences = nodes.iter().map(|(node, weight)| {
+        let not_there = json!({"key": "metadata.name", "operator": "NotIn", "values": [node]});
+        json!({"weight": weight, "preference": {"matchFields": [not_there]}})
+    });
+    let mut at = pod_spec;
+    for key in ["affinity", "nodeAffinity"] {
+        if !at[key].is_object() {
+            at[key] = json!({});
+        }
+        at = &mut at[key];
+    }
+    let preferred = &mut at["preferredDuringSchedulingIgnoredDuringExecution"];
+    let users = preferred.as_array().cloned().unwrap_or_default();
+    *preferred = users.into_iter().chain(preferences).collect();
+}
+
+/// `over` on top of `under`: a name that both have is taken from `over`, in its place there.
+pub fn merged(under: Vec<Value>, over: &[Value]) -> Vec<Value> {
+    let name = |variable: &Value| variable.get("name").and_then(Value::as_str).map(ToOwned::to_owned);
+    let is_over = |variable: &Value| over.iter().any(|other| name(other) == name(variable));
+    under.into_iter().filter(|variable| !is_over(variable)).chain(over.iter().cloned()).collect()
+}
+
+#[cfg(test)]
+#[path = "variant_tests.rs"]
+mod tests;
