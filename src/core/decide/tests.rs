@@ -1,6 +1,7 @@
 mod arbitrary;
 mod budgets;
 mod by_hand;
+mod caps;
 mod clean_up;
 mod clocks;
 mod fallback;
