@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// How often the loop is looked after even if nothing wakes it. A lost wake-up in the Controller of kube-runtime 5.0.0 (an item and an error
+/// How long the last Events may take to be sent.
+const LAST_EVENTS: Duration = Duration::from_secs(3);
 /// of a watch in the same poll) would otherwise hang it for good.
 const TICK: Duration = Duration::from_secs(5);
 
@@ -44,8 +46,9 @@ pub async fn run(
     health.begin();
 
     // Aborted when this future is dropped.
+    let mut events = JoinSet::new();
+    events.spawn(telling);
     let mut background = JoinSet::new();
-    background.spawn(telling);
     background.spawn(orphans::work(context.clone(), orphaned));
     let task_store = watch::Tasks::new(writer, queue.clone());
     let tasks_synced = task_store.synced();
@@ -65,6 +68,10 @@ pub async fn run(
         .run(reconcile, when_failed, context.clone());
     let result = drive(&context, &health, outcomes, &mut background).await;
     health.end();
+    background.shutdown().await;
+    // With nobody left who could tell more, the Events that wait are sent, and that is all.
+    drop((context, health));
+    let _ = tokio::time::timeout(LAST_EVENTS, events.join_next()).await;
     result
 }
 
