@@ -13,6 +13,7 @@ mod columns;
 mod crash;
 mod delays;
 mod deletion;
+mod faults;
 mod housekeeping;
 mod interference;
 mod leader;

@@ -2,6 +2,7 @@
 //!
 //! - [`scene`]: a namespace of the test's own, and what lives in it.
 //! - [`operator`]: the operator as a process that can be killed.
+//! - [`proxy`]: what stands between an operator and the API server, to do as the test says.
 //! - [`cluster`]: the cluster, prepared once per run, and who may use it alone.
 //! - [`kubectl`]: what a user types.
 //! - [`manifest`]: tasks to apply.
@@ -14,6 +15,7 @@ pub mod cluster;
 pub mod kubectl;
 pub mod manifest;
 pub mod operator;
+pub mod proxy;
 pub mod record;
 pub mod scene;
 pub mod wait;

@@ -28,11 +28,18 @@ impl Operator {
     /// Starts the operator in the name of `user`, for the tasks of `namespaces` (separated by commas), with `more`
     /// arguments.
     pub fn spawn(user: &str, namespaces: &str, more: &[&str]) -> Self {
+        Self::spawn_with(user, namespaces, more, None)
+    }
+
+    /// As [`Operator::spawn`], with a kubeconfig of its own.
+    pub fn spawn_with(user: &str, namespaces: &str, more: &[&str], kubeconfig: Option<&Path>) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         let first = namespaces.split(',').next().unwrap_or_default();
         let log = log_folder().join(format!("{first}-{}.log", NEXT_LOG.fetch_add(1, Ordering::Relaxed)));
         let output = File::create(&log).unwrap();
-        let process = cluster::program()
+        let mut program = cluster::program();
+        program.envs(kubeconfig.map(|path| ("KUBECONFIG", path)));
+        let process = program
             .args(["--log-level", "info,retryable_tasks=debug", "run", "--namespaces", namespaces])
             .args(["--http-address", &address])
             .args(more)
@@ -109,7 +116,8 @@ impl Drop for Operator {
     }
 }
 
-fn log_folder() -> PathBuf {
+/// Where this run's files go.
+pub fn log_folder() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e");
     fs::create_dir_all(&folder).unwrap();
     folder

@@ -1,0 +1,92 @@
+//! Every write of a task's life, hit by every fault: the process killed before or after it, its answer lost.
+
+use super::{through, told_as_it_was, unlucky};
+use crate::support::proxy::{Asked, Proxy, Treatment};
+use crate::support::record::Record;
+use crate::support::{Scene, eventually};
+use futures::StreamExt;
+use kube::ResourceExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Failures before the success.
+const FAILURES: i32 = 1;
+/// Scenes side by side.
+const SCENES: usize = 8;
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    KilledBefore,
+    KilledAfter,
+    AnswerLost,
+}
+
+impl Fault {
+    const ALL: [Self; 3] = [Self::KilledBefore, Self::KilledAfter, Self::AnswerLost];
+
+    fn treatment(self) -> Treatment {
+        match self {
+            Self::KilledBefore => Treatment::Hang,
+            Self::KilledAfter => Treatment::PassAndHang,
+            Self::AnswerLost => Treatment::LoseAnswer,
+        }
+    }
+
+    fn kills(self) -> bool {
+        matches!(self, Self::KilledBefore | Self::KilledAfter)
+    }
+}
+
+/// Lets the operator bring a task to its end, with the fault at its write `at`. Answers whether there was such a write.
+async fn suffer(at: usize, fault: Fault) -> bool {
+    let scene = Scene::new("write-fault").await;
+    let proxy = Proxy::start().await;
+    let hit = Arc::new(AtomicBool::new(false));
+    let marked = hit.clone();
+    proxy.control(move |asked: &Asked| {
+        if asked.write == Some(at) && !marked.swap(true, Ordering::SeqCst) {
+            return fault.treatment();
+        }
+        Treatment::Pass
+    });
+    let record = Record::of(&scene, "unlucky").await;
+    let mut operator = through(&proxy, &scene);
+    scene.apply(&unlucky("unlucky", FAILURES, 0));
+    eventually("the fault, or the end without it", async || {
+        let done = hit.load(Ordering::SeqCst) || is_over(&scene, &record).await;
+        if done { Ok(()) } else { Err(format!("{:#?}", record.latest().and_then(|task| task.status))) }
+    })
+    .await;
+    if fault.kills() && hit.load(Ordering::SeqCst) {
+        operator.kill_9();
+        operator = through(&proxy, &scene);
+    }
+    told_as_it_was(&scene, &record, FAILURES).await;
+    eventually("the Pods to be free", async || if is_over(&scene, &record).await { Ok(()) } else { Err("held") }).await;
+    drop(operator);
+    hit.load(Ordering::SeqCst)
+}
+
+/// Whether the task has ended, and no Pod is held: nothing more will be written.
+async fn is_over(scene: &Scene, record: &Record) -> bool {
+    let ended = record.latest().and_then(|task| task.status).is_some_and(|status| status.completion_time.is_some());
+    let pods = scene.pods_of("unlucky").await;
+    ended && pods.iter().all(|pod| pod.finalizers().is_empty()) && pods.len() == 1
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_write_is_critical() {
+    // How many writes there are follows from the run itself: the faults go on until one comes too late to hit any.
+    for first in (0..).step_by(2) {
+        let cases = (first..first + 2).flat_map(|at| Fault::ALL.map(|fault| (at, fault)));
+        let hits: Vec<_> = futures::stream::iter(cases)
+            .map(|(at, fault)| async move { (at, fault, suffer(at, fault).await) })
+            .buffer_unordered(SCENES)
+            .collect()
+            .await;
+        if let Some((at, ..)) = hits.iter().find(|(.., hit)| !hit) {
+            assert!(*at >= 8, "two attempts take eight writes at least, and there was no write {at}: {hits:?}");
+            return;
+        }
+    }
+}
