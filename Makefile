@@ -56,8 +56,21 @@ e2e: preflight image cluster-up ## the operator on the real cluster, which stays
 	$(KUBERNETES) image $(IMAGE_TAR)
 	$(IN_CLUSTER) CARGO="$(CARGO)" tests/e2e/run --test-threads=$(E2E_THREADS) $(ARGS)
 
+DENY_VERSION := 0.20.2
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/retryable-tasks/tools
+
+.PHONY: deny
+deny: $(TOOLS)/bin/cargo-deny-$(DENY_VERSION) ## licences, sources and bans of what is linked, by deny.toml
+	$< --log-level error check bans licenses sources
+
+# Unoptimised: it is built in a third of the time, and asked once.
+$(TOOLS)/bin/cargo-deny-$(DENY_VERSION):
+	CARGO_TARGET_DIR=$(TOOLS)/target $(CARGO) install cargo-deny --version $(DENY_VERSION) --locked --debug --root $(TOOLS)
+	rm -rf $(TOOLS)/target
+	cp $(TOOLS)/bin/cargo-deny $@
+
 .PHONY: check
-check: ## what CI refuses: warnings, formatting, stale generated files, faults in chart and scripts
+check: deny ## what CI refuses: warnings, formatting, stale generated files, faults in chart and scripts
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) run --locked --quiet -- crd | diff -u crds/retryabletasks.yaml - || \

@@ -2,21 +2,19 @@
 
 use super::reconcile::Context;
 use super::{Error, TaskKey};
-use crate::api::{ConditionReason, ConditionType, FINALIZER, RetryableTask, RetryableTaskStatus};
-use crate::core::conditions;
-use crate::core::decide::{Answer, PodRef, Rejection, is_finished};
+use crate::api::{ConditionReason, FINALIZER, RetryableTask, RetryableTaskStatus};
+use crate::core::decide::{Answer, PodRef, Rejection, unreadable};
 use crate::core::identity::Slot;
 use crate::core::message;
 use crate::core::observe::observe;
 use crate::core::pod::pod;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
 };
 use kube::core::error_boundary::InvalidObject;
 use kube::{Client, ResourceExt};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// What came of storing a status.
 pub enum Stored {
@@ -249,27 +247,11 @@ pub async fn mark_unreadable(
     if live.metadata.resource_version != invalid.metadata.resource_version {
         return Ok(()); // the watch will show what it is now
     }
-    let message = message::short(message, message::MAX_MESSAGE_BYTES);
     if live.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
     let before = live.data.get("status").cloned().unwrap_or_default();
-    let mut list: Vec<Condition> =
-        before.get("conditions").cloned().and_then(|list| serde_json::from_value(list).ok()).unwrap_or_default();
-    if is_finished(&list) {
-        return Ok(());
-    }
-    let what = (ConditionType::Stalled, true);
-    conditions::set(&mut list, what, ConditionReason::InvalidSpec, &message, (context.now(), live.metadata.generation));
-    let mut after = before.as_object().cloned().unwrap_or_default();
-    after.insert("observedGeneration".into(), json!(live.metadata.generation));
-    after.insert("reason".into(), json!(ConditionReason::InvalidSpec.as_str()));
-    after.insert("message".into(), json!(message));
-    after.insert("conditions".into(), json!(list));
-    let after = Value::Object(after);
-    if after == before {
-        return Ok(());
-    }
+    let Some(after) = unreadable(&before, message, (context.now(), live.metadata.generation)) else { return Ok(()) };
     live.data["status"] = after;
     match api.replace_status(&key.name, &PostParams::default(), &live).await {
         Ok(_) => Ok(()),

@@ -27,7 +27,7 @@ pub async fn work(context: Arc<Context>, named: UnboundedReceiver<TaskKey>) {
 async fn look_after(context: Arc<Context>, key: TaskKey) {
     let before = held(&context, &key, None);
     let done = AssertUnwindSafe(free(&context, &key)).catch_unwind().await.unwrap_or_else(|_| {
-        tracing::error!(%key, "freeing Pods without a task panicked");
+        tracing::error!(namespace = key.namespace, name = key.name, "freeing Pods without a task panicked");
         false
     });
     if done {
@@ -57,16 +57,16 @@ async fn free(context: &Context, key: &TaskKey) -> bool {
     let live = match tasks.get_metadata_opt(&key.name).await {
         Ok(live) => live.and_then(|task| task.uid()),
         Err(error) => {
-            tracing::warn!(%key, %error, "could not find out whether the task of held Pods exists; trying again");
+            tracing::warn!(namespace = key.namespace, name = key.name, %error, "could not find out whether the task of held Pods exists; trying again");
             return false;
         }
     };
     let mut all = true;
     for pod in held(context, key, live.as_deref()) {
-        tracing::info!(%key, pod = pod.name, "freeing the Pod: its task is gone");
+        tracing::info!(namespace = key.namespace, name = key.name, pod = pod.name, "freeing the Pod: its task is gone");
         if let Err(error) = free_pod(context, key, &pod).await {
             context.settings.telemetry.metrics.reconcile_failed("orphan");
-            tracing::warn!(%key, pod = pod.name, %error, "freeing the Pod failed; trying again");
+            tracing::warn!(namespace = key.namespace, name = key.name, pod = pod.name, %error, "freeing the Pod failed; trying again");
             all = false;
         }
     }

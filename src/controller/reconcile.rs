@@ -169,7 +169,7 @@ impl Turn<'_> {
     async fn run(mut self) -> Result<Action, Error> {
         for _ in 0..MAX_PLANS {
             let plan = self.decide();
-            log_plan(&plan);
+            log_plan(&self.task, &plan);
             let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
             if let Some((status, happenings)) = status {
                 if !self.store(status, happenings).await? {

@@ -4,6 +4,7 @@
 //! wait for ever, and its namespace with it. So the operator is stopped first, or it would go on making such Pods, and
 //! then every Pod of a task loses the finalizer.
 
+use crate::api::{FINALIZER, LABEL_TASK_UID};
 use std::{future::Future, time::Duration};
 
 use futures::{StreamExt as _, stream};
@@ -17,10 +18,6 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
-/// The label of every attempt's Pod.
-const TASK_UID_LABEL: &str = "retryable.dev/task-uid";
-/// The finalizer of every attempt's Pod.
-const FINALIZER: &str = "retryable.dev/attempt";
 /// Pods that are read with one request.
 const PAGE: u32 = 500;
 /// Pods that are freed at the same time.
@@ -201,7 +198,7 @@ struct HeldPod {
 
 /// All Pods that `api` shows and that carry the finalizer.
 async fn held_pods(api: &Api<Pod>, deadline: Instant) -> Result<Vec<HeldPod>, kube::Error> {
-    let first = ListParams::default().labels(TASK_UID_LABEL).limit(PAGE);
+    let first = ListParams::default().labels(LABEL_TASK_UID).limit(PAGE);
     let mut page = first.clone();
     let mut held = Vec::new();
     loop {

@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// How often the loop is looked after even if nothing wakes it. A lost wake-up in the Controller of kube-runtime 5.0.0 (an item and an error
-/// How long the last Events may take to be sent.
-const LAST_EVENTS: Duration = Duration::from_secs(3);
 /// of a watch in the same poll) would otherwise hang it for good.
 const TICK: Duration = Duration::from_secs(5);
+/// How long the last Events may take to be sent.
+const LAST_EVENTS: Duration = Duration::from_secs(3);
 
 /// A part of the controller ended by a defect of the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -34,9 +34,11 @@ pub struct Teller {
 pub fn teller(settings: &Settings) -> (Teller, impl Future<Output = ()> + Send + 'static) {
     let (events, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(QUEUE);
     let reporter = Reporter { controller: CONTROLLER.into(), instance: Some(settings.identity.clone()) };
-    let recorder = Recorder::new(settings.client.clone(), reporter);
+    let client = settings.client.clone();
     let sending = async move {
         while let Some((event, regarding)) = waiting.recv().await {
+            // A recorder that is used again counts up its first Event of a reason, and keeps that one's words.
+            let recorder = Recorder::new(client.clone(), reporter.clone());
             if let Err(error) = recorder.publish(&event, &regarding).await {
                 tracing::debug!(%error, reason = event.reason, "an Event could not be recorded");
             }
@@ -123,7 +125,7 @@ fn log(happening: &Happening) {
             tracing::info!(succeeded, reason = reason.as_str(), said = message, "the task ended");
         }
         Happening::Rejected { reason, message } => {
-            tracing::warn!(reason = reason.as_str(), said = message, "the Pod cannot be created");
+            tracing::warn!(reason = reason.as_str(), said = message, "the task cannot go on");
         }
         Happening::HeldUp { reason } => tracing::info!(reason, "the Pod does not start"),
     }
@@ -191,17 +193,20 @@ fn pod_reference(task: &RetryableTask, name: String, uid: Option<String>) -> Obj
     }
 }
 
-/// Every decision, for those who follow one.
-pub fn log_plan(plan: &Plan) {
+/// Every decision, for those who follow one: what is stored, or will be, and what is done about it.
+pub fn log_plan(task: &RetryableTask, plan: &Plan) {
     let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
     let names = |pods: &[crate::core::decide::PodRef]| pods.iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
+    let told = status.as_ref().map(|(status, _)| status).or(task.status.as_ref());
+    let current = told.and_then(|status| status.current.as_ref());
     tracing::debug!(
-        attempt = status.as_ref().and_then(|(status, _)| Some(status.current.as_ref()?.number)).or(create.map(|slot| slot.number)),
-        state = ?status.as_ref().and_then(|(status, _)| status.state),
-        reason = status.as_ref().and_then(|(status, _)| status.reason.as_deref()),
+        attempt = current.map(|current| current.number).or(told.map(|status| status.attempts)),
+        fallback = current.is_some_and(|current| current.fallback),
+        state = told.and_then(|status| status.state).map(tracing::field::debug),
+        reason = told.and_then(|status| status.reason.as_deref()),
+        write = status.is_some(),
         ask = ask.as_deref(),
-        create = create.map(|slot| slot.number),
-        fallback = create.is_some_and(|slot| slot.fallback),
+        create = create.is_some(),
         stop = stop.as_ref().map(|pod| pod.name.as_str()),
         delete = ?names(delete),
         release = ?names(release),

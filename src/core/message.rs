@@ -32,8 +32,8 @@ pub fn word(termination_message: &str) -> Word {
     };
     let text = |key: &str| object.get(key).and_then(Value::as_str).filter(|s| !s.is_empty());
     Word {
-        error_type: text("errorType").map(|s| short(s, MAX_WORD_BYTES)),
-        message: text("message").map(|s| short(s, MAX_MESSAGE_BYTES)),
+        error_type: text("errorType").map(|s| short(s, MAX_WORD_BYTES)).filter(|s| !s.is_empty()),
+        message: text("message").and_then(stored),
         retry_after_seconds: object.get("retryAfterSeconds").and_then(Value::as_i64).filter(|seconds| *seconds >= 0),
         do_not_retry: object.get("doNotRetry").and_then(Value::as_bool).unwrap_or(false),
         result: object.get("result").filter(|value| !value.is_null()).map(|value| match value {
@@ -97,7 +97,13 @@ fn harmless(text: &str) -> String {
     while let Some(c) = chars.next() {
         match c {
             '\u{1b}' | '\u{9b}' => {
-                if c == '\u{9b}' || chars.next_if_eq(&'[').is_some() {
+                if chars.next_if_eq(&']').is_some() {
+                    // An operating system command, such as a window's title: up to BEL or ESC \.
+                    while chars.next_if(|c| !matches!(c, '\u{7}' | '\u{1b}' | '\n')).is_some() {}
+                    if chars.next_if_eq(&'\u{1b}').is_some() {
+                        chars.next_if_eq(&'\\');
+                    }
+                } else if c == '\u{9b}' || chars.next_if_eq(&'[').is_some() {
                     while chars.next_if(|c| !('\u{40}'..='\u{7e}').contains(c)).is_some() {}
                     chars.next();
                 }
@@ -152,7 +158,9 @@ mod tests {
     #[test]
     fn terminal_escapes_and_control_characters_are_dropped() {
         assert_eq!(stored("\u{1b}[31mred\u{1b}[0m\r\nnext\u{0}\u{7}\u{202e}line\u{1b}"), Some("red\nnextline".into()));
+        assert_eq!(stored("\u{1b}]0;title\u{7}a\u{1b}]8;;x\u{1b}\\b\u{1b}]cut\nc"), Some("ab\nc".into()));
         assert_eq!(stored("\u{1b}[2J \n"), None);
+        assert_eq!(word("{\"errorType\": \"\\u0000\", \"message\": \"\\u001b[2J\"}"), Word::default());
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub fn pod(task: &RetryableTask, slot: impl Into<Slot>, held: bool) -> Value {
     if let Some(Value::Array(init_containers)) = spec.get_mut("initContainers") {
         for container in init_containers {
             add_env(container, &env);
+            tell_by_log(container);
         }
     }
     spec.insert("restartPolicy".into(), "Never".into());
@@ -116,8 +117,9 @@ fn place_main_container(containers: &mut Vec<Value>, main: &str, spec: &Retryabl
         containers.insert(0, json!({"name": main}));
         0
     });
-    let Some(Value::Object(container)) = containers.get_mut(index) else { return };
-    container.entry("terminationMessagePolicy").or_insert_with(|| "FallbackToLogsOnError".into());
+    let Some(container) = containers.get_mut(index) else { return };
+    tell_by_log(container);
+    let Some(container) = container.as_object_mut() else { return };
     let mut set = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
             container.insert(key.into(), value);
@@ -168,6 +170,13 @@ fn own_env(task: &RetryableTask, slot: Slot) -> Vec<Value> {
 /// A variable of just that value: the kubelet would take `$(NAME)` in it for a reference, and reads `$$` as `$`.
 fn variable(name: &str, value: &str) -> Value {
     json!({"name": name, "value": value.replace('$', "$$")})
+}
+
+/// Without a message of its own the end of a container's log says why it failed.
+fn tell_by_log(container: &mut Value) {
+    if let Some(container) = container.as_object_mut() {
+        container.entry("terminationMessagePolicy").or_insert_with(|| "FallbackToLogsOnError".into());
+    }
 }
 
 fn add_env(container: &mut Value, own: &[Value]) {

@@ -83,6 +83,14 @@ fn the_main_container_is_named_task_added_or_the_first() {
 }
 
 #[test]
+fn the_end_of_the_log_tells_why_an_init_container_failed() {
+    let own = json!({"name": "b", "terminationMessagePolicy": "File"});
+    let pod = pod_of(json!({"image": "x", "template": {"spec": {"initContainers": [{"name": "a"}, own]}}}));
+    let policies = ["0", "1"].map(|n| at(&pod, &format!("/spec/initContainers/{n}/terminationMessagePolicy")));
+    assert_eq!(policies, ["FallbackToLogsOnError", "File"]);
+}
+
+#[test]
 fn the_template_stays_underneath() {
     let pod = pod_of(json!({
         "image": "x",

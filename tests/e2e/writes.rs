@@ -16,14 +16,22 @@ fn by_kind<'a>(requests: impl IntoIterator<Item = &'a Request>) -> BTreeMap<Stri
     })
 }
 
-/// How many of the writes neither started nor ended an attempt: they tell that a Pod is slow to start.
+/// How many of the writes neither started nor ended an attempt. All that they may tell is that a Pod is slow to start.
 fn reports(versions: &[RetryableTask]) -> usize {
     let place = |task: &RetryableTask| {
         let status = task.status.clone().unwrap_or_default();
         let started = status.current.as_ref().is_some_and(|current| current.pod_name.is_some());
         (status.attempts, status.history.len(), started)
     };
-    versions.windows(2).filter(|pair| place(&pair[0]) == place(&pair[1])).count()
+    let reports = versions.windows(2).filter(|pair| place(&pair[0]) == place(&pair[1]));
+    let tell_of_a_slow_start = |pair: &[RetryableTask]| {
+        let told = |task: &RetryableTask| {
+            let status = task.status.clone().unwrap_or_default();
+            (status.state, status.reason, status.conditions)
+        };
+        assert_ne!(told(&pair[0]), told(&pair[1]), "a write that tells nothing: {pair:#?}");
+    };
+    reports.inspect(|pair| tell_of_a_slow_start(pair)).count()
 }
 
 /// Waits until no Pod of the task is held: then all that an attempt costs is paid.

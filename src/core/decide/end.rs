@@ -89,7 +89,7 @@ impl End {
 
 /// The outcome as our own stop has shaped it: an exit code on our SIGTERM says nothing of the task. What the task says in words still counts.
 pub(super) fn as_stopped(outcome: &Outcome, stop: Option<StopReason>, current: &CurrentAttempt) -> Outcome {
-    let own = Outcome { stopped: true, succeeded: false, ..outcome.clone() };
+    let own = Outcome { stopped: true, succeeded: false, disrupted: false, ..outcome.clone() };
     let said = |text: &str| own.message.clone().or_else(|| Some(text.into()));
     match stop {
         None | Some(StopReason::TaskEnded) => outcome.clone(),

@@ -15,6 +15,7 @@ mod next;
 mod standstill;
 
 pub use by_hand::Request;
+pub use standstill::unreadable;
 
 use super::backoff::Spread;
 use super::conditions;
@@ -161,11 +162,11 @@ pub enum Happening {
         /// What comes of it.
         effect: String,
     },
-    /// The API server refused a Pod, for a new reason.
+    /// The task cannot go on, for a new reason: the API server refused a Pod, or the spec makes no sense.
     Rejected {
-        /// `PodRejected` or `PodNameTaken`.
+        /// `PodRejected`, `PodNameTaken` or `InvalidSpec`.
         reason: ConditionReason,
-        /// The server's own words.
+        /// The server's own words, or what is wrong.
         message: String,
     },
     /// The current Pod does not start.

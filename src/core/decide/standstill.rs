@@ -1,13 +1,14 @@
 //! A task that cannot go on without help: `Stalled`, with the words of who refused.
 
 use super::next::Draft;
-use super::{Happening, Rejection, Situation};
+use super::{Happening, Rejection, Situation, is_finished};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, State};
 use crate::core::identity::dice;
 use crate::core::time::{micros, plus, until};
 use crate::core::{backoff, conditions, message};
-use jiff::SignedDuration;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
+use serde_json::{Value, json};
 
 /// Longest time between two tries to create a Pod that the API server rejects, in seconds.
 const MAX_CREATE_BACKOFF_SECONDS: i32 = 60;
@@ -20,16 +21,16 @@ impl Draft<'_> {
         let waits = crate::api::Backoff { max_delay_seconds: Some(MAX_CREATE_BACKOFF_SECONDS), ..Default::default() };
         let wait = backoff::delay(Some(&waits), self.current.rejections, seed);
         self.current.next_create_time = Some(MicroTime(micros(plus(self.situation.now, wait))));
-        let told = conditions::find(&self.status.conditions, ConditionType::Stalled)
-            .is_some_and(|old| old.reason == reason.as_str() && message::same_but_for_numbers(&old.message, message));
-        if !told {
-            self.happenings.push(Happening::Rejected { reason: *reason, message: message.clone() });
-        }
         self.stall(*reason, message);
     }
 
     /// Unable to go on without help.
     pub(super) fn stall(&mut self, reason: ConditionReason, message: &str) {
+        let told = conditions::find(&self.status.conditions, ConditionType::Stalled)
+            .is_some_and(|old| old.reason == reason.as_str() && message::same_but_for_numbers(&old.message, message));
+        if !told {
+            self.happenings.push(Happening::Rejected { reason, message: message.into() });
+        }
         self.status.state = Some(State::Pending);
         self.status.reason = Some(reason.as_str().into());
         conditions::remove(&mut self.status.conditions, ConditionType::Reconciling);
@@ -44,6 +45,25 @@ impl Draft<'_> {
             conditions::remove(&mut self.status.conditions, ConditionType::Stalled);
         }
     }
+}
+
+/// The status of a task whose spec or status cannot be read, with the reason why; nothing if it says so already, or has ended. What is
+/// there stays as it is.
+pub fn unreadable(before: &Value, message: &str, (now, generation): (Timestamp, Option<i64>)) -> Option<Value> {
+    let list = before.get("conditions").cloned();
+    let mut list: Vec<Condition> = list.and_then(|list| serde_json::from_value(list).ok()).unwrap_or_default();
+    if is_finished(&list) {
+        return None;
+    }
+    let message = message::short(message, message::MAX_MESSAGE_BYTES);
+    let reason = ConditionReason::InvalidSpec;
+    conditions::set(&mut list, (ConditionType::Stalled, true), reason, &message, (now, generation));
+    let mut after = before.as_object().cloned().unwrap_or_default();
+    after.insert("observedGeneration".into(), json!(generation));
+    after.insert("reason".into(), json!(reason.as_str()));
+    after.insert("message".into(), json!(message));
+    after.insert("conditions".into(), json!(list));
+    Some(Value::Object(after)).filter(|after| after != before)
 }
 
 /// How long to wait before a rejected Pod is tried again: not at all when the spec has changed since, or when the clock was set back.
