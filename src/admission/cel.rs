@@ -34,13 +34,12 @@ impl Rules {
         // The API server lets a rule of the whole object see nothing of its metadata but the name.
         let path = if error.field_path.is_empty() { "metadata.name" } else { &error.field_path };
         let value = scalar(object, path).map(|value| format!("{value}: ")).unwrap_or_default();
-        let message = match error.kind {
-            ErrorKind::ValidationFailure => error.message.clone(),
+        let message = if error.kind == ErrorKind::ValidationFailure {
+            error.message.clone()
+        } else {
             // Not false but impossible: the rule's message tells what it wanted, the error's last line why it failed.
-            _ => {
-                let why = error.message.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                format!("{}: {why}", self.message_of(&error.rule).unwrap_or(&error.rule))
-            }
+            let why = error.message.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            format!("{}: {why}", self.message_of(&error.rule).unwrap_or(&error.rule))
         };
         format!("{path}: Invalid value: {value}{message}")
     }

@@ -1,5 +1,7 @@
 //! The words are those that an API server (1.37) had for the same manifests, `<nil>: Invalid value: null:` before the last line apart.
 
+#![allow(clippy::needless_pass_by_value)] // specs are written in place
+
 use super::*;
 use serde_json::json;
 use std::sync::LazyLock;
