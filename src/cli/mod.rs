@@ -1,7 +1,8 @@
-//! The command line: run | crd | release | self-test.
+//! The command line: run | crd | release | self-test | simulate.
 
 mod run;
 mod self_test;
+mod simulate;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use retryable_tasks::controller::release;
@@ -48,6 +49,8 @@ enum Command {
     Release(ReleaseArgs),
     /// Run a task to its end, to see that the operator works
     SelfTest(SelfTestArgs),
+    /// Show what would become of a task, without a cluster: the schedule of its attempts, and what follows which failure
+    Simulate(simulate::SimulateArgs),
 }
 
 #[derive(Debug, Args)]
@@ -140,8 +143,10 @@ impl Cli {
     }
 
     fn dispatch(self) -> Result<(), Box<dyn StdError>> {
-        if let Command::Crd = self.command {
-            return print_crd();
+        match &self.command {
+            Command::Crd => return print_crd(),
+            Command::Simulate(args) => return simulate::simulate(args).map_err(Into::into),
+            Command::Run(_) | Command::Release(_) | Command::SelfTest(_) => {}
         }
         let format = match self.log_format {
             LogFormat::Text => telemetry::logs::LogFormat::Text,
@@ -151,7 +156,7 @@ impl Cli {
         tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
             match self.command {
                 Command::Run(args) => run::run(args).await.map_err(Into::into),
-                Command::Crd => Ok(()),
+                Command::Crd | Command::Simulate(_) => Ok(()),
                 Command::Release(args) => free_pods(args).await,
                 Command::SelfTest(args) => {
                     let limit = Duration::from_secs(args.timeout_seconds);

@@ -1,0 +1,102 @@
+//! What the API server says of a manifest, without one: unknown fields, defaults, the schema, the CEL rules, the name. Same order, same words,
+//! but that all is told at once.
+
+mod cel;
+mod complete;
+mod name;
+mod structure;
+
+use crate::api::{self, RetryableTask};
+use crate::core::pod::problem;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
+
+pub use cel::Rules;
+
+/// What is said when the CEL rules could not be asked.
+const NOT_ALL: &str = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+
+/// The definition of the resource, ready to judge manifests.
+pub struct Admission {
+    schema: Value,
+    rules: Rules,
+}
+
+/// How a manifest was written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notation {
+    /// What is a word and what is a number or a truth value is plain.
+    Json,
+    /// Kubernetes reads YAML 1.1, where `yes` is a truth value and `0444` a number in base eight; the library reads 1.2.
+    Yaml,
+}
+
+impl Admission {
+    /// The definition as this program's `crd` subcommand prints it.
+    pub fn new() -> Self {
+        let mut schema = schema_of_crd();
+        let rules = Rules::of(&schema);
+        for field in ["apiVersion", "kind"] {
+            schema["properties"][field] = json!({"type": "string"});
+        }
+        schema["properties"]["metadata"] = metadata_schema();
+        Self { schema, rules }
+    }
+
+    /// The task that the API server would store, with its defaults, and that the operator would take up; or all that is wrong with it.
+    pub fn admit(&self, manifest: &Value, notation: Notation) -> Result<RetryableTask, Vec<String>> {
+        let mut object = manifest.clone();
+        if let Some(map) = object.as_object_mut() {
+            // A manifest's status is not stored: it belongs to the operator.
+            map.remove("status");
+        }
+        let mut refusals: Vec<String> = structure::unknown_fields(&object, &self.schema);
+        complete::complete(&mut object, &self.schema, notation);
+        name::generate(&mut object);
+        let mut faults = name::faults(&object);
+        faults.extend(structure::faults(&object, &self.schema));
+        let blocked = faults.iter().any(|fault| fault.blocks);
+        refusals.extend(faults.into_iter().map(|fault| fault.message));
+        if blocked {
+            refusals.push(NOT_ALL.into());
+        } else {
+            refusals.extend(self.rules.refusals(&object));
+        }
+        if refusals.is_empty() { readable(object) } else { Err(refusals) }
+    }
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What admission cannot see, the operator refuses.
+fn readable(object: Value) -> Result<RetryableTask, Vec<String>> {
+    let task: RetryableTask = serde_json::from_value(object)
+        .map_err(|error| vec![format!("admitted, but the operator cannot read this task: {error}")])?;
+    match problem(&task.spec) {
+        Some(problem) => Err(vec![format!("admitted, but the task would stall (InvalidSpec): {problem}")]),
+        None => Ok(task),
+    }
+}
+
+/// The `openAPIV3Schema` of the resource.
+pub fn schema_of_crd() -> Value {
+    let mut definition = serde_json::to_value(api::crd()).unwrap_or_default();
+    definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").map(Value::take).unwrap_or_default()
+}
+
+/// The definition says nothing of `metadata`: the API server knows it by itself.
+fn metadata_schema() -> Value {
+    let settings = schemars::generate::SchemaSettings::openapi3().with(|settings| settings.inline_subschemas = true);
+    settings
+        .with_transform(kube::core::schema::StructuralSchemaRewriter)
+        .into_generator()
+        .into_root_schema_for::<ObjectMeta>()
+        .to_value()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! `simulate`: looks before one leaps.
+
+use clap::{Args, ValueEnum};
+use retryable_tasks::admission::Admission;
+use retryable_tasks::rehearsal::manifest::{Invalid, ManifestError, Manifests};
+use retryable_tasks::rehearsal::{self, Outcome, Rehearsal, Script, ScriptError, rehearse, tables};
+use serde::Serialize;
+use std::io::{self, Read, Write};
+
+#[derive(Debug, Args)]
+pub(super) struct SimulateArgs {
+    /// The manifest, YAML or JSON; - is standard input
+    file: String,
+
+    /// Exit code of every attempt
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["outcomes", "outcomes_from"], value_parser = clap::value_parser!(u8))]
+    exit_code: Option<u8>,
+
+    /// Reason of every attempt, such as OOMKilled, Evicted, ImagePullBackOff, AttemptTimeout
+    #[arg(long, conflicts_with_all = ["outcomes", "outcomes_from"])]
+    reason: Option<String>,
+
+    /// Termination message of every attempt; a JSON object is the task's own word
+    #[arg(long, conflicts_with_all = ["outcomes", "outcomes_from"])]
+    message: Option<String>,
+
+    /// How long every attempt runs before it ends, in seconds
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["outcomes", "outcomes_from"])]
+    run_seconds: Option<f64>,
+
+    /// The ends of the attempts in their order, exit codes and reasons, separated by commas; the last one repeats
+    #[arg(long, value_name = "OUTCOME", value_delimiter = ',')]
+    outcomes: Vec<String>,
+
+    /// A file with the ends of the attempts, a YAML or JSON list; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "outcomes")]
+    outcomes_from: Option<String>,
+
+    /// How many attempts to follow at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    attempts: u16,
+
+    /// What is printed
+    #[arg(long, short, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    /// For people
+    Table,
+    /// For programs; times are milliseconds
+    Json,
+}
+
+/// What programs read.
+#[derive(Serialize)]
+struct Document<'a> {
+    tasks: &'a [Rehearsal],
+}
+
+/// Why nothing is shown.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("{file}: {why}")]
+    Read { file: String, why: io::Error },
+    #[error("{file}: {why}")]
+    Manifest { file: String, why: ManifestError },
+    #[error("{file}: {why}")]
+    Script { file: String, why: ScriptError },
+    #[error("{0}")]
+    Outcome(ScriptError),
+    #[error("the manifest and the outcomes cannot both come from standard input")]
+    BothFromStandardInput,
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error(transparent)]
+    Rehearsal(#[from] rehearsal::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Write(#[from] io::Error),
+}
+
+/// Shows what would become of the tasks in a file.
+pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
+    if args.file == "-" && args.outcomes_from.as_deref() == Some("-") {
+        return Err(Error::BothFromStandardInput);
+    }
+    let unusable = |why| Error::Manifest { file: name_of(&args.file), why };
+    let manifests = Manifests::read(&read(&args.file)?).map_err(unusable)?;
+    for skipped in &manifests.skipped {
+        say(skipped);
+    }
+    let tasks = manifests.admit(&Admission::new())?;
+    let script = script(args)?;
+    let limit = usize::from(args.attempts);
+    let rehearsals: Vec<Rehearsal> =
+        tasks.iter().map(|task| rehearse(task, &script, limit)).collect::<Result<_, _>>()?;
+    let text = match args.output {
+        Output::Json => serde_json::to_string_pretty(&Document { tasks: &rehearsals })? + "\n",
+        Output::Table => tables(&rehearsals, script != Script::default()),
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+fn script(args: &SimulateArgs) -> Result<Script, Error> {
+    let SimulateArgs { exit_code, reason, message, run_seconds, outcomes, outcomes_from, .. } = args;
+    if let Some(file) = outcomes_from {
+        return Script::parse(&read(file)?).map_err(|why| Error::Script { file: name_of(file), why });
+    }
+    if !outcomes.is_empty() {
+        return Script::new(outcomes.iter().map(|word| Outcome::word(word)).collect()).map_err(Error::Outcome);
+    }
+    if exit_code.is_none() && reason.is_none() && message.is_none() && run_seconds.is_none() {
+        return Ok(Script::default());
+    }
+    let every = Outcome {
+        exit_code: exit_code.map(i32::from),
+        reason: reason.clone(),
+        message: message.clone(),
+        run_seconds: run_seconds.unwrap_or(0.0),
+        ..Outcome::default()
+    };
+    Script::new(vec![every]).map_err(Error::Outcome)
+}
+
+fn name_of(file: &str) -> String {
+    if file == "-" { "standard input" } else { file }.to_owned()
+}
+
+fn read(file: &str) -> Result<String, Error> {
+    let mut text = String::new();
+    let read = match file {
+        "-" => io::stdin().read_to_string(&mut text),
+        _ => std::fs::File::open(file).and_then(|mut opened| opened.read_to_string(&mut text)),
+    };
+    read.map_err(|why| Error::Read { file: name_of(file), why })?;
+    Ok(text)
+}
+
+#[allow(clippy::print_stderr)] // standard output is the rehearsal's
+fn say(note: &str) {
+    eprintln!("{note}");
+}

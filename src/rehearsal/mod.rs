@@ -1,0 +1,153 @@
+//! What would become of a task: the operator's own decisions ([`crate::core::decide`]) on Pods whose ends are given, against a clock that is
+//! moved on by hand. Nothing here knows a policy.
+
+mod budget;
+mod dice;
+pub mod manifest;
+mod pods;
+mod script;
+mod stage;
+mod table;
+
+use crate::api::{Action, RetryableTask};
+use dice::Dice;
+use serde::Serialize;
+use stage::Stage;
+
+pub use script::{Outcome, Script, ScriptError};
+pub use table::tables;
+
+/// What would become of one task.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rehearsal {
+    /// The task's name.
+    pub name: String,
+    /// The task's namespace, if the manifest has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The attempts in their order.
+    pub attempts: Vec<Attempt>,
+    /// How it ends.
+    pub end: End,
+    /// What else is to be known, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// One attempt: the wait before it, its end, and what follows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// Its number, from 1.
+    pub attempt: i32,
+    /// The wait before it, shortest, in milliseconds.
+    pub earliest_milliseconds: i64,
+    /// The wait before it, on average, in milliseconds.
+    pub expected_milliseconds: i64,
+    /// The wait before it, longest, in milliseconds.
+    pub latest_milliseconds: i64,
+    /// From the start of the task to that of the attempt with the expected waits, in milliseconds.
+    pub start_milliseconds: i64,
+    /// How long it takes, in milliseconds.
+    pub run_milliseconds: i64,
+    /// Why it ends, as in the history.
+    pub reason: String,
+    /// The exit code, where a container ends.
+    pub exit_code: Option<i32>,
+    /// The signal that ends the container.
+    pub signal: Option<i32>,
+    /// The error's type in the task's own words.
+    pub error_type: Option<String>,
+    /// The message that stands in the history.
+    pub message: Option<String>,
+    /// The rule that matches.
+    pub rule: Option<String>,
+    /// What follows.
+    pub action: Action,
+    /// The budget that pays for what follows, or has run out.
+    pub budget: Option<BudgetUse>,
+}
+
+/// How far a budget is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BudgetUse {
+    /// `maxRetries`, or the name of a rule.
+    pub name: String,
+    /// How much of it is used.
+    pub used: i32,
+    /// How much there is.
+    pub limit: i32,
+}
+
+/// How a rehearsal ends.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct End {
+    /// The condition that ends the task, or why there is none.
+    #[serde(rename = "type")]
+    pub type_: EndType,
+    /// The condition's reason.
+    pub reason: Option<String>,
+    /// The condition's message, or why there is none.
+    pub message: String,
+    /// The budget that ran out.
+    pub exhausted_budget: Option<String>,
+    /// From the start of the task, with the expected waits, in milliseconds.
+    pub at_milliseconds: i64,
+}
+
+/// The condition that ends a task, or why there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum EndType {
+    /// An attempt succeeds.
+    Complete,
+    /// The task fails.
+    Failed,
+    /// It goes on; the rehearsal does not.
+    NotFollowed,
+    /// Nothing happens any more, and nothing will.
+    NeverEnds,
+}
+
+/// What stands in the way of a rehearsal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The template makes a Pod that this program cannot read.
+    #[error("the Pod of attempt {number} cannot be read: {source}")]
+    Pod {
+        /// The attempt.
+        number: i32,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// The decisions go on and on without time passing: a fault of this program.
+    #[error("the decisions do not come to rest at attempt {0}")]
+    Restless(i32),
+}
+
+/// Plays the task (as admitted) against the script, for at most `limit` attempts.
+pub fn rehearse(task: &RetryableTask, script: &Script, limit: usize) -> Result<Rehearsal, Error> {
+    let play = |dice| Stage::new(task, script, dice).play(limit);
+    // Decisions depend on the length of the waits only where the whole time is limited.
+    let limited = task.spec.active_deadline_seconds.is_some();
+    let (attempts, end) = play(if limited { Dice::Middle } else { Dice::Any })?;
+    let mut notes = Vec::new();
+    if task.spec.suspend {
+        notes.push("spec.suspend is true: nothing starts until it is set to false; shown is what happens then".into());
+    }
+    let bounds = [(Dice::Lowest, "shortest"), (Dice::Highest, "longest")];
+    for (dice, waits) in bounds.into_iter().filter(|_| limited) {
+        let (others, other) = play(dice)?;
+        let same = (others.len(), other.type_, &other.reason) == (attempts.len(), end.type_, &end.reason);
+        if !same {
+            let how = other.reason.unwrap_or(other.message);
+            notes.push(format!("with the {waits} waits it ends after {}: {how}", table::counted(others.len())));
+        }
+    }
+    let name = task.metadata.name.clone().unwrap_or_default();
+    Ok(Rehearsal { name, namespace: task.metadata.namespace.clone(), attempts, end, notes })
+}
+
+#[cfg(test)]
+mod tests;

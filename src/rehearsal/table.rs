@@ -1,0 +1,116 @@
+//! A rehearsal for people.
+
+use super::{Attempt, BudgetUse, EndType, Rehearsal};
+use std::fmt::Write;
+
+const GAP: &str = "   ";
+
+/// What the columns of times are.
+const LEGEND: &str = "EARLIEST, EXPECTED, LATEST: the wait before the attempt. CUMULATED: from the start of the task to that of the \
+    attempt, as expected.\n";
+
+/// The rehearsals as tables and sentences; with the ends of the attempts, or the waits alone.
+pub fn tables(rehearsals: &[Rehearsal], with_ends: bool) -> String {
+    let tables: Vec<String> = rehearsals.iter().map(|rehearsal| table(rehearsal, with_ends)).collect();
+    format!("{}\n{LEGEND}", tables.join("\n"))
+}
+
+fn table(rehearsal: &Rehearsal, with_ends: bool) -> String {
+    let Rehearsal { name, namespace, attempts, end, notes } = rehearsal;
+    let mut text = String::new();
+    let title = namespace.as_ref().map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"));
+    let taken = if with_ends { "" } else { ", if every attempt fails at once with exit code 1" };
+    let mut header = vec!["ATTEMPT", "EARLIEST", "EXPECTED", "LATEST", "CUMULATED"];
+    if with_ends {
+        header.extend(["REASON", "EXIT-CODE", "RULE", "ACTION", "BUDGET"]);
+    }
+    let header = header.into_iter().map(ToOwned::to_owned).collect();
+    let rows = attempts.iter().map(|attempt| row(attempt, with_ends));
+    let lines = aligned(&std::iter::once(header).chain(rows).collect::<Vec<_>>());
+    let after = format!("after {} and {}", counted(attempts.len()), duration(end.at_milliseconds));
+    let (what, message) = match end.type_ {
+        EndType::Complete | EndType::Failed => {
+            let reason = end.reason.as_deref().unwrap_or_default();
+            (format!("{:?} {after}: {reason}", end.type_), end.message.clone())
+        }
+        EndType::NotFollowed | EndType::NeverEnds => (format!("No end {after}"), end.message.clone()),
+    };
+    let _ = write!(text, "{title}{taken}\n\n{lines}\n{what}\n  {message}\n"); // a String takes everything
+    for note in notes {
+        let _ = writeln!(text, "  {note}");
+    }
+    text
+}
+
+/// `1 attempt`, `2 attempts`.
+pub(super) fn counted(attempts: usize) -> String {
+    format!("{attempts} attempt{}", if attempts == 1 { "" } else { "s" })
+}
+
+fn row(attempt: &Attempt, with_ends: bool) -> Vec<String> {
+    let waits = [attempt.earliest_milliseconds, attempt.expected_milliseconds, attempt.latest_milliseconds];
+    let times = waits.into_iter().chain([attempt.start_milliseconds]).map(duration);
+    let mut row: Vec<String> = std::iter::once(attempt.attempt.to_string()).chain(times).collect();
+    if with_ends {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+        row.extend([
+            attempt.reason.clone(),
+            or_dash(attempt.exit_code.map(|code| code.to_string())),
+            or_dash(attempt.rule.clone()),
+            format!("{:?}", attempt.action),
+            or_dash(attempt.budget.as_ref().map(|BudgetUse { name, used, limit }| format!("{name} {used}/{limit}"))),
+        ]);
+    }
+    row
+}
+
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+/// A duration in full: `0.75s`, `45s`, `1m7.5s`, `2h0m5s`, `3d4h0m0s`.
+fn duration(milliseconds: i64) -> String {
+    let total = milliseconds.max(0);
+    let (days, hours, minutes) = (total / 86_400_000, total / 3_600_000 % 24, total / 60_000 % 60);
+    let (seconds, fraction) = (total / 1000 % 60, total % 1000);
+    let seconds = match fraction {
+        0 => format!("{seconds}s"),
+        _ => format!("{}s", format!("{seconds}.{fraction:03}").trim_end_matches('0')),
+    };
+    match (days, hours, minutes) {
+        (0, 0, 0) => seconds,
+        (0, 0, _) => format!("{minutes}m{seconds}"),
+        (0, _, _) => format!("{hours}h{minutes}m{seconds}"),
+        _ => format!("{days}d{hours}h{minutes}m{seconds}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_told_in_full() {
+        let cases = [
+            (0, "0s"),
+            (5, "0.005s"),
+            (750, "0.75s"),
+            (1250, "1.25s"),
+            (45_000, "45s"),
+            (67_500, "1m7.5s"),
+            (75_000, "1m15s"),
+            (7_205_000, "2h0m5s"),
+            (273_600_001, "3d4h0m0.001s"),
+        ];
+        for (milliseconds, text) in cases {
+            assert_eq!(duration(milliseconds), text);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The command line as people and programs meet it: `simulate` needs no cluster.
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::Value;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+const TASK: &str = "
+apiVersion: retryable.dev/v1alpha1
+kind: RetryableTask
+metadata: {name: import-orders, namespace: shop}
+spec:
+  image: registry.example/import:1.4
+  maxRetries: 2
+  rules:
+    - name: rate-limited
+      when: {message: (?i)too many requests}
+      action: Retry
+      maxRetries: 1
+      backoff: {strategy: Fixed, initialDelaySeconds: 30}
+";
+
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// What the program says to that standard input.
+fn simulate(input: &str, args: &[&str]) -> Said {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_retryable-tasks"))
+        .args(["simulate", "-"])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+#[test]
+fn the_schedule_of_a_task_to_the_letter() {
+    let Said { code, out, err } = simulate(TASK, &[]);
+    let expected = "\
+shop/import-orders, if every attempt fails at once with exit code 1
+
+ATTEMPT   EARLIEST   EXPECTED   LATEST   CUMULATED
+1         0s         0s         0s       0s
+2         0.75s      1s         1.25s    1s
+3         1.5s       2s         2.5s     3s
+
+Failed after 3 attempts and 3s: RetriesExhausted
+  no retry is left after 3 attempts (maxRetries 2); the last ended with Error, exit code 1
+
+EARLIEST, EXPECTED, LATEST: the wait before the attempt. CUMULATED: from the start of the task to that of the attempt, as expected.
+";
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), expected, ""));
+}
+
+#[test]
+fn what_follows_a_failure_to_the_letter() {
+    let Said { code, out, .. } = simulate(TASK, &["--exit-code", "75", "--message", "HTTP 429 Too Many Requests"]);
+    let expected = "\
+shop/import-orders
+
+ATTEMPT   EARLIEST   EXPECTED   LATEST   CUMULATED   REASON   EXIT-CODE   RULE           ACTION   BUDGET
+1         0s         0s         0s       0s          Error    75          rate-limited   Retry    rate-limited 1/1
+2         22.5s      30s        37.5s    30s         Error    75          rate-limited   Fail     rate-limited 1/1
+
+Failed after 2 attempts and 30s: BudgetExhausted
+  the retries of rate-limited are used up after 2 attempts; the last ended with Error, exit code 75: HTTP 429 Too Many Requests
+
+EARLIEST, EXPECTED, LATEST: the wait before the attempt. CUMULATED: from the start of the task to that of the attempt, as expected.
+";
+    assert_eq!((code, out.as_str()), (Some(0), expected));
+}
+
+#[test]
+fn programs_get_the_same_facts_in_milliseconds() {
+    let Said { out, .. } = simulate(TASK, &["--outcomes", "75,OOMKilled,0", "-o", "json"]);
+    let read: Value = serde_json::from_str(&out).unwrap();
+    let task = &read["tasks"][0];
+    assert_eq!((&task["name"], &task["namespace"]), (&"import-orders".into(), &"shop".into()));
+    let second = &task["attempts"][1];
+    let expected = serde_json::json!({
+        "attempt": 2, "earliestMilliseconds": 750, "expectedMilliseconds": 1000, "latestMilliseconds": 1250,
+        "startMilliseconds": 1000, "runMilliseconds": 0, "reason": "OOMKilled", "exitCode": 137, "signal": 9,
+        "errorType": null, "message": null, "rule": "outOfMemory", "action": "Retry",
+        "budget": {"name": "maxRetries", "used": 2, "limit": 2},
+    });
+    assert_eq!(second, &expected);
+    let expected = serde_json::json!({
+        "type": "Complete", "reason": "Succeeded", "message": "attempt 3 succeeded", "exhaustedBudget": null,
+        "atMilliseconds": 3000,
+    });
+    assert_eq!(task["end"], expected);
+}
+
+#[test]
+fn all_that_is_wrong_is_told_and_nothing_else() {
+    let bad = TASK.replace("maxRetries: 2", "maxRetrys: 2\n  historyLimit: 101");
+    let Said { code, out, err } = simulate(&format!("{bad}---{TASK}"), &["-o", "json"]);
+    let expected = "\
+error: RetryableTask \"import-orders\" is invalid:
+* unknown field \"spec.maxRetrys\"
+* spec.historyLimit: Invalid value: 101: historyLimit goes from 0 to 100
+";
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(1), "", expected));
+}
+
+#[test]
+fn files_without_a_task_say_what_they_are() {
+    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n";
+    let cases = [
+        ("", "error: standard input: it is empty\n"),
+        ("--- \n# nothing\n", "error: standard input: it is empty\n"),
+        (config, "error: standard input: there is no RetryableTask in it\n"),
+        ("just words", "error: standard input: document 1 has no kind: it is no object of Kubernetes\n"),
+        (
+            "a: b: c",
+            "error: standard input: it is no YAML: mapping values are not allowed in this context at line 1 column 5\n",
+        ),
+        ("a: 1\na: 2", "error: standard input: it is no YAML: duplicate entry with key \"a\"\n"),
+    ];
+    for (text, words) in cases {
+        let Said { code, out, err } = simulate(text, &[]);
+        assert_eq!((code, out.as_str(), err.as_str()), (Some(1), "", words), "{text}");
+    }
+    let missing =
+        Command::new(env!("CARGO_BIN_EXE_retryable-tasks")).args(["simulate", "not/there.yaml"]).output().unwrap();
+    let err = String::from_utf8(missing.stderr).unwrap();
+    assert_eq!(
+        (missing.status.code(), err.as_str()),
+        (Some(1), "error: not/there.yaml: No such file or directory (os error 2)\n")
+    );
+}
+
+#[test]
+fn every_task_of_a_file_is_shown_and_other_kinds_are_told() {
+    let old = TASK.replace("v1alpha1", "v1");
+    let Said { err, .. } = simulate(&old, &[]);
+    assert!(
+        err.contains("* apiVersion: no matches for kind \"RetryableTask\" in version \"retryable.dev/v1\""),
+        "{err}"
+    );
+    let second = TASK.replace("import-orders", "second").trim().replace('\n', "\n      ");
+    let text = format!(
+        "{TASK}---\napiVersion: v1\nkind: List\nitems:\n    - {second}\n    - {{kind: Secret, metadata: {{name: s}}}}\n"
+    );
+    let Said { code, out, err } = simulate(&text, &[]);
+    assert_eq!((code, err.as_str()), (Some(0), "skipped: Secret s\n"));
+    let titles: Vec<&str> =
+        out.lines().filter_map(|line| line.strip_suffix(", if every attempt fails at once with exit code 1")).collect();
+    assert_eq!(titles, ["shop/import-orders", "shop/second"]);
+}
+
+#[test]
+fn json_manifests_and_scripts_from_a_file() {
+    let script = std::env::temp_dir().join(format!("outcomes-{}.yaml", std::process::id()));
+    std::fs::write(&script, "- {exitCode: 1, runSeconds: 5}\n- 0\n").unwrap();
+    let task = r#"{"apiVersion": "retryable.dev/v1alpha1", "kind": "RetryableTask", "metadata": {"name": "a"}, "spec": {"image": "x\/y"}}"#;
+    let Said { code, out, .. } = simulate(task, &["--outcomes-from", script.to_str().unwrap()]);
+    std::fs::remove_file(&script).unwrap();
+    assert!(code == Some(0) && out.contains("Complete after 2 attempts and 6s: Succeeded"), "{out}");
+    let Said { code, err, .. } = simulate(task, &["--outcomes-from", "-"]);
+    let words = "error: the manifest and the outcomes cannot both come from standard input\n";
+    assert_eq!((code, err.as_str()), (Some(1), words));
+}
