@@ -136,8 +136,8 @@ async fn overrides_hold_from_their_attempt_on_and_come_on_top_of_each_other() {
     // Each attempt says what it was given.
     let script = "echo $MODE $STEP $KEPT; test $RETRYABLE_ATTEMPT -ge 4";
     let overrides = json!([
-        {"fromAttempt": 4, "nodeSelector": {}, "env": [env("STEP", "last")]},
         {"fromAttempt": 2, "env": [env("MODE", "careful")], "resources": {"limits": {"memory": "32Mi"}}},
+        {"fromAttempt": 4, "nodeSelector": {}, "env": [env("STEP", "last")]},
     ]);
     let more = json!({"env": [env("MODE", "fast"), env("KEPT", "kept")], "overrides": overrides});
     scene.apply(&hungry("careful", script, &json!({"limits": {"memory": "16Mi"}}), &more));

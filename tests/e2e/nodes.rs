@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const POOL: &str = "e2e.retryable.dev/pool";
 const WHICH: &str = "e2e.retryable.dev/which";
 
-/// Nodes without a kubelet: the real scheduler places Pods there, and the test says how they end.
+/// Nodes without a kubelet: the real scheduler places Pods there, of this test only, and the test says how they end.
 struct Nodes<'a> {
     scene: &'a Scene,
     which: &'static [&'static str],
@@ -25,6 +25,7 @@ impl<'a> Nodes<'a> {
         for which in nodes.which {
             let labels = json!({POOL: scene.namespace, WHICH: which});
             let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": nodes.name(which), "labels": labels},
+                "spec": {"taints": [{"key": POOL, "effect": "NoSchedule"}]},
                 "status": {"capacity": amounts, "allocatable": amounts}});
             kubectl_with(&["create", "-f", "-"], &node.to_string()).ok();
         }
@@ -40,8 +41,10 @@ impl<'a> Nodes<'a> {
 
     /// The template's part that lets a Pod run on these nodes only.
     fn template(&self) -> Value {
-        let tolerate = |what: &str| json!({"key": format!("node.kubernetes.io/{what}"), "operator": "Exists"});
-        json!({"nodeSelector": {POOL: self.scene.namespace}, "tolerations": [tolerate("not-ready"), tolerate("unreachable")]})
+        // Nobody reports that they are alive.
+        let taints = [POOL, "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+        let tolerations = taints.map(|key| json!({"key": key, "operator": "Exists"}));
+        json!({"nodeSelector": {POOL: self.scene.namespace}, "tolerations": tolerations})
     }
 
     /// Takes the node out of service or back into it, and waits until the scheduler knows.
