@@ -189,9 +189,10 @@ async fn run_again_has_a_new_budget_and_keeps_the_history() {
 async fn cancelled_while_it_runs_it_is_given_its_grace() {
     let scene = Scene::new("cancel-run").await;
     let operator = scene.operator().await;
-    // Two signs that it was let: its last words, and its own exit code.
-    let tidy = "trap 'echo tidied up; exit 7' TERM; while :; do sleep 1 & wait $!; done";
-    scene.apply(&sh("tidy", tidy, &json!({"backoff": at_once()})));
+    // Longer than a Pod has that is killed without grace. Two signs that it was let: its last words, and its own exit code.
+    let tidy = "trap 'sleep 5; echo tidied up; exit 7' TERM; while :; do sleep 1 & wait $!; done";
+    let grace = json!({"spec": {"terminationGracePeriodSeconds": 100}});
+    scene.apply(&sh("tidy", tidy, &json!({"backoff": at_once(), "template": grace})));
     let pod = scene.running("tidy", 1).await;
     scene.ask("tidy", "cancel", "please");
     // Killed when no more than its intent is stored; whether the Pod is being deleted yet makes no difference.
@@ -310,7 +311,12 @@ async fn a_task_that_cannot_run_can_be_cancelled() {
     scene.apply(&task("stalled", &spec));
     let stalled = |status: &RetryableTaskStatus| conditions::is_true(&status.conditions, ConditionType::Stalled);
     scene.status("stalled", "Stalled", stalled).await;
-    scene.ask("stalled", "cancel", "please");
-    cancelled(&scene.finished("stalled").await);
-    assert!(scene.pods_of("stalled").await.is_empty());
+    scene.apply(&sh("rejected", "true", &json!({"template": {"spec": {"serviceAccountName": "nobody"}}})));
+    scene.status("rejected", "Stalled", stalled).await;
+    for name in ["stalled", "rejected"] {
+        scene.ask(name, "cancel", "please");
+        let status = scene.finished(name).await;
+        assert!(cancelled(&status).starts_with("cancelled by hand before attempt 1"), "{status:#?}");
+        assert_eq!((status.attempts, scene.pods_of(name).await.len()), (0, 0));
+    }
 }

@@ -221,11 +221,15 @@ async fn a_task_that_is_deleted_takes_its_fallback_along() {
     let scene = Scene::new("fallback-delete").await;
     let operator = scene.operator().await;
     scene.apply(&hopeless("unwanted", 0, &script(UNTIL_TOLD)));
+    scene.apply(&hopeless("in-order", 0, &script(UNTIL_TOLD)));
     scene.apply(&hopeless("unwatched", 0, &script(UNTIL_TOLD)));
-    running(&scene, "unwanted", 1).await;
-    running(&scene, "unwatched", 1).await;
+    for task in ["unwanted", "in-order", "unwatched"] {
+        running(&scene, task, 1).await;
+    }
     scene.kubectl(&["delete", "rt", "unwanted", "--wait=false"]).ok();
+    scene.kubectl(&["delete", "rt", "in-order", "--cascade=foreground", "--wait=false"]).ok();
     scene.no_pods_of("unwanted").await;
+    scene.no_pods_of("in-order").await;
     operator.kill_9();
     scene.kubectl(&["delete", "rt", "unwatched", "--wait=false"]).ok();
     let _operator = scene.operator().await;
