@@ -105,14 +105,17 @@ async fn retry_now_tries_a_rejected_pod_again_and_has_nothing_to_skip_while_one_
     assert_eq!((status.state, status.history.len()), (Some(State::Running), 0));
 
     scene.apply(&sh("rejected", "true", &json!({"template": {"spec": {"serviceAccountName": "later"}}})));
-    // From the third refusal on the next try is some seconds away.
-    let refused = |status: &RetryableTaskStatus| status.current.as_ref().is_some_and(|now| now.rejections >= 3);
-    scene.status("rejected", "the third refusal", refused).await;
-    scene.kubectl(&["create", "serviceaccount", "later"]).ok();
+    let refused = |status: &RetryableTaskStatus| status.current.as_ref().is_some_and(|now| now.rejections > 0);
+    scene.status("rejected", "a refusal", refused).await;
+    let record = Record::of(&scene, "rejected").await;
     scene.ask("rejected", "retry-now", "1");
+    let versions = record.until("the answer", answered).await;
+    let status = versions.into_iter().filter_map(|task| task.status).find(answered).unwrap();
+    assert_eq!(heard(&status)[0].2, "the Pod of attempt 1 is created without further wait");
+    assert_eq!(status.current.unwrap().next_create_time, None, "nothing holds the next try back");
+    scene.kubectl(&["create", "serviceaccount", "later"]).ok();
     let status = scene.finished("rejected").await;
     assert_eq!((status.state, status.attempts), (Some(State::Succeeded), 1), "{status:#?}");
-    assert_eq!(status.acknowledged.len(), 1);
 }
 
 /// Whether the status is that of run `number`, ended.
