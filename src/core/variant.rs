@@ -22,7 +22,7 @@ pub fn spec_of(task: &RetryableTask, slot: Slot) -> RetryableTaskSpec {
     if slot.fallback {
         fall_back(&mut spec);
     } else {
-        for change in overrides(task, slot) {
+        for change in overrides(&task.spec, status, slot) {
             override_with(&mut spec, change);
         }
     }
@@ -30,21 +30,21 @@ pub fn spec_of(task: &RetryableTask, slot: Slot) -> RetryableTaskSpec {
     if let (Some(policy), Some(resources)) = (&spec.on_out_of_memory, resources(&spec)) {
         spec.resources = Some(more_memory::raised(resources, policy, raises));
     }
-    let avoided = avoided(task, slot);
+    let avoided = avoided(&task.spec, status, slot);
     if !avoided.is_empty() {
         avoid(pod_spec(&mut spec), &avoided);
     }
     spec
 }
 
-/// `fromAttempt` of the last override that applies to the attempt.
-pub fn override_from(task: &RetryableTask, slot: Slot) -> Option<i32> {
-    overrides(task, slot).map(|change| change.from_attempt).last()
+/// `fromAttempt` of the last override that applies to the attempt. `status` is the one that the Pod will be made from.
+pub fn override_from(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, slot: Slot) -> Option<i32> {
+    overrides(spec, Some(status), slot).map(|change| change.from_attempt).last()
 }
 
-/// The nodes that the Pod rather does not run on, by how strongly.
-pub fn avoided_nodes(task: &RetryableTask, slot: Slot) -> Vec<String> {
-    avoided(task, slot).into_iter().map(|(node, _)| node).collect()
+/// The nodes that the Pod rather does not run on, by how strongly. `status` is the one that the Pod will be made from.
+pub fn avoided_nodes(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, slot: Slot) -> Vec<String> {
+    avoided(spec, Some(status), slot).into_iter().map(|(node, _)| node).collect()
 }
 
 /// What is wrong with the policy on memory, for any attempt; in words for its author.
@@ -56,12 +56,12 @@ pub fn memory_problem(spec: &RetryableTaskSpec) -> Option<String> {
 }
 
 /// Whether one more raise gives the next attempt more memory.
-pub fn can_raise_memory(task: &RetryableTask, status: &RetryableTaskStatus, slot: Slot) -> bool {
-    let mut spec = task.spec.clone();
-    for change in overrides(task, slot) {
-        override_with(&mut spec, change);
+pub fn can_raise_memory(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, slot: Slot) -> bool {
+    let mut own = spec.clone();
+    for change in overrides(spec, Some(status), slot) {
+        override_with(&mut own, change);
     }
-    let policy = spec.on_out_of_memory.as_ref().zip(resources(&spec));
+    let policy = own.on_out_of_memory.as_ref().zip(resources(&own));
     policy.is_some_and(|(policy, resources)| more_memory::can_raise(resources, policy, status.memory_raises))
 }
 
@@ -71,9 +71,13 @@ pub fn number_in_run(status: Option<&RetryableTaskStatus>, number: i32) -> i32 {
     number.saturating_sub(first).saturating_add(1)
 }
 
-fn overrides(task: &RetryableTask, slot: Slot) -> impl Iterator<Item = &AttemptOverride> {
-    let number = number_in_run(task.status.as_ref(), slot.number);
-    let all = task.spec.overrides.iter().flatten();
+fn overrides<'a>(
+    spec: &'a RetryableTaskSpec,
+    status: Option<&RetryableTaskStatus>,
+    slot: Slot,
+) -> impl Iterator<Item = &'a AttemptOverride> + use<'a> {
+    let number = number_in_run(status, slot.number);
+    let all = spec.overrides.iter().flatten();
     all.filter(move |change| !slot.fallback && change.from_attempt <= number)
 }
 
@@ -170,8 +174,8 @@ fn pod_spec(spec: &mut RetryableTaskSpec) -> &mut Value {
 }
 
 /// Nodes of this run's failures with their weights, the heaviest first.
-fn avoided(task: &RetryableTask, slot: Slot) -> Vec<(String, i32)> {
-    let Some(status) = task.status.as_ref().filter(|_| task.spec.avoid_failed_nodes) else { return Vec::new() };
+fn avoided(spec: &RetryableTaskSpec, status: Option<&RetryableTaskStatus>, slot: Slot) -> Vec<(String, i32)> {
+    let Some(status) = status.filter(|_| spec.avoid_failed_nodes) else { return Vec::new() };
     let run = status.run.map(|run| run.number);
     let mut weights = BTreeMap::new();
     for entry in status.history.iter().filter(|entry| entry.run == run && speaks_against_its_node(entry)) {

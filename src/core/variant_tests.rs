@@ -39,7 +39,10 @@ fn overrides_apply_from_their_attempt_on_and_on_top_of_each_other() {
         let env = ["A", "B", "C"].map(|name| variable(&pod, name).unwrap_or("-").to_owned()).join("");
         let (selector, tolerations) = (&pod["spec"]["nodeSelector"], &pod["spec"]["tolerations"]);
         let cpu = &main(&pod)["resources"]["limits"]["cpu"];
-        format!("{env} {selector} {tolerations} {cpu} {:?}", override_from(&task, number.into()))
+        format!(
+            "{env} {selector} {tolerations} {cpu} {:?}",
+            override_from(&task.spec, &RetryableTaskStatus::default(), number.into())
+        )
     };
     assert_eq!(seen(1), r#"11- {"spot":"true"} [{"key":"spot"}] "1" None"#);
     assert_eq!(seen(2), r#"122 {"spot":"true"} [{"key":"spot"}] "1" Some(2)"#);
@@ -66,14 +69,14 @@ fn memory_is_raised_wherever_it_is_given_and_on_top_of_overrides() {
     for spec in [in_template, in_spec] {
         let task = with_status(spec, |status| status.memory_raises = 2);
         assert_eq!(main(&pod(&task, 3, true))["resources"], limits("256Mi"));
-        assert!(can_raise_memory(&task, task.status.as_ref().unwrap(), 3.into()));
+        assert!(can_raise_memory(&task.spec, task.status.as_ref().unwrap(), 3.into()));
     }
     let overridden = json!({"image": "x", "onOutOfMemory": policy, "resources": limits("64Mi"),
         "overrides": [{"fromAttempt": 2, "resources": limits("512Mi")}]});
     let task = with_status(overridden, |status| status.memory_raises = 1);
     assert_eq!(main(&pod(&task, 1, true))["resources"], limits("128Mi"));
     assert_eq!(main(&pod(&task, 2, true))["resources"], limits("1Gi"));
-    assert!(!can_raise_memory(&task, task.status.as_ref().unwrap(), 2.into()), "the limit is reached");
+    assert!(!can_raise_memory(&task.spec, task.status.as_ref().unwrap(), 2.into()), "the limit is reached");
 }
 
 #[test]
@@ -106,8 +109,12 @@ fn nodes_of_failures_are_avoided_the_less_the_longer_ago() {
         })
         .collect();
     assert_eq!(told, [(100, "twice"), (25, "drained"), (6, "old"), (3, "old")][..3], "halved from attempt to attempt");
-    assert_eq!(avoided_nodes(&task, 6.into()), ["twice", "drained", "old"]);
-    assert_eq!(avoided_nodes(&task, 9.into()), ["twice", "drained"], "forgotten in the end");
+    assert_eq!(avoided_nodes(&task.spec, task.status.as_ref().unwrap(), 6.into()), ["twice", "drained", "old"]);
+    assert_eq!(
+        avoided_nodes(&task.spec, task.status.as_ref().unwrap(), 9.into()),
+        ["twice", "drained"],
+        "forgotten in the end"
+    );
 }
 
 #[test]

@@ -7,17 +7,21 @@
 // clippy.toml allows these in test functions; here the helpers are tests too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::large_futures)]
 
+mod adapt;
 mod admission;
+mod by_hand;
 mod chart;
 mod columns;
 mod crash;
 mod delays;
 mod deletion;
 mod faults;
+mod fallback;
 mod housekeeping;
 mod interference;
 mod leader;
 mod limits;
+mod nodes;
 mod outcomes;
 mod probes;
 mod rejected;

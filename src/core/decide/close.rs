@@ -72,7 +72,7 @@ pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
 fn raise_memory(draft: &mut Draft, outcome: &Outcome) {
     let task = draft.situation.task;
     let main = outcome.container.as_deref() == Some(&*main_container_name(&task.spec));
-    if main && outcome.reason == OUT_OF_MEMORY_REASON && can_raise_memory(task, &draft.status, draft.slot()) {
+    if main && outcome.reason == OUT_OF_MEMORY_REASON && can_raise_memory(&task.spec, &draft.status, draft.slot()) {
         draft.status.memory_raises = draft.status.memory_raises.saturating_add(1);
     }
 }

@@ -303,8 +303,10 @@ impl<'a> Draft<'a> {
         }
         let slot = self.slot();
         self.current.pod_name = Some(self.expected_pod_name());
-        self.current.avoided_nodes = variant::avoided_nodes(self.situation.task, slot);
-        self.current.override_from = variant::override_from(self.situation.task, slot);
+        // By this status and not the stored one: it may close an attempt, or begin a run.
+        let spec = &self.situation.task.spec;
+        self.current.avoided_nodes = variant::avoided_nodes(spec, &self.status, slot);
+        self.current.override_from = variant::override_from(spec, &self.status, slot);
         self.status.state = Some(State::Running);
         self.status.start_time.get_or_insert(Time(self.situation.now));
         if variant::number_in_run(Some(&self.status), slot.number) == 1 && !slot.fallback {

@@ -43,11 +43,15 @@ impl Record {
 
     /// All versions up to the task's end, which is waited for.
     pub async fn until_finished(&self) -> Vec<RetryableTask> {
-        eventually("the record of the task's end", async || {
+        self.until("the task's end", |status| conditions::is_true(&status.conditions, ConditionType::Finished)).await
+    }
+
+    /// All versions up to one whose status is as `is` wants it, which is waited for; `what` names that.
+    pub async fn until(&self, what: &str, is: impl Fn(&RetryableTaskStatus) -> bool) -> Vec<RetryableTask> {
+        eventually(&format!("the record of {what}"), async || {
             let versions = self.versions.lock().unwrap();
             let last = versions.last().and_then(|task| task.status.as_ref());
-            let ended = last.is_some_and(|status| conditions::is_true(&status.conditions, ConditionType::Finished));
-            if ended { Ok(versions.clone()) } else { Err(format!("{last:#?}")) }
+            if last.is_some_and(&is) { Ok(versions.clone()) } else { Err(format!("{last:#?}")) }
         })
         .await
     }

@@ -117,6 +117,13 @@ impl Scene {
         self.kubectl(&["patch", "retryabletask", name, "--type=merge", "--patch", &patch]).ok();
     }
 
+    /// Asks something of a task by annotation, as its user does: `what` is retry-now, run-again or cancel.
+    #[track_caller]
+    pub fn ask(&self, name: &str, what: &str, value: &str) {
+        let annotation = format!("retryable.dev/{what}={value}");
+        self.kubectl(&["annotate", "retryabletask", name, "--overwrite", &annotation]).ok();
+    }
+
     /// This namespace's objects of one kind.
     pub fn api<K>(&self) -> Api<K>
     where

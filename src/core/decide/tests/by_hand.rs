@@ -2,8 +2,9 @@
 
 use super::story::Step::{Ask, DeletePod, Edit, Exit, Look, Pass, Restart, Resume, Run, Say, Suspend};
 use super::story::{play, play_in};
-use crate::api::{HistoryEntry, RetryableTaskStatus};
+use crate::api::{AttemptOverride, HistoryEntry, RetryableTaskStatus};
 use crate::core::testing::{BuildTask, fixed, task};
+use serde_json::json;
 
 /// What came of the last request of that kind.
 fn effect<'a>(status: &'a RetryableTaskStatus, annotation: &str) -> &'a str {
@@ -233,6 +234,26 @@ fn the_history_says_which_generation_ran() {
     );
     let generations: Vec<_> = world.status().history.iter().map(|entry| entry.generation).collect();
     assert_eq!(generations, [Some(1), Some(2)]);
+}
+
+#[test]
+fn the_history_says_what_each_attempt_was_given_even_if_it_started_in_the_write_before() {
+    let changed = AttemptOverride { from_attempt: 2, node_selector: Some(json!({})), ..AttemptOverride::default() };
+    let world = play(
+        task().backoff(fixed(0)).max_retries(1).change(|task| task.spec.overrides = Some(vec![changed])),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Run, "Running 1/0/0 [Reconciling] 1R"),
+            (Exit(1), "Running 2/1/0 Error 1E 2P"),
+            (Run, "Running 2/1/0 Error 1E 2R"),
+            (Exit(1), "Failed 2/1/0 Error [Failed Finished Stalled] 1E 2E"),
+            (Ask("run-again", "1"), "Running 3/0/0 [Reconciling] 1E 2E 3P"),
+            (Exit(0), "Succeeded 3/0/0 [Complete Finished] 1E 2E 3E"),
+        ],
+    );
+    let given = |entry: &HistoryEntry| (entry.override_from, entry.avoided_nodes.len());
+    let told: Vec<_> = world.status().history.iter().map(given).collect();
+    assert_eq!(told, [(None, 0), (Some(2), 1), (None, 0)]);
 }
 
 #[test]
