@@ -12,7 +12,7 @@ mod table;
 use crate::api::{Action, RetryableTask};
 use dice::Dice;
 use serde::Serialize;
-use stage::Stage;
+use stage::{Play, Stage};
 
 pub use script::{Outcome, Script, ScriptError};
 pub use table::tables;
@@ -28,6 +28,9 @@ pub struct Rehearsal {
     pub namespace: Option<String>,
     /// The attempts in their order.
     pub attempts: Vec<Attempt>,
+    /// What comes of the fallback, if one runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
     /// How it ends.
     pub end: End,
     /// What else is to be known, in sentences.
@@ -60,12 +63,34 @@ pub struct Attempt {
     pub error_type: Option<String>,
     /// The message that stands in the history.
     pub message: Option<String>,
+    /// The memory that its main container has, where `spec.onOutOfMemory` may change it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// `fromAttempt` of the last of `spec.overrides` that applies to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub override_from: Option<i32>,
     /// The rule that matches.
     pub rule: Option<String>,
     /// What follows.
     pub action: Action,
     /// The budget that pays for what follows, or has run out.
     pub budget: Option<BudgetUse>,
+}
+
+/// The Pod that runs when the task has failed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fallback {
+    /// From the start of the task to that of the fallback with the expected waits, in milliseconds.
+    pub start_milliseconds: i64,
+    /// How long it takes, in milliseconds.
+    pub run_milliseconds: i64,
+    /// Why it ends.
+    pub reason: String,
+    /// The exit code, where a container ends.
+    pub exit_code: Option<i32>,
+    /// The message that stands in the status.
+    pub message: Option<String>,
 }
 
 /// How far a budget is used.
@@ -131,14 +156,14 @@ pub fn rehearse(task: &RetryableTask, script: &Script, limit: usize) -> Result<R
     let play = |dice| Stage::new(task, script, dice).play(limit);
     // Decisions depend on the length of the waits only where the whole time is limited.
     let limited = task.spec.active_deadline_seconds.is_some();
-    let (attempts, end) = play(if limited { Dice::Middle } else { Dice::Any })?;
+    let Play { attempts, fallback, end } = play(if limited { Dice::Middle } else { Dice::Any })?;
     let mut notes = Vec::new();
     if task.spec.suspend {
         notes.push("spec.suspend is true: nothing starts until it is set to false; shown is what happens then".into());
     }
     let bounds = [(Dice::Lowest, "shortest"), (Dice::Highest, "longest")];
     for (dice, waits) in bounds.into_iter().filter(|_| limited) {
-        let (others, other) = play(dice)?;
+        let Play { attempts: others, end: other, .. } = play(dice)?;
         let same = (others.len(), other.type_, &other.reason) == (attempts.len(), end.type_, &end.reason);
         if !same {
             let how = other.reason.unwrap_or(other.message);
@@ -146,7 +171,7 @@ pub fn rehearse(task: &RetryableTask, script: &Script, limit: usize) -> Result<R
         }
     }
     let name = task.metadata.name.clone().unwrap_or_default();
-    Ok(Rehearsal { name, namespace: task.metadata.namespace.clone(), attempts, end, notes })
+    Ok(Rehearsal { name, namespace: task.metadata.namespace.clone(), attempts, fallback, end, notes })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! How attempts end: what people write.
 
+use crate::core::identity::Slot;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -32,11 +33,17 @@ pub struct Outcome {
     pub pod_conditions: Vec<String>,
     /// How many attempts in a row end so.
     pub times: Option<usize>,
+    /// Whether it is the fallback that ends so, and no attempt.
+    pub fallback: bool,
 }
 
-/// How the attempts end, one after the other; the last end repeats.
+/// How the attempts end, one after the other, and the fallback; the last end repeats.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Script(Vec<Outcome>);
+pub struct Script {
+    attempts: Vec<Outcome>,
+    /// Without one the fallback succeeds.
+    fallback: Option<Outcome>,
+}
 
 /// A script that cannot be played.
 #[derive(Debug, thiserror::Error)]
@@ -73,11 +80,12 @@ impl Script {
                 return Err(ScriptError::Impossible { number: index + 1, problem });
             }
         }
-        let spread = outcomes.into_iter().flat_map(|outcome| {
+        let (fallback, attempts): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|outcome| outcome.fallback);
+        let attempts = attempts.into_iter().flat_map(|outcome| {
             let times = outcome.times.unwrap_or(1);
             std::iter::repeat_n(outcome, times)
         });
-        Ok(Self(spread.collect()))
+        Ok(Self { attempts: attempts.collect(), fallback: fallback.into_iter().next_back() })
     }
 
     /// A script as a YAML or JSON list.
@@ -94,10 +102,13 @@ impl Script {
         Self::new(outcomes.collect::<Result<_, _>>()?)
     }
 
-    /// How attempt `number` (from 1) ends.
-    pub(super) fn outcome(&self, number: i32) -> Outcome {
-        let index = usize::try_from(number.saturating_sub(1)).unwrap_or(0);
-        self.0.get(index).or(self.0.last()).cloned().unwrap_or_default()
+    /// How an attempt, or the fallback, ends.
+    pub(super) fn outcome(&self, slot: Slot) -> Outcome {
+        if slot.fallback {
+            return self.fallback.clone().unwrap_or_else(|| Outcome::word("0"));
+        }
+        let index = usize::try_from(slot.number.saturating_sub(1)).unwrap_or(0);
+        self.attempts.get(index).or(self.attempts.last()).cloned().unwrap_or_default()
     }
 }
 

@@ -5,11 +5,12 @@ use super::dice::Dice;
 use super::pods::Actor;
 use super::script::Script;
 use super::table::counted;
-use super::{Attempt, End, EndType, Error};
+use super::{Attempt, End, EndType, Error, Fallback};
 use crate::api::{ConditionType, HistoryEntry, RetryableTask, RetryableTaskStatus};
 use crate::core::backoff::Spread;
 use crate::core::conditions;
 use crate::core::decide::{Answer, Happening, Plan, Seen, Situation, Wait, decide, is_finished};
+use crate::core::identity::Slot;
 use crate::core::observe::{Progress, observe};
 use crate::core::pod::pod;
 use crate::core::time::{plus, until};
@@ -23,6 +24,13 @@ const MAX_MOMENTS: usize = 100;
 /// The least step of the clock.
 const TICK: SignedDuration = SignedDuration::from_micros(1);
 
+/// What was played.
+pub(super) struct Play {
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) fallback: Option<Fallback>,
+    pub(super) end: End,
+}
+
 pub(super) struct Stage<'a> {
     task: RetryableTask,
     script: &'a Script,
@@ -34,6 +42,7 @@ pub(super) struct Stage<'a> {
     prepared: i32,
     pods_created: i32,
     attempts: Vec<Attempt>,
+    fallback: Option<Fallback>,
     /// How long it takes up to now with the expected waits.
     elapsed: SignedDuration,
     /// The waits before the current attempt.
@@ -57,29 +66,30 @@ impl<'a> Stage<'a> {
             prepared: 0,
             pods_created: 0,
             attempts: Vec::new(),
+            fallback: None,
             elapsed: SignedDuration::ZERO,
             spread: None,
         }
     }
 
     /// Plays until the task has ended, `limit` attempts have, or nothing happens any more.
-    pub(super) fn play(mut self, limit: usize) -> Result<(Vec<Attempt>, End), Error> {
+    pub(super) fn play(mut self, limit: usize) -> Result<Play, Error> {
         let mut moments = 0;
         loop {
             let look_again = self.settle()?;
             let status = self.task.status.as_ref();
             if status.is_some_and(|status| is_finished(&status.conditions)) {
                 let end = self.finished();
-                return Ok((self.attempts, end));
+                return Ok(self.played(end));
             }
-            if self.attempts.len() >= limit {
+            if self.attempts.len() >= limit && !self.is_fallback() {
                 let end = self.not_finished(EndType::NotFollowed, format!("not followed beyond {}", counted(limit)));
-                return Ok((self.attempts, end));
+                return Ok(self.played(end));
             }
             let cues = self.actors.iter().filter_map(|(actor, _)| actor.cue);
             let Some(next) = cues.chain(look_again.map(|wait| plus(self.now, wait.max(TICK)))).min() else {
                 let end = self.never_ends();
-                return Ok((self.attempts, end));
+                return Ok(self.played(end));
             };
             self.now = self.now.max(next);
             self.act();
@@ -88,6 +98,10 @@ impl<'a> Stage<'a> {
                 return Err(Error::Restless(self.prepared));
             }
         }
+    }
+
+    fn played(self, end: End) -> Play {
+        Play { attempts: self.attempts, fallback: self.fallback, end }
     }
 
     /// One reconcile: decides and carries out until there is nothing to do but wait, and says how long.
@@ -101,8 +115,8 @@ impl<'a> Stage<'a> {
             } else if let Some(name) = ask {
                 let is_there = |actor: &Actor| !actor.gone && actor.pod.metadata.name.as_ref() == Some(&name);
                 self.asked = (!self.actors.iter().any(|(actor, _)| is_there(actor))).then_some(Answer::Absent);
-            } else if let Some(number) = create {
-                self.create(number)?;
+            } else if let Some(slot) = create {
+                self.create(slot)?;
             } else if let Some(stop) = stop {
                 let now = self.now;
                 for (actor, _) in self.actors.iter_mut().filter(|(_, seen)| seen.pod.pod_uid == stop.uid) {
@@ -143,11 +157,14 @@ impl<'a> Stage<'a> {
     fn store(&mut self, status: RetryableTaskStatus, happenings: Vec<Happening>) {
         let before = self.task.status.replace(status).unwrap_or_default();
         self.asked = None;
+        self.fallback_ended(&before);
         for happening in happenings {
             match happening {
                 Happening::Ended { entry, wait } => self.ended(&before, &entry, wait),
                 Happening::Started { .. }
                 | Happening::Finished { .. }
+                | Happening::FallingBack { .. }
+                | Happening::Heard { .. }
                 | Happening::Rejected { .. }
                 | Happening::HeldUp { .. } => {}
             }
@@ -155,12 +172,7 @@ impl<'a> Stage<'a> {
     }
 
     fn ended(&mut self, before: &RetryableTaskStatus, entry: &HistoryEntry, wait: Option<Wait>) {
-        let of_attempt = |seen: &Seen| seen.pod.number == entry.attempt;
-        let created =
-            self.actors.iter().find(|(_, seen)| of_attempt(seen)).map_or(self.now, |(actor, _)| actor.created);
-        // What is in the books needs no Pod here.
-        self.actors.retain(|(_, seen)| !of_attempt(seen));
-        let run = until(created, self.now);
+        let run = self.close(entry.attempt.into());
         let spread = self.spread.take();
         let wait_of = |part: fn(Spread) -> SignedDuration| spread.map_or(0, |spread| millis(part(spread)));
         let after = self.task.status.clone().unwrap_or_default();
@@ -176,6 +188,8 @@ impl<'a> Stage<'a> {
             signal: entry.signal,
             error_type: entry.error_type.clone(),
             message: entry.message.clone(),
+            memory: entry.memory.clone(),
+            override_from: entry.override_from,
             rule: entry.rule.clone(),
             action: entry.action,
             budget: budget::used(&self.task.spec, before, &after, entry),
@@ -185,11 +199,36 @@ impl<'a> Stage<'a> {
         self.elapsed = self.elapsed.saturating_add(run).saturating_add(expected);
     }
 
-    fn create(&mut self, number: i32) -> Result<(), Error> {
+    fn fallback_ended(&mut self, before: &RetryableTaskStatus) {
+        let ended = |status: &RetryableTaskStatus| status.fallback.clone().filter(|f| f.finish_time.is_some());
+        let after = self.task.status.as_ref().and_then(ended);
+        let Some(status) = after.filter(|_| ended(before).is_none()) else { return };
+        let number = before.current.as_ref().map_or(0, |current| current.number);
+        let run = self.close(Slot { number, fallback: true });
+        self.fallback = Some(Fallback {
+            start_milliseconds: millis(self.elapsed),
+            run_milliseconds: millis(run),
+            reason: status.reason.unwrap_or_default(),
+            exit_code: status.exit_code,
+            message: status.message,
+        });
+        self.elapsed = self.elapsed.saturating_add(run);
+    }
+
+    /// What is in the books needs no Pod here. Says how long it took.
+    fn close(&mut self, slot: Slot) -> SignedDuration {
+        let actor = self.actors.iter().find(|(_, seen)| seen.pod.slot() == slot);
+        let created = actor.map_or(self.now, |(actor, _)| actor.created);
+        self.actors.retain(|(_, seen)| seen.pod.slot() != slot);
+        until(created, self.now)
+    }
+
+    fn create(&mut self, slot: Slot) -> Result<(), Error> {
+        let number = slot.number;
         let pod =
-            serde_json::from_value(pod(&self.task, number, true)).map_err(|source| Error::Pod { number, source })?;
+            serde_json::from_value(pod(&self.task, slot, true)).map_err(|source| Error::Pod { number, source })?;
         self.pods_created += 1;
-        let outcome = self.script.outcome(self.pods_created);
+        let outcome = self.script.outcome(slot);
         let actor = Actor::new(pod, format!("pod-{}", self.pods_created), outcome, self.now);
         if let Some(pod) = observe(&actor.pod) {
             self.actors.push((actor, Seen { pod, first_seen: self.now, end_seen: None, gone: false }));
@@ -233,6 +272,11 @@ impl<'a> Stage<'a> {
         }
     }
 
+    fn is_fallback(&self) -> bool {
+        let current = self.task.status.as_ref().and_then(|status| status.current.as_ref());
+        current.is_some_and(|current| current.fallback)
+    }
+
     fn not_finished(&self, type_: EndType, message: String) -> End {
         End { type_, reason: None, message, exhausted_budget: None, at_milliseconds: millis(self.elapsed) }
     }
@@ -240,8 +284,9 @@ impl<'a> Stage<'a> {
     fn never_ends(&self) -> End {
         let running = self.actors.iter().any(|(_, seen)| seen.pod.progress == Progress::Running);
         let limit = if running { "attemptTimeoutSeconds" } else { "startupTimeoutSeconds" };
-        let what = if running { "runs on and on" } else { "never starts" };
-        let message = format!("attempt {} {what}, and no limit ends it: see spec.{limit}", self.prepared);
+        let does = if running { "runs on and on" } else { "never starts" };
+        let what = if self.is_fallback() { "the fallback".into() } else { format!("attempt {}", self.prepared) };
+        let message = format!("{what} {does}, and no limit ends it: see spec.{limit}");
         self.not_finished(EndType::NeverEnds, message)
     }
 }

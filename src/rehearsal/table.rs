@@ -1,6 +1,6 @@
 //! A rehearsal for people.
 
-use super::{Attempt, BudgetUse, EndType, Rehearsal};
+use super::{Attempt, BudgetUse, EndType, Fallback, Rehearsal};
 use std::fmt::Write;
 
 const GAP: &str = "   ";
@@ -16,16 +16,19 @@ pub fn tables(rehearsals: &[Rehearsal], with_ends: bool) -> String {
 }
 
 fn table(rehearsal: &Rehearsal, with_ends: bool) -> String {
-    let Rehearsal { name, namespace, attempts, end, notes } = rehearsal;
+    let Rehearsal { name, namespace, attempts, fallback, end, notes } = rehearsal;
     let mut text = String::new();
     let title = namespace.as_ref().map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"));
     let taken = if with_ends { "" } else { ", if every attempt fails at once with exit code 1" };
     let mut header = vec!["ATTEMPT", "EARLIEST", "EXPECTED", "LATEST", "CUMULATED"];
     if with_ends {
         header.extend(["REASON", "EXIT-CODE", "RULE", "ACTION", "BUDGET"]);
+        header.extend(attempts.iter().any(|attempt| attempt.memory.is_some()).then_some("MEMORY"));
     }
+    let columns = header.len();
     let header = header.into_iter().map(ToOwned::to_owned).collect();
-    let rows = attempts.iter().map(|attempt| row(attempt, with_ends));
+    let rows = attempts.iter().map(row).chain(fallback.as_ref().map(fallback_row));
+    let rows = rows.map(|row| row.into_iter().take(columns).collect());
     let lines = aligned(&std::iter::once(header).chain(rows).collect::<Vec<_>>());
     let after = format!("after {} and {}", counted(attempts.len()), duration(end.at_milliseconds));
     let (what, message) = match end.type_ {
@@ -47,21 +50,32 @@ pub(super) fn counted(attempts: usize) -> String {
     format!("{attempts} attempt{}", if attempts == 1 { "" } else { "s" })
 }
 
-fn row(attempt: &Attempt, with_ends: bool) -> Vec<String> {
+/// All columns; those that are not shown are cut off.
+fn row(attempt: &Attempt) -> Vec<String> {
     let waits = [attempt.earliest_milliseconds, attempt.expected_milliseconds, attempt.latest_milliseconds];
     let times = waits.into_iter().chain([attempt.start_milliseconds]).map(duration);
-    let mut row: Vec<String> = std::iter::once(attempt.attempt.to_string()).chain(times).collect();
-    if with_ends {
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
-        row.extend([
-            attempt.reason.clone(),
-            or_dash(attempt.exit_code.map(|code| code.to_string())),
-            or_dash(attempt.rule.clone()),
-            format!("{:?}", attempt.action),
-            or_dash(attempt.budget.as_ref().map(|BudgetUse { name, used, limit }| format!("{name} {used}/{limit}"))),
-        ]);
-    }
-    row
+    let budget = attempt.budget.as_ref().map(|BudgetUse { name, used, limit }| format!("{name} {used}/{limit}"));
+    let end = [
+        attempt.reason.clone(),
+        or_dash(attempt.exit_code.map(|code| code.to_string())),
+        or_dash(attempt.rule.clone()),
+        format!("{:?}", attempt.action),
+        or_dash(budget),
+        or_dash(attempt.memory.clone()),
+    ];
+    std::iter::once(attempt.attempt.to_string()).chain(times).chain(end).collect()
+}
+
+fn fallback_row(fallback: &Fallback) -> Vec<String> {
+    let Fallback { start_milliseconds, run_milliseconds: _, reason, exit_code, message: _ } = fallback;
+    let dash = || or_dash(None);
+    let start = [dash(), dash(), dash(), duration(*start_milliseconds)];
+    let end = [reason.clone(), or_dash(exit_code.map(|code| code.to_string())), dash(), dash(), dash(), dash()];
+    std::iter::once("fallback".into()).chain(start).chain(end).collect()
+}
+
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".into())
 }
 
 fn aligned(rows: &[Vec<String>]) -> String {

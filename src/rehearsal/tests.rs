@@ -185,6 +185,38 @@ fn the_limits_in_time() {
 }
 
 #[test]
+fn the_fallback_runs_when_no_retry_is_left() {
+    let spec = json!({"maxRetries": 0, "onFailure": {"args": ["--degraded"]}});
+    let rehearsal = play(spec.clone(), "[{exitCode: 4, runSeconds: 2}, {fallback: true, exitCode: 5, runSeconds: 3}]");
+    let Fallback { start_milliseconds, run_milliseconds, reason, exit_code, .. } = rehearsal.fallback.unwrap();
+    assert_eq!((start_milliseconds, run_milliseconds, reason.as_str(), exit_code), (2000, 3000, "Error", Some(5)));
+    assert_eq!((rehearsal.attempts.len(), rehearsal.end.at_milliseconds), (1, 5000));
+    assert_eq!(rehearsal.end.reason.as_deref(), Some("RetriesExhausted"));
+    let message = rehearsal.end.message;
+    assert!(message.ends_with("exit code 4; the fallback ended with Error, exit code 5"), "{message}");
+    let by_default = play(spec.clone(), "[1]").fallback.unwrap();
+    assert_eq!((by_default.reason.as_str(), by_default.exit_code), ("Completed", Some(0)));
+    assert_eq!(play(spec.clone(), "[0]").fallback, None);
+    let hangs = play(spec, "[1, {fallback: true, reason: AttemptTimeout}]").end;
+    assert!(hangs.message.starts_with("the fallback runs on and on"), "{}", hangs.message);
+    let at_the_limit = play(json!({"maxRetries": 19, "onFailure": {"args": []}}), "[1]");
+    assert_eq!((at_the_limit.attempts.len(), at_the_limit.end.type_), (20, EndType::Failed));
+}
+
+#[test]
+fn memory_is_raised_and_overrides_apply() {
+    let spec = json!({
+        "maxRetries": 3, "resources": {"limits": {"memory": "1Gi"}}, "onOutOfMemory": {"maxMemory": "3Gi"},
+        "overrides": [{"fromAttempt": 3, "env": [{"name": "A", "value": "b"}]}],
+    });
+    let attempts = play(spec, "[OOMKilled]").attempts;
+    let memory: Vec<_> = attempts.iter().map(|attempt| attempt.memory.clone().unwrap_or_default()).collect();
+    assert_eq!(memory, ["1Gi", "2Gi", "3Gi", "3Gi"]);
+    let overrides: Vec<_> = attempts.iter().map(|attempt| attempt.override_from).collect();
+    assert_eq!(overrides, [None, None, Some(3), Some(3)]);
+}
+
+#[test]
 fn where_the_jitter_decides_it_is_told() {
     let rehearsal = play(json!({"activeDeadlineSeconds": 7}), "[1]");
     assert_eq!(rehearsal.notes, ["with the shortest waits it ends after 4 attempts: RetriesExhausted"]);
