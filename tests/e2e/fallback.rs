@@ -253,3 +253,28 @@ async fn success_needs_no_fallback_and_another_run_has_its_own() {
     assert_ne!(fallback.pod_name, failed(&first).2.pod_name);
     assert_eq!(scene.finished("fine").await.fallback, None);
 }
+
+#[tokio::test]
+async fn the_longest_history_fits_into_its_environment() {
+    let scene = Scene::new("fallback-long").await;
+    let _operator = scene.operator().await;
+    let long = "echo ${#RETRYABLE_HISTORY}; test ${#RETRYABLE_HISTORY} -gt 40000 &&
+        printf %s \"$RETRYABLE_HISTORY\" | grep -qF 'costs $5'";
+    let mut task = hopeless("old", 0, &script(long));
+    task["spec"]["suspend"] = true.into();
+    task["spec"]["historyLimit"] = 100.into();
+    scene.apply(&task);
+    scene.status("old", "its suspension", |status| status.state == Some(State::Suspended)).await;
+    // As if it had failed all day, with as much to say each time as is kept of it. The operator believes its status.
+    let message = "costs $5 ".repeat(110);
+    let entry =
+        |n: i32| json!({"attempt": n, "podName": "gone", "reason": "Error", "action": "Retry", "message": message});
+    let history: Vec<Value> = (1..=90).map(entry).collect();
+    let patch = json!({"status": {"history": history, "attempts": 90, "current": {"number": 91}}}).to_string();
+    scene.kubectl(&["patch", "rt", "old", "--subresource=status", "--type=merge", "--patch", &patch]).ok();
+    scene.patch_spec("old", &json!({"suspend": false}));
+    let status = scene.finished("old").await;
+    let (_, message, fallback) = failed(&status);
+    assert_eq!(fallback.state, FallbackState::Succeeded, "{message}: {:?}", fallback.message);
+    assert!(status.history_dropped > 0 && status.history.len() > 30, "{}", status.history.len());
+}
