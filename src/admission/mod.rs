@@ -1,5 +1,5 @@
-//! What the API server says of a manifest, without one: unknown fields, defaults, the schema, the CEL rules, the name. Same order, same words,
-//! but that all is told at once.
+//! What the API server says of a manifest, without one: unknown fields, defaults, the schema, the CEL rules, the name.
+//! Same order, same words, but that all is told at once.
 
 mod cel;
 mod complete;
@@ -27,7 +27,8 @@ pub struct Admission {
 pub enum Notation {
     /// What is a word and what is a number or a truth value is plain.
     Json,
-    /// Kubernetes reads YAML 1.1, where `yes` is a truth value and `0444` a number in base eight; the library reads 1.2.
+    /// Kubernetes reads YAML 1.1, where `yes` is a truth value and `0444` a number in base eight; the library reads
+    /// 1.2.
     Yaml,
 }
 
@@ -43,7 +44,8 @@ impl Admission {
         Self { schema, rules }
     }
 
-    /// The task that the API server would store, with its defaults, and that the operator would take up; or all that is wrong with it.
+    /// The task that the API server would store, with its defaults, and that the operator would take up; or all that is
+    /// wrong with it.
     pub fn admit(&self, manifest: &Value, notation: Notation) -> Result<RetryableTask, Vec<String>> {
         let mut object = manifest.clone();
         if let Some(map) = object.as_object_mut() {

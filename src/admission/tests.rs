@@ -1,4 +1,5 @@
-//! The words are those that an API server (1.37) had for the same manifests, `<nil>: Invalid value: null:` before the last line apart.
+//! The words are those that an API server (1.37) had for the same manifests, `<nil>: Invalid value: null:` before the
+//! last line apart.
 
 #![allow(clippy::needless_pass_by_value)] // specs are written in place
 

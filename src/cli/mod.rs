@@ -49,7 +49,8 @@ enum Command {
     Release(ReleaseArgs),
     /// Run a task to its end, to see that the operator works
     SelfTest(SelfTestArgs),
-    /// Show what would become of a task, without a cluster: the schedule of its attempts, and what follows which failure
+    /// Show what would become of a task, without a cluster: the schedule of its attempts, and what follows which
+    /// failure
     Simulate(simulate::SimulateArgs),
 }
 

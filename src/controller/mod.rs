@@ -1,4 +1,5 @@
-//! Effects: watches, one reconcile (gather → decide → apply), events, leader election, Pods whose task is gone. No policy lives here.
+//! Effects: watches, one reconcile (gather → decide → apply), events, leader election, Pods whose task is gone. No
+//! policy lives here.
 //!
 //! - [`run`]: one scope (all namespaces, or one) from its watches to its reconciles.
 //! - [`reconcile`]: the loop of decide and apply for one task.
@@ -52,7 +53,8 @@ pub struct Settings {
     pub clock: Clock,
     /// Whether this process leads.
     pub may_write: MayWrite,
-    /// The namespace that the operator runs in. Its Pods get no finalizer: the namespace's end would take the operator first.
+    /// The namespace that the operator runs in. Its Pods get no finalizer: the namespace's end would take the operator
+    /// first.
     pub own_namespace: Option<String>,
     /// How many tasks are reconciled at a time.
     pub concurrency: u16,

@@ -1,4 +1,5 @@
-//! Pods that our finalizer holds and whose task is gone: deleted while nobody watched, orphaned, or followed by a namesake.
+//! Pods that our finalizer holds and whose task is gone: deleted while nobody watched, orphaned, or followed by a
+//! namesake.
 
 use super::TaskKey;
 use super::apply::free_pod;
@@ -17,7 +18,8 @@ const CONCURRENCY: usize = 16;
 /// How long to wait before what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Looks after the tasks that `named` names, side by side, until nobody can name any more. What fails is tried again a little later.
+/// Looks after the tasks that `named` names, side by side, until nobody can name any more. What fails is tried again a
+/// little later.
 pub async fn work(context: Arc<Context>, named: UnboundedReceiver<TaskKey>) {
     stream::unfold(named, |mut named| async move { named.recv().await.map(|key| (key, named)) })
         .for_each_concurrent(CONCURRENCY, |key| look_after(context.clone(), key))
@@ -45,8 +47,8 @@ async fn look_after(context: Arc<Context>, key: TaskKey) {
     }
 }
 
-/// Frees every Pod of `key` whose task is not there any more. The cache may be behind, so the API server is asked which task is there.
-/// False if any could not be freed.
+/// Frees every Pod of `key` whose task is not there any more. The cache may be behind, so the API server is asked which
+/// task is there. False if any could not be freed.
 async fn free(context: &Context, key: &TaskKey) -> bool {
     context.attempts.synced().await;
     if held(context, key, None).is_empty() {

@@ -14,8 +14,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// How often the loop is looked after even if nothing wakes it. A lost wake-up in the Controller of kube-runtime 5.0.0 (an item and an error
-/// of a watch in the same poll) would otherwise hang it for good.
+/// How often the loop is looked after even if nothing wakes it. A lost wake-up in the Controller of kube-runtime 5.0.0
+/// (an item and an error of a watch in the same poll) would otherwise hang it for good.
 const TICK: Duration = Duration::from_secs(5);
 /// How long the last Events may take to be sent.
 const LAST_EVENTS: Duration = Duration::from_secs(3);
@@ -27,7 +27,8 @@ pub struct Died;
 
 type Outcome = Result<(ObjectRef<Guarded>, Action), kube_runtime::controller::Error<Error, watcher::Error>>;
 
-/// Runs the controller of `namespace` (all namespaces if `None`) until `stop`, then lets the reconciles that are under way finish.
+/// Runs the controller of `namespace` (all namespaces if `None`) until `stop`, then lets the reconciles that are under
+/// way finish.
 ///
 /// # Errors
 /// When a part of it died: its caches would never change again.

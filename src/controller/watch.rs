@@ -1,4 +1,5 @@
-//! Watch streams that never end and never hold each other up: each has its own back-off, and an error is told, not passed on.
+//! Watch streams that never end and never hold each other up: each has its own back-off, and an error is told, not
+//! passed on.
 
 use super::TaskKey;
 use crate::telemetry::Telemetry;
@@ -40,7 +41,8 @@ pub async fn follow<K: Debug + Send + 'static>(
     }
 }
 
-/// Keeps the task store, and tells `queue` which tasks an event touches. Tasks of a list are told once the store has them.
+/// Keeps the task store, and tells `queue` which tasks an event touches. Tasks of a list are told once the store has
+/// them.
 pub struct Tasks {
     writer: Writer<Guarded>,
     queue: UnboundedSender<TaskKey>,
@@ -56,7 +58,8 @@ impl Tasks {
         Self { writer, queue, known: HashSet::new(), listed: Vec::new(), synced }
     }
 
-    /// Resolves when the first list is complete. (The store can be waited for by one waiter only: kube-runtime 5.0.0 wakes the last that asked.)
+    /// Resolves when the first list is complete. (The store can be waited for by one waiter only: kube-runtime 5.0.0
+    /// wakes the last that asked.)
     pub fn synced(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut synced = self.synced.subscribe();
         // The sender goes only with the watch, and then nobody is synced any more.

@@ -7,7 +7,8 @@ const MICROS: i64 = 1_000_000;
 const DEFAULT_INITIAL_SECONDS: i32 = 1;
 const DEFAULT_MAX_SECONDS: i32 = 60;
 const DEFAULT_JITTER_PERCENT: i32 = 25;
-/// Longest wait that a task can ask for by itself (`retryAfterSeconds`): a year, as long as the longest delay of a spec.
+/// Longest wait that a task can ask for by itself (`retryAfterSeconds`): a year, as long as the longest delay of a
+/// spec.
 const LONGEST_SECONDS: i64 = 31_536_000;
 
 /// A factor with four decimals: `numerator / 10_000`.
@@ -47,8 +48,8 @@ impl Spread {
         Self { low, high }
     }
 
-    /// The waits when the task itself asked for one: never less than it asked for, spread upwards so that tasks that were told the same
-    /// number do not come back together.
+    /// The waits when the task itself asked for one: never less than it asked for, spread upwards so that tasks that
+    /// were told the same number do not come back together.
     pub fn asked_for(seconds: i64, backoff: Option<&Backoff>) -> Self {
         let asked = seconds.clamp(0, LONGEST_SECONDS) * MICROS;
         let percent = match jitter_of(backoff) {

@@ -71,8 +71,8 @@ fn the_modes_keep_their_ranges() {
     assert_eq!(ends(&Backoff::default(), 9), (45_000_000, 75_000_000), "60 s at the cap is 45 to 75");
 }
 
-/// Chi-squared against the uniform distribution: 20 bins, 19 degrees of freedom, 43.8 is the 99.9th percentile. The dice are fixed by the
-/// task's UID, so the outcome is the same on every run.
+/// Chi-squared against the uniform distribution: 20 bins, 19 degrees of freedom, 43.8 is the 99.9th percentile. The
+/// dice are fixed by the task's UID, so the outcome is the same on every run.
 #[test]
 fn jitter_is_spread_evenly_over_its_range() {
     let backoff = Backoff { initial_delay_seconds: Some(100), ..with(Strategy::Fixed) };

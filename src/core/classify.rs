@@ -1,4 +1,5 @@
-//! What the end of an attempt means: an ordered chain of small judgements, the first that speaks decides. All of it before any wait.
+//! What the end of an attempt means: an ordered chain of small judgements, the first that speaks decides. All of it
+//! before any wait.
 
 use super::observe::Outcome;
 use super::rules;
@@ -51,8 +52,8 @@ impl Verdict {
     }
 }
 
-/// The verdict on `outcome`, given why the operator stopped the Pod (if that is what ended it) and what was counted so far. An exit code 0
-/// on our SIGTERM is no success.
+/// The verdict on `outcome`, given why the operator stopped the Pod (if that is what ended it) and what was counted so
+/// far. An exit code 0 on our SIGTERM is no success.
 pub fn classify(
     outcome: &Outcome,
     stop: Option<StopReason>,

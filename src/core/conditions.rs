@@ -5,7 +5,8 @@ use crate::api::{ConditionReason, ConditionType};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// Sets the condition. The transition time moves with `status` alone; a message that differs in its numbers only stays as it is.
+/// Sets the condition. The transition time moves with `status` alone; a message that differs in its numbers only stays
+/// as it is.
 pub fn set(
     conditions: &mut Vec<Condition>,
     (type_, is): (ConditionType, bool),

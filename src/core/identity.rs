@@ -21,8 +21,8 @@ impl From<i32> for Slot {
     }
 }
 
-/// The name of the Pod of an attempt: a function of the task's name and UID and of the number, so that two creations of one attempt
-/// meet at the API server. Cut to 63 characters; the hash keeps the names of a task's namesakes apart.
+/// The name of the Pod of an attempt: a function of the task's name and UID and of the number, so that two creations of
+/// one attempt meet at the API server. Cut to 63 characters; the hash keeps the names of a task's namesakes apart.
 pub fn pod_name(task_name: &str, task_uid: &str, slot: impl Into<Slot>) -> String {
     let Slot { number, fallback } = slot.into();
     let fallback = if fallback { "-fallback" } else { "" };
@@ -50,7 +50,8 @@ pub fn trace_id(task_uid: &str) -> String {
     format!("{:016x}{:016x}", half(0).max(1), half(8))
 }
 
-/// The W3C `traceparent` of an attempt (<https://www.w3.org/TR/trace-context/>): the task's trace, a span per attempt, sampled.
+/// The W3C `traceparent` of an attempt (<https://www.w3.org/TR/trace-context/>): the task's trace, a span per attempt,
+/// sampled.
 pub fn traceparent(task_uid: &str, slot: impl Into<Slot>) -> String {
     let Slot { number, fallback } = slot.into();
     let fallback = if fallback { "-fallback" } else { "" };

@@ -25,7 +25,8 @@ pub struct Word {
     pub result: Option<String>,
 }
 
-/// The task's own word in its termination message. Whatever is not a JSON object, or not of the right type in it, is just text.
+/// The task's own word in its termination message. Whatever is not a JSON object, or not of the right type in it, is
+/// just text.
 pub fn word(termination_message: &str) -> Word {
     let Ok(Value::Object(object)) = serde_json::from_str::<Value>(termination_message.trim()) else {
         return Word::default();
@@ -43,7 +44,8 @@ pub fn word(termination_message: &str) -> Word {
     }
 }
 
-/// The message without control characters and terminal escapes, and no longer than 1 KiB in JSON; nothing if nothing is left.
+/// The message without control characters and terminal escapes, and no longer than 1 KiB in JSON; nothing if nothing is
+/// left.
 pub fn stored(text: &str) -> Option<String> {
     Some(short(text, MAX_MESSAGE_BYTES)).filter(|text| !text.is_empty())
 }
@@ -90,7 +92,8 @@ fn escaped_len(c: char) -> usize {
     }
 }
 
-/// Drops terminal escape sequences, control characters but line ends and tabs, and marks that turn the direction of the text around.
+/// Drops terminal escape sequences, control characters but line ends and tabs, and marks that turn the direction of the
+/// text around.
 fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();

@@ -1,5 +1,5 @@
-//! Pure: no client, no clock, no I/O, no panic. What a Pod says (`observe`), what its end means (`classify`), how long to wait (`backoff`),
-//! what to do next (`decide`), and the Pod of an attempt (`pod`).
+//! Pure: no client, no clock, no I/O, no panic. What a Pod says (`observe`), what its end means (`classify`), how long
+//! to wait (`backoff`), what to do next (`decide`), and the Pod of an attempt (`pod`).
 
 pub mod backoff;
 pub mod classify;

@@ -96,8 +96,8 @@ fn bytes_of(quantity: &IntOrText) -> Option<u128> {
     }
 }
 
-/// The bytes of a quantity (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>), rounded up; nothing if it is
-/// none, or not above 0.
+/// The bytes of a quantity (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>),
+/// rounded up; nothing if it is none, or not above 0.
 fn parse(quantity: &str) -> Option<u128> {
     let end = quantity.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(quantity.len());
     let (number, suffix) = quantity.split_at(end);

@@ -1,5 +1,5 @@
-//! The Pod of an attempt: the user's template, the main container, and what is ours. All merged as JSON, so that a field that this program does
-//! not know reaches the API server.
+//! The Pod of an attempt: the user's template, the main container, and what is ours. All merged as JSON, so that a
+//! field that this program does not know reaches the API server.
 
 use super::identity::{Slot, pod_name, traceparent};
 use super::observe::DEFAULT_CONTAINER;
@@ -10,7 +10,8 @@ use crate::api::{
 };
 use serde_json::{Map, Value, json};
 
-/// What is wrong with the spec, in words for its author: what admission cannot see, or an older version of it let through.
+/// What is wrong with the spec, in words for its author: what admission cannot see, or an older version of it let
+/// through.
 pub fn problem(spec: &RetryableTaskSpec) -> Option<String> {
     if spec.image.is_none() && template_containers(spec).is_none_or(Vec::is_empty) {
         return Some("nothing to run: set spec.image, or give spec.template.spec.containers a container".into());
@@ -20,7 +21,8 @@ pub fn problem(spec: &RetryableTaskSpec) -> Option<String> {
     backoff.or_else(|| rules::problem(spec.rules.as_deref().unwrap_or_default())).or(memory)
 }
 
-/// The Pod of an attempt, or of the fallback, ready to be sent. Our own metadata and restart policy cannot be overridden by the template.
+/// The Pod of an attempt, or of the fallback, ready to be sent. Our own metadata and restart policy cannot be
+/// overridden by the template.
 pub fn pod(task: &RetryableTask, slot: impl Into<Slot>, held: bool) -> Value {
     let slot = slot.into();
     let of = &variant::spec_of(task, slot);
@@ -97,7 +99,8 @@ fn name_of(container: &Value) -> Option<&str> {
     container.get("name").and_then(Value::as_str)
 }
 
-/// The container named `task`; without one, `task` is added if the spec has an image, else the first container is the main one.
+/// The container named `task`; without one, `task` is added if the spec has an image, else the first container is the
+/// main one.
 pub fn main_container_name(spec: &RetryableTaskSpec) -> String {
     let containers = template_containers(spec).map(Vec::as_slice).unwrap_or_default();
     let has_task = containers.iter().any(|container| name_of(container) == Some(MAIN_CONTAINER));

@@ -98,7 +98,8 @@ fn range(codes: &IntOrText) -> Option<RangeInclusive<i64>> {
 
 fn preset_codes(preset: Preset) -> &'static [RangeInclusive<i64>] {
     match preset {
-        // EX_UNAVAILABLE 69, EX_OSERR 71, EX_IOERR 74 and EX_TEMPFAIL 75 may pass; the rest of sysexits.h is there to stay.
+        // EX_UNAVAILABLE 69, EX_OSERR 71, EX_IOERR 74 and EX_TEMPFAIL 75 may pass; the rest of sysexits.h is there to
+        // stay.
         Preset::SysexitsPermanent => &[64..=68, 70..=70, 72..=73, 76..=78],
         Preset::SysexitsTransient => &[69..=69, 71..=71, 74..=75],
         Preset::CommandNotRunnable => &[126..=127],

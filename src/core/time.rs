@@ -17,7 +17,8 @@ pub fn micros(at: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }
 
-/// A duration as people read it: `850ms` below a second, else the two largest units, such as `42s`, `1m3s`, `2h5m`, `3d4h`.
+/// A duration as people read it: `850ms` below a second, else the two largest units, such as `42s`, `1m3s`, `2h5m`,
+/// `3d4h`.
 pub fn human(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);

@@ -1,5 +1,6 @@
-//! Loaded dice. Jitter follows from the task's UID and the attempt's number, so a UID can be found for each attempt with which the wait is
-//! the one that is wanted, and decisions that depend on it (a deadline) can be shown for that wait.
+//! Loaded dice. Jitter follows from the task's UID and the attempt's number, so a UID can be found for each attempt
+//! with which the wait is the one that is wanted, and decisions that depend on it (a deadline) can be shown for that
+//! wait.
 
 use crate::core::identity::dice;
 

@@ -1,5 +1,5 @@
-//! What would become of a task: the operator's own decisions ([`crate::core::decide`]) on Pods whose ends are given, against a clock that is
-//! moved on by hand. Nothing here knows a policy.
+//! What would become of a task: the operator's own decisions ([`crate::core::decide`]) on Pods whose ends are given,
+//! against a clock that is moved on by hand. Nothing here knows a policy.
 
 mod budget;
 mod dice;

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Outcome {
-    /// Exit code of the main container, 0 to 255. Unless given: 0 with reason Completed, 128 + signal, 137 where the container is killed
-    /// (OOMKilled, Evicted, a disruption), else 1.
+    /// Exit code of the main container, 0 to 255. Unless given: 0 with reason Completed, 128 + signal, 137 where the
+    /// container is killed (OOMKilled, Evicted, a disruption), else 1.
     pub exit_code: Option<i32>,
     /// The signal that ends the container, 1 to 64.
     pub signal: Option<i32>,

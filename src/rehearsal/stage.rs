@@ -1,4 +1,5 @@
-//! A world without a cluster: carries plans out as the controller does, and moves the clock on when there is nothing to do but wait.
+//! A world without a cluster: carries plans out as the controller does, and moves the clock on when there is nothing to
+//! do but wait.
 
 use super::budget;
 use super::dice::Dice;
@@ -18,7 +19,8 @@ use jiff::{SignedDuration, Timestamp};
 
 /// 2000-01-01T00:00:00Z: times of day in messages are times from the start.
 const START: Timestamp = Timestamp::constant(946_684_800, 0);
-/// How many plans may follow each other at one moment, and how many moments an attempt may have: more than any story needs.
+/// How many plans may follow each other at one moment, and how many moments an attempt may have: more than any story
+/// needs.
 const MAX_PLANS: u32 = 50;
 const MAX_MOMENTS: usize = 100;
 /// The least step of the clock.

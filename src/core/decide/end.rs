@@ -76,8 +76,9 @@ impl End {
         }
     }
 
-    /// Our reason to stop the Pod, if that is what ended it: a container that had finished before is its own master. Kubernetes cuts times to
-    /// whole seconds; in the second of the stop, the stop counts, since running twice is better than not having run.
+    /// Our reason to stop the Pod, if that is what ended it: a container that had finished before is its own master.
+    /// Kubernetes cuts times to whole seconds; in the second of the stop, the stop counts, since running twice is
+    /// better than not having run.
     pub(super) fn stopped_by(&self, current: &CurrentAttempt) -> Option<StopReason> {
         let stop_time = current.stop_time.as_ref()?.0;
         let had_finished = plus(self.outcome.finished, SignedDuration::from_secs(1)) <= stop_time;
@@ -87,7 +88,8 @@ impl End {
     }
 }
 
-/// The outcome as our own stop has shaped it: an exit code on our SIGTERM says nothing of the task. What the task says in words still counts.
+/// The outcome as our own stop has shaped it: an exit code on our SIGTERM says nothing of the task. What the task says
+/// in words still counts.
 pub(super) fn as_stopped(outcome: &Outcome, stop: Option<StopReason>, current: &CurrentAttempt) -> Outcome {
     let own = Outcome { stopped: true, succeeded: false, disrupted: false, ..outcome.clone() };
     let said = |text: &str| own.message.clone().or_else(|| Some(text.into()));

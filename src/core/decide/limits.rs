@@ -39,7 +39,8 @@ pub(super) fn stops<'a>(
     all.into_iter().flatten().collect()
 }
 
-/// When the whole task must have ended: the time it may take, from its first attempt, without the time that it was suspended.
+/// When the whole task must have ended: the time it may take, from its first attempt, without the time that it was
+/// suspended.
 pub(super) fn deadline(situation: &Situation, status: &RetryableTaskStatus) -> Option<Timestamp> {
     let limit = seconds(situation.task.spec.active_deadline_seconds?);
     let start = status.start_time.as_ref()?.0;

@@ -47,8 +47,8 @@ impl Draft<'_> {
     }
 }
 
-/// The status of a task whose spec or status cannot be read, with the reason why; nothing if it says so already, or has ended. What is
-/// there stays as it is.
+/// The status of a task whose spec or status cannot be read, with the reason why; nothing if it says so already, or has
+/// ended. What is there stays as it is.
 pub fn unreadable(before: &Value, message: &str, (now, generation): (Timestamp, Option<i64>)) -> Option<Value> {
     let list = before.get("conditions").cloned();
     let mut list: Vec<Condition> = list.and_then(|list| serde_json::from_value(list).ok()).unwrap_or_default();
@@ -66,7 +66,8 @@ pub fn unreadable(before: &Value, message: &str, (now, generation): (Timestamp, 
     Some(Value::Object(after)).filter(|after| after != before)
 }
 
-/// How long to wait before a rejected Pod is tried again: not at all when the spec has changed since, or when the clock was set back.
+/// How long to wait before a rejected Pod is tried again: not at all when the spec has changed since, or when the clock
+/// was set back.
 pub(super) fn create_wait(situation: &Situation, current: &CurrentAttempt) -> SignedDuration {
     let stored = situation.task.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let stalled = conditions::find(stored, ConditionType::Stalled);

@@ -18,7 +18,8 @@ fn has_pod_on_record(status: &RetryableTaskStatus) -> bool {
     status.current.as_ref().is_some_and(|current| current.pod_uid.is_some())
 }
 
-/// Waits until none of the release's own objects is left. The lease is the operator's, and the hook's Pod ends after it.
+/// Waits until none of the release's own objects is left. The lease is the operator's, and the hook's Pod ends after
+/// it.
 async fn nothing_left(release: &Release) {
     eventually("the release's objects to be gone", async || {
         let all = "all,serviceaccounts,secrets,roles,rolebindings,poddisruptionbudgets";

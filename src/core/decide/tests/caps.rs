@@ -1,4 +1,5 @@
-//! Any life, to its end: every budget is kept, every attempt is in one counter, and the limits of the history and of memory hold.
+//! Any life, to its end: every budget is kept, every attempt is in one counter, and the limits of the history and of
+//! memory hold.
 
 use super::story::Step::{Ask, Drain, Exit, Kubelet, Restart, Resume, Run, Say, Suspend};
 use super::story::{Step, take};

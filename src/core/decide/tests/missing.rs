@@ -119,8 +119,8 @@ fn suspended_while_a_creation_is_on_its_way() {
     );
 }
 
-/// A leader that was paused between its two writes, or a request that was delayed without bound: its Pod belongs to an attempt that others
-/// have closed meanwhile.
+/// A leader that was paused between its two writes, or a request that was delayed without bound: its Pod belongs to an
+/// attempt that others have closed meanwhile.
 #[test]
 fn a_late_pod_of_a_closed_attempt_is_removed_and_never_counted() {
     let late = |world: &mut World| {
