@@ -45,7 +45,7 @@ demo-down: ## take the demo down; CLUSTER=current uninstalls it from your own cl
 
 .PHONY: unit
 unit: ## the pure tests: seconds, no cluster
-	$(CARGO) test --locked --lib -- $(ARGS)
+	$(CARGO) test --locked --lib --test cli -- $(ARGS)
 
 .PHONY: simulation
 simulation: ## the controller against a simulated API server that fails, crashes and lies about time; no cluster
