@@ -14,8 +14,7 @@ use retryable_tasks::core::identity::{Slot, pod_name};
 use serde_json::{Value, json};
 
 /// A script that runs until it is told that its work is done (see [`tell`]), or stopped.
-const UNTIL_TOLD: &str =
-    "trap 'echo told; exit 0' USR1; trap 'echo stopped; exit 143' TERM; while :; do sleep 1 & wait $!; done";
+const UNTIL_TOLD: &str = "trap 'echo told; exit 0' USR1; trap 'echo stopped; exit 143' TERM; : >/dev/shm/ready; while :; do sleep 1 & wait $!; done";
 
 /// Tells the Pod's container that its work is done, until it has ended. A shell may be too young to hear the first time,
 /// and its end may take along who told it.
@@ -210,7 +209,7 @@ async fn it_runs_after_the_deadline_and_can_be_cancelled() {
     let (reason, message, fallback) = failed(&status);
     assert_eq!((reason, fallback.state), ("DeadlineExceeded", FallbackState::Succeeded), "{message}");
 
-    running(&scene, "cancelled", 1).await;
+    scene.ready(&running(&scene, "cancelled", 1).await.name_any()).await;
     scene.ask("cancelled", "cancel", "1");
     let status = scene.finished("cancelled").await;
     assert_eq!(status.state, Some(State::Cancelled));
