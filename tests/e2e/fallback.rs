@@ -3,7 +3,7 @@
 use crate::support::audit::Audit;
 use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
 use crate::support::record::Record;
-use crate::support::{Scene, sh};
+use crate::support::{Scene, eventually, sh};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use retryable_tasks::api::{
@@ -14,12 +14,17 @@ use retryable_tasks::core::identity::{Slot, pod_name};
 use serde_json::{Value, json};
 
 /// A script that runs until it is told that its work is done (see [`tell`]), or stopped.
-const UNTIL_TOLD: &str =
-    "trap 'echo told; exit 0' USR1; trap 'echo stopped; exit 143' TERM; while :; do sleep 1 & wait $!; done";
+const UNTIL_TOLD: &str = "trap 'echo told; exit 0' USR1; trap 'echo stopped; exit 143' TERM; : >/dev/shm/ready; while :; do sleep 1 & wait $!; done";
 
-/// Tells a container that its work is done.
-fn tell(scene: &Scene, pod: &str) {
-    scene.kubectl(&["exec", pod, "--container=task", "--", "kill", "-USR1", "1"]).ok();
+/// Tells the Pod's container that its work is done, until it has ended. A shell may be too young to hear the first time,
+/// and its end may take along who told it.
+async fn tell(scene: &Scene, pod: &str) {
+    eventually("the container to hear", async || {
+        let told = scene.kubectl(&["exec", pod, "--container=task", "--", "kill", "-USR1", "1"]).result();
+        let phase = scene.pods().get(pod).await.unwrap().status.and_then(|status| status.phase);
+        if phase.as_deref() == Some("Running") { Err(format!("it runs; {told:?}")) } else { Ok(()) }
+    })
+    .await;
 }
 
 fn script(text: &str) -> Value {
@@ -89,7 +94,7 @@ async fn it_runs_once_after_the_last_attempt_and_knows_the_history() {
     assert_eq!(status.fallback.as_ref().unwrap().state, FallbackState::Running);
     assert!(conditions::find(&status.conditions, ConditionType::Finished).is_none(), "not before it has ended");
     assert!(scene.event("hopeless", "FallbackStarted").await.contains("RetriesExhausted: no retry is left"));
-    tell(&scene, &pod.name_any());
+    tell(&scene, &pod.name_any()).await;
 
     let versions = record.until_finished().await;
     let status = versions.last().unwrap().status.as_ref().unwrap();
@@ -162,11 +167,11 @@ async fn the_operator_is_killed_while_it_runs() {
     let meanwhile = running(&scene, "ends-meanwhile", 1).await;
     let after = running(&scene, "ends-after", 1).await;
     operator.kill_9();
-    tell(&scene, &meanwhile.name_any());
+    tell(&scene, &meanwhile.name_any()).await;
     let ended = |pod: Option<&Pod>| pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref()) == Some("Succeeded");
     scene.pod(&meanwhile.name_any(), "its end", ended).await;
     let _operator = scene.operator().await;
-    tell(&scene, &after.name_any());
+    tell(&scene, &after.name_any()).await;
     for (task, pod) in [("ends-meanwhile", meanwhile), ("ends-after", after)] {
         let status = scene.finished(task).await;
         let (_, message, fallback) = failed(&status);
@@ -204,7 +209,7 @@ async fn it_runs_after_the_deadline_and_can_be_cancelled() {
     let (reason, message, fallback) = failed(&status);
     assert_eq!((reason, fallback.state), ("DeadlineExceeded", FallbackState::Succeeded), "{message}");
 
-    running(&scene, "cancelled", 1).await;
+    scene.ready(&running(&scene, "cancelled", 1).await.name_any()).await;
     scene.ask("cancelled", "cancel", "1");
     let status = scene.finished("cancelled").await;
     assert_eq!(status.state, Some(State::Cancelled));

@@ -213,6 +213,15 @@ impl Scene {
         .unwrap()
     }
 
+    /// Waits until the script in the Pod's main container has left the file `/dev/shm/ready`: a shell that has just
+    /// started hears no signal yet.
+    pub async fn ready(&self, pod: &str) {
+        eventually("the script to be ready", async || {
+            self.kubectl(&["exec", pod, "--container=task", "--", "test", "-e", "/dev/shm/ready"]).result()
+        })
+        .await;
+    }
+
     /// Waits until no Pod of the task is left.
     pub async fn no_pods_of(&self, task: &str) {
         eventually("the task's Pods to be gone", async || {
