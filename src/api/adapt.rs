@@ -21,7 +21,7 @@ pub struct OnOutOfMemory {
     pub max_memory: Option<IntOrText>,
 }
 
-/// What is different from a certain attempt on. Later ones in the list come on top of earlier ones.
+/// What is different from a certain attempt on. Those that apply come on top of each other, the latest on top.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.resources) || has(self.nodeSelector) || has(self.tolerations) || has(self.env)").message("an override changes something: give resources, nodeSelector, tolerations or env"))]

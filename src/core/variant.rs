@@ -77,8 +77,9 @@ fn overrides<'a>(
     slot: Slot,
 ) -> impl Iterator<Item = &'a AttemptOverride> + use<'a> {
     let number = number_in_run(status, slot.number);
-    let all = spec.overrides.iter().flatten();
-    all.filter(move |change| !slot.fallback && change.from_attempt <= number)
+    let mut all: Vec<&AttemptOverride> = spec.overrides.iter().flatten().collect();
+    all.sort_by_key(|change| change.from_attempt);
+    all.into_iter().filter(move |change| !slot.fallback && change.from_attempt <= number)
 }
 
 fn override_with(spec: &mut RetryableTaskSpec, change: &AttemptOverride) {

@@ -29,8 +29,8 @@ fn overrides_apply_from_their_attempt_on_and_on_top_of_each_other() {
         "resources": {"limits": {"cpu": "1"}},
         "template": {"spec": {"nodeSelector": {"spot": "true"}, "tolerations": [{"key": "spot"}]}},
         "overrides": [
-            {"fromAttempt": 2, "env": [{"name": "B", "value": "2"}, {"name": "C", "value": "2"}]},
             {"fromAttempt": 3, "nodeSelector": {"onDemand": "true"}, "tolerations": []},
+            {"fromAttempt": 2, "env": [{"name": "B", "value": "2"}, {"name": "C", "value": "2"}]},
             {"fromAttempt": 4, "resources": {"limits": {"cpu": "4"}}, "nodeSelector": {}, "env": [{"name": "C", "value": "4"}]},
         ],
     }));
