@@ -1,0 +1,74 @@
+//! What happens to the operator's processes: kills, stops, orderly ends, clocks that jump; and their restarts.
+
+use super::{operator::Operator, plan::Plan};
+use crate::{
+    clock::{WallClock, WorldClock},
+    process::Exit,
+    random::Random,
+    server::{Kill, KillMoment, Server},
+};
+use jiff::SignedDuration;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+/// Numbers the processes of a world.
+pub type Numbers = Arc<AtomicU32>;
+
+/// One replica of the operator for as long as the world exists: it is started, and started again.
+pub async fn replica(server: Server, plan: Plan, world: WorldClock, index: u32, numbers: Numbers) {
+    let mut random = Random::fork(plan.seed, &format!("replica/{index}"));
+    let clock = WallClock::new(world, SignedDuration::ZERO);
+    let mut life = 0;
+    loop {
+        // A restarted container keeps its Pod's name; a new Pod has another.
+        life += u32::from(random.chance(500));
+        let number = numbers.fetch_add(1, Ordering::Relaxed);
+        let identity = format!("operator-{index}-{life}");
+        let mut operator = Operator::start(&server, clock.clone(), number, identity, plan.replicas > 1);
+        let exit = trouble(&server, &plan, world, &mut operator, &mut random).await;
+        assert!(!matches!(exit, Exit::Panicked(_)), "the operator panicked: {exit:?}");
+        tokio::time::sleep(random.skewed(60_000)).await;
+    }
+}
+
+/// Troubles one process until it is gone.
+async fn trouble(server: &Server, plan: &Plan, world: WorldClock, operator: &mut Operator, r: &mut Random) -> Exit {
+    loop {
+        let pause = r.skewed(300_000);
+        tokio::select! { biased;
+            exit = operator.process.ended() => return exit,
+            () = tokio::time::sleep(pause) => {}
+        }
+        if world.elapsed() >= plan.trouble {
+            return operator.process.ended().await;
+        }
+        if plan.jumps && r.chance(500) {
+            let seconds = i64::try_from(r.below(7_201)).unwrap_or(0) - 3_600;
+            operator.process.clock.jump(SignedDuration::from_secs(seconds));
+        }
+        if plan.replicas > 1 && r.chance(300) {
+            operator.process.gate.pause();
+            tokio::time::sleep(r.skewed(90_000)).await;
+            operator.process.gate.resume();
+        }
+        if plan.kills {
+            doom(server, operator, r);
+        }
+    }
+}
+
+/// Lets the process die, now or soon.
+fn doom(server: &Server, operator: &Operator, r: &mut Random) {
+    match r.below(8) {
+        0 => operator.process.gate.kill(),
+        1 => operator.stop.notify_one(),
+        2..=4 => operator.process.gate.kill_after_steps(r.below(300)),
+        _ => {
+            let moment = r.pick(&[KillMoment::Before, KillMoment::InFlight, KillMoment::After]);
+            let kill = Kill { countdown: r.between(1, 12), writes_only: true, moment, client: operator.client };
+            server.lock().kill = Some(kill);
+        }
+    }
+}
