@@ -1,8 +1,9 @@
-//! The history says what really happened, totals add up, waits are kept, budgets too.
+//! The history says what really happened, and waits are kept.
 
 use super::{
     Trace, Violation,
-    story::{PodStory, Story},
+    story::{PodStory, Story, main_end},
+    totals::is_charged,
 };
 use jiff::{SignedDuration, Timestamp};
 use retryable_tasks::{
@@ -12,49 +13,38 @@ use retryable_tasks::{
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 
-/// Disruptions that are not charged.
-const DISRUPTIONS: i32 = 10;
-
 pub fn check(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
     one_way(story, found);
     for (version, entry) in story.entries.values() {
-        truth(story, entry, found);
+        truth(story, *version, entry, found);
         delay(story, *version, entry, found);
         waited(trace, story, entry, found);
     }
-    totals(story, found);
 }
 
 /// What is written into the books stays as it was written.
 fn one_way(story: &Story, found: &mut Vec<Violation>) {
     let mut say =
         |text: String| found.push(Violation::new("the books are written once", format!("{}: {text}", story.name)));
-    let none = RetryableTaskStatus::default();
     for pair in story.versions.windows(2) {
-        let status = |task: &RetryableTask| task.status.clone().unwrap_or_else(|| none.clone());
+        let status = |task: &RetryableTask| task.status.clone().unwrap_or_default();
         let (at, before, after) = (pair[1].0, status(&pair[0].1), status(&pair[1].1));
         for entry in &after.history {
             let (_, first) = &story.entries[&entry.attempt];
-            if first != entry {
-                say(format!(
-                    "at {at:?} the entry of attempt {} was changed from {first:?} to {entry:?}",
-                    entry.attempt
-                ));
+            // A deadline that passes during the wait takes the wait back.
+            let ended = HistoryEntry { action: Action::Fail, delay_milliseconds: None, ..first.clone() };
+            let by_deadline = after.completion_time.is_some() && *entry == ended;
+            if first != entry && !by_deadline {
+                say(format!("at {at:?} the entry of attempt {} went from {first:?} to {entry:?}", entry.attempt));
             }
         }
-        let numbers = |s: &RetryableTaskStatus| {
-            let closed = i32::try_from(s.history.len()).unwrap_or(0) + s.history_dropped;
-            [("retries", s.retries), ("ignored", s.ignored), ("dropped", s.history_dropped), ("closed", closed)]
-        };
         for ((what, old), (_, new)) in numbers(&before).into_iter().zip(numbers(&after)) {
             if new < old {
                 say(format!("at {at:?} {what} went from {old} to {new}"));
             }
         }
-        let ended = |s: &RetryableTaskStatus| s.completion_time.is_some();
-        if ended(&before)
-            && (!ended(&after) || before.state != after.state || before.completion_time != after.completion_time)
-        {
+        let end = |s: &RetryableTaskStatus| s.completion_time.as_ref().map(|time| (time.0, s.state));
+        if end(&before).is_some() && end(&before) != end(&after) {
             say(format!("at {at:?} a task that had ended went from {:?} to {:?}", before.state, after.state));
         }
     }
@@ -66,24 +56,26 @@ fn one_way(story: &Story, found: &mut Vec<Violation>) {
     }
 }
 
-/// How a container ended, as the Pod shows it: exit code, reason, message, finish time.
-fn container_end<'a>(pod: &'a Value, list: &str, wanted: impl Fn(&Value) -> bool) -> Option<&'a Value> {
-    let statuses = pod["status"][list].as_array().into_iter().flatten();
-    statuses.filter(|s| wanted(s)).find_map(|s| s["state"].get("terminated"))
+/// Numbers that never become less.
+fn numbers(status: &RetryableTaskStatus) -> [(&'static str, i32); 4] {
+    let closed = i32::try_from(status.history.len()).unwrap_or(0) + status.history_dropped;
+    [
+        ("retries", status.retries),
+        ("ignored", status.ignored),
+        ("historyDropped", status.history_dropped),
+        ("history and historyDropped", closed),
+    ]
 }
 
 /// The end that decides: the main container's, else that of an init container that failed.
 fn decisive(pod: &Value) -> Option<&Value> {
-    let main = container_end(pod, "containerStatuses", |s| s["name"] == "task");
-    main.or_else(|| {
-        container_end(pod, "initContainerStatuses", |s| {
-            s["state"]["terminated"]["exitCode"].as_i64().is_some_and(|c| c != 0)
-        })
-    })
+    let failed = |s: &&Value| s["state"]["terminated"]["exitCode"].as_i64().is_some_and(|code| code != 0);
+    let mut init = pod["status"]["initContainerStatuses"].as_array().into_iter().flatten();
+    main_end(pod).or_else(|| init.find(failed).map(|s| &s["state"]["terminated"]))
 }
 
 /// An entry tells what its Pod shows.
-fn truth(story: &Story, entry: &HistoryEntry, found: &mut Vec<Violation>) {
+fn truth(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
     let mut say = |text: String| {
         let text = format!("{}: attempt {}: {text}; the entry is {entry:?}", story.name, entry.attempt);
         found.push(Violation::new("an entry tells what its Pod shows", text));
@@ -92,59 +84,61 @@ fn truth(story: &Story, entry: &HistoryEntry, found: &mut Vec<Violation>) {
     if pod.number != entry.attempt || pod.name != entry.pod_name {
         say(format!("the Pod is {} of attempt {}", pod.name, pod.number));
     }
-    if entry.reason == "Lost" {
-        if story.held {
-            say("the Pod was held, and its end could be seen".into());
-        } else if pod.gone.is_none() {
-            say("the Pod is there".into());
-        }
-        return;
+    let ends: Vec<&Value> = pod.ends().collect();
+    match entry.reason.as_str() {
+        "Lost" if story.held => return say("the Pod was held, and its end could be seen".into()),
+        "Lost" if pod.gone.is_none() => return say("the Pod is there".into()),
+        "Lost" => return,
+        _ if ends.is_empty() => return say(format!("the Pod has not ended: {}", pod.last()["status"])),
+        _ => {}
     }
-    let ends: Vec<&Value> = shown_ends(pod);
-    let codes: Vec<Option<i64>> =
-        ends.iter().map(|pod| decisive(pod).and_then(|end| end["exitCode"].as_i64())).collect();
-    if ends.is_empty() {
-        return say(format!("the Pod has not ended: {}", pod.last()["status"]));
+    let stop = story.stop_before(version, entry.attempt);
+    if stop.as_ref().is_some_and(|(stop, cause)| entry.reason == stop.as_str() || Some(&entry.reason) == cause.as_ref())
+    {
+        return; // our own doing: what the container made of it says nothing
     }
+    let codes: Vec<Option<i64>> = ends.iter().map(|pod| decisive(pod)?["exitCode"].as_i64()).collect();
     if !codes.contains(&entry.exit_code.map(i64::from)) {
         say(format!("exit codes shown: {codes:?}"));
     }
-    if entry.reason == "Suspended" {
-        return;
-    }
-    let disrupted = ends.iter().all(|pod| is_disrupted(pod));
-    let complete = entry.action == Action::Complete;
-    if complete && !codes.contains(&Some(0)) {
-        say("it did not exit with 0".into());
-    }
-    let clean = |pod: &&Value| !is_disrupted(pod) && pod["status"]["reason"].is_null();
-    if !complete && codes == [Some(0)] && ends.iter().all(clean) {
-        say("it exited with 0".into());
-    }
-    if disrupted
-        && !complete
-        && entry.rule.as_deref() != Some("disruption")
-        && entry.rule.as_deref() != Some("doNotRetry")
-    {
-        say("it was disrupted".into());
-    }
-    if entry.rule.as_deref() == Some("disruption") && !ends.iter().any(|pod| is_disrupted(pod)) {
-        say("it was not disrupted".into());
-    }
-    let reasons: Vec<&str> = ends.iter().flat_map(|pod| reasons(pod)).collect();
+    let given_up = pod.given_up.map(|_| "NodeLost");
+    let reasons: Vec<&str> = ends.iter().flat_map(|pod| reasons(pod)).chain(given_up).collect();
     if !reasons.contains(&entry.reason.as_str()) {
         say(format!("reasons shown: {reasons:?}"));
     }
+    for fault in verdict(story, pod, entry, &ends, &codes) {
+        say(fault.into());
+    }
 }
 
-/// The versions of a Pod that show its end: terminal, or with the main container ended while others run on.
-fn shown_ends(pod: &PodStory) -> Vec<&Value> {
-    pod.ends().collect()
+/// What is wrong with the entry's verdict, given how its Pod ended.
+fn verdict(
+    story: &Story,
+    pod: &PodStory,
+    entry: &HistoryEntry,
+    ends: &[&Value],
+    codes: &[Option<i64>],
+) -> Vec<&'static str> {
+    let complete = entry.action == Action::Complete;
+    let rule = entry.rule.as_deref();
+    let clean = |pod: &&Value| !is_disrupted(pod) && pod["status"]["reason"].is_null();
+    let succeeded = codes.iter().all(|code| *code == Some(0)) && ends.iter().all(clean) && pod.given_up.is_none();
+    let has_rules = |task: &RetryableTask| task.spec.rules.as_ref().is_some_and(|rules| !rules.is_empty());
+    let plain = !story.versions.iter().any(|(_, task)| has_rules(task));
+    let disrupted = ends.iter().all(|pod| is_disrupted(pod));
+    let known = matches!(rule, Some("disruption" | "doNotRetry"));
+    let faults = [
+        (complete && !codes.contains(&Some(0)), "it did not exit with 0"),
+        (!complete && succeeded, "it exited with 0"),
+        (plain && !complete && disrupted && !known, "it was disrupted"),
+        (rule == Some("disruption") && !ends.iter().any(|pod| is_disrupted(pod)), "it was not disrupted"),
+    ];
+    faults.into_iter().filter(|(is, _)| *is).map(|(_, text)| text).collect()
 }
 
 fn is_disrupted(pod: &Value) -> bool {
-    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    conditions.into_iter().any(|c| c["type"] == "DisruptionTarget" && c["status"] == "True")
+    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.any(|c| c["type"] == "DisruptionTarget" && c["status"] == "True")
 }
 
 fn reasons(pod: &Value) -> Vec<&str> {
@@ -159,15 +153,14 @@ fn reasons(pod: &Value) -> Vec<&str> {
 fn delay(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
     let (_, task) = &story.versions[version];
     let status = task.status.clone().unwrap_or_default();
-    let follows = status.completion_time.is_none() && entry.reason != "Suspended";
-    let backoff = task.spec.backoff.as_ref();
+    let suspended = entry.action == Action::Ignore && entry.rule.is_none();
+    let follows = status.completion_time.is_none() && !suspended;
+    let rule = task.spec.rules.iter().flatten().find(|rule| Some(&rule.name) == entry.rule.as_ref());
+    let backoff = rule.and_then(|rule| rule.backoff.as_ref()).or(task.spec.backoff.as_ref());
     let dice = dice(&story.uid, entry.attempt);
     let asked = story.pod_of(entry).filter(|_| entry.reason != "Lost").and_then(asked_wait);
     let class = status.classes.iter().find(|class| Some(&class.name) == entry.rule.as_ref());
-    let nth = match (entry.action, class) {
-        (Action::Ignore, Some(class)) => class.count,
-        _ => status.retries,
-    };
+    let nth = class.filter(|_| !is_charged(task, entry)).map_or(status.retries, |class| class.count);
     let expected = match asked {
         _ if !follows => None,
         Some(seconds) => Some(backoff::delay_asked_for(seconds, backoff, dice)),
@@ -175,10 +168,8 @@ fn delay(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Vi
     };
     let expected = expected.map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
     if entry.delay_milliseconds != expected {
-        let text = format!(
-            "{}: attempt {}: the delay should be {expected:?}; the entry is {entry:?}",
-            story.name, entry.attempt
-        );
+        let (name, attempt) = (&story.name, entry.attempt);
+        let text = format!("{name}: attempt {attempt}: the delay should be {expected:?}; the entry is {entry:?}");
         found.push(Violation::new("a delay is the one that the spec gives", text));
     }
 }
@@ -196,7 +187,6 @@ fn waited(trace: &Trace, story: &Story, entry: &HistoryEntry, found: &mut Vec<Vi
     let (Some(next), Some(delay)) = (next, entry.delay_milliseconds) else { return };
     let Some(finished) = story.pod_of(entry).and_then(|pod| finish(trace, pod)) else { return };
     let earliest = finished + Duration::from_millis(u64::try_from(delay).unwrap_or(0));
-    // What fell due while the task was suspended starts at once when it is resumed, and that is after the wait too.
     if next.created() < earliest {
         let text = format!(
             "{}: attempt {} ended at {finished:?}, its wait is {delay} ms, and Pod {} was created at {:?}",
@@ -205,11 +195,8 @@ fn waited(trace: &Trace, story: &Story, entry: &HistoryEntry, found: &mut Vec<Vi
             next.name,
             next.created()
         );
-        let rule = if trace.clocks_agree {
-            "an attempt waits for its time"
-        } else {
-            "an attempt waits for its time (clocks jump)"
-        };
+        let agree = trace.clocks_agree;
+        let rule = if agree { "an attempt waits for its time" } else { "an attempt waits for its time (clocks jump)" };
         found.push(Violation::new(rule, text));
     }
 }
@@ -222,45 +209,4 @@ fn finish(trace: &Trace, pod: &PodStory) -> Option<Duration> {
     let ends = ends.filter_map(|s| s["state"]["terminated"]["finishedAt"].as_str()?.parse::<Timestamp>().ok());
     let since_start: SignedDuration = ends.max()?.duration_since(trace.start);
     Some(Duration::try_from(since_start).unwrap_or_default())
-}
-
-/// Counters agree with the books, and the books with the budgets.
-fn totals(story: &Story, found: &mut Vec<Violation>) {
-    let status = story.last_status();
-    let count = |action: Action| story.entries.values().filter(|(_, e)| e.action == action).count();
-    let closed = i32::try_from(story.entries.len()).unwrap_or(0);
-    let written = i32::try_from(status.history.len()).unwrap_or(0) + status.history_dropped;
-    let mut expect = |what: &str, given: i32, expected: usize| {
-        if i32::try_from(expected) != Ok(given) {
-            let text = format!("{}: {what} is {given}, and should be {expected}", story.name);
-            found.push(Violation::new("totals add up", text));
-        }
-    };
-    // With a limit of 0 the entries were never seen, and only the Pods can tell.
-    if written == closed {
-        expect("retries", status.retries, count(Action::Retry));
-        expect("ignored", status.ignored, count(Action::Ignore));
-        let disrupted = story.entries.values().filter(|(_, e)| e.rule.as_deref() == Some("disruption")).count();
-        let counted = status.classes.iter().find(|class| class.name == "disruption").map_or(0, |class| class.count);
-        expect("classes.disruption", counted, disrupted);
-    }
-    let rested = status.current.as_ref().is_none_or(|current| current.rejections == 0);
-    let numbers: std::collections::BTreeSet<i32> = story.counted().map(|p| p.number).collect();
-    if rested && story.deleted().is_none() {
-        expect("attempts", status.attempts, numbers.len());
-    }
-    if status.completion_time.is_some() {
-        expect("history and historyDropped", written, numbers.len());
-    }
-    let most = story.versions.iter().map(|(_, task)| task.spec.max_retries).max().unwrap_or(0);
-    let ignored = story
-        .entries
-        .values()
-        .filter(|(_, e)| e.rule.as_deref() == Some("disruption") && e.action == Action::Ignore)
-        .count();
-    if status.retries > most || i32::try_from(ignored).unwrap_or(0) > DISRUPTIONS {
-        let text =
-            format!("{}: {} retries of {most}, {ignored} disruptions of {DISRUPTIONS}", story.name, status.retries);
-        found.push(Violation::new("attempts stay within their budgets", text));
-    }
 }

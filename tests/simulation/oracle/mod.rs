@@ -5,13 +5,15 @@
 //!
 //! - [`story`]: the record told by task and by Pod.
 //! - [`pods`]: one Pod at a time, numbered without gap, none before its status, none released before its outcome, none stopped without intent.
-//! - [`books`]: the history says what really happened, totals add up, waits are kept, budgets too.
+//! - [`books`]: the history says what really happened, and waits are kept.
+//! - [`totals`]: counters agree with the history, and budgets are kept.
 //! - [`rest`]: in the end nothing is left behind, and nothing is written.
 
 mod books;
 mod pods;
 mod rest;
 mod story;
+mod totals;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -106,6 +108,7 @@ pub fn check(trace: &Trace) -> Vec<Violation> {
     for story in &stories {
         pods::check(trace, story, &mut found);
         books::check(trace, story, &mut found);
+        totals::check(story, &mut found);
         rest::check(trace, story, &mut found);
     }
     rest::check_all(trace, &mut found);

@@ -1,8 +1,13 @@
 //! The record told by task and by Pod.
 
 use super::{LATE, Trace};
-use retryable_tasks::api::{
-    FINALIZER, HistoryEntry, LABEL_ATTEMPT, LABEL_TASK_UID, RetryableTask, RetryableTaskStatus,
+use jiff::Timestamp;
+use retryable_tasks::{
+    api::{
+        FINALIZER, HistoryEntry, LABEL_ATTEMPT, LABEL_TASK_UID, MAIN_CONTAINER, RetryableTask, RetryableTaskStatus,
+        StopReason,
+    },
+    core::observe::{FORCED_DELETION_BOUND, LOST_NODE_BOUND},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -39,8 +44,10 @@ pub struct PodStory {
     pub versions: Vec<(Duration, Arc<Value>)>,
     /// When it went.
     pub gone: Option<Duration>,
-    /// When it was first over: terminal, deleted without a node, given up by force, or gone.
+    /// When it was first over: terminal, deleted without a node, given up for dead, or gone.
     pub over: Option<Duration>,
+    /// When it was given up for dead: deleted, and its kubelet has not ended it long after its grace.
+    pub given_up: Option<Duration>,
     /// When its creation had been asked for.
     pub called: Duration,
     /// Whether its creation landed later than the operator has to reckon with, for an attempt that was over or had its Pod by then. Such a Pod
@@ -81,6 +88,13 @@ impl Story {
     /// The Pods that count.
     pub fn counted(&self) -> impl Iterator<Item = &PodStory> {
         self.pods.iter().filter(|pod| !pod.stray)
+    }
+
+    /// Why the operator stopped the Pod of the attempt that was closed with this version, and what kept the Pod from starting.
+    pub fn stop_before(&self, version: usize, number: i32) -> Option<(StopReason, Option<String>)> {
+        let before = version.checked_sub(1)?;
+        let current = self.versions[before].1.status.as_ref()?.current.as_ref().filter(|c| c.number == number)?;
+        Some((current.stop_reason?, current.stop_cause.clone()))
     }
 
     /// The Pod of an entry.
@@ -127,12 +141,15 @@ impl PodStory {
         &self.versions.last().expect("a Pod has a version").1
     }
 
-    /// The versions from its end on.
+    /// The versions that show its end, the first of them first: the terminal ones, and the one that it was given up or went with.
     pub fn ends(&self) -> impl Iterator<Item = &Value> {
-        self.versions
-            .iter()
-            .filter(|(at, pod)| is_terminal(pod) && self.over.is_some_and(|over| *at >= over))
-            .map(|(_, pod)| &**pod)
+        let upto = self.given_up.map(|at| self.versions.partition_point(|(since, _)| *since <= at));
+        let last = upto.or(self.gone.map(|_| self.versions.len())).map(|upto| upto - 1);
+        let shows = move |index: usize, pod: &Value| {
+            is_terminal(pod) || Some(index) == last && (self.given_up.is_some() || main_end(pod).is_some())
+        };
+        let versions = self.versions.iter().enumerate();
+        versions.filter(move |(index, (_, pod))| shows(*index, pod)).map(|(_, (_, pod))| &**pod)
     }
 
     /// Whether our finalizer holds it now.
@@ -157,9 +174,19 @@ pub fn is_deleting(pod: &Value) -> bool {
     pod["metadata"]["deletionTimestamp"].is_string()
 }
 
-/// Whether somebody who will not wait for its kubelet deleted it.
-fn is_given_up(pod: &Value) -> bool {
-    is_deleting(pod) && pod["metadata"]["deletionGracePeriodSeconds"] == json!(0)
+/// Until when the kubelet of a Pod that is being deleted must have ended it: its deletion time, and a time in which a node that is alive
+/// reports.
+fn overdue(trace: &Trace, pod: &Value) -> Option<Duration> {
+    let deadline: Timestamp = pod["metadata"]["deletionTimestamp"].as_str()?.parse().ok()?;
+    let forced = pod["metadata"]["deletionGracePeriodSeconds"] == json!(0);
+    let at = deadline.duration_since(trace.start) + if forced { FORCED_DELETION_BOUND } else { LOST_NODE_BOUND };
+    Some(Duration::try_from(at).unwrap_or_default())
+}
+
+/// How the main container ended, if the Pod shows it.
+pub fn main_end(pod: &Value) -> Option<&Value> {
+    let statuses = pod["status"]["containerStatuses"].as_array()?;
+    statuses.iter().find(|s| s["name"] == MAIN_CONTAINER)?["state"].get("terminated")
 }
 
 /// The text at a path of a Pod's metadata labels.
@@ -183,8 +210,12 @@ pub fn tell(trace: &Trace) -> Vec<Story> {
                 let owner = label(object, LABEL_TASK_UID).to_string();
                 let (_, pod) =
                     pods.entry(uid.clone()).or_insert_with(|| (owner, new_pod(trace, uid, change.at, object)));
+                // Nothing that happens to a Pod after it was given up for dead brings it back.
+                let given_up = pod.versions.last().and_then(|(_, before)| overdue(trace, before));
+                let given_up = given_up.filter(|at| pod.over.is_none() && *at < change.at);
+                (pod.over, pod.given_up) = (pod.over.or(given_up), pod.given_up.or(given_up));
                 pod.versions.push((change.at, object.clone()));
-                let over = change.gone || is_terminal(object) || is_given_up(object);
+                let over = change.gone || is_terminal(object);
                 pod.over = pod.over.or(over.then_some(change.at));
                 pod.gone = change.gone.then_some(change.at);
             }
@@ -194,6 +225,10 @@ pub fn tell(trace: &Trace) -> Vec<Story> {
     let mut pods: Vec<(String, PodStory)> = pods.into_values().collect();
     pods.sort_by_key(|(_, pod)| pod.created());
     for (owner, mut pod) in pods {
+        if pod.over.is_none() {
+            pod.given_up = overdue(trace, pod.last());
+            pod.over = pod.given_up;
+        }
         let story =
             stories.iter_mut().find(|story| story.uid == owner).expect("a Pod is made for a task that there was");
         let taken = story.pods.iter().any(|other| other.number == pod.number);
@@ -235,6 +270,7 @@ fn new_pod(trace: &Trace, uid: String, at: Duration, pod: &Value) -> PodStory {
         versions: vec![],
         gone: None,
         over: None,
+        given_up: None,
         called: made.map_or(at, |write| write.called),
         stray: false,
     }

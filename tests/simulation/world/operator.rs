@@ -11,7 +11,7 @@ use retryable_tasks::{
     controller::{
         Clock, Settings, client,
         lease::{self, Elector, Leadership},
-        run as control,
+        run::run as control,
     },
     telemetry::Telemetry,
 };
@@ -84,7 +84,7 @@ async fn operate(
     };
     tokio::select! { biased;
         () = leadership.lost() => return,
-        () = control(settings, None, stop) => {}
+        ended = control(settings, None, stop) => ended.expect("a controller whose parts live"),
     }
     if let Some(held) = held {
         // What could not be given back runs out by itself.

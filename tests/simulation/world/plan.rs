@@ -88,7 +88,9 @@ impl Plan {
         let odds = odds(r);
         let count = r.between(1, 3);
         let namespaces: &[&str] = if kind == Kind::Unheld { &["default", OWN_NAMESPACE] } else { &["default"] };
-        let tasks = (0..count).map(|n| (r.pick(namespaces).to_string(), format!("task-{n}"), spec(r))).collect();
+        let tasks = (0..count)
+            .map(|n| (r.pick(namespaces).to_string(), format!("task-{n}"), spec(r, kind != Kind::Faults)))
+            .collect();
         let calm = kind == Kind::Calm;
         let quiet = Rates { until: trouble, ..Rates::default() };
         let rates = if calm { quiet } else { rates(r, trouble) };
@@ -175,8 +177,8 @@ fn denials(r: &mut Random, until: Duration) -> Vec<Denial> {
     denials
 }
 
-/// A spec that admission accepts.
-pub fn spec(r: &mut Random) -> Value {
+/// A spec that admission accepts; with limits in time if wanted, which end attempts at another point when faults hold the operator up.
+pub fn spec(r: &mut Random, limits: bool) -> Value {
     let mut spec = json!({"image": "registry.example/job:1", "maxRetries": r.between(0, 5)});
     if r.chance(600) {
         spec["backoff"] = backoff(r);
@@ -190,13 +192,55 @@ pub fn spec(r: &mut Random) -> Value {
     if r.chance(100) {
         spec["ttlSecondsAfterFinished"] = json!(r.below(600));
     }
+    if r.chance(250) {
+        spec["rules"] = rules(r);
+    }
     if r.chance(150) {
+        spec["budgets"] = json!({"disruptions": r.below(3), "outOfMemory": r.below(3), "startup": r.below(2)});
+    }
+    if limits && r.chance(150) {
         spec["suspend"] = json!(true);
+    }
+    if limits && r.chance(200) {
+        spec["attemptTimeoutSeconds"] = json!(r.between(1, 200));
+    }
+    if limits && r.chance(150) {
+        spec["activeDeadlineSeconds"] = json!(r.between(1, 2_000));
+    }
+    if limits && r.chance(150) {
+        spec["startupTimeoutSeconds"] = json!(r.between(1, 600));
     }
     if r.chance(150) {
         spec["template"] = template(r);
     }
     spec
+}
+
+fn rules(r: &mut Random) -> Value {
+    let mut rules = vec![];
+    let actions = ["Retry", "Ignore", "Fail"];
+    let whens = [
+        json!({"exitCodes": ["1-40"]}),
+        json!({"notExitCodes": ["30-200"]}),
+        json!({"signals": ["KILL"]}),
+        json!({"reasons": ["Error", "PodDeleted"]}),
+        json!({"errorTypes": ["BadInput"]}),
+        json!({"podConditions": ["DisruptionTarget"]}),
+        json!({"message": "(?i)BROKE"}),
+        json!({"preset": "SysexitsPermanent"}),
+    ];
+    for n in 0..r.between(1, 3) {
+        let action = r.pick(&actions);
+        let mut rule = json!({"name": format!("rule-{n}"), "when": r.pick(&whens), "action": action});
+        if action != "Fail" && r.chance(500) {
+            rule["maxRetries"] = json!(r.below(4));
+        }
+        if action != "Fail" && r.chance(300) {
+            rule["backoff"] = json!({"strategy": "Fixed", "initialDelaySeconds": r.below(30)});
+        }
+        rules.push(rule);
+    }
+    Value::Array(rules)
 }
 
 fn backoff(r: &mut Random) -> Value {

@@ -37,7 +37,7 @@ async fn meddle(server: &Server, key: &Key, random: &mut Random) {
             patch(server, key, json!({"spec": {"suspend": !suspended}}));
         }
         3 | 4 => {
-            let mut edit = spec(random);
+            let mut edit = spec(random, true);
             if let Some(edit) = edit.as_object_mut() {
                 edit.remove("suspend");
             }
@@ -54,13 +54,13 @@ async fn meddle(server: &Server, key: &Key, random: &mut Random) {
             let policy = random.pick(&["Background", "Foreground", "Orphan"]);
             let _ = server.user(Verb::Delete, key, json!({"propagationPolicy": policy}));
             tokio::time::sleep(random.skewed(60_000)).await;
-            create(server, key, spec(random));
+            create(server, key, spec(random, true));
         }
         8 => {
             let _ = server.user(Verb::Delete, key, json!({}));
-            create(server, key, spec(random));
+            create(server, key, spec(random, true));
         }
-        _ => create(server, key, spec(random)),
+        _ => create(server, key, spec(random, true)),
     }
 }
 
