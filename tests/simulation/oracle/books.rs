@@ -163,7 +163,7 @@ fn delay(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Vi
     let nth = class.filter(|_| !is_charged(task, entry)).map_or(status.retries, |class| class.count);
     let expected = match asked {
         _ if !follows => None,
-        Some(seconds) => Some(backoff::delay_asked_for(seconds, backoff, dice)),
+        Some(seconds) => Some(backoff::Spread::asked_for(seconds, backoff).pick(dice)),
         None => Some(backoff::delay(backoff, nth, dice)),
     };
     let expected = expected.map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
