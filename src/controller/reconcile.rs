@@ -220,6 +220,7 @@ impl Turn<'_> {
             rejection: self.rejection.as_ref(),
             remaining,
             now,
+            uptime: self.context.attempts.uptime(),
         };
         decide(&situation)
     }

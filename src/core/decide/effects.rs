@@ -4,7 +4,8 @@ use super::limits;
 use super::next::remaining;
 use super::standstill::create_wait;
 use super::{
-    LATE_POST_BOUND, Plan, PodRef, SETTLE, Seen, Situation, UNSEEN_BOUND, is_an_attempts, is_finished, pod_of, slot_of,
+    LATE_POST_BOUND, Plan, PodRef, SETTLE, Seen, Situation, UNSEEN_BOUND, is_an_attempts, is_finished, patience,
+    pod_of, slot_of,
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus};
 use crate::core::conditions;
@@ -69,9 +70,11 @@ fn watch(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentA
         plan.stop = Some(pod_ref(seen));
     }
     let settled_at = plus(seen.pod.created.min(seen.first_seen), SETTLE);
-    let given_up_at = seen.pod.overdue.as_ref().map(|(at, _)| *at);
+    for wait in patience(situation, seen).into_iter().filter(|wait| !wait.is_zero()) {
+        plan.look_again_in(wait);
+    }
     let stops = limits::stops(situation, status, current, seen).into_iter().map(|stop| stop.at);
-    for at in stops.chain([settled_at]).chain(given_up_at).filter(|at| *at > situation.now) {
+    for at in stops.chain([settled_at]).filter(|at| *at > situation.now) {
         plan.look_again_in(until(situation.now, at));
     }
 }
@@ -86,8 +89,9 @@ fn clean_up(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan
     let mut attempts = situation.task.spec.pod_retention.clone();
     let mut fallbacks = attempts.clone();
     for seen in closed {
-        // By our own clock: the API server's may be apart, and the Pod is at least as old as our first sight of it.
-        let wait = until(situation.now, plus(seen.first_seen, LATE_POST_BOUND)).min(LATE_POST_BOUND);
+        // By our own monotonic clock, which cannot jump: the Pod is at least as old as our first sight of it.
+        let known = situation.uptime.saturating_sub(seen.known_since);
+        let wait = LATE_POST_BOUND.saturating_sub(known).max(SignedDuration::ZERO);
         let kept = match &seen.pod.progress {
             Progress::Ended(outcome) => {
                 let retention = if seen.pod.fallback { &mut fallbacks } else { &mut attempts };

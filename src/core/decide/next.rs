@@ -3,7 +3,8 @@
 use super::end::End;
 use super::limits::{self, Stop};
 use super::{
-    Answer, Happening, SETTLE, Seen, Situation, by_hand, close, fallback, is_finished, name_of, pod_of, slot_of,
+    Answer, Happening, SETTLE, Seen, Situation, by_hand, close, fallback, is_finished, name_of, patience, pod_of,
+    slot_of,
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus, State, StopReason};
 use crate::core::conditions;
@@ -108,11 +109,13 @@ impl<'a> Draft<'a> {
                 Progress::Ended(outcome) | Progress::Outlived(outcome) => self.ended(seen, outcome),
                 Progress::Pending(_) | Progress::Running => self.missing(Some(seen.pod.pod_uid.clone()), Some(seen)),
             },
-            Some(Seen { pod: Observed { progress: Progress::Ended(outcome), .. }, .. }) => {
-                seen.map_or(Current::Launched, |seen| self.ended(seen, outcome))
+            Some(seen @ Seen { pod: Observed { progress: Progress::Ended(outcome), .. }, .. }) => {
+                self.ended(seen, outcome)
             }
-            Some(Seen { pod: Observed { overdue: Some((at, outcome)), .. }, .. }) if *at <= situation.now => {
-                seen.map_or(Current::Launched, |seen| self.ended(seen, outcome))
+            Some(seen @ Seen { pod: Observed { overdue: Some(overdue), .. }, .. })
+                if patience(situation, seen).is_some_and(|wait| wait.is_zero()) =>
+            {
+                self.ended(seen, &overdue.outcome)
             }
             Some(seen) => {
                 self.exists(seen);

@@ -18,7 +18,7 @@ pub fn check(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
     for (version, entry) in story.entries.values() {
         truth(story, *version, entry, found);
         delay(story, *version, entry, found);
-        waited(trace, story, entry, found);
+        waited(trace, story, *version, entry, found);
     }
 }
 
@@ -33,18 +33,21 @@ fn one_way(story: &Story, found: &mut Vec<Violation>) {
             let (_, first) = &story.entries[&entry.attempt];
             // A deadline that passes during the wait takes the wait back.
             let ended = HistoryEntry { action: Action::Fail, delay_milliseconds: None, ..first.clone() };
-            let by_deadline = after.completion_time.is_some() && *entry == ended;
+            let by_deadline = matches!(first.action, Action::Retry | Action::Ignore) && *entry == ended;
             if first != entry && !by_deadline {
                 say(format!("at {at:?} the entry of attempt {} went from {first:?} to {entry:?}", entry.attempt));
             }
         }
-        for ((what, old), (_, new)) in numbers(&before).into_iter().zip(numbers(&after)) {
+        let runs = |s: &RetryableTaskStatus| s.run.map_or(1, |run| run.number);
+        let again = runs(&after) == runs(&before) + 1 && before.completion_time.is_some();
+        for ((what, old), (_, new)) in numbers(&before).into_iter().zip(numbers(&after)).skip(if again { 2 } else { 0 })
+        {
             if new < old {
                 say(format!("at {at:?} {what} went from {old} to {new}"));
             }
         }
         let end = |s: &RetryableTaskStatus| s.completion_time.as_ref().map(|time| (time.0, s.state));
-        if end(&before).is_some() && end(&before) != end(&after) {
+        if !again && end(&before).is_some() && end(&before) != end(&after) {
             say(format!("at {at:?} a task that had ended went from {:?} to {:?}", before.state, after.state));
         }
     }
@@ -154,7 +157,7 @@ fn delay(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Vi
     let (_, task) = &story.versions[version];
     let status = task.status.clone().unwrap_or_default();
     let suspended = entry.action == Action::Ignore && entry.rule.is_none();
-    let follows = status.completion_time.is_none() && !suspended;
+    let follows = matches!(entry.action, Action::Retry | Action::Ignore) && !suspended;
     let rule = task.spec.rules.iter().flatten().find(|rule| Some(&rule.name) == entry.rule.as_ref());
     let backoff = rule.and_then(|rule| rule.backoff.as_ref()).or(task.spec.backoff.as_ref());
     let dice = dice(&story.uid, entry.attempt);
@@ -181,32 +184,43 @@ fn asked_wait(pod: &PodStory) -> Option<i64> {
     word["retryAfterSeconds"].as_i64()
 }
 
-/// The next attempt starts after the wait, by the true time.
-fn waited(trace: &Trace, story: &Story, entry: &HistoryEntry, found: &mut Vec<Violation>) {
-    let next = story.counted().find(|pod| pod.number == entry.attempt + 1);
-    let (Some(next), Some(delay)) = (next, entry.delay_milliseconds) else { return };
-    let Some(finished) = story.pod_of(entry).and_then(|pod| finish(trace, pod)) else { return };
-    let earliest = finished + Duration::from_millis(u64::try_from(delay).unwrap_or(0));
+/// The next attempt starts after the wait, by the true time. A process goes by its clock when it decides a wait or finds one that another has
+/// decided: what the clock is ahead then is missing from the wait, and by one that is behind the attempt may have ended when it began.
+fn waited(trace: &Trace, story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
+    let next = story.counted().find(|pod| pod.slot() == (entry.attempt + 1).into());
+    let (Some(next), Some(delay), Some(pod)) = (next, entry.delay_milliseconds, story.pod_of(entry)) else { return };
+    let Some(finished) = finish(trace, pod) else { return };
+    let closed = story.versions[version].0;
+    if story.was_hurried(closed, next.created()) {
+        return;
+    }
+    let looks = trace.clock.iter().filter(|mark| mark.begun || mark.at <= closed);
+    let looks = looks.filter(|mark| (finished..next.created()).contains(&mark.at)).map(|mark| mark.ahead);
+    let (low, high) = looks
+        .chain([trace.ahead(finished)])
+        .fold((SignedDuration::ZERO, SignedDuration::ZERO), |(low, high), ahead| (low.min(ahead), high.max(ahead)));
+    let from = if low.is_negative() { pod.created().min(finished) } else { finished };
+    let earliest =
+        (from + Duration::from_millis(u64::try_from(delay).unwrap_or(0))).saturating_sub(high.unsigned_abs());
     if next.created() < earliest {
         let text = format!(
-            "{}: attempt {} ended at {finished:?}, its wait is {delay} ms, and Pod {} was created at {:?}",
+            "{}: attempt {} ended at {finished:?}, its wait is {delay} ms, and Pod {} was created at {:?}; the clock was ahead by {low} to {high}",
             story.name,
             entry.attempt,
             next.name,
             next.created()
         );
-        let agree = trace.clocks_agree;
-        let rule = if agree { "an attempt waits for its time" } else { "an attempt waits for its time (clocks jump)" };
-        found.push(Violation::new(rule, text));
+        found.push(Violation::new("an attempt waits for its time", text));
     }
 }
 
-/// When the last container ended, by what the Pod shows (whole seconds, cut).
+/// When the attempt ended, by what the Pod shows (whole seconds, cut): its main container, else the last that did.
 fn finish(trace: &Trace, pod: &PodStory) -> Option<Duration> {
     let last = pod.ends().next()?;
-    let ends = ["initContainerStatuses", "containerStatuses"].into_iter();
-    let ends = ends.flat_map(|list| last["status"][list].as_array().into_iter().flatten());
-    let ends = ends.filter_map(|s| s["state"]["terminated"]["finishedAt"].as_str()?.parse::<Timestamp>().ok());
-    let since_start: SignedDuration = ends.max()?.duration_since(trace.start);
+    let all = ["initContainerStatuses", "containerStatuses"].into_iter();
+    let all = all.flat_map(|list| last["status"][list].as_array().into_iter().flatten());
+    let all = all.filter_map(|s| s["state"]["terminated"]["finishedAt"].as_str()?.parse::<Timestamp>().ok());
+    let main = main_end(last).and_then(|end| end["finishedAt"].as_str()?.parse().ok());
+    let since_start: SignedDuration = main.or(all.max())?.duration_since(trace.start);
     Some(Duration::try_from(since_start).unwrap_or_default())
 }

@@ -15,7 +15,7 @@ mod rest;
 mod story;
 mod totals;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::{fmt, sync::Arc, time::Duration};
 use story::Story;
@@ -71,8 +71,26 @@ pub struct Trace {
     pub own_namespace: String,
     /// Whether nothing went wrong but Pods.
     pub faultless: bool,
-    /// Whether the operator's clock never jumped.
-    pub clocks_agree: bool,
+    /// The operator's clock, if it does not always agree with the cluster's.
+    pub clock: Vec<ClockMark>,
+}
+
+/// A moment at which the operator's clock jumped, or at which a process began and looked at it anew.
+#[derive(Clone, Copy, Debug)]
+pub struct ClockMark {
+    /// When, since the beginning.
+    pub at: Duration,
+    /// How far the clock is ahead of the cluster's from then on.
+    pub ahead: SignedDuration,
+    /// Whether a process began.
+    pub begun: bool,
+}
+
+impl Trace {
+    /// How far the operator's clock was ahead at this time.
+    pub fn ahead(&self, at: Duration) -> SignedDuration {
+        self.clock.iter().rev().find(|mark| mark.at <= at).map_or(SignedDuration::ZERO, |mark| mark.ahead)
+    }
 }
 
 /// A rule that was broken.

@@ -4,6 +4,7 @@ use super::{
     Trace, Violation,
     story::{PodStory, Story, has_finalizer, is_terminal},
 };
+use retryable_tasks::core::decide::slot_of;
 use std::collections::BTreeMap;
 
 pub fn check(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
@@ -36,7 +37,7 @@ fn one_at_a_time(story: &Story, found: &mut Vec<Violation>) {
 fn numbers(story: &Story, found: &mut Vec<Violation>) {
     let mut say = |text: String| found.push(Violation::new("attempts are numbered 1..N without gap or repeat", text));
     let mut last: BTreeMap<i32, &PodStory> = BTreeMap::new();
-    for pod in story.counted() {
+    for pod in story.attempts() {
         let highest = last.last_key_value().map_or(0, |(number, _)| *number);
         if let Some(before) = last.insert(pod.number, pod)
             && !vanished_unseen(story, before)
@@ -61,7 +62,7 @@ fn vanished_unseen(story: &Story, pod: &PodStory) -> bool {
 fn status_before_pod(story: &Story, found: &mut Vec<Violation>) {
     for pod in story.counted() {
         let current = story.status_at(pod.called).and_then(|status| status.current.as_ref());
-        let named = current.is_some_and(|c| c.number == pod.number && c.pod_name.as_ref() == Some(&pod.name));
+        let named = current.is_some_and(|c| slot_of(c) == pod.slot() && c.pod_name.as_ref() == Some(&pod.name));
         if !named {
             let text = format!(
                 "{}: Pod {} was asked for at {:?}, when the status said {current:?}",
@@ -84,10 +85,11 @@ fn outcome_before_release(trace: &Trace, story: &Story, found: &mut Vec<Violatio
             .entries
             .values()
             .any(|(version, entry)| entry.pod_uid.as_ref() == Some(&pod.uid) && story.versions[*version].0 <= freed);
+        let on_record = on_record || pod.fallback && story.is_closed(pod.slot(), freed);
         let dropped =
-            story.status_at(freed).is_some_and(|s| s.history_dropped > 0 && story.is_closed(pod.number, freed));
+            story.status_at(freed).is_some_and(|s| s.history_dropped > 0 && story.is_closed(pod.slot(), freed));
         let task_gone = story.deleted().is_some_and(|deleted| deleted <= freed);
-        if by_operator && !on_record && !dropped && !task_gone && !(pod.stray && story.is_closed(pod.number, freed)) {
+        if by_operator && !on_record && !dropped && !task_gone && !(pod.stray && story.is_closed(pod.slot(), freed)) {
             let text = format!("{}: Pod {} was freed at {freed:?}", story.name, pod.name);
             found.push(Violation::new("a Pod is released after its outcome is stored", text));
         }
@@ -114,7 +116,7 @@ fn intent_before_stop(trace: &Trace, story: &Story, found: &mut Vec<Violation>) 
         }
         let current = story.status_at(write.called).and_then(|status| status.current.as_ref());
         let meant = current.is_some_and(|c| c.stop_reason.is_some() && c.pod_uid.as_deref() == Some(uid));
-        if !meant && !story.is_closed(pod.number, write.called) {
+        if !meant && !story.is_closed(pod.slot(), write.called) {
             let text = format!(
                 "{}: Pod {} was stopped at {:?}, when the status said {current:?}",
                 story.name, pod.name, write.called

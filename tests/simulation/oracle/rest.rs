@@ -35,7 +35,11 @@ pub fn check(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
         }
     }
     let kept = |phase: &str| {
-        story.pods.iter().filter(|pod| pod.gone.is_none() && pod.last()["status"]["phase"] == phase).count()
+        story
+            .pods
+            .iter()
+            .filter(|pod| !pod.fallback && pod.gone.is_none() && pod.last()["status"]["phase"] == phase)
+            .count()
     };
     let retention = &story.last().spec.pod_retention;
     let most = |n: i32| usize::try_from(n).unwrap_or(0);

@@ -1,13 +1,17 @@
 //! The record told by task and by Pod.
 
 use super::{LATE, Trace};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use retryable_tasks::{
     api::{
-        FINALIZER, HistoryEntry, LABEL_ATTEMPT, LABEL_TASK_UID, MAIN_CONTAINER, RetryableTask, RetryableTaskStatus,
-        StopReason,
+        ANNOTATION_RETRY_NOW, FINALIZER, HistoryEntry, LABEL_ATTEMPT, LABEL_FALLBACK, LABEL_TASK_UID, MAIN_CONTAINER,
+        RetryableTask, RetryableTaskStatus, StopReason,
     },
-    core::observe::{FORCED_DELETION_BOUND, LOST_NODE_BOUND},
+    core::{
+        decide::slot_of,
+        identity::Slot,
+        observe::{FORCED_DELETION_BOUND, LOST_NODE_BOUND},
+    },
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -38,8 +42,10 @@ pub struct PodStory {
     pub uid: String,
     /// Its name.
     pub name: String,
-    /// The attempt that it was made for.
+    /// The attempt that it was made for, or that failed before it.
     pub number: i32,
+    /// Whether it is the fallback.
+    pub fallback: bool,
     /// Its versions.
     pub versions: Vec<(Duration, Arc<Value>)>,
     /// When it went.
@@ -50,8 +56,8 @@ pub struct PodStory {
     pub given_up: Option<Duration>,
     /// When its creation had been asked for.
     pub called: Duration,
-    /// Whether its creation landed later than the operator has to reckon with, for an attempt that was over or had its Pod by then. Such a Pod
-    /// is the stated residual of an unbounded delay: it never counts, and must be gone in the end.
+    /// Whether its creation landed after its task was deleted, or later than the operator has to reckon with and for an attempt that was over
+    /// or had its Pod by then. The latter is the stated residual of an unbounded delay. Neither ever counts; both must be gone in the end.
     pub stray: bool,
 }
 
@@ -78,11 +84,25 @@ impl Story {
         marked.map(|(at, _)| *at).or(self.gone)
     }
 
-    /// Whether an attempt is over in the books at this time.
-    pub fn is_closed(&self, number: i32, at: Duration) -> bool {
+    /// Whether an attempt, or the fallback, is over in the books at this time.
+    pub fn is_closed(&self, slot: Slot, at: Duration) -> bool {
         let status = self.status_at(at);
         status
-            .is_some_and(|s| s.current.as_ref().map_or(s.completion_time.is_some(), |current| current.number > number))
+            .is_some_and(|s| s.current.as_ref().map_or(s.completion_time.is_some(), |current| slot_of(current) > slot))
+    }
+
+    /// Whether somebody skipped the wait by hand between these times.
+    pub fn was_hurried(&self, from: Duration, until: Duration) -> bool {
+        let heard = |at: Duration| {
+            let heard = self.status_at(at).into_iter().flat_map(|status| &status.acknowledged);
+            heard.filter(|heard| heard.annotation == ANNOTATION_RETRY_NOW).map(|heard| heard.value.clone()).next()
+        };
+        heard(from) != heard(until)
+    }
+
+    /// The attempts' Pods that count.
+    pub fn attempts(&self) -> impl Iterator<Item = &PodStory> {
+        self.counted().filter(|pod| !pod.fallback)
     }
 
     /// The Pods that count.
@@ -93,7 +113,8 @@ impl Story {
     /// Why the operator stopped the Pod of the attempt that was closed with this version, and what kept the Pod from starting.
     pub fn stop_before(&self, version: usize, number: i32) -> Option<(StopReason, Option<String>)> {
         let before = version.checked_sub(1)?;
-        let current = self.versions[before].1.status.as_ref()?.current.as_ref().filter(|c| c.number == number)?;
+        let current =
+            self.versions[before].1.status.as_ref()?.current.as_ref().filter(|c| c.number == number && !c.fallback)?;
         Some((current.stop_reason?, current.stop_cause.clone()))
     }
 
@@ -124,13 +145,18 @@ impl Story {
         let books = json!({
             "state": status.state, "attempts": status.attempts, "retries": status.retries, "ignored": status.ignored,
             "classes": status.classes, "result": status.result, "dropped": status.history_dropped, "conditions": conditions,
-            "reason": status.reason, "entries": entries.collect::<Vec<_>>(),
+            "reason": status.reason, "fallback": status.fallback.map(|f| (f.state, f.exit_code, f.reason, f.message)), "entries": entries.collect::<Vec<_>>(),
         });
         format!("{} {books}", self.name)
     }
 }
 
 impl PodStory {
+    /// Which of its task's Pods it is.
+    pub fn slot(&self) -> Slot {
+        Slot { number: self.number, fallback: self.fallback }
+    }
+
     /// When it was created.
     pub fn created(&self) -> Duration {
         self.versions.first().expect("a Pod has a version").0
@@ -179,8 +205,11 @@ pub fn is_deleting(pod: &Value) -> bool {
 fn overdue(trace: &Trace, pod: &Value) -> Option<Duration> {
     let deadline: Timestamp = pod["metadata"]["deletionTimestamp"].as_str()?.parse().ok()?;
     let forced = pod["metadata"]["deletionGracePeriodSeconds"] == json!(0);
-    let at = deadline.duration_since(trace.start) + if forced { FORCED_DELETION_BOUND } else { LOST_NODE_BOUND };
-    Some(Duration::try_from(at).unwrap_or_default())
+    let bound = if forced { FORCED_DELETION_BOUND } else { LOST_NODE_BOUND };
+    let grace = SignedDuration::from_secs(pod["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0));
+    // By a clock that is wrong the operator can hold the grace to be over: then its own patience is as long as the bound.
+    let patience = if trace.clock.is_empty() { bound } else { bound.max(grace) - grace };
+    Some(Duration::try_from(deadline.duration_since(trace.start) + patience).unwrap_or_default())
 }
 
 /// How the main container ended, if the Pod shows it.
@@ -231,9 +260,10 @@ pub fn tell(trace: &Trace) -> Vec<Story> {
         }
         let story =
             stories.iter_mut().find(|story| story.uid == owner).expect("a Pod is made for a task that there was");
-        let taken = story.pods.iter().any(|other| other.number == pod.number);
+        let taken = story.pods.iter().any(|other| other.slot() == pod.slot());
         let late = pod.created() > pod.called + LATE;
-        pod.stray = late && (taken || story.is_closed(pod.number, pod.created()));
+        let of_deleted_task = story.deleted().is_some_and(|deleted| deleted <= pod.created());
+        pod.stray = of_deleted_task || late && (taken || story.is_closed(pod.slot(), pod.created()));
         story.pods.push(pod);
     }
     stories
@@ -267,6 +297,7 @@ fn new_pod(trace: &Trace, uid: String, at: Duration, pod: &Value) -> PodStory {
         uid,
         name: text("name"),
         number: label(pod, LABEL_ATTEMPT).parse().unwrap_or(0),
+        fallback: !label(pod, LABEL_FALLBACK).is_empty(),
         versions: vec![],
         gone: None,
         over: None,

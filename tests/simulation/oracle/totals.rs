@@ -40,17 +40,18 @@ fn counters(story: &Story, found: &mut Vec<Violation>) {
     };
     // Entries that were never seen (a limit of 0) cannot be counted.
     if written == closed {
-        expect("retries", status.retries, entries().filter(|(at, e)| is_charged(&story.versions[*at].1, e)).count());
-        expect("ignored", status.ignored, entries().filter(|(_, e)| e.action == Action::Ignore).count());
-        let named = |name: &str| entries().filter(|(_, e)| e.rule.as_deref() == Some(name)).count();
+        let run = || entries().filter(|(_, entry)| entry.run == status.run.map(|run| run.number));
+        expect("retries", status.retries, run().filter(|(at, e)| is_charged(&story.versions[*at].1, e)).count());
+        expect("ignored", status.ignored, run().filter(|(_, e)| e.action == Action::Ignore).count());
+        let named = |name: &str| run().filter(|(_, e)| e.rule.as_deref() == Some(name)).count();
         for class in &status.classes {
             expect(&format!("classes.{}", class.name), class.count, named(&class.name));
         }
         let counted: i32 = status.classes.iter().map(|class| class.count).sum();
-        let ruled = entries().filter(|(_, e)| e.rule.as_deref().is_some_and(|rule| rule != "doNotRetry")).count();
+        let ruled = run().filter(|(_, e)| e.rule.as_deref().is_some_and(|rule| rule != "doNotRetry")).count();
         expect("all classes", counted, ruled);
     }
-    let numbers: BTreeSet<i32> = story.counted().map(|pod| pod.number).collect();
+    let numbers: BTreeSet<i32> = story.attempts().map(|pod| pod.number).collect();
     let at_rest = status.current.as_ref().is_none_or(|current| current.pod_name.is_none());
     if at_rest && story.deleted().is_none() {
         expect("attempts", status.attempts, numbers.len());
@@ -69,17 +70,21 @@ fn budgets(story: &Story, found: &mut Vec<Violation>) {
         }
     };
     let specs = || story.versions.iter().map(|(_, task)| &task.spec);
-    let retries = usize::try_from(story.last_status().retries).unwrap_or(0);
-    within("maxRetries", retries, specs().map(|spec| spec.max_retries).max().unwrap_or(0));
-    let mut used: BTreeMap<(String, bool), usize> = BTreeMap::new();
+    let retries = story.versions.iter().filter_map(|(_, task)| Some(task.status.as_ref()?.retries)).max().unwrap_or(0);
+    within(
+        "maxRetries",
+        usize::try_from(retries).unwrap_or(0),
+        specs().map(|spec| spec.max_retries).max().unwrap_or(0),
+    );
+    let mut used: BTreeMap<(Option<i32>, String, bool), usize> = BTreeMap::new();
     for (at, entry) in story.entries.values() {
         let goes_on = matches!(entry.action, Action::Retry | Action::Ignore);
         let uncharged = goes_on && !is_charged(&story.versions[*at].1, entry);
         if let Some(rule) = entry.rule.clone().filter(|_| uncharged) {
-            *used.entry((rule, entry.action == Action::Ignore)).or_default() += 1;
+            *used.entry((entry.run, rule, entry.action == Action::Ignore)).or_default() += 1;
         }
     }
-    for ((name, ignored), used) in used {
+    for ((_, name, ignored), used) in used {
         let budget = |spec: &RetryableTaskSpec| {
             let budgets = spec.budgets.clone().unwrap_or_default();
             let own = match name.as_str() {

@@ -54,7 +54,7 @@ pub fn run(plan: Plan, log: bool) -> Outcome {
         server.lock().schema = Schema::of(&DEFINITION);
         server.lock().policies.denials.clone_from(&plan.denials);
         let truths = Truths::default();
-        let numbers = chaos::Numbers::default();
+        let records = chaos::Records::default();
         tokio::spawn(run_pods(server.clone(), plan.seed, plan.odds.clone(), truths.clone()));
         tokio::spawn(collect_garbage(server.clone(), plan.seed));
         let mut jobs = tokio::task::JoinSet::new();
@@ -62,11 +62,11 @@ pub fn run(plan: Plan, log: bool) -> Outcome {
             jobs.spawn(users::own(server.clone(), plan.clone(), index));
         }
         for index in 0..plan.replicas {
-            jobs.spawn(chaos::replica(server.clone(), plan.clone(), clock, index, numbers.clone()));
+            jobs.spawn(chaos::replica(server.clone(), plan.clone(), clock, index, records.clone()));
         }
         let rested = rest(&server, clock, &plan, &mut jobs).await;
-        let processes = numbers.load(std::sync::atomic::Ordering::Relaxed);
-        conclude(&plan, &server, &truths, rested, processes, log)
+        let records = std::mem::take(&mut *records.lock().expect("the records' lock"));
+        conclude(&plan, &server, &truths, rested, records, log)
     })
 }
 
@@ -93,9 +93,17 @@ async fn rest(server: &Server, clock: WorldClock, plan: &Plan, jobs: &mut tokio:
     }
 }
 
-fn conclude(plan: &Plan, server: &Server, truths: &Truths, rested: bool, processes: u32, log: bool) -> Outcome {
+fn conclude(
+    plan: &Plan,
+    server: &Server,
+    truths: &Truths,
+    rested: bool,
+    records: chaos::Recorded,
+    log: bool,
+) -> Outcome {
     let state = server.lock();
-    let trace = trace(plan, &state, rested);
+    let processes = records.processes;
+    let trace = trace(plan, &state, rested, records.clock);
     let mut violations = oracle::check(&trace);
     violations.extend(state.malformed.iter().map(|line| Violation::new("requests the server can read", line.clone())));
     let pods = truths.lock().expect("the truths' lock").len();
@@ -105,7 +113,7 @@ fn conclude(plan: &Plan, server: &Server, truths: &Truths, rested: bool, process
     Outcome { violations, summary, requests: state.requests.len(), pods, processes, age, log: lines }
 }
 
-fn trace(plan: &Plan, state: &crate::server::State, rested: bool) -> Trace {
+fn trace(plan: &Plan, state: &crate::server::State, rested: bool, clock: Vec<oracle::ClockMark>) -> Trace {
     let of_interest = |resource: Resource| matches!(resource, Resource::Tasks | Resource::Pods | Resource::Events);
     let denied = |request: &crate::server::Record| {
         let meant = |d: &&crate::server::Denial| d.verb == request.verb && d.resource == request.resource;
@@ -137,7 +145,7 @@ fn trace(plan: &Plan, state: &crate::server::State, rested: bool) -> Trace {
         rested,
         own_namespace: OWN_NAMESPACE.into(),
         faultless: plan.kind == Kind::Calm,
-        clocks_agree: !plan.jumps,
+        clock,
     }
 }
 

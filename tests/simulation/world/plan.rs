@@ -29,11 +29,6 @@ pub enum Kind {
     Unheld,
 }
 
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 6] = [Self::Calm, Self::Faults, Self::Users, Self::Leaders, Self::Clocks, Self::Unheld];
-}
-
 /// A world before it begins.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -212,6 +207,19 @@ pub fn spec(r: &mut Random, limits: bool) -> Value {
     }
     if r.chance(150) {
         spec["template"] = template(r);
+    }
+    if r.chance(200) {
+        spec["onFailure"] = json!({"args": ["--clean-up"]});
+        if limits && r.chance(300) {
+            spec["onFailure"]["timeoutSeconds"] = json!(r.between(1, 100));
+        }
+    }
+    if r.chance(100) {
+        spec["overrides"] = json!([{"fromAttempt": r.between(2, 4), "env": [{"name": "CAREFUL", "value": "yes"}]}]);
+    }
+    if r.chance(150) {
+        spec["resources"] = json!({"limits": {"memory": "64Mi"}});
+        spec["onOutOfMemory"] = json!({"memoryMultiplier": 2});
     }
     spec
 }

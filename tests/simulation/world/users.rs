@@ -5,6 +5,7 @@ use crate::{
     random::Random,
     server::{Key, Resource, Server, Verb},
 };
+use retryable_tasks::api::{ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN};
 use serde_json::{Value, json};
 
 /// Creates one of the plan's tasks, and meddles with it until trouble ends.
@@ -31,7 +32,7 @@ pub async fn own(server: Server, plan: Plan, index: usize) {
 }
 
 async fn meddle(server: &Server, key: &Key, random: &mut Random) {
-    match random.below(10) {
+    match random.below(13) {
         0..=2 => {
             let suspended = server.lock().store.get(key).is_some_and(|task| task["spec"]["suspend"] == json!(true));
             patch(server, key, json!({"spec": {"suspend": !suspended}}));
@@ -60,7 +61,12 @@ async fn meddle(server: &Server, key: &Key, random: &mut Random) {
             let _ = server.user(Verb::Delete, key, json!({}));
             create(server, key, spec(random, true));
         }
-        _ => create(server, key, spec(random, true)),
+        9 => create(server, key, spec(random, true)),
+        _ => {
+            let request =
+                random.pick(&[ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, ANNOTATION_RUN_AGAIN, ANNOTATION_CANCEL]);
+            patch(server, key, json!({"metadata": {"annotations": {request: random.next().to_string()}}}));
+        }
     }
 }
 

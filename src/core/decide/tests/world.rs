@@ -167,7 +167,7 @@ impl World {
             return;
         }
         for pod in self.pods.values() {
-            see(&mut self.process.cache, pod, self.wall);
+            see(&mut self.process.cache, pod, self.wall, self.monotonic);
         }
         // A Pod that nothing holds goes once its containers have ended.
         self.pods.retain(|_, pod| {
@@ -200,6 +200,7 @@ impl World {
             rejection: self.process.rejection.as_ref(),
             remaining,
             now: self.wall,
+            uptime: self.monotonic,
         })
     }
 
@@ -239,7 +240,7 @@ impl World {
 
     fn ask(&mut self, name: &str) {
         if let Some(pod) = self.pods.get(name) {
-            see(&mut self.process.cache, pod, self.wall);
+            see(&mut self.process.cache, pod, self.wall, self.monotonic);
         } else {
             let foreign = self.server == Server::HasForeignPod;
             self.process.asked = Some(if foreign { Answer::Foreign } else { Answer::Absent });
@@ -385,7 +386,7 @@ pub fn whole_second(at: Timestamp) -> Timestamp {
 }
 
 /// The watch shows the Pod. The first terminal observation stays.
-fn see(cache: &mut BTreeMap<String, Seen>, pod: &Pod, now: Timestamp) {
+fn see(cache: &mut BTreeMap<String, Seen>, pod: &Pod, now: Timestamp, uptime: SignedDuration) {
     let new = observe(pod).unwrap();
     let old = cache.get(&new.pod_uid);
     let progress = match old {
@@ -395,6 +396,8 @@ fn see(cache: &mut BTreeMap<String, Seen>, pod: &Pod, now: Timestamp) {
     let ended = matches!(progress, Progress::Ended(_) | Progress::Outlived(_));
     let seen = Seen {
         first_seen: old.map_or(now, |old| old.first_seen),
+        known_since: old.map_or(uptime, |old| old.known_since),
+        deleting_since: new.deleting_since(old, uptime),
         end_seen: old.and_then(|old| old.end_seen).or(ended.then_some(now)),
         gone: false,
         pod: Observed { progress, ..new },
