@@ -193,13 +193,14 @@ fn pod_reference(task: &RetryableTask, name: String, uid: Option<String>) -> Obj
 
 /// Every decision, for those who follow one.
 pub fn log_plan(plan: &Plan) {
-    let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
+    let Plan { status, ask, refresh, create, stop, delete, release, delete_task, look_again } = plan;
     let names = |pods: &[crate::core::decide::PodRef]| pods.iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
     tracing::debug!(
         attempt = status.as_ref().and_then(|(status, _)| Some(status.current.as_ref()?.number)).or(create.map(|slot| slot.number)),
         state = ?status.as_ref().and_then(|(status, _)| status.state),
         reason = status.as_ref().and_then(|(status, _)| status.reason.as_deref()),
         ask = ask.as_deref(),
+        refresh,
         create = create.map(|slot| slot.number),
         fallback = create.is_some_and(|slot| slot.fallback),
         stop = stop.as_ref().map(|pod| pod.name.as_str()),

@@ -54,6 +54,10 @@ pub struct Situation<'a> {
     pub now: Timestamp,
     /// How long this process has run, by its monotonic clock.
     pub uptime: SignedDuration,
+    /// How long ago this process sent a creation of the current attempt's Pod of which it does not know what came.
+    pub sent: Option<SignedDuration>,
+    /// Whether the task has been read live, rather than from a cache that may be behind.
+    pub fresh: bool,
 }
 
 /// A Pod as this process has seen it.
@@ -116,6 +120,8 @@ pub struct Plan {
     pub status: Option<(RetryableTaskStatus, Vec<Happening>)>,
     /// The Pod to ask for before deciding again.
     pub ask: Option<String>,
+    /// Whether to read the task live before deciding again.
+    pub refresh: bool,
     /// The attempt, or the fallback, whose Pod to create.
     pub create: Option<Slot>,
     /// The current attempt's Pod, to be stopped.
@@ -228,6 +234,20 @@ fn patience(situation: &Situation, seen: &Seen) -> Option<SignedDuration> {
     let (least, most) = (*grace.max(bound), grace.saturating_add(*bound));
     let wait = until(situation.now, *at).max(least.saturating_sub(known)).min(most.saturating_sub(known));
     Some(wait.max(SignedDuration::ZERO))
+}
+
+/// Whether an attempt without a Pod is not to get one: the task is suspended or cancelled, or its time is over. The deadline is not the
+/// fallback's.
+fn must_not_run(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt) -> bool {
+    situation.task.spec.suspend
+        || by_hand::is_cancelled(situation, status)
+        || (!current.fallback && limits::is_over(situation, status, situation.now))
+}
+
+/// For how long a creation of the current attempt's Pod can still be on its way: one that this process sent, or an earlier one that died.
+fn unsettled(situation: &Situation) -> SignedDuration {
+    let since = situation.sent.map_or(situation.uptime, |sent| sent.min(situation.uptime));
+    LATE_POST_BOUND.saturating_sub(since).max(SignedDuration::ZERO)
 }
 
 fn is_an_attempts(situation: &Situation, seen: &Seen) -> bool {

@@ -88,17 +88,21 @@ fn truth(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Vi
         say(format!("the Pod is {} of attempt {}", pod.name, pod.number));
     }
     let ends: Vec<&Value> = pod.ends().collect();
+    let stop = story.stop_before(version, entry.attempt);
+    let vanished = !story.held && pod.gone.is_some();
+    if (vanished || !ends.is_empty())
+        && stop
+            .as_ref()
+            .is_some_and(|(stop, cause)| entry.reason == stop.as_str() || Some(&entry.reason) == cause.as_ref())
+    {
+        return; // our own doing: what the container made of it says nothing
+    }
     match entry.reason.as_str() {
         "Lost" if story.held => return say("the Pod was held, and its end could be seen".into()),
         "Lost" if pod.gone.is_none() => return say("the Pod is there".into()),
         "Lost" => return,
         _ if ends.is_empty() => return say(format!("the Pod has not ended: {}", pod.last()["status"])),
         _ => {}
-    }
-    let stop = story.stop_before(version, entry.attempt);
-    if stop.as_ref().is_some_and(|(stop, cause)| entry.reason == stop.as_str() || Some(&entry.reason) == cause.as_ref())
-    {
-        return; // our own doing: what the container made of it says nothing
     }
     let codes: Vec<Option<i64>> = ends.iter().map(|pod| decisive(pod)?["exitCode"].as_i64()).collect();
     if !codes.contains(&entry.exit_code.map(i64::from)) {
@@ -199,7 +203,8 @@ fn waited(trace: &Trace, story: &Story, version: usize, entry: &HistoryEntry, fo
     let (low, high) = looks
         .chain([trace.ahead(finished)])
         .fold((SignedDuration::ZERO, SignedDuration::ZERO), |(low, high), ahead| (low.min(ahead), high.max(ahead)));
-    let from = if low.is_negative() { pod.created().min(finished) } else { finished };
+    let cut = Duration::from_secs(1);
+    let from = if low.is_negative() { pod.created().saturating_sub(cut).min(finished) } else { finished };
     let earliest =
         (from + Duration::from_millis(u64::try_from(delay).unwrap_or(0))).saturating_sub(high.unsigned_abs());
     if next.created() < earliest {

@@ -91,13 +91,14 @@ impl Story {
             .is_some_and(|s| s.current.as_ref().map_or(s.completion_time.is_some(), |current| slot_of(current) > slot))
     }
 
-    /// Whether somebody skipped the wait by hand between these times.
+    /// Whether somebody skipped the wait between these times, or the task ended and was run again.
     pub fn was_hurried(&self, from: Duration, until: Duration) -> bool {
+        let run = |at: Duration| self.status_at(at).and_then(|status| status.run);
         let heard = |at: Duration| {
             let heard = self.status_at(at).into_iter().flat_map(|status| &status.acknowledged);
             heard.filter(|heard| heard.annotation == ANNOTATION_RETRY_NOW).map(|heard| heard.value.clone()).next()
         };
-        heard(from) != heard(until)
+        heard(from) != heard(until) || run(from) != run(until)
     }
 
     /// The attempts' Pods that count.
@@ -172,7 +173,8 @@ impl PodStory {
         let upto = self.given_up.map(|at| self.versions.partition_point(|(since, _)| *since <= at));
         let last = upto.or(self.gone.map(|_| self.versions.len())).map(|upto| upto - 1);
         let shows = move |index: usize, pod: &Value| {
-            is_terminal(pod) || Some(index) == last && (self.given_up.is_some() || main_end(pod).is_some())
+            let given_up = self.given_up.is_some() && last.is_some_and(|last| index >= last);
+            is_terminal(pod) || given_up || Some(index) == last && main_end(pod).is_some()
         };
         let versions = self.versions.iter().enumerate();
         versions.filter(move |(index, (_, pod))| shows(*index, pod)).map(|(_, (_, pod))| &**pod)
@@ -260,8 +262,10 @@ pub fn tell(trace: &Trace) -> Vec<Story> {
         }
         let story =
             stories.iter_mut().find(|story| story.uid == owner).expect("a Pod is made for a task that there was");
-        let taken = story.pods.iter().any(|other| other.slot() == pod.slot());
-        let late = pod.created() > pod.called + LATE;
+        let earlier = story.pods.iter().find(|other| other.slot() == pod.slot());
+        let taken = earlier.is_some_and(|earlier| story.held || earlier.gone.is_none_or(|gone| pod.called <= gone));
+        // Nothing holds the names of Pods without a finalizer against creations that are on their way.
+        let late = pod.created() > pod.called + LATE || !story.held;
         let of_deleted_task = story.deleted().is_some_and(|deleted| deleted <= pod.created());
         pod.stray = of_deleted_task || late && (taken || story.is_closed(pod.slot(), pod.created()));
         story.pods.push(pod);

@@ -17,11 +17,6 @@ use crate::{
 use serde_json::{Value, json};
 use std::{sync::LazyLock, time::Duration};
 
-/// For how long nothing may change before a world is at rest: longer than anything in it can take, and than the operator leaves a quiet task
-/// alone.
-const SILENCE: Duration = Duration::from_secs(4_000);
-/// The same for a world with an election, whose renewals cost time: what is rare in the others need not happen in it.
-const SHORT_SILENCE: Duration = Duration::from_secs(1_500);
 /// A world that is not at rest that long after its trouble never will be.
 const LIMIT: Duration = Duration::from_secs(12 * 3600);
 
@@ -83,8 +78,7 @@ async fn rest(server: &Server, clock: WorldClock, plan: &Plan, jobs: &mut tokio:
         let state = server.lock();
         let meant = |change: &&crate::server::Change| change.key.resource != Resource::Leases;
         let last = state.store.changes().iter().rev().find(meant).map_or(Duration::ZERO, |change| change.at);
-        let silence = if plan.replicas > 1 { SHORT_SILENCE } else { SILENCE };
-        if now >= last.max(plan.trouble) + silence {
+        if now >= last.max(plan.trouble) + plan.silence {
             return true;
         }
         if now >= plan.trouble + LIMIT {

@@ -12,6 +12,12 @@ use std::{collections::BTreeMap, time::Duration};
 /// The namespace that the operator runs in: Pods there get no finalizer.
 pub const OWN_NAMESPACE: &str = "operator";
 
+/// For how long nothing may change before a world is at rest: longer than a Pod can go on unnoticed.
+const SILENCE: Duration = Duration::from_secs(1_000);
+/// The same for some worlds: longer than the operator leaves a quiet task alone, and than a clock is
+/// wrong.
+const LONG_SILENCE: Duration = Duration::from_secs(4_000);
+
 /// What kind of trouble a world is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -54,6 +60,8 @@ pub struct Plan {
     pub replicas: u32,
     /// Whether clocks jump.
     pub jumps: bool,
+    /// For how long nothing may change before the world is at rest.
+    pub silence: Duration,
 }
 
 impl Plan {
@@ -79,9 +87,13 @@ impl Plan {
     pub fn of_kind(seed: u64, kind: Kind) -> Self {
         let mut random = Random::fork(seed, "world");
         let r = &mut random;
-        let trouble = Duration::from_secs(r.between(60, 1_500));
-        let odds = odds(r);
-        let count = r.between(1, 3);
+        let trouble = Duration::from_secs(r.between(30, 700));
+        let mut odds = odds(r);
+        if kind == Kind::Faults {
+            // What is said of a Pod whose node is dead depends on when one looks.
+            odds.node_death = 0;
+        }
+        let count = r.between(1, 2);
         let namespaces: &[&str] = if kind == Kind::Unheld { &["default", OWN_NAMESPACE] } else { &["default"] };
         let tasks = (0..count)
             .map(|n| (r.pick(namespaces).to_string(), format!("task-{n}"), spec(r, kind != Kind::Faults)))
@@ -93,7 +105,11 @@ impl Plan {
         let kills = !calm && r.chance(700);
         let users = !matches!(kind, Kind::Calm | Kind::Faults);
         let replicas = if kind == Kind::Leaders { 2 } else { 1 };
-        Self { seed, kind, rates, odds, tasks, trouble, denials, kills, users, replicas, jumps: kind == Kind::Clocks }
+        // An election costs requests for as long as it goes on.
+        let jumps = kind == Kind::Clocks;
+        let long = jumps || replicas == 1 && r.chance(100);
+        let silence = if long { LONG_SILENCE } else { SILENCE };
+        Self { seed, kind, rates, odds, tasks, trouble, denials, kills, users, replicas, jumps, silence }
     }
 
     /// The same world, with nothing going wrong but the Pods.

@@ -262,6 +262,8 @@ struct Given {
     remaining: Option<(Timestamp, SignedDuration)>,
     now: Timestamp,
     uptime: SignedDuration,
+    sent: Option<SignedDuration>,
+    fresh: bool,
 }
 
 impl Given {
@@ -275,6 +277,8 @@ impl Given {
             remaining: self.remaining,
             now: self.now,
             uptime: self.uptime,
+            sent: self.sent,
+            fresh: self.fresh,
         })
     }
 }
@@ -284,10 +288,10 @@ prop_compose! {
         task in some_task().boxed(), pods in prop::collection::vec(some_seen().boxed(), 0..4),
         asked in of(prop::sample::select(vec![Answer::Absent, Answer::Foreign])),
         age in of(duration()), rejected in any::<bool>(), remaining in of((moment(), duration())), now in moment(),
-        uptime in duration(),
+        uptime in duration(), sent in of(duration()), fresh in any::<bool>(),
     ) -> Given {
         Given {
-            task, pods, asked, remaining, now, uptime,
+            task, pods, asked, remaining, now, uptime, sent, fresh,
             created: age.map(|age| Created { pod_uid: "pod-1".into(), age }),
             rejection: rejected.then(|| Rejection { reason: ConditionReason::PodRejected, message: "quota".into() }),
         }
@@ -302,7 +306,12 @@ proptest! {
         for _ in 0..given.pods.len() + 12 {
             let plan = given.decide();
             prop_assert_eq!(&plan, &given.decide(), "the same situation, the same plan");
-            let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
+            let Plan { status, ask, refresh, create, stop, delete, release, delete_task, look_again } = plan;
+            if refresh {
+                assert!(!given.fresh, "asked again");
+                given.fresh = true;
+                continue;
+            }
             if let Some((status, _)) = status {
                 prop_assert!(ask.is_none() && create.is_none() && !delete_task && look_again.is_none());
                 prop_assert!(stop.is_none() && delete.is_empty() && release.is_empty());
@@ -378,8 +387,18 @@ fn the_status_stays_small_after_ten_thousand_failures() {
 }
 
 fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen]) -> Situation<'a> {
-    let uptime = SignedDuration::from_secs(4);
-    Situation { task, pods, asked: None, created: None, rejection: None, remaining: None, now: time(4).0, uptime }
+    Situation {
+        task,
+        pods,
+        asked: None,
+        created: None,
+        rejection: None,
+        remaining: None,
+        now: time(4).0,
+        uptime: SignedDuration::from_secs(4),
+        sent: None,
+        fresh: false,
+    }
 }
 
 /// As the API server stores it: Go's encoder writes `<`, `>` and `&` as six bytes each.

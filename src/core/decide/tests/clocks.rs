@@ -68,7 +68,7 @@ fn a_clock_that_jumps_gives_up_no_pod_early() {
         &[
             (Jump(-3_600_000), "Running 1/0/0 1R!"),
             (Pass(329_999), "Running 1/0/0 1R!"),
-            (Pass(1), "Waiting 1/1/0 due 346000 NodeLost 1R!"),
+            (Pass(1), "Waiting 1/1/0 due 1000 NodeLost 1R!-"),
         ],
     );
 }
