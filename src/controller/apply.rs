@@ -202,11 +202,7 @@ async fn delete_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<()
             }
             Ok(())
         }
-        Err(error) if is_gone(&error) => {
-            context.attempts.answered_gone(key, &pod.name, &pod.uid);
-            Ok(())
-        }
-        Err(error) => Err(error),
+        Err(error) => unless_gone(context, key, pod, error).await,
     }
 }
 
@@ -218,17 +214,25 @@ pub async fn free_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<
             context.attempts.changed(&freed, context.now());
             Ok(())
         }
-        Err(error) if is_gone(&error) => {
-            context.attempts.answered_gone(key, &pod.name, &pod.uid);
-            Ok(())
-        }
-        Err(error) => Err(error),
+        Err(error) => unless_gone(context, key, pod, error).await,
     }
 }
 
-/// No Pod of that name, or one with another UID.
-fn is_gone(error: &kube::Error) -> bool {
-    matches!(code(error), Some(404 | 409))
+/// The error, unless it means that the Pod is gone: there is none of that name, or one with another UID. A conflict says that, or that others
+/// were writing at the same time: the API server is asked which.
+async fn unless_gone(context: &Context, key: &TaskKey, pod: &PodRef, error: kube::Error) -> Result<(), kube::Error> {
+    let is_gone = match code(&error) {
+        Some(404) => true,
+        Some(409) => {
+            pods(context, key).get_metadata_opt(&pod.name).await?.and_then(|live| live.uid()) != Some(pod.uid.clone())
+        }
+        _ => false,
+    };
+    if !is_gone {
+        return Err(error);
+    }
+    context.attempts.answered_gone(key, &pod.name, &pod.uid);
+    Ok(())
 }
 
 /// Writes into the status of a task that cannot be read why it cannot, once, and leaves the rest of the status as it is.
@@ -255,7 +259,8 @@ pub async fn mark_unreadable(
     live.data["status"] = after;
     match api.replace_status(&key.name, &PostParams::default(), &live).await {
         Ok(_) => Ok(()),
-        Err(error) if is_gone(&error) => Ok(()),
+        // Gone, or changed: the watch will tell.
+        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -4,17 +4,19 @@
 use super::TaskKey;
 use crate::core::decide::Seen;
 use crate::core::observe::{Observed, Progress, observe};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube_runtime::watcher::Event;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// What is known of the attempts' Pods.
 #[derive(Debug)]
 pub struct Attempts {
     inner: Mutex<Inner>,
+    begun: Instant,
     synced: watch::Sender<bool>,
 }
 
@@ -46,7 +48,7 @@ enum By {
 
 impl Default for Attempts {
     fn default() -> Self {
-        Self { inner: Mutex::default(), synced: watch::Sender::new(false) }
+        Self { inner: Mutex::default(), begun: Instant::now(), synced: watch::Sender::new(false) }
     }
 }
 
@@ -61,7 +63,7 @@ impl Attempts {
             }
             Event::InitApply(pod) => {
                 inner.listed.get_or_insert_default().extend(pod.metadata.uid.clone());
-                inner.upsert(pod, By::Watch, now).into_iter().collect()
+                inner.upsert(pod, By::Watch, self.at(now)).into_iter().collect()
             }
             Event::InitDone => {
                 let listed = inner.listed.take().unwrap_or_default();
@@ -69,19 +71,19 @@ impl Attempts {
                 self.synced.send_replace(true);
                 touched
             }
-            Event::Apply(pod) => inner.upsert(pod, By::Watch, now).into_iter().collect(),
-            Event::Delete(pod) => inner.upsert(pod, By::Deletion, now).into_iter().collect(),
+            Event::Apply(pod) => inner.upsert(pod, By::Watch, self.at(now)).into_iter().collect(),
+            Event::Delete(pod) => inner.upsert(pod, By::Deletion, self.at(now)).into_iter().collect(),
         }
     }
 
     /// Takes in a Pod that the API server answered with to a GET or POST: the watch will show it too, later.
     pub fn answered(&self, pod: &Pod, now: Timestamp) {
-        self.lock().upsert(pod, By::Answer, now);
+        self.lock().upsert(pod, By::Answer, self.at(now));
     }
 
     /// Takes in a Pod that the API server answered with to a PATCH or DELETE.
     pub fn changed(&self, pod: &Pod, now: Timestamp) {
-        self.lock().upsert(pod, By::ChangeAnswer, now);
+        self.lock().upsert(pod, By::ChangeAnswer, self.at(now));
     }
 
     /// The API server has answered that there is no Pod of that name and UID.
@@ -120,6 +122,15 @@ impl Attempts {
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
+    /// How long this process has run, by its monotonic clock.
+    pub fn uptime(&self) -> SignedDuration {
+        SignedDuration::try_from(self.begun.elapsed()).unwrap_or(SignedDuration::MAX)
+    }
+
+    fn at(&self, now: Timestamp) -> (Timestamp, SignedDuration) {
+        (now, self.uptime())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // No code panics while it holds the lock; even then the map is whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -127,7 +138,7 @@ impl Attempts {
 }
 
 impl Inner {
-    fn upsert(&mut self, pod: &Pod, by: By, now: Timestamp) -> Option<TaskKey> {
+    fn upsert(&mut self, pod: &Pod, by: By, (now, uptime): (Timestamp, SignedDuration)) -> Option<TaskKey> {
         let observed = observe(pod)?;
         let key = TaskKey { namespace: pod.metadata.namespace.clone()?, name: observed.task_name.clone() };
         let version = pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0);
@@ -142,6 +153,8 @@ impl Inner {
         let first_end = ended.then_some(now);
         let seen = Seen {
             first_seen: old.map_or(now, |old| old.seen.first_seen),
+            known_since: old.map_or(uptime, |old| old.seen.known_since),
+            deleting_since: observed.deleting_since(old.map(|old| &old.seen), uptime),
             end_seen: old.and_then(|old| old.seen.end_seen).or(first_end),
             gone: by == By::Deletion,
             pod: first_terminal(old.map(|old| &old.seen.pod), observed),

@@ -27,6 +27,7 @@ pub struct Remembered {
     uid: String,
     last_write: Option<Arc<RetryableTask>>,
     created: Option<(Slot, String, Instant)>,
+    sent: Option<(Slot, Instant)>,
     wait: Option<(Timestamp, Instant)>,
     failures: i32,
     clean_up_failures: i32,
@@ -70,6 +71,17 @@ impl Remembered {
     /// Keeps that a Pod was created.
     pub fn created(&mut self, slot: Slot, pod_uid: &str) {
         self.created = Some((slot, pod_uid.to_owned(), Instant::now()));
+    }
+
+    /// Keeps that a creation was sent of which nobody knows what came.
+    pub fn sent(&mut self, slot: Slot) {
+        self.sent = Some((slot, Instant::now()));
+    }
+
+    /// How long ago the last such creation for an attempt or the fallback was sent, if this process did.
+    pub fn sent_for(&self, slot: Slot) -> Option<SignedDuration> {
+        let (sent, at) = self.sent?;
+        (sent == slot).then(|| SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX))
     }
 
     /// The Pod that was created for an attempt or the fallback, if this process did.

@@ -51,7 +51,9 @@ async fn look_after(context: Arc<Context>, key: TaskKey) {
 /// task is there. False if any could not be freed.
 async fn free(context: &Context, key: &TaskKey) -> bool {
     context.attempts.synced().await;
-    if held(context, key, None).is_empty() {
+    // A task that is created while the API server is being asked may have Pods by the time of the answer: they are not meant.
+    let before = held(context, key, None);
+    if before.is_empty() {
         context.attempts.forget_gone(key, |_| false);
         return true;
     }
@@ -64,7 +66,7 @@ async fn free(context: &Context, key: &TaskKey) -> bool {
         }
     };
     let mut all = true;
-    for pod in held(context, key, live.as_deref()) {
+    for pod in held(context, key, live.as_deref()).into_iter().filter(|pod| before.contains(pod)) {
         tracing::info!(namespace = key.namespace, name = key.name, pod = pod.name, "freeing the Pod: its task is gone");
         if let Err(error) = free_pod(context, key, &pod).await {
             context.settings.telemetry.metrics.reconcile_failed("orphan");

@@ -135,7 +135,7 @@ async fn of(key: &TaskKey, task: &Guarded, context: &Arc<Context>) -> Result<Act
         context.orphaned(key.clone());
     }
     let task = context.memory.with(key, &uid, |remembered| remembered.newest(task));
-    Turn { key, uid, context, task, asked: None, rejection: None, conflicts: 0 }.run().await
+    Turn { key, uid, context, task, asked: None, rejection: None, conflicts: 0, fresh: false }.run().await
 }
 
 /// A task that this version cannot read is told so where its owner looks; its Pods, if any, stay as they are.
@@ -163,6 +163,7 @@ struct Turn<'a> {
     asked: Option<Answer>,
     rejection: Option<Rejection>,
     conflicts: u32,
+    fresh: bool,
 }
 
 impl Turn<'_> {
@@ -170,7 +171,7 @@ impl Turn<'_> {
         for _ in 0..MAX_PLANS {
             let plan = self.decide();
             log_plan(&self.task, &plan);
-            let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
+            let Plan { status, ask, refresh, create, stop, delete, release, delete_task, look_again } = plan;
             if let Some((status, happenings)) = status {
                 if !self.store(status, happenings).await? {
                     return Ok(Action::await_change());
@@ -179,6 +180,12 @@ impl Turn<'_> {
             }
             if let Some(pod_name) = ask {
                 self.asked = apply::ask(self.context, self.key, &self.uid, &pod_name).await?;
+                continue;
+            }
+            if refresh {
+                if !self.read().await? {
+                    return Ok(Action::await_change());
+                }
                 continue;
             }
             if let Some(slot) = create {
@@ -209,8 +216,9 @@ impl Turn<'_> {
         let due = current.and_then(|current| current.due_time.as_ref()).map(|due| due.0);
         let slot = current.map_or(1.into(), slot_of);
         let longest = self.task.status.as_ref().and_then(last_delay);
-        let (created, remaining) = self.context.memory.with(self.key, &self.uid, |remembered| {
-            (remembered.creation_of(slot), due.map(|due| (due, remembered.remaining(due, now, longest))))
+        let (created, sent, remaining) = self.context.memory.with(self.key, &self.uid, |remembered| {
+            let remaining = due.map(|due| (due, remembered.remaining(due, now, longest)));
+            (remembered.creation_of(slot), remembered.sent_for(slot), remaining)
         });
         let situation = Situation {
             task: &self.task,
@@ -220,6 +228,9 @@ impl Turn<'_> {
             rejection: self.rejection.as_ref(),
             remaining,
             now,
+            uptime: self.context.attempts.uptime(),
+            sent,
+            fresh: self.fresh,
         };
         decide(&situation)
     }
@@ -241,18 +252,25 @@ impl Turn<'_> {
                 if self.conflicts > MAX_CONFLICTS {
                     return Err(Error::Conflict(self.key.clone()));
                 }
-                let Some(live) = apply::read(self.context, self.key).await? else { return Ok(false) };
-                if live.uid().unwrap_or_default() != self.uid {
-                    return Ok(false);
-                }
-                self.task = Arc::new(live);
-                Ok(true)
+                self.read().await
             }
         }
     }
 
+    /// Reads the task live; false if it is gone.
+    async fn read(&mut self) -> Result<bool, Error> {
+        let live = apply::read(self.context, self.key).await?;
+        let Some(live) = live.filter(|live| live.uid().unwrap_or_default() == self.uid) else { return Ok(false) };
+        (self.task, self.fresh) = (Arc::new(live), true);
+        Ok(true)
+    }
+
     async fn create(&mut self, slot: Slot) -> Result<(), Error> {
-        match apply::create(self.context, self.key, &self.task, slot).await? {
+        let created = apply::create(self.context, self.key, &self.task, slot).await;
+        if created.is_err() {
+            self.context.memory.with(self.key, &self.uid, |remembered| remembered.sent(slot));
+        }
+        match created? {
             Created::Done(pod_uid) => {
                 self.context.memory.with(self.key, &self.uid, |remembered| remembered.created(slot, &pod_uid));
                 let due = self.task.status.as_ref().and_then(|status| status.current.as_ref()?.due_time.as_ref());

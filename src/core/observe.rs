@@ -52,8 +52,8 @@ pub struct Observed {
     pub starting: Option<Timestamp>,
     /// When the main container started.
     pub started: Option<Timestamp>,
-    /// When a Pod that is being deleted should have ended at the latest, and what can then be said of its end.
-    pub overdue: Option<(Timestamp, Box<Outcome>)>,
+    /// When a Pod that is being deleted is given up, and what can then be said of its end.
+    pub overdue: Option<Box<Overdue>>,
     /// How far the attempt is.
     pub progress: Progress,
 }
@@ -69,6 +69,19 @@ pub enum Progress {
     Outlived(Outcome),
     /// The Pod has ended.
     Ended(Outcome),
+}
+
+/// The patience with a Pod that is being deleted and whose end nobody reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// When it is over, by the API server's clock.
+    pub at: Timestamp,
+    /// The grace of the deletion.
+    pub grace: SignedDuration,
+    /// How long the node has for its report after the grace.
+    pub bound: SignedDuration,
+    /// What can then be said of the end.
+    pub outcome: Outcome,
 }
 
 /// What keeps a Pod from starting.

@@ -111,7 +111,7 @@ impl<'a> Stage<'a> {
         for _ in 0..MAX_PLANS {
             self.prepare();
             let plan = self.decide();
-            let Plan { status, ask, create, stop, delete, release: _, delete_task: _, look_again } = plan;
+            let Plan { status, ask, refresh: _, create, stop, delete, release: _, delete_task: _, look_again } = plan;
             if let Some((status, happenings)) = status {
                 self.store(status, happenings);
             } else if let Some(name) = ask {
@@ -153,6 +153,9 @@ impl<'a> Stage<'a> {
             rejection: None,
             remaining: None,
             now: self.now,
+            uptime: self.uptime(),
+            sent: None,
+            fresh: true,
         })
     }
 
@@ -233,10 +236,18 @@ impl<'a> Stage<'a> {
         let outcome = self.script.outcome(slot);
         let actor = Actor::new(pod, format!("pod-{}", self.pods_created), outcome, self.now);
         if let Some(pod) = observe(&actor.pod) {
-            self.actors.push((actor, Seen { pod, first_seen: self.now, end_seen: None, gone: false }));
+            let deleting_since = pod.deleting_since(None, self.uptime());
+            let known_since = self.uptime();
+            let seen = Seen { pod, first_seen: self.now, known_since, deleting_since, end_seen: None, gone: false };
+            self.actors.push((actor, seen));
         }
         self.watch();
         Ok(())
+    }
+
+    /// The operator has been there long before.
+    fn uptime(&self) -> SignedDuration {
+        SignedDuration::from_hours(1).saturating_add(until(START, self.now))
     }
 
     /// What is due happens.
@@ -250,8 +261,10 @@ impl<'a> Stage<'a> {
 
     /// The watch shows the Pods as they are.
     fn watch(&mut self) {
+        let uptime = self.uptime();
         for (actor, seen) in &mut self.actors {
             if let Some(pod) = observe(&actor.pod) {
+                seen.deleting_since = pod.deleting_since(Some(seen), uptime);
                 seen.pod = pod;
             }
             let ended = matches!(seen.pod.progress, Progress::Ended(_) | Progress::Outlived(_));

@@ -3,7 +3,10 @@
 //! - [`determinism`], [`random`], [`clock`], [`process`]: one seed, one run; processes that can be killed or stopped at any step.
 //! - [`server`] and [`faults`]: the API server, and what goes wrong between it and its clients.
 //! - [`cluster`]: the scheduler, the kubelets, the Pod collector, people who meddle with Pods.
-//! - [`model`]: tests of all these themselves.
+//! - [`world`]: all of it together with the operator itself, its users and its misfortunes.
+//! - [`oracle`]: what must hold of every run.
+//! - [`schedules`]: the test, and how to replay a failure.
+//! - [`model`]: tests of the server and the cluster themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // it is all test code
 
 mod clock;
@@ -11,6 +14,9 @@ mod cluster;
 mod determinism;
 mod faults;
 mod model;
+mod oracle;
 mod process;
 mod random;
+mod schedules;
 mod server;
+mod world;

@@ -232,6 +232,7 @@ pub(super) fn end(draft: &mut Draft, reason: ConditionReason, message: &str) {
     let now = draft.situation.now;
     let succeeded = reason == ConditionReason::Succeeded;
     let type_ = if succeeded { ConditionType::Complete } else { ConditionType::Failed };
+    conditions::remove(&mut draft.status.conditions, ConditionType::Reconciling);
     draft.condition((type_, true), reason, message);
     draft.condition((ConditionType::Finished, true), reason, message);
     if !succeeded {

@@ -4,10 +4,12 @@ use super::limits;
 use super::next::remaining;
 use super::standstill::create_wait;
 use super::{
-    LATE_POST_BOUND, Plan, PodRef, SETTLE, Seen, Situation, UNSEEN_BOUND, is_an_attempts, is_finished, pod_of, slot_of,
+    LATE_POST_BOUND, Plan, PodRef, SETTLE, Seen, Situation, UNSEEN_BOUND, is_an_attempts, is_finished, must_not_run,
+    patience, pod_of, slot_of, unsettled,
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus};
 use crate::core::conditions;
+use crate::core::identity::Slot;
 use crate::core::observe::Progress;
 use crate::core::time::{plus, until};
 use jiff::SignedDuration;
@@ -47,6 +49,7 @@ fn current(situation: &Situation, status: &RetryableTaskStatus, current: &Curren
         Some(seen) => watch(situation, status, current, seen, plan),
         None => match situation.created {
             Some(created) => plan.look_again_in(UNSEEN_BOUND - created.age.min(UNSEEN_BOUND)),
+            None if must_not_run(situation, status, current) => plan.look_again_in(unsettled(situation)),
             None => create(situation, status, current, plan),
         },
     }
@@ -69,25 +72,36 @@ fn watch(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentA
         plan.stop = Some(pod_ref(seen));
     }
     let settled_at = plus(seen.pod.created.min(seen.first_seen), SETTLE);
-    let given_up_at = seen.pod.overdue.as_ref().map(|(at, _)| *at);
+    for wait in patience(situation, seen).into_iter().filter(|wait| !wait.is_zero()) {
+        plan.look_again_in(wait);
+    }
     let stops = limits::stops(situation, status, current, seen).into_iter().map(|stop| stop.at);
-    for at in stops.chain([settled_at]).chain(given_up_at).filter(|at| *at > situation.now) {
+    for at in stops.chain([settled_at]).filter(|at| *at > situation.now) {
         plan.look_again_in(until(situation.now, at));
     }
 }
 
 /// Frees and removes the Pods of attempts that are in the books.
 fn clean_up(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan) {
-    let open = status.current.as_ref().filter(|_| !is_finished(&status.conditions)).map(slot_of);
-    let is_closed =
-        |seen: &&Seen| !seen.gone && open.is_none_or(|open| seen.pod.slot() < open) && is_an_attempts(situation, seen);
-    let mut closed: Vec<&Seen> = situation.pods.iter().filter(is_closed).collect();
+    let finished = is_finished(&status.conditions);
+    let last = Slot { number: status.attempts, fallback: status.fallback.is_some() };
+    let mut closed = Vec::new();
+    for seen in situation.pods.iter().filter(|seen| !seen.gone && is_an_attempts(situation, seen)) {
+        let slot = seen.pod.slot();
+        if finished && slot > last && !situation.fresh {
+            // A creation that came too late, or an attempt of a next run, which this status is too old to know.
+            plan.refresh = true;
+        } else if finished || status.current.as_ref().is_none_or(|current| slot < slot_of(current)) {
+            closed.push(seen);
+        }
+    }
     closed.sort_by_key(|seen| Reverse(seen.pod.slot()));
     let mut attempts = situation.task.spec.pod_retention.clone();
     let mut fallbacks = attempts.clone();
     for seen in closed {
-        // By our own clock: the API server's may be apart, and the Pod is at least as old as our first sight of it.
-        let wait = until(situation.now, plus(seen.first_seen, LATE_POST_BOUND)).min(LATE_POST_BOUND);
+        // By our own monotonic clock, which cannot jump: the Pod is at least as old as our first sight of it.
+        let known = situation.uptime.saturating_sub(seen.known_since);
+        let wait = LATE_POST_BOUND.saturating_sub(known).max(SignedDuration::ZERO);
         let kept = match &seen.pod.progress {
             Progress::Ended(outcome) => {
                 let retention = if seen.pod.fallback { &mut fallbacks } else { &mut attempts };

@@ -20,7 +20,8 @@ pub use standstill::unreadable;
 use super::backoff::Spread;
 use super::conditions;
 use super::identity::{Slot, pod_name};
-use super::observe::Observed;
+use super::observe::{Observed, Overdue};
+use super::time::until;
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, HistoryEntry, RetryableTask, RetryableTaskStatus};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -52,6 +53,12 @@ pub struct Situation<'a> {
     pub remaining: Option<(Timestamp, SignedDuration)>,
     /// The wall clock.
     pub now: Timestamp,
+    /// How long this process has run, by its monotonic clock.
+    pub uptime: SignedDuration,
+    /// How long ago this process sent a creation of the current attempt's Pod of which it does not know what came.
+    pub sent: Option<SignedDuration>,
+    /// Whether the task has been read live, rather than from a cache that may be behind.
+    pub fresh: bool,
 }
 
 /// A Pod as this process has seen it.
@@ -61,10 +68,23 @@ pub struct Seen {
     pub pod: Observed,
     /// When this process first saw it, by the wall clock.
     pub first_seen: Timestamp,
+    /// `Situation::uptime` when this process first saw it.
+    pub known_since: SignedDuration,
+    /// `Situation::uptime` when this process first saw that it is being deleted, with the deadline that it has now.
+    pub deleting_since: Option<SignedDuration>,
     /// When this process first saw that it, or its main container, had ended.
     pub end_seen: Option<Timestamp>,
     /// Whether it has been seen to be gone.
     pub gone: bool,
+}
+
+impl Observed {
+    /// `Seen::deleting_since` of a Pod that is seen so at `uptime`, given how it was seen before.
+    pub fn deleting_since(&self, before: Option<&Seen>, uptime: SignedDuration) -> Option<SignedDuration> {
+        let deadline = |pod: &Self| pod.overdue.as_ref().map(|overdue| overdue.at);
+        let known = before.filter(|before| deadline(&before.pod) == deadline(self));
+        deadline(self).and(known.and_then(|before| before.deleting_since).or(Some(uptime)))
+    }
 }
 
 /// What the API server says of a Pod.
@@ -101,6 +121,8 @@ pub struct Plan {
     pub status: Option<(RetryableTaskStatus, Vec<Happening>)>,
     /// The Pod to ask for before deciding again.
     pub ask: Option<String>,
+    /// Whether to read the task live before deciding again.
+    pub refresh: bool,
     /// The attempt, or the fallback, whose Pod to create.
     pub create: Option<Slot>,
     /// The current attempt's Pod, to be stopped.
@@ -203,6 +225,30 @@ pub fn decide(situation: &Situation) -> Plan {
 /// The Pod of an attempt or of the fallback: ours by its owner, its labels and its name, of which copies of a Pod have another.
 fn pod_of<'a>(situation: &'a Situation, slot: Slot) -> Option<&'a Seen> {
     situation.pods.iter().find(|seen| seen.pod.slot() == slot && is_an_attempts(situation, seen))
+}
+
+/// How long until a Pod that is being deleted and does not end is given up. A wall clock that is wrong by any amount makes it neither
+/// shorter than the grace and the bound, whichever is longer, since this process has known of the deletion, nor longer than both together.
+fn patience(situation: &Situation, seen: &Seen) -> Option<SignedDuration> {
+    let Overdue { at, grace, bound, outcome: _ } = seen.pod.overdue.as_deref()?;
+    let known = situation.uptime.saturating_sub(seen.deleting_since.unwrap_or(situation.uptime));
+    let (least, most) = (*grace.max(bound), grace.saturating_add(*bound));
+    let wait = until(situation.now, *at).max(least.saturating_sub(known)).min(most.saturating_sub(known));
+    Some(wait.max(SignedDuration::ZERO))
+}
+
+/// Whether an attempt without a Pod is not to get one: the task is suspended or cancelled, or its time is over. The deadline is not the
+/// fallback's.
+fn must_not_run(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt) -> bool {
+    situation.task.spec.suspend
+        || by_hand::is_cancelled(situation, status)
+        || (!current.fallback && limits::is_over(situation, status, situation.now))
+}
+
+/// For how long a creation of the current attempt's Pod can still be on its way: one that this process sent, or an earlier one that died.
+fn unsettled(situation: &Situation) -> SignedDuration {
+    let since = situation.sent.map_or(situation.uptime, |sent| sent.min(situation.uptime));
+    LATE_POST_BOUND.saturating_sub(since).max(SignedDuration::ZERO)
 }
 
 fn is_an_attempts(situation: &Situation, seen: &Seen) -> bool {

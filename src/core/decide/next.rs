@@ -3,7 +3,8 @@
 use super::end::End;
 use super::limits::{self, Stop};
 use super::{
-    Answer, Happening, SETTLE, Seen, Situation, by_hand, close, fallback, is_finished, name_of, pod_of, slot_of,
+    Answer, Happening, SETTLE, Seen, Situation, by_hand, close, fallback, is_finished, must_not_run, name_of, patience,
+    pod_of, slot_of, unsettled,
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus, State, StopReason};
 use crate::core::conditions;
@@ -108,11 +109,13 @@ impl<'a> Draft<'a> {
                 Progress::Ended(outcome) | Progress::Outlived(outcome) => self.ended(seen, outcome),
                 Progress::Pending(_) | Progress::Running => self.missing(Some(seen.pod.pod_uid.clone()), Some(seen)),
             },
-            Some(Seen { pod: Observed { progress: Progress::Ended(outcome), .. }, .. }) => {
-                seen.map_or(Current::Launched, |seen| self.ended(seen, outcome))
+            Some(seen @ Seen { pod: Observed { progress: Progress::Ended(outcome), .. }, .. }) => {
+                self.ended(seen, outcome)
             }
-            Some(Seen { pod: Observed { overdue: Some((at, outcome)), .. }, .. }) if *at <= situation.now => {
-                seen.map_or(Current::Launched, |seen| self.ended(seen, outcome))
+            Some(seen @ Seen { pod: Observed { overdue: Some(overdue), .. }, .. })
+                if patience(situation, seen).is_some_and(|wait| wait.is_zero()) =>
+            {
+                self.ended(seen, &overdue.outcome)
             }
             Some(seen) => {
                 self.exists(seen);
@@ -151,8 +154,10 @@ impl<'a> Draft<'a> {
                 let end = End::lost(self, pod_uid, last_seen);
                 close::close(self, &end)
             }
-            (None, _) if !self.must_not_run() => Current::Launched,
-            // A creation may be on its way: only the API server knows whether there is a Pod to stop.
+            (None, _) if !must_not_run(self.situation, &self.status, &self.current) => Current::Launched,
+            // A creation may be on its way, and would run after all was said to be over.
+            (None, _) if !unsettled(self.situation).is_zero() => Current::Launched,
+            // Only the API server knows whether there is a Pod to stop.
             (None, None) if self.situation.created.is_none() => Current::Ask(self.expected_pod_name()),
             (None, None) => Current::Launched,
             (None, Some(_)) => {
@@ -161,13 +166,6 @@ impl<'a> Draft<'a> {
                 Current::Due
             }
         }
-    }
-
-    /// Whether an attempt without a Pod is not to get one: the task is suspended or cancelled, or its time is over.
-    fn must_not_run(&self) -> bool {
-        self.situation.task.spec.suspend
-            || by_hand::is_cancelled(self.situation, &self.status)
-            || self.is_over(self.situation.now)
     }
 
     /// Whether the deadline has passed, or will have by the time `due`. The fallback is not under it.

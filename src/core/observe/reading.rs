@@ -1,6 +1,8 @@
 //! Reading a Pod's status: which container decides, how it ended, when.
 
-use super::{DEFAULT_CONTAINER, DISRUPTION_TARGET, FORCED_DELETION_BOUND, HoldUp, LOST_NODE_BOUND, Outcome, Progress};
+use super::{
+    DEFAULT_CONTAINER, DISRUPTION_TARGET, FORCED_DELETION_BOUND, HoldUp, LOST_NODE_BOUND, Outcome, Overdue, Progress,
+};
 use crate::api::{ANNOTATION_GENERATION, MAIN_CONTAINER};
 use crate::core::message;
 use crate::core::time::plus;
@@ -174,22 +176,24 @@ impl<'a> View<'a> {
     }
 
     /// When the kubelet should have ended a Pod that is being deleted: its grace is over, and a time in which a node that is alive reports.
-    pub(super) fn overdue(&self) -> Option<(Timestamp, Box<Outcome>)> {
+    pub(super) fn overdue(&self) -> Option<Box<Overdue>> {
         let deadline = self.pod.metadata.deletion_timestamp.as_ref()?.0;
         let forced = self.pod.metadata.deletion_grace_period_seconds == Some(0);
-        let wait = if forced { FORCED_DELETION_BOUND } else { LOST_NODE_BOUND };
-        let at = plus(deadline, wait);
+        let bound = if forced { FORCED_DELETION_BOUND } else { LOST_NODE_BOUND };
+        let grace = SignedDuration::from_secs(self.pod.metadata.deletion_grace_period_seconds.unwrap_or(0).max(0));
+        let at = plus(deadline, bound);
+        let overdue = |outcome| Some(Box::new(Overdue { at, grace, bound, outcome }));
         let outcome = self.outcome();
         let main = self.main_status().and_then(|status| status.state.as_ref());
         if main.is_some_and(|state| state.terminated.is_some()) {
-            return Some((at, Box::new(outcome))); // the main container's end is known
+            return overdue(outcome); // the main container's end is known
         }
         let reason = if forced || outcome.disrupted { outcome.reason.clone() } else { "NodeLost".into() };
         let message = outcome
             .message
             .clone()
             .or_else(|| Some("the Pod was deleted, and its node has not reported its end".into()));
-        Some((at, Box::new(Outcome { succeeded: false, reason, message, finished: at, ..outcome })))
+        overdue(Outcome { succeeded: false, reason, message, finished: at, ..outcome })
     }
 
     /// The main container's exit code 0, unless the Pod as a whole was failed while it ran (eviction by the kubelet, the Pod's own deadline):

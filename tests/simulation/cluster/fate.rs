@@ -123,9 +123,9 @@ impl Fate {
         let disruptions =
             [Disruption::Preempted, Disruption::Drained, Disruption::Tainted, Disruption::Deleted, Disruption::Forced];
         let dead = [
-            DeadNode::Returns(r.duration(seconds(1), seconds(3_000))),
-            DeadNode::Removed(r.duration(seconds(60), seconds(3_000))),
-            DeadNode::Forced(r.duration(seconds(60), seconds(6_000))),
+            DeadNode::Returns(r.duration(seconds(1), seconds(900))),
+            DeadNode::Removed(r.duration(seconds(60), seconds(1_200))),
+            DeadNode::Forced(r.duration(seconds(60), seconds(1_200))),
         ];
         Self {
             schedule,

@@ -239,8 +239,15 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn some_seen()(pod in some_pod().boxed(), first_seen in moment(), end_seen in of(moment()), gone in any::<bool>()) -> Seen {
-        Seen { pod: observe(&pod).unwrap(), first_seen, end_seen, gone }
+    fn some_seen()(
+        pod in some_pod().boxed(),
+        first_seen in moment(),
+        end_seen in of(moment()),
+        known_since in duration(),
+        deleting_since in of(duration()),
+        gone in any::<bool>(),
+    ) -> Seen {
+        Seen { pod: observe(&pod).unwrap(), first_seen, known_since, deleting_since, end_seen, gone }
     }
 }
 
@@ -254,6 +261,9 @@ struct Given {
     rejection: Option<Rejection>,
     remaining: Option<(Timestamp, SignedDuration)>,
     now: Timestamp,
+    uptime: SignedDuration,
+    sent: Option<SignedDuration>,
+    fresh: bool,
 }
 
 impl Given {
@@ -266,6 +276,9 @@ impl Given {
             rejection: self.rejection.as_ref(),
             remaining: self.remaining,
             now: self.now,
+            uptime: self.uptime,
+            sent: self.sent,
+            fresh: self.fresh,
         })
     }
 }
@@ -275,9 +288,10 @@ prop_compose! {
         task in some_task().boxed(), pods in prop::collection::vec(some_seen().boxed(), 0..4),
         asked in of(prop::sample::select(vec![Answer::Absent, Answer::Foreign])),
         age in of(duration()), rejected in any::<bool>(), remaining in of((moment(), duration())), now in moment(),
+        uptime in duration(), sent in of(duration()), fresh in any::<bool>(),
     ) -> Given {
         Given {
-            task, pods, asked, remaining, now,
+            task, pods, asked, remaining, now, uptime, sent, fresh,
             created: age.map(|age| Created { pod_uid: "pod-1".into(), age }),
             rejection: rejected.then(|| Rejection { reason: ConditionReason::PodRejected, message: "quota".into() }),
         }
@@ -292,7 +306,12 @@ proptest! {
         for _ in 0..given.pods.len() + 12 {
             let plan = given.decide();
             prop_assert_eq!(&plan, &given.decide(), "the same situation, the same plan");
-            let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
+            let Plan { status, ask, refresh, create, stop, delete, release, delete_task, look_again } = plan;
+            if refresh {
+                assert!(!given.fresh, "asked again");
+                given.fresh = true;
+                continue;
+            }
             if let Some((status, _)) = status {
                 prop_assert!(ask.is_none() && create.is_none() && !delete_task && look_again.is_none());
                 prop_assert!(stop.is_none() && delete.is_empty() && release.is_empty());
@@ -345,7 +364,14 @@ fn the_status_stays_small_after_ten_thousand_failures() {
                 .uid(&format!("{number:036}"))
                 .ended(end(255).saying(message).reason("ContainerStatusUnknown"))
                 .on_node(&"n".repeat(253));
-            let seen = Seen { pod: observe(&ended).unwrap(), first_seen: at(0), end_seen: Some(at(4)), gone: false };
+            let seen = Seen {
+                pod: observe(&ended).unwrap(),
+                first_seen: at(0),
+                known_since: SignedDuration::ZERO,
+                deleting_since: None,
+                end_seen: Some(at(4)),
+                gone: false,
+            };
             let pods = [seen];
             while let Some((status, _)) = decide(&situation(&task, &pods)).status {
                 task.status = Some(status);
@@ -361,7 +387,18 @@ fn the_status_stays_small_after_ten_thousand_failures() {
 }
 
 fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen]) -> Situation<'a> {
-    Situation { task, pods, asked: None, created: None, rejection: None, remaining: None, now: time(4).0 }
+    Situation {
+        task,
+        pods,
+        asked: None,
+        created: None,
+        rejection: None,
+        remaining: None,
+        now: time(4).0,
+        uptime: SignedDuration::from_secs(4),
+        sent: None,
+        fresh: false,
+    }
 }
 
 /// As the API server stores it: Go's encoder writes `<`, `>` and `&` as six bytes each.

@@ -18,7 +18,7 @@ fn the_wait_is_measured_on_both_clocks() {
     play_in(
         waiting(),
         &[
-            (Jump(3_600_000), "Waiting 1/1/0 due 60000 Error 1E-"),
+            (Jump(3_600_000), "Waiting 1/1/0 due 60000 Error 1E"),
             (Pass(59_999), "Waiting 1/1/0 due 60000 Error 1E-"),
             (Pass(1), "Running 2/1/0 Error 1E- 2P"),
         ],
@@ -26,16 +26,63 @@ fn the_wait_is_measured_on_both_clocks() {
     // Backward: nor does it start late.
     play_in(
         waiting(),
-        &[(Jump(-3_600_000), "Waiting 1/1/0 due 60000 Error 1E"), (Pass(60_000), "Running 2/1/0 Error 1E 2P")],
+        &[(Jump(-3_600_000), "Waiting 1/1/0 due 60000 Error 1E"), (Pass(60_000), "Running 2/1/0 Error 1E- 2P")],
     );
     // A new process has the wall clock alone.
-    play_in(waiting(), &[(Jump(60_000), "Waiting 1/1/0 due 60000 Error 1E-"), (Restart, "Running 2/1/0 Error 1E- 2P")]);
+    play_in(waiting(), &[(Jump(60_000), "Waiting 1/1/0 due 60000 Error 1E"), (Restart, "Running 2/1/0 Error 1E 2P")]);
     play_in(
         waiting(),
         &[
             (Restart, "Waiting 1/1/0 due 60000 Error 1E"),
             (Pass(59_999), "Waiting 1/1/0 due 60000 Error 1E-"),
             (Pass(1), "Running 2/1/0 Error 1E- 2P"),
+        ],
+    );
+}
+
+/// A kubelet that is alive needs its time, whatever our clock says.
+#[test]
+fn a_clock_that_jumps_gives_up_no_pod_early() {
+    let deleting = || {
+        play(
+            task(),
+            &[
+                (Look, "Running 1/0/0 [Reconciling] 1P"),
+                (Run, "Running 1/0/0 [Reconciling] 1R"),
+                (Pass(15_000), "Running 1/0/0 1R"),
+                (Kubelet(|pod| pod.deleted_at(15)), "Running 1/0/0 1R!"),
+            ],
+        )
+    };
+    play_in(
+        deleting(),
+        &[
+            (Jump(3_600_000), "Running 1/0/0 1R!"),
+            (Pass(299_999), "Running 1/0/0 1R!"),
+            (Pass(1), "Running 2/1/0 NodeLost 1R!- 2P"),
+        ],
+    );
+    // Nor late, by more than the grace.
+    play_in(
+        deleting(),
+        &[
+            (Jump(-3_600_000), "Running 1/0/0 1R!"),
+            (Pass(329_999), "Running 1/0/0 1R!"),
+            (Pass(1), "Waiting 1/1/0 due 1000 NodeLost 1R!-"),
+        ],
+    );
+}
+
+#[test]
+fn a_clock_that_jumps_frees_no_pod_while_a_creation_can_be_on_its_way() {
+    play(
+        task().backoff(fixed(60)),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Waiting 1/1/0 due 60000 Error 1E"),
+            (Jump(3_600_000), "Waiting 1/1/0 due 60000 Error 1E"),
+            (Pass(19_999), "Waiting 1/1/0 due 60000 Error 1E"),
+            (Pass(1), "Waiting 1/1/0 due 60000 Error 1E-"),
         ],
     );
 }

@@ -1,6 +1,6 @@
 //! Pods that are lost, late, copied, or not shown by the watch.
 
-use super::story::Step::{Api, Exit, Kubelet, Land, Look, Pass, Restart, Resume, Run, Suspend, Vanish};
+use super::story::Step::{Api, Ask, Exit, Kubelet, Land, Look, Pass, Restart, Resume, Run, Suspend, Vanish};
 use super::story::{play, play_in};
 use super::world::{Server, World};
 use crate::api::RetryableTaskStatus;
@@ -100,8 +100,9 @@ fn suspended_while_a_creation_is_on_its_way() {
         task(),
         &[
             (Api(Server::IsSlow), "Running 1/0/0 [Reconciling]"),
-            (Suspend, "Suspended 0/0/0 [Suspended]"),
-            (Land, "Suspended 1/0/0 [Suspended] 1E!"),
+            (Suspend, "Running 1/0/0 [Reconciling]"),
+            (Pass(19_999), "Running 1/0/0 [Reconciling]"),
+            (Land, "Running 1/0/0 [Reconciling Suspended] 1E!"),
             (Look, "Suspended 1/0/1 [Suspended] 1E!"),
             (Api(Server::Accepts), "Suspended 1/0/1 [Suspended] 1E!"),
             (Resume, "Running 2/0/1 1E! 2P"),
@@ -111,10 +112,36 @@ fn suspended_while_a_creation_is_on_its_way() {
         task(),
         &[
             (Api(Server::IsSlow), "Running 1/0/0 [Reconciling]"),
-            (Suspend, "Suspended 0/0/0 [Suspended]"),
+            (Suspend, "Running 1/0/0 [Reconciling]"),
+            (Pass(20_000), "Suspended 0/0/0 [Suspended]"),
             (Api(Server::Accepts), "Suspended 0/0/0 [Suspended]"),
             (Resume, "Running 1/0/0 [Reconciling] 1P"),
             (Land, "Running 1/0/0 [Reconciling] 1P"),
+        ],
+    );
+}
+
+/// Found by the simulation: the creation landed after the task was said to have been cancelled before its first attempt.
+#[test]
+fn nothing_is_over_while_a_creation_can_be_on_its_way() {
+    play(
+        task(),
+        &[
+            (Api(Server::IsSlow), "Running 1/0/0 [Reconciling]"),
+            (Ask("cancel", "1"), "Running 1/0/0 [Reconciling]"),
+            (Land, "Running 1/0/0 [Reconciling] 1E!"),
+        ],
+    );
+    // An earlier process may have sent one just before it died.
+    let world = play(task(), &[(Api(Server::IsSlow), "Running 1/0/0 [Reconciling]")]);
+    let mut world = play_in(world, &[(Pass(30_000), "Running 1/0/0 [Reconciling]")]);
+    world.restart();
+    play_in(
+        world,
+        &[
+            (Ask("cancel", "1"), "Running 1/0/0 [Reconciling]"),
+            (Pass(19_999), "Running 1/0/0 [Reconciling]"),
+            (Pass(1), "Cancelled 0/0/0 [Failed Finished Stalled]"),
         ],
     );
 }

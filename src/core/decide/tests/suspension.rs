@@ -130,8 +130,8 @@ fn a_jump_while_suspended_does_not_start_early_either() {
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Exit(1), "Waiting 1/1/0 due 60000 Error 1E"),
             (Suspend, "Suspended 1/1/0 Error [Suspended] 1E"),
-            (Jump(3_600_000), "Suspended 1/1/0 Error [Suspended] 1E-"),
-            (Resume, "Waiting 1/1/0 due 60000 Error 1E-"),
+            (Jump(3_600_000), "Suspended 1/1/0 Error [Suspended] 1E"),
+            (Resume, "Waiting 1/1/0 due 60000 Error 1E"),
             (Pass(60_000), "Running 2/1/0 Error 1E- 2P"),
         ],
     );

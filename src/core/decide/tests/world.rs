@@ -33,6 +33,8 @@ struct Process {
     rejection: Option<Rejection>,
     created: Option<(Slot, String, SignedDuration)>,
     wait: Option<(Timestamp, SignedDuration)>,
+    begun: SignedDuration,
+    sent: Option<SignedDuration>,
 }
 
 pub struct World {
@@ -67,7 +69,8 @@ impl World {
             writes: 0,
             look_again: None,
             task_is_deleted: false,
-            process: Process::default(),
+            // Up for long: what an earlier process may have sent has landed.
+            process: Process { begun: SignedDuration::from_hours(-1), ..Process::default() },
             wall: at(0),
             monotonic: SignedDuration::ZERO,
             due: None,
@@ -97,7 +100,7 @@ impl World {
 
     /// The process dies, and another takes over.
     pub fn restart(&mut self) {
-        self.process = Process::default();
+        self.process = Process { begun: self.monotonic, ..Process::default() };
         if let Some((_, _, seen_through)) = &mut self.due {
             *seen_through = false;
         }
@@ -142,7 +145,7 @@ impl World {
         for _ in 0..20 {
             self.watch();
             let plan = self.decide();
-            let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
+            let Plan { status, ask, refresh: _, create, stop, delete, release, delete_task, look_again } = plan;
             if let Some((status, happenings)) = status {
                 self.store(&status, happenings);
             } else if let Some(name) = ask {
@@ -167,7 +170,7 @@ impl World {
             return;
         }
         for pod in self.pods.values() {
-            see(&mut self.process.cache, pod, self.wall);
+            see(&mut self.process.cache, pod, self.wall, self.monotonic - self.process.begun);
         }
         // A Pod that nothing holds goes once its containers have ended.
         self.pods.retain(|_, pod| {
@@ -200,6 +203,9 @@ impl World {
             rejection: self.process.rejection.as_ref(),
             remaining,
             now: self.wall,
+            uptime: self.monotonic - self.process.begun,
+            sent: self.process.sent.map(|sent| self.monotonic - sent),
+            fresh: true,
         })
     }
 
@@ -239,7 +245,7 @@ impl World {
 
     fn ask(&mut self, name: &str) {
         if let Some(pod) = self.pods.get(name) {
-            see(&mut self.process.cache, pod, self.wall);
+            see(&mut self.process.cache, pod, self.wall, self.monotonic - self.process.begun);
         } else {
             let foreign = self.server == Server::HasForeignPod;
             self.process.asked = Some(if foreign { Answer::Foreign } else { Answer::Absent });
@@ -266,6 +272,7 @@ impl World {
             Server::HasForeignPod => self.process.rejection = rejection(ConditionReason::PodNameTaken, "name taken"),
             Server::IsSlow => {
                 self.late.push(pod);
+                self.process.sent = Some(self.monotonic);
                 return false;
             }
         }
@@ -291,7 +298,7 @@ impl World {
     }
 
     fn check(&self, plan: &Plan) {
-        let Plan { status, ask, create, stop, delete, release, delete_task, look_again } = plan;
+        let Plan { status, ask, refresh: _, create, stop, delete, release, delete_task, look_again } = plan;
         let effects = [ask.is_some(), create.is_some(), stop.is_some(), *delete_task];
         let clean_up = [!delete.is_empty(), !release.is_empty()];
         if let Some((status, _)) = status {
@@ -385,7 +392,7 @@ pub fn whole_second(at: Timestamp) -> Timestamp {
 }
 
 /// The watch shows the Pod. The first terminal observation stays.
-fn see(cache: &mut BTreeMap<String, Seen>, pod: &Pod, now: Timestamp) {
+fn see(cache: &mut BTreeMap<String, Seen>, pod: &Pod, now: Timestamp, uptime: SignedDuration) {
     let new = observe(pod).unwrap();
     let old = cache.get(&new.pod_uid);
     let progress = match old {
@@ -395,6 +402,8 @@ fn see(cache: &mut BTreeMap<String, Seen>, pod: &Pod, now: Timestamp) {
     let ended = matches!(progress, Progress::Ended(_) | Progress::Outlived(_));
     let seen = Seen {
         first_seen: old.map_or(now, |old| old.first_seen),
+        known_since: old.map_or(uptime, |old| old.known_since),
+        deleting_since: new.deleting_since(old, uptime),
         end_seen: old.and_then(|old| old.end_seen).or(ended.then_some(now)),
         gone: false,
         pod: Observed { progress, ..new },

@@ -1,0 +1,231 @@
+//! The history says what really happened, and waits are kept.
+
+use super::{
+    Trace, Violation,
+    story::{PodStory, Story, main_end},
+    totals::is_charged,
+};
+use jiff::{SignedDuration, Timestamp};
+use retryable_tasks::{
+    api::{Action, HistoryEntry, RetryableTask, RetryableTaskStatus},
+    core::{backoff, identity::dice},
+};
+use serde_json::Value;
+use std::{collections::BTreeMap, time::Duration};
+
+pub fn check(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
+    one_way(story, found);
+    for (version, entry) in story.entries.values() {
+        truth(story, *version, entry, found);
+        delay(story, *version, entry, found);
+        waited(trace, story, *version, entry, found);
+    }
+}
+
+/// What is written into the books stays as it was written.
+fn one_way(story: &Story, found: &mut Vec<Violation>) {
+    let mut say =
+        |text: String| found.push(Violation::new("the books are written once", format!("{}: {text}", story.name)));
+    for pair in story.versions.windows(2) {
+        let status = |task: &RetryableTask| task.status.clone().unwrap_or_default();
+        let (at, before, after) = (pair[1].0, status(&pair[0].1), status(&pair[1].1));
+        for entry in &after.history {
+            let (_, first) = &story.entries[&entry.attempt];
+            // A deadline that passes during the wait takes the wait back.
+            let ended = HistoryEntry { action: Action::Fail, delay_milliseconds: None, ..first.clone() };
+            let by_deadline = matches!(first.action, Action::Retry | Action::Ignore) && *entry == ended;
+            if first != entry && !by_deadline {
+                say(format!("at {at:?} the entry of attempt {} went from {first:?} to {entry:?}", entry.attempt));
+            }
+        }
+        let runs = |s: &RetryableTaskStatus| s.run.map_or(1, |run| run.number);
+        let again = runs(&after) == runs(&before) + 1 && before.completion_time.is_some();
+        for ((what, old), (_, new)) in numbers(&before).into_iter().zip(numbers(&after)).skip(if again { 2 } else { 0 })
+        {
+            if new < old {
+                say(format!("at {at:?} {what} went from {old} to {new}"));
+            }
+        }
+        let end = |s: &RetryableTaskStatus| s.completion_time.as_ref().map(|time| (time.0, s.state));
+        if !again && end(&before).is_some() && end(&before) != end(&after) {
+            say(format!("at {at:?} a task that had ended went from {:?} to {:?}", before.state, after.state));
+        }
+    }
+    let mut uids = BTreeMap::new();
+    for (_, entry) in story.entries.values() {
+        if let Some(other) = entry.pod_uid.as_ref().and_then(|uid| uids.insert(uid, entry.attempt)) {
+            say(format!("attempts {other} and {} have the same Pod", entry.attempt));
+        }
+    }
+}
+
+/// Numbers that never become less.
+fn numbers(status: &RetryableTaskStatus) -> [(&'static str, i32); 4] {
+    let closed = i32::try_from(status.history.len()).unwrap_or(0) + status.history_dropped;
+    [
+        ("retries", status.retries),
+        ("ignored", status.ignored),
+        ("historyDropped", status.history_dropped),
+        ("history and historyDropped", closed),
+    ]
+}
+
+/// The end that decides: the main container's, else that of an init container that failed.
+fn decisive(pod: &Value) -> Option<&Value> {
+    let failed = |s: &&Value| s["state"]["terminated"]["exitCode"].as_i64().is_some_and(|code| code != 0);
+    let mut init = pod["status"]["initContainerStatuses"].as_array().into_iter().flatten();
+    main_end(pod).or_else(|| init.find(failed).map(|s| &s["state"]["terminated"]))
+}
+
+/// An entry tells what its Pod shows.
+fn truth(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
+    let mut say = |text: String| {
+        let text = format!("{}: attempt {}: {text}; the entry is {entry:?}", story.name, entry.attempt);
+        found.push(Violation::new("an entry tells what its Pod shows", text));
+    };
+    let Some(pod) = story.pod_of(entry) else { return say("there never was such a Pod".into()) };
+    if pod.number != entry.attempt || pod.name != entry.pod_name {
+        say(format!("the Pod is {} of attempt {}", pod.name, pod.number));
+    }
+    let ends: Vec<&Value> = pod.ends().collect();
+    let stop = story.stop_before(version, entry.attempt);
+    let vanished = !story.held && pod.gone.is_some();
+    if (vanished || !ends.is_empty())
+        && stop
+            .as_ref()
+            .is_some_and(|(stop, cause)| entry.reason == stop.as_str() || Some(&entry.reason) == cause.as_ref())
+    {
+        return; // our own doing: what the container made of it says nothing
+    }
+    match entry.reason.as_str() {
+        "Lost" if story.held => return say("the Pod was held, and its end could be seen".into()),
+        "Lost" if pod.gone.is_none() => return say("the Pod is there".into()),
+        "Lost" => return,
+        _ if ends.is_empty() => return say(format!("the Pod has not ended: {}", pod.last()["status"])),
+        _ => {}
+    }
+    let codes: Vec<Option<i64>> = ends.iter().map(|pod| decisive(pod)?["exitCode"].as_i64()).collect();
+    if !codes.contains(&entry.exit_code.map(i64::from)) {
+        say(format!("exit codes shown: {codes:?}"));
+    }
+    let given_up = pod.given_up.map(|_| "NodeLost");
+    let reasons: Vec<&str> = ends.iter().flat_map(|pod| reasons(pod)).chain(given_up).collect();
+    if !reasons.contains(&entry.reason.as_str()) {
+        say(format!("reasons shown: {reasons:?}"));
+    }
+    for fault in verdict(story, pod, entry, &ends, &codes) {
+        say(fault.into());
+    }
+}
+
+/// What is wrong with the entry's verdict, given how its Pod ended.
+fn verdict(
+    story: &Story,
+    pod: &PodStory,
+    entry: &HistoryEntry,
+    ends: &[&Value],
+    codes: &[Option<i64>],
+) -> Vec<&'static str> {
+    let complete = entry.action == Action::Complete;
+    let rule = entry.rule.as_deref();
+    let clean = |pod: &&Value| !is_disrupted(pod) && pod["status"]["reason"].is_null();
+    let succeeded = codes.iter().all(|code| *code == Some(0)) && ends.iter().all(clean) && pod.given_up.is_none();
+    let has_rules = |task: &RetryableTask| task.spec.rules.as_ref().is_some_and(|rules| !rules.is_empty());
+    let plain = !story.versions.iter().any(|(_, task)| has_rules(task));
+    let disrupted = ends.iter().all(|pod| is_disrupted(pod));
+    let known = matches!(rule, Some("disruption" | "doNotRetry"));
+    let faults = [
+        (complete && !codes.contains(&Some(0)), "it did not exit with 0"),
+        (!complete && succeeded, "it exited with 0"),
+        (plain && !complete && disrupted && !known, "it was disrupted"),
+        (rule == Some("disruption") && !ends.iter().any(|pod| is_disrupted(pod)), "it was not disrupted"),
+    ];
+    faults.into_iter().filter(|(is, _)| *is).map(|(_, text)| text).collect()
+}
+
+fn is_disrupted(pod: &Value) -> bool {
+    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.any(|c| c["type"] == "DisruptionTarget" && c["status"] == "True")
+}
+
+fn reasons(pod: &Value) -> Vec<&str> {
+    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    let disruption = conditions.filter(|c| c["type"] == "DisruptionTarget").filter_map(|c| c["reason"].as_str());
+    let own = pod["status"]["reason"].as_str();
+    let container = decisive(pod).and_then(|end| end["reason"].as_str());
+    disruption.chain(own).chain(container).chain(["PodDeleted", "Error"]).collect()
+}
+
+/// A delay is the one that the pure function gives.
+fn delay(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
+    let (_, task) = &story.versions[version];
+    let status = task.status.clone().unwrap_or_default();
+    let suspended = entry.action == Action::Ignore && entry.rule.is_none();
+    let follows = matches!(entry.action, Action::Retry | Action::Ignore) && !suspended;
+    let rule = task.spec.rules.iter().flatten().find(|rule| Some(&rule.name) == entry.rule.as_ref());
+    let backoff = rule.and_then(|rule| rule.backoff.as_ref()).or(task.spec.backoff.as_ref());
+    let dice = dice(&story.uid, entry.attempt);
+    let asked = story.pod_of(entry).filter(|_| entry.reason != "Lost").and_then(asked_wait);
+    let class = status.classes.iter().find(|class| Some(&class.name) == entry.rule.as_ref());
+    let nth = class.filter(|_| !is_charged(task, entry)).map_or(status.retries, |class| class.count);
+    let expected = match asked {
+        _ if !follows => None,
+        Some(seconds) => Some(backoff::Spread::asked_for(seconds, backoff).pick(dice)),
+        None => Some(backoff::delay(backoff, nth, dice)),
+    };
+    let expected = expected.map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
+    if entry.delay_milliseconds != expected {
+        let (name, attempt) = (&story.name, entry.attempt);
+        let text = format!("{name}: attempt {attempt}: the delay should be {expected:?}; the entry is {entry:?}");
+        found.push(Violation::new("a delay is the one that the spec gives", text));
+    }
+}
+
+/// How long the task itself asked to be left alone.
+fn asked_wait(pod: &PodStory) -> Option<i64> {
+    let message = pod.ends().find_map(decisive)?["message"].as_str()?;
+    let word: Value = serde_json::from_str(message).ok()?;
+    word["retryAfterSeconds"].as_i64()
+}
+
+/// The next attempt starts after the wait, by the true time. A process goes by its clock when it decides a wait or finds one that another has
+/// decided: what the clock is ahead then is missing from the wait, and by one that is behind the attempt may have ended when it began.
+fn waited(trace: &Trace, story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
+    let next = story.counted().find(|pod| pod.slot() == (entry.attempt + 1).into());
+    let (Some(next), Some(delay), Some(pod)) = (next, entry.delay_milliseconds, story.pod_of(entry)) else { return };
+    let Some(finished) = finish(trace, pod) else { return };
+    let closed = story.versions[version].0;
+    if story.was_hurried(closed, next.created()) {
+        return;
+    }
+    let looks = trace.clock.iter().filter(|mark| mark.begun || mark.at <= closed);
+    let looks = looks.filter(|mark| (finished..next.created()).contains(&mark.at)).map(|mark| mark.ahead);
+    let (low, high) = looks
+        .chain([trace.ahead(finished)])
+        .fold((SignedDuration::ZERO, SignedDuration::ZERO), |(low, high), ahead| (low.min(ahead), high.max(ahead)));
+    let cut = Duration::from_secs(1);
+    let from = if low.is_negative() { pod.created().saturating_sub(cut).min(finished) } else { finished };
+    let earliest =
+        (from + Duration::from_millis(u64::try_from(delay).unwrap_or(0))).saturating_sub(high.unsigned_abs());
+    if next.created() < earliest {
+        let text = format!(
+            "{}: attempt {} ended at {finished:?}, its wait is {delay} ms, and Pod {} was created at {:?}; the clock was ahead by {low} to {high}",
+            story.name,
+            entry.attempt,
+            next.name,
+            next.created()
+        );
+        found.push(Violation::new("an attempt waits for its time", text));
+    }
+}
+
+/// When the attempt ended, by what the Pod shows (whole seconds, cut): its main container, else the last that did.
+fn finish(trace: &Trace, pod: &PodStory) -> Option<Duration> {
+    let last = pod.ends().next()?;
+    let all = ["initContainerStatuses", "containerStatuses"].into_iter();
+    let all = all.flat_map(|list| last["status"][list].as_array().into_iter().flatten());
+    let all = all.filter_map(|s| s["state"]["terminated"]["finishedAt"].as_str()?.parse::<Timestamp>().ok());
+    let main = main_end(last).and_then(|end| end["finishedAt"].as_str()?.parse().ok());
+    let since_start: SignedDuration = main.or(all.max())?.duration_since(trace.start);
+    Some(Duration::try_from(since_start).unwrap_or_default())
+}

@@ -1,0 +1,127 @@
+//! One Pod at a time, numbered without gap, none before its status, none released before its outcome, none stopped without intent.
+
+use super::{
+    Trace, Violation,
+    story::{PodStory, Story, has_finalizer, is_terminal},
+};
+use retryable_tasks::core::decide::slot_of;
+use std::collections::BTreeMap;
+
+pub fn check(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
+    one_at_a_time(story, found);
+    numbers(story, found);
+    status_before_pod(story, found);
+    outcome_before_release(trace, story, found);
+    intent_before_stop(trace, story, found);
+}
+
+fn one_at_a_time(story: &Story, found: &mut Vec<Violation>) {
+    let pods: Vec<&PodStory> = story.counted().collect();
+    for (i, pod) in pods.iter().enumerate() {
+        for later in &pods[i + 1..] {
+            if pod.over.is_none_or(|over| over > later.created()) {
+                let text = format!(
+                    "{}: Pod {} was created at {:?} while {} lived (over: {:?})",
+                    story.name,
+                    later.name,
+                    later.created(),
+                    pod.name,
+                    pod.over
+                );
+                found.push(Violation::new("at most one live Pod per task", text));
+            }
+        }
+    }
+}
+
+fn numbers(story: &Story, found: &mut Vec<Violation>) {
+    let mut say = |text: String| found.push(Violation::new("attempts are numbered 1..N without gap or repeat", text));
+    let mut last: BTreeMap<i32, &PodStory> = BTreeMap::new();
+    for pod in story.attempts() {
+        let highest = last.last_key_value().map_or(0, |(number, _)| *number);
+        if let Some(before) = last.insert(pod.number, pod)
+            && !vanished_unseen(story, before)
+        {
+            say(format!("{}: attempt {} has two Pods, {} and {}", story.name, pod.number, before.uid, pod.uid));
+        }
+        if pod.number > highest + 1 || pod.number < highest {
+            say(format!("{}: Pod {} of attempt {} follows attempt {highest}", story.name, pod.name, pod.number));
+        }
+    }
+}
+
+/// A Pod that no finalizer held, and that was gone before the operator could put its UID on record: nobody can know that it was there.
+fn vanished_unseen(story: &Story, pod: &PodStory) -> bool {
+    let Some(gone) = pod.gone.filter(|_| !story.held) else { return false };
+    let recorded = |status: &retryable_tasks::api::RetryableTaskStatus| {
+        status.current.as_ref().is_some_and(|current| current.pod_uid.as_ref() == Some(&pod.uid))
+    };
+    !story.versions.iter().any(|(at, task)| *at <= gone && task.status.as_ref().is_some_and(recorded))
+}
+
+fn status_before_pod(story: &Story, found: &mut Vec<Violation>) {
+    for pod in story.counted() {
+        let current = story.status_at(pod.called).and_then(|status| status.current.as_ref());
+        let named = current.is_some_and(|c| slot_of(c) == pod.slot() && c.pod_name.as_ref() == Some(&pod.name));
+        if !named {
+            let text = format!(
+                "{}: Pod {} was asked for at {:?}, when the status said {current:?}",
+                story.name, pod.name, pod.called
+            );
+            found.push(Violation::new("a Pod is created after the status that names its attempt", text));
+        }
+    }
+}
+
+fn outcome_before_release(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
+    for pod in &story.pods {
+        let freed = pod.versions.windows(2).find(|pair| has_finalizer(&pair[0].1) && !has_finalizer(&pair[1].1));
+        // The last finalizer takes the object with it, and its last state still has it.
+        let freed = freed.map(|pair| pair[1].0).or(pod.gone.filter(|_| has_finalizer(pod.last())));
+        let Some(freed) = freed else { continue };
+        let by_operator =
+            trace.changes.iter().any(|c| c.at == freed && c.by_operator && c.object["metadata"]["uid"] == pod.uid);
+        let on_record = story
+            .entries
+            .values()
+            .any(|(version, entry)| entry.pod_uid.as_ref() == Some(&pod.uid) && story.versions[*version].0 <= freed);
+        let on_record = on_record || pod.fallback && story.is_closed(pod.slot(), freed);
+        let dropped =
+            story.status_at(freed).is_some_and(|s| s.history_dropped > 0 && story.is_closed(pod.slot(), freed));
+        let task_gone = story.deleted().is_some_and(|deleted| deleted <= freed);
+        if by_operator && !on_record && !dropped && !task_gone && !(pod.stray && story.is_closed(pod.slot(), freed)) {
+            let text = format!("{}: Pod {} was freed at {freed:?}", story.name, pod.name);
+            found.push(Violation::new("a Pod is released after its outcome is stored", text));
+        }
+    }
+}
+
+fn intent_before_stop(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
+    let namespace = story.name.split('/').next().unwrap_or("");
+    for write in trace.writes.iter().filter(|write| write.kind == "Pod" && write.verb == "delete") {
+        let uid = write.body["preconditions"]["uid"].as_str();
+        let Some(uid) = uid else {
+            if story.pods.iter().any(|pod| write.object == format!("{namespace}/{}", pod.name)) {
+                let text = format!("{}: the DELETE of {} at {:?} has no UID", story.name, write.object, write.called);
+                found.push(Violation::new("a Pod is deleted by its UID", text));
+            }
+            continue;
+        };
+        let Some(pod) = story.pods.iter().find(|pod| pod.uid == uid) else { continue };
+        let known = pod.versions.iter().rev().find(|(at, _)| *at <= write.called);
+        if known.is_none_or(|(_, pod)| is_terminal(pod))
+            || story.deleted().is_some_and(|deleted| deleted <= write.called)
+        {
+            continue;
+        }
+        let current = story.status_at(write.called).and_then(|status| status.current.as_ref());
+        let meant = current.is_some_and(|c| c.stop_reason.is_some() && c.pod_uid.as_deref() == Some(uid));
+        if !meant && !story.is_closed(pod.slot(), write.called) {
+            let text = format!(
+                "{}: Pod {} was stopped at {:?}, when the status said {current:?}",
+                story.name, pod.name, write.called
+            );
+            found.push(Violation::new("a Pod is stopped after the intent is stored", text));
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The schedules: many worlds, each from its seed.
+//!
+//! `SCHEDULES=100000 cargo test --test simulation schedules` runs more; `SEED=7 cargo test --test simulation schedules -- --nocapture` runs one
+//! again and shows everything that happened in it (`RUST_LOG=debug` adds the operator's own log).
+
+use crate::world::{self, Kind, Outcome, Plan};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+/// How many schedules run unless told otherwise.
+const SCHEDULES: u64 = 1_000;
+/// How many failures are shown.
+const SHOWN: usize = 10;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// What broke in the world of this seed. Worlds without users are run without faults too, and must end the same.
+fn play(seed: u64) -> Result<Outcome, String> {
+    let plan = Plan::of(seed);
+    let log = number("SEED").is_some();
+    let again = (plan.kind == Kind::Faults).then(|| plan.without_faults());
+    let mut outcome = catch_unwind(AssertUnwindSafe(|| world::run(plan, log))).map_err(panic_text)?;
+    if let Some(plan) = again {
+        let calm = catch_unwind(AssertUnwindSafe(|| world::run(plan, false))).map_err(panic_text)?;
+        for (with, without) in outcome.summary.iter().zip(&calm.summary) {
+            if with != without {
+                let text = format!("\n    with:    {with}\n    without: {without}");
+                outcome.violations.push(crate::oracle::Violation::new("faults change nothing in the end", text));
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
+    let text =
+        panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+    format!("panicked: {}", text.unwrap_or_default())
+}
+
+#[test]
+fn schedules() {
+    if let Some(seed) = number("SEED") {
+        return show(seed);
+    }
+    let count = number("SCHEDULES").unwrap_or(SCHEDULES);
+    let first = number("FIRST").unwrap_or(0);
+    let next = AtomicU64::new(first);
+    let results = Mutex::new(BTreeMap::new());
+    let begun = Instant::now();
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        return;
+                    }
+                    let result = play(seed);
+                    results.lock().unwrap().insert(seed, result);
+                }
+            });
+        }
+    });
+    conclude(&results.into_inner().unwrap(), begun.elapsed().as_secs_f64());
+}
+
+fn conclude(results: &BTreeMap<u64, Result<Outcome, String>>, seconds: f64) {
+    let mut rules: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    let mut failures = vec![];
+    let (mut requests, mut pods, mut processes, mut hours) = (0, 0, 0, 0);
+    for (seed, result) in results {
+        match result {
+            Ok(outcome) => {
+                requests += outcome.requests;
+                pods += outcome.pods;
+                processes += outcome.processes;
+                hours += outcome.age.as_secs() / 3600;
+                for violation in &outcome.violations {
+                    rules.entry(violation.rule).or_default().push(*seed);
+                    failures.push((*seed, format!("{violation:?}")));
+                }
+            }
+            Err(panic) => {
+                rules.entry("no panic").or_default().push(*seed);
+                failures.push((*seed, panic.clone()));
+            }
+        }
+    }
+    let count = results.len();
+    println!(
+        "{count} schedules in {seconds:.1} s: {pods} Pods, {requests} requests, {processes} processes, {hours} simulated hours"
+    );
+    for (rule, seeds) in &mut rules {
+        seeds.dedup();
+        println!("{} of {count} break «{rule}»: {:?}", seeds.len(), &seeds[..seeds.len().min(8)]);
+    }
+    for (seed, failure) in failures.iter().take(SHOWN) {
+        println!("SEED={seed} cargo test --test simulation schedules -- --nocapture\n  {failure}");
+    }
+    assert!(failures.is_empty(), "{} failures", failures.len());
+}
+
+/// Runs one world and shows everything.
+fn show(seed: u64) {
+    if std::env::var_os("RUST_LOG").is_some() {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).try_init();
+    }
+    println!("{:#?}", Plan::of(seed));
+    let outcome = play(seed).unwrap();
+    outcome.log.iter().for_each(|line| println!("{line}"));
+    outcome.summary.iter().for_each(|line| println!("{line}"));
+    outcome.violations.iter().for_each(|violation| println!("SEED={seed} {violation:?}"));
+    assert!(outcome.violations.is_empty(), "{} violations", outcome.violations.len());
+}

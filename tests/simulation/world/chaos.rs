@@ -1,0 +1,99 @@
+//! What happens to the operator's processes: kills, stops, orderly ends, clocks that jump; and their restarts.
+
+use super::{operator::Operator, plan::Plan};
+use crate::{
+    clock::{WallClock, WorldClock},
+    oracle::ClockMark,
+    process::Exit,
+    random::Random,
+    server::{Kill, KillMoment, Server},
+};
+use jiff::SignedDuration;
+use std::sync::{Arc, Mutex};
+
+/// What is recorded of the processes of a world.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// How many there were.
+    pub processes: u32,
+    /// What became of their clock, where clocks jump.
+    pub clock: Vec<ClockMark>,
+}
+
+/// The same, shared.
+pub type Records = Arc<Mutex<Recorded>>;
+
+/// One replica of the operator for as long as the world exists: it is started, and started again.
+pub async fn replica(server: Server, plan: Plan, world: WorldClock, index: u32, records: Records) {
+    let mut random = Random::fork(plan.seed, &format!("replica/{index}"));
+    let clock = WallClock::new(world, SignedDuration::ZERO);
+    let mut life = 0;
+    loop {
+        // A restarted container keeps its Pod's name; a new Pod has another.
+        life += u32::from(random.chance(500));
+        let number = {
+            let mut records = records.lock().expect("the records' lock");
+            records.processes += 1;
+            if plan.jumps {
+                records.clock.push(ClockMark { at: world.elapsed(), ahead: clock.error(), begun: true });
+            }
+            records.processes - 1
+        };
+        let identity = format!("operator-{index}-{life}");
+        let mut operator = Operator::start(&server, clock.clone(), number, identity, plan.replicas > 1);
+        let exit = trouble(&server, &plan, world, &mut operator, &mut random, &records).await;
+        assert!(!matches!(exit, Exit::Panicked(_)), "the operator panicked: {exit:?}");
+        tokio::time::sleep(random.skewed(60_000)).await;
+    }
+}
+
+/// Troubles one process until it is gone.
+async fn trouble(
+    server: &Server,
+    plan: &Plan,
+    world: WorldClock,
+    operator: &mut Operator,
+    r: &mut Random,
+    records: &Records,
+) -> Exit {
+    loop {
+        let pause = r.skewed(300_000);
+        tokio::select! { biased;
+            exit = operator.process.ended() => return exit,
+            () = tokio::time::sleep(pause) => {}
+        }
+        if world.elapsed() >= plan.trouble {
+            return operator.process.ended().await;
+        }
+        if plan.jumps && r.chance(500) {
+            // To an error of up to an hour, or back to none.
+            let seconds = if r.chance(400) { 0 } else { i64::try_from(r.below(7_201)).unwrap_or(0) - 3_600 };
+            let clock = &operator.process.clock;
+            clock.jump(SignedDuration::from_secs(seconds) - clock.error());
+            let mark = ClockMark { at: world.elapsed(), ahead: clock.error(), begun: false };
+            records.lock().expect("the records' lock").clock.push(mark);
+        }
+        if plan.replicas > 1 && r.chance(300) {
+            operator.process.gate.pause();
+            tokio::time::sleep(r.skewed(90_000)).await;
+            operator.process.gate.resume();
+        }
+        if plan.kills {
+            doom(server, operator, r);
+        }
+    }
+}
+
+/// Lets the process die, now or soon.
+fn doom(server: &Server, operator: &Operator, r: &mut Random) {
+    match r.below(8) {
+        0 => operator.process.gate.kill(),
+        1 => operator.stop.notify_one(),
+        2..=4 => operator.process.gate.kill_after_steps(r.below(300)),
+        _ => {
+            let moment = r.pick(&[KillMoment::Before, KillMoment::InFlight, KillMoment::After]);
+            let kill = Kill { countdown: r.between(1, 12), writes_only: true, moment, client: operator.client };
+            server.lock().kill = Some(kill);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A world: the server, the cluster, the operator, its users and everything that goes wrong, from the first task to the last write.
+
+mod chaos;
+mod operator;
+mod plan;
+mod users;
+
+pub use plan::{Kind, OWN_NAMESPACE, Plan};
+
+use crate::{
+    clock::WorldClock,
+    cluster::{Truths, run_pods},
+    determinism,
+    oracle::{self, Trace, Violation},
+    server::{Actor, Resource, Schema, Server, collect_garbage},
+};
+use serde_json::{Value, json};
+use std::{sync::LazyLock, time::Duration};
+
+/// A world that is not at rest that long after its trouble never will be.
+const LIMIT: Duration = Duration::from_secs(12 * 3600);
+
+static DEFINITION: LazyLock<Value> = LazyLock::new(|| json!(retryable_tasks::api::crd()));
+
+/// What came of a world.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What broke the rules.
+    pub violations: Vec<Violation>,
+    /// How the tasks ended, for comparison with other runs.
+    pub summary: Vec<String>,
+    /// How many requests the operator sent.
+    pub requests: usize,
+    /// How many Pods there were.
+    pub pods: usize,
+    /// How many processes of the operator there were.
+    pub processes: u32,
+    /// How long the world existed.
+    pub age: Duration,
+    /// Everything that was asked for and everything that changed, in the order in which it happened, if wanted.
+    pub log: Vec<String>,
+}
+
+/// Runs the world of this plan to its rest.
+pub fn run(plan: Plan, log: bool) -> Outcome {
+    determinism::isolated(plan.seed, move || async move {
+        let clock = WorldClock::new();
+        let server = Server::new(plan.seed, clock, plan.rates.clone());
+        server.lock().schema = Schema::of(&DEFINITION);
+        server.lock().policies.denials.clone_from(&plan.denials);
+        let truths = Truths::default();
+        let records = chaos::Records::default();
+        tokio::spawn(run_pods(server.clone(), plan.seed, plan.odds.clone(), truths.clone()));
+        tokio::spawn(collect_garbage(server.clone(), plan.seed));
+        let mut jobs = tokio::task::JoinSet::new();
+        for index in 0..plan.tasks.len() {
+            jobs.spawn(users::own(server.clone(), plan.clone(), index));
+        }
+        for index in 0..plan.replicas {
+            jobs.spawn(chaos::replica(server.clone(), plan.clone(), clock, index, records.clone()));
+        }
+        let rested = rest(&server, clock, &plan, &mut jobs).await;
+        let records = std::mem::take(&mut *records.lock().expect("the records' lock"));
+        conclude(&plan, &server, &truths, rested, records, log)
+    })
+}
+
+/// Waits until the operator has written nothing for long. False if that never comes.
+async fn rest(server: &Server, clock: WorldClock, plan: &Plan, jobs: &mut tokio::task::JoinSet<()>) -> bool {
+    loop {
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        while let Some(job) = jobs.try_join_next() {
+            if let Err(error) = job {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
+        let now = clock.elapsed();
+        let state = server.lock();
+        let meant = |change: &&crate::server::Change| change.key.resource != Resource::Leases;
+        let last = state.store.changes().iter().rev().find(meant).map_or(Duration::ZERO, |change| change.at);
+        if now >= last.max(plan.trouble) + plan.silence {
+            return true;
+        }
+        if now >= plan.trouble + LIMIT {
+            return false;
+        }
+    }
+}
+
+fn conclude(
+    plan: &Plan,
+    server: &Server,
+    truths: &Truths,
+    rested: bool,
+    records: chaos::Recorded,
+    log: bool,
+) -> Outcome {
+    let state = server.lock();
+    let processes = records.processes;
+    let trace = trace(plan, &state, rested, records.clock);
+    let mut violations = oracle::check(&trace);
+    violations.extend(state.malformed.iter().map(|line| Violation::new("requests the server can read", line.clone())));
+    let pods = truths.lock().expect("the truths' lock").len();
+    let summary = oracle::summary(&trace);
+    let lines = if log { log_lines(&state) } else { vec![] };
+    let age = state.store.clock.elapsed();
+    Outcome { violations, summary, requests: state.requests.len(), pods, processes, age, log: lines }
+}
+
+fn trace(plan: &Plan, state: &crate::server::State, rested: bool, clock: Vec<oracle::ClockMark>) -> Trace {
+    let of_interest = |resource: Resource| matches!(resource, Resource::Tasks | Resource::Pods | Resource::Events);
+    let denied = |request: &crate::server::Record| {
+        let meant = |d: &&crate::server::Denial| d.verb == request.verb && d.resource == request.resource;
+        plan.denials.iter().any(|d| meant(&d))
+    };
+    let changes = state.store.changes().iter().filter(|change| of_interest(change.key.resource));
+    let changes = changes.map(|change| oracle::Change {
+        at: change.at,
+        gone: change.kind == crate::server::ChangeKind::Deleted,
+        object: change.object.clone(),
+        by_operator: matches!(change.actor, Actor::Client(_)),
+    });
+    let writes = state.requests.iter().filter(|request| request.verb.writes() && of_interest(request.resource));
+    let writes = writes.map(|request| oracle::Write {
+        called: request.called,
+        done: request.done,
+        verb: format!("{:?}", request.verb).to_lowercase(),
+        kind: request.resource.kind(),
+        object: request.object.clone(),
+        body: request.body.clone(),
+        code: request.code,
+        changed: request.version.is_some(),
+        faulty: request.fault != crate::faults::Fault::None || (request.code == 403 && denied(request)),
+    });
+    Trace {
+        start: WorldClock::date(Duration::ZERO),
+        changes: changes.collect(),
+        writes: writes.collect(),
+        rested,
+        own_namespace: OWN_NAMESPACE.into(),
+        faultless: plan.kind == Kind::Calm,
+        clock,
+    }
+}
+
+fn log_lines(state: &crate::server::State) -> Vec<String> {
+    let requests = state.requests.iter().map(|request| (request.sent, request.to_string()));
+    let changes = state.store.changes().iter().map(|change| {
+        let (at, object) = (change.at.as_secs_f64(), &change.object);
+        let status = &object["status"];
+        let brief = match change.key.resource {
+            Resource::Pods => {
+                let metadata = &object["metadata"];
+                json!({
+                    "uid": metadata["uid"], "deletion": metadata["deletionTimestamp"], "grace": metadata["deletionGracePeriodSeconds"],
+                    "finalizers": metadata["finalizers"], "node": object["spec"]["nodeName"], "phase": status["phase"],
+                    "reason": status["reason"], "conditions": status["conditions"], "containers": status["containerStatuses"],
+                })
+            }
+            Resource::Tasks => json!({"metadata": object["metadata"], "spec": object["spec"], "status": status}),
+            _ => Value::Null,
+        };
+        let (key, kind, actor, version) = (&change.key, change.kind, change.actor, change.version);
+        let line = format!("{at:12.6} {actor:?} {kind:?} {} {}/{} version {version} {brief}", key.resource.plural(), key.namespace, key.name);
+        (change.at, line)
+    });
+    let mut lines: Vec<(Duration, String)> = requests.chain(changes).collect();
+    lines.sort_by_key(|(at, _)| *at);
+    lines.into_iter().map(|(_, line)| line).collect()
+}

@@ -1,0 +1,93 @@
+//! The operator's process: its own code, from the client to the controller, as its command line puts it together.
+
+use super::plan::OWN_NAMESPACE;
+use crate::{
+    clock::WallClock,
+    process::{Gate, Process},
+    server::{Endpoint, Server},
+};
+use futures::FutureExt;
+use retryable_tasks::{
+    controller::{
+        Clock, Settings, client,
+        lease::{self, Elector, Leadership},
+        run::run as control,
+    },
+    telemetry::Telemetry,
+};
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::sync::Notify;
+
+/// A running operator.
+pub struct Operator {
+    /// Its process.
+    pub process: Process,
+    /// Tells it to end in order (SIGTERM).
+    pub stop: Arc<Notify>,
+    /// Its number among the processes of the world.
+    pub client: u32,
+}
+
+impl Operator {
+    /// Starts one. Several are elected, by their identities.
+    pub fn start(server: &Server, clock: WallClock, client_number: u32, identity: String, elected: bool) -> Self {
+        let gate = Gate::new();
+        let stop = Arc::new(Notify::new());
+        let stopped = stop.clone();
+        let told = async move { stopped.notified().await };
+        let endpoint = Endpoint::new(server.clone(), gate.clone(), client_number);
+        let main = operate(endpoint, clock.clone(), identity, elected, told);
+        let process = Process::start(gate, clock, main);
+        Self { process, stop, client: client_number }
+    }
+}
+
+async fn operate(
+    endpoint: Endpoint,
+    clock: WallClock,
+    identity: String,
+    elected: bool,
+    told: impl Future<Output = ()> + Send + 'static,
+) {
+    let stop = told.boxed().shared();
+    let telemetry = Arc::new(Telemetry::new(Duration::from_secs(400)));
+    let client = client::client_with(endpoint, "default", telemetry.clone());
+    let now: Clock = Arc::new(move || clock.now());
+    let (held, leadership) = if elected {
+        let settings = lease::Settings {
+            namespace: OWN_NAMESPACE.into(),
+            name: "retryable-tasks".into(),
+            identity: identity.clone(),
+            lease_duration: Duration::from_secs(15),
+            renew_deadline: Duration::from_secs(10),
+            retry_period: Duration::from_secs(2),
+        };
+        let wall = now.clone();
+        let elector = Elector::new(client.clone(), settings, move || wall()).expect("settings that make sense");
+        tokio::select! { biased;
+            held = elector.acquire() => (Some(held), None),
+            () = stop.clone() => return,
+        }
+    } else {
+        (None, Some(Leadership::always()))
+    };
+    let leadership = leadership.or_else(|| held.as_ref().map(|held| held.leadership())).expect("one of the two");
+    let valid = leadership.clone();
+    let settings = Settings {
+        client,
+        telemetry,
+        clock: now,
+        may_write: Arc::new(move || valid.is_valid()),
+        own_namespace: Some(OWN_NAMESPACE.into()),
+        concurrency: 32,
+        identity,
+    };
+    tokio::select! { biased;
+        () = leadership.lost() => return,
+        ended = control(settings, None, stop) => ended.expect("a controller whose parts live"),
+    }
+    if let Some(held) = held {
+        // What could not be given back runs out by itself.
+        let _ = held.release().await;
+    }
+}

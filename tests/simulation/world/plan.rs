@@ -1,0 +1,299 @@
+//! What a world is like: drawn from its seed before it begins.
+
+use crate::{
+    cluster::Odds,
+    faults::Rates,
+    random::Random,
+    server::{Denial, Resource, Verb},
+};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, time::Duration};
+
+/// The namespace that the operator runs in: Pods there get no finalizer.
+pub const OWN_NAMESPACE: &str = "operator";
+
+/// For how long nothing may change before a world is at rest: longer than a Pod can go on unnoticed.
+const SILENCE: Duration = Duration::from_secs(1_000);
+/// The same for some worlds: longer than the operator leaves a quiet task alone, and than a clock is
+/// wrong.
+const LONG_SILENCE: Duration = Duration::from_secs(4_000);
+
+/// What kind of trouble a world is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Nothing goes wrong but the Pods.
+    Calm,
+    /// Requests and watches go wrong, and the operator is killed; nobody edits anything.
+    Faults,
+    /// As that, and users edit, suspend, delete and recreate tasks.
+    Users,
+    /// As that, with two replicas and an election; leaders are stopped and go on.
+    Leaders,
+    /// As Users, and clocks jump.
+    Clocks,
+    /// As Users, and tasks also live in the operator's own namespace.
+    Unheld,
+}
+
+/// A world before it begins.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Everything is drawn from it.
+    pub seed: u64,
+    /// What it is about.
+    pub kind: Kind,
+    /// How requests and watches go wrong.
+    pub rates: Rates,
+    /// How Pods fare.
+    pub odds: Odds,
+    /// The tasks, with their namespaces.
+    pub tasks: Vec<(String, String, Value)>,
+    /// When trouble ends, and the world is left to come to rest.
+    pub trouble: Duration,
+    /// What the operator is refused for a while: a quota, a policy, rights taken away.
+    pub denials: Vec<Denial>,
+    /// Whether the operator is killed every now and then.
+    pub kills: bool,
+    /// Whether users meddle.
+    pub users: bool,
+    /// How many replicas of the operator run; more than one are elected.
+    pub replicas: u32,
+    /// Whether clocks jump.
+    pub jumps: bool,
+    /// For how long nothing may change before the world is at rest.
+    pub silence: Duration,
+}
+
+impl Plan {
+    /// The plan of this seed.
+    pub fn of(seed: u64) -> Self {
+        let mut random = Random::fork(seed, "plan");
+        let kind = random.pick(&[
+            Kind::Calm,
+            Kind::Faults,
+            Kind::Faults,
+            Kind::Users,
+            Kind::Users,
+            Kind::Users,
+            Kind::Leaders,
+            Kind::Leaders,
+            Kind::Clocks,
+            Kind::Unheld,
+        ]);
+        Self::of_kind(seed, kind)
+    }
+
+    /// The plan of this seed for a world of this kind.
+    pub fn of_kind(seed: u64, kind: Kind) -> Self {
+        let mut random = Random::fork(seed, "world");
+        let r = &mut random;
+        let trouble = Duration::from_secs(r.between(30, 700));
+        let mut odds = odds(r);
+        if kind == Kind::Faults {
+            // What is said of a Pod whose node is dead depends on when one looks.
+            odds.node_death = 0;
+        }
+        let count = r.between(1, 2);
+        let namespaces: &[&str] = if kind == Kind::Unheld { &["default", OWN_NAMESPACE] } else { &["default"] };
+        let tasks = (0..count)
+            .map(|n| (r.pick(namespaces).to_string(), format!("task-{n}"), spec(r, kind != Kind::Faults)))
+            .collect();
+        let calm = kind == Kind::Calm;
+        let quiet = Rates { until: trouble, ..Rates::default() };
+        let rates = if calm { quiet } else { rates(r, trouble) };
+        let denials = if calm { vec![] } else { denials(r, trouble) };
+        let kills = !calm && r.chance(700);
+        let users = !matches!(kind, Kind::Calm | Kind::Faults);
+        let replicas = if kind == Kind::Leaders { 2 } else { 1 };
+        // An election costs requests for as long as it goes on.
+        let jumps = kind == Kind::Clocks;
+        let long = jumps || replicas == 1 && r.chance(100);
+        let silence = if long { LONG_SILENCE } else { SILENCE };
+        Self { seed, kind, rates, odds, tasks, trouble, denials, kills, users, replicas, jumps, silence }
+    }
+
+    /// The same world, with nothing going wrong but the Pods.
+    pub fn without_faults(&self) -> Self {
+        let rates = Rates { until: self.rates.until, ..Rates::default() };
+        Self {
+            rates,
+            denials: vec![],
+            kills: false,
+            users: false,
+            jumps: false,
+            replicas: 1,
+            kind: Kind::Calm,
+            ..self.clone()
+        }
+    }
+}
+
+fn odds(r: &mut Random) -> Odds {
+    let run_millis = r.pick(&[500, 5_000, 60_000, 200_000]);
+    let usual = Odds { run_millis, ..Odds::default() };
+    match r.below(4) {
+        // Nothing but exit codes, so that the books are about retries alone.
+        0 => Odds { disruption: 0, node_death: 0, trouble: 0, admission: 0, eviction: 0, ..usual },
+        1 => Odds { disruption: 500, node_death: 100, ..usual },
+        _ => usual,
+    }
+}
+
+/// Some faults often, others not at all: a mixture of all at a middling rate finds less.
+fn rates(r: &mut Random, until: Duration) -> Rates {
+    let mut some = |share: u32, most: u64| if r.chance(share) { u32::try_from(r.below(most)).unwrap_or(0) } else { 0 };
+    let mut rates = Rates {
+        until,
+        reject: some(400, 200),
+        error_after_commit: some(400, 100),
+        drop_before: some(300, 100),
+        drop_after: some(400, 100),
+        hang: some(200, 60),
+        late: some(300, 100),
+        lateness: Duration::from_millis(18_500),
+        stale: some(250, 300),
+        staleness: Duration::from_secs(30),
+        stall: some(300, 100),
+        stalling: Duration::from_secs(60),
+        cut: some(400, 600),
+        silence: some(100, 100),
+        lose: some(200, 60),
+        repeat: some(300, 200),
+        compact: some(300, 300),
+        ..Rates::default()
+    };
+    rates.lag = [Resource::Tasks, Resource::Pods]
+        .into_iter()
+        .map(|resource| (resource, if r.chance(400) { r.skewed(30_000) } else { r.skewed(100) }))
+        .collect::<BTreeMap<_, _>>();
+    rates
+}
+
+fn denials(r: &mut Random, until: Duration) -> Vec<Denial> {
+    let kinds = [
+        (Verb::Create, Resource::Pods, "exceeded quota: compute, requested: pods=1, used: pods=10, limited: pods=10"),
+        (Verb::Patch, Resource::Pods, "admission webhook \"policy.example\" denied the request"),
+        (Verb::Delete, Resource::Pods, "admission webhook \"policy.example\" denied the request"),
+        (Verb::Update, Resource::Tasks, "User \"operator\" cannot update resource \"retryabletasks/status\""),
+        (Verb::List, Resource::Pods, "User \"operator\" cannot list resource \"pods\""),
+        (Verb::Create, Resource::Events, "User \"operator\" cannot create resource \"events\""),
+    ];
+    let mut denials = vec![];
+    for (verb, resource, why) in kinds {
+        if r.chance(60) {
+            let from = r.duration(Duration::ZERO, until);
+            denials.push(Denial { from, until: until.min(from + r.skewed(600_000)), verb, resource, why: why.into() });
+        }
+    }
+    denials
+}
+
+/// A spec that admission accepts; with limits in time if wanted, which end attempts at another point when faults hold the operator up.
+pub fn spec(r: &mut Random, limits: bool) -> Value {
+    let mut spec = json!({"image": "registry.example/job:1", "maxRetries": r.between(0, 5)});
+    if r.chance(600) {
+        spec["backoff"] = backoff(r);
+    }
+    if r.chance(200) {
+        spec["historyLimit"] = json!(r.pick(&[0, 1, 2, 100]));
+    }
+    if r.chance(400) {
+        spec["podRetention"] = json!({"failed": r.below(4), "succeeded": r.below(2)});
+    }
+    if r.chance(100) {
+        spec["ttlSecondsAfterFinished"] = json!(r.below(600));
+    }
+    if r.chance(250) {
+        spec["rules"] = rules(r);
+    }
+    if r.chance(150) {
+        spec["budgets"] = json!({"disruptions": r.below(3), "outOfMemory": r.below(3), "startup": r.below(2)});
+    }
+    if limits && r.chance(150) {
+        spec["suspend"] = json!(true);
+    }
+    if limits && r.chance(200) {
+        spec["attemptTimeoutSeconds"] = json!(r.between(1, 200));
+    }
+    if limits && r.chance(150) {
+        spec["activeDeadlineSeconds"] = json!(r.between(1, 2_000));
+    }
+    if limits && r.chance(150) {
+        spec["startupTimeoutSeconds"] = json!(r.between(1, 600));
+    }
+    if r.chance(150) {
+        spec["template"] = template(r);
+    }
+    if r.chance(200) {
+        spec["onFailure"] = json!({"args": ["--clean-up"]});
+        if limits && r.chance(300) {
+            spec["onFailure"]["timeoutSeconds"] = json!(r.between(1, 100));
+        }
+    }
+    if r.chance(100) {
+        spec["overrides"] = json!([{"fromAttempt": r.between(2, 4), "env": [{"name": "CAREFUL", "value": "yes"}]}]);
+    }
+    if r.chance(150) {
+        spec["resources"] = json!({"limits": {"memory": "64Mi"}});
+        spec["onOutOfMemory"] = json!({"memoryMultiplier": 2});
+    }
+    spec
+}
+
+fn rules(r: &mut Random) -> Value {
+    let mut rules = vec![];
+    let actions = ["Retry", "Ignore", "Fail"];
+    let whens = [
+        json!({"exitCodes": ["1-40"]}),
+        json!({"notExitCodes": ["30-200"]}),
+        json!({"signals": ["KILL"]}),
+        json!({"reasons": ["Error", "PodDeleted"]}),
+        json!({"errorTypes": ["BadInput"]}),
+        json!({"podConditions": ["DisruptionTarget"]}),
+        json!({"message": "(?i)BROKE"}),
+        json!({"preset": "SysexitsPermanent"}),
+    ];
+    for n in 0..r.between(1, 3) {
+        let action = r.pick(&actions);
+        let mut rule = json!({"name": format!("rule-{n}"), "when": r.pick(&whens), "action": action});
+        if action != "Fail" && r.chance(500) {
+            rule["maxRetries"] = json!(r.below(4));
+        }
+        if action != "Fail" && r.chance(300) {
+            rule["backoff"] = json!({"strategy": "Fixed", "initialDelaySeconds": r.below(30)});
+        }
+        rules.push(rule);
+    }
+    Value::Array(rules)
+}
+
+fn backoff(r: &mut Random) -> Value {
+    let mut backoff = match r.below(5) {
+        0 => json!({"strategy": "Fixed", "initialDelaySeconds": r.below(100)}),
+        1 => json!({"strategy": "Linear", "initialDelaySeconds": r.below(20), "maxDelaySeconds": 60}),
+        2 => json!({"strategy": "Fibonacci"}),
+        3 => json!({"strategy": "List", "delaysSeconds": [r.below(5), r.below(50), r.below(200)]}),
+        _ => json!({"multiplier": "1.5", "initialDelaySeconds": r.between(1, 30), "maxDelaySeconds": 300}),
+    };
+    match r.below(4) {
+        0 => backoff["jitter"] = json!({"mode": "None"}),
+        1 => backoff["jitter"] = json!({"mode": "Full"}),
+        2 => backoff["jitter"] = json!({"mode": "Equal"}),
+        _ => {}
+    }
+    backoff
+}
+
+fn template(r: &mut Random) -> Value {
+    let mut spec = json!({});
+    if r.chance(500) {
+        spec["containers"] = json!([{"name": "task"}, {"name": "sidecar", "image": "registry.example/sidecar:1"}]);
+    }
+    if r.chance(500) {
+        spec["initContainers"] = json!([{"name": "prepare", "image": "registry.example/prepare:1"}]);
+    }
+    if r.chance(300) {
+        spec["terminationGracePeriodSeconds"] = json!(r.below(120));
+    }
+    json!({"metadata": {"labels": {"team": "a"}}, "spec": spec})
+}
