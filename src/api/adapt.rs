@@ -55,7 +55,7 @@ pub struct AttemptOverride {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.image) || has(self.command) || has(self.args) || has(self.env) || has(self.envFrom) || has(self.template)")
+    validation = Rule::new("has(self.image) || has(self.command) || has(self.args) || has(self.env) || has(self.envFrom) || (has(self.template) && has(self.template.spec))")
         .message("onFailure says what to run when the task has failed: give image, command, args, env, envFrom or template"),
     validation = Rule::new("!has(self.template) || !has(self.template.spec) || !has(self.template.spec.restartPolicy) || self.template.spec.restartPolicy == 'Never'")
         .message("a fallback runs once: remove onFailure.template.spec.restartPolicy or set it to Never")

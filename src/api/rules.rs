@@ -63,13 +63,13 @@ pub struct When {
     /// Exit codes: numbers, and ranges such as "64-78".
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = Rule::new("self.all(c, type(c) == int ? c > 0 : c.matches('^[0-9]{1,9}-[0-9]{1,9}$') && int(c.split('-')[0]) <= int(c.split('-')[1]))").message("exitCodes are numbers above 0, or ranges in quotes from low to high: 3, \"64-78\""))]
+    #[x_kube(validation = Rule::new("self.all(c, type(c) == int ? (c > 0 && c <= 255) : c.matches('^[0-9]{1,3}-[0-9]{1,3}$') && int(c.split('-')[0]) <= int(c.split('-')[1]) && int(c.split('-')[1]) <= 255)").message("exitCodes are numbers from 1 to 255, or ranges in quotes from low to high: 3, \"64-78\""))]
     pub exit_codes: Option<Vec<IntOrText>>,
 
     /// Any exit code but these: numbers, and ranges such as "64-78". A failure without an exit code does not match.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = Rule::new("self.all(c, type(c) == int ? c > 0 : c.matches('^[0-9]{1,9}-[0-9]{1,9}$') && int(c.split('-')[0]) <= int(c.split('-')[1]))").message("notExitCodes are numbers above 0, or ranges in quotes from low to high: 3, \"64-78\""))]
+    #[x_kube(validation = Rule::new("self.all(c, type(c) == int ? (c > 0 && c <= 255) : c.matches('^[0-9]{1,3}-[0-9]{1,3}$') && int(c.split('-')[0]) <= int(c.split('-')[1]) && int(c.split('-')[1]) <= 255)").message("notExitCodes are numbers from 1 to 255, or ranges in quotes from low to high: 3, \"64-78\""))]
     pub not_exit_codes: Option<Vec<IntOrText>>,
 
     /// Signals that ended the container: numbers from 1 to 64, or names such as SIGKILL or KILL.
@@ -101,7 +101,7 @@ pub struct When {
 }
 
 /// A ready-made set of exit codes: SysexitsPermanent (64 to 78 of sysexits.h, without 69, 71, 74 and 75, which may pass),
-/// SysexitsTransient (69, 71, 74, 75) or CommandNotRunnable (126 and 127 of the shell).
+/// SysexitsTransient (69, 71, 74, 75) or CommandNotRunnable (126 and 127 of the shell, and the reasons StartError and ContainerCannotRun).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Preset {
     /// sysexits.h: what trying again does not mend

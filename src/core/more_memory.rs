@@ -33,6 +33,11 @@ pub fn problem(policy: &OnOutOfMemory, resources: &[&Value]) -> Option<String> {
     if given.is_empty() {
         return Some("there is nothing to multiply: give the main container a memory limit or request".into());
     }
+    if max.is_some_and(|max| given.iter().all(|(_, bytes)| *bytes == max)) {
+        return Some(
+            "maxMemory is what the main container has already: raise it, or there is nothing more to give".into(),
+        );
+    }
     let above = given.into_iter().find(|(_, bytes)| max.is_some_and(|max| *bytes > max))?;
     Some(format!("maxMemory is below the {} that the main container has already: raise it", above.0))
 }

@@ -7,6 +7,10 @@ use std::ops::RangeInclusive;
 
 /// Most memory that a compiled expression of a rule may take.
 const REGEX_BYTES: usize = 1 << 20;
+/// The highest exit code.
+const MAX_CODE: i64 = 255;
+/// What the runtimes say of a command that cannot be run; containerd's exit code for it is 128.
+const NOT_RUNNABLE: [&str; 2] = ["StartError", "ContainerCannotRun"];
 /// Signals by number on Linux (signal(7), x86 and ARM); IOT and POLL are other names of 6 and 29.
 const SIGNALS: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
@@ -26,7 +30,8 @@ fn all_match(when: &When, outcome: &Outcome) -> bool {
     let signal = outcome.signal.filter(|_| !outcome.stopped).map(i64::from);
     let error_type = outcome.word.error_type.as_ref();
     holds(preset.as_ref(), |preset| {
-        code.is_some_and(|code| preset_codes(*preset).iter().any(|range| range.contains(&code)))
+        let cannot_run = *preset == Preset::CommandNotRunnable && NOT_RUNNABLE.contains(&outcome.reason.as_str());
+        cannot_run || code.is_some_and(|code| preset_codes(*preset).iter().any(|range| range.contains(&code)))
     }) && holds(exit_codes.as_ref(), |codes| code.is_some_and(|code| any_contains(codes, code)))
         && holds(not_exit_codes.as_ref(), |codes| code.is_some_and(|code| !any_contains(codes, code)))
         && holds(signals.as_ref(), |signals| {
@@ -57,6 +62,9 @@ pub fn problem(rules: &[FailureRule]) -> Option<String> {
                 "it is never reached: a rule without `when` matches every failure and must be the last".into(),
             );
         }
+        if let Some(same) = rules.iter().take(index).find(|earlier| earlier.when == rule.when) {
+            return told(format!("it is never reached: \"{}\" has the same `when`", same.name));
+        }
         if let Some(backoff) = rule.backoff.as_ref().and_then(super::backoff::problem) {
             return told(backoff);
         }
@@ -74,11 +82,39 @@ fn when_problem(when: &When) -> Option<String> {
     let pattern = when.message.as_ref();
     let bad_pattern = pattern
         .and_then(|pattern| regex(pattern).err().map(|error| format!("message `{pattern}` does not compile: {error}")));
-    bad_code.chain(bad_signal).chain(bad_pattern).next()
+    bad_code.chain(bad_signal).chain(bad_pattern).next().or_else(|| contradiction(when))
 }
 
+/// Matchers that no failure can satisfy at once.
+fn contradiction(when: &When) -> Option<String> {
+    let When { preset, exit_codes, not_exit_codes, signals, .. } = when;
+    let is_given = preset.is_some() || exit_codes.is_some() || not_exit_codes.is_some();
+    let possible = (1..=MAX_CODE).any(|code| {
+        let of_signal = |signals: &Vec<IntOrText>| signals.iter().any(|s| signal_number(s) == Some(code - 128));
+        holds(preset.as_ref(), |preset| preset_codes(*preset).iter().any(|range| range.contains(&code)))
+            && holds(exit_codes.as_ref(), |codes| any_contains(codes, code))
+            && holds(not_exit_codes.as_ref(), |codes| !any_contains(codes, code))
+            && holds(signals.as_ref(), of_signal)
+    });
+    (is_given && !possible)
+        .then(|| "no failure matches preset, exitCodes, notExitCodes and signals at once: give fewer of them".into())
+}
+
+/// In RE2, which admission knows, `\<` and `\>` are just these characters; here they would be the ends of a word.
 fn regex(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).size_limit(REGEX_BYTES).build()
+    let mut plain = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match (c, chars.clone().next()) {
+            ('\\', Some('<' | '>')) => {}
+            ('\\', Some(escaped)) => {
+                plain.extend([c, escaped]);
+                chars.next();
+            }
+            _ => plain.push(c),
+        }
+    }
+    RegexBuilder::new(&plain).size_limit(REGEX_BYTES).build()
 }
 
 fn any_contains(codes: &[IntOrText], code: i64) -> bool {
@@ -87,11 +123,11 @@ fn any_contains(codes: &[IntOrText], code: i64) -> bool {
 
 fn range(codes: &IntOrText) -> Option<RangeInclusive<i64>> {
     match codes {
-        IntOrText::Int(code) => (*code > 0).then_some(*code..=*code),
+        IntOrText::Int(code) => (1..=MAX_CODE).contains(code).then_some(*code..=*code),
         IntOrText::Text(text) => {
             let (low, high) = text.split_once('-')?;
             let (low, high) = (low.parse().ok()?, high.parse().ok()?);
-            (0 <= low && low <= high).then_some(low..=high)
+            (0 <= low && low <= high && high <= MAX_CODE).then_some(low..=high)
         }
     }
 }

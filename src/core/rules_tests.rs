@@ -66,6 +66,21 @@ fn signals_go_by_number_and_by_name() {
 }
 
 #[test]
+fn a_command_that_the_runtime_cannot_start_is_not_runnable() {
+    let never_ran = Outcome { exit_code: Some(128), reason: "StartError".into(), ..outcome() };
+    assert!(matches(&rule(&json!({"preset": "CommandNotRunnable"})), &never_ran));
+    assert!(!matches(&rule(&json!({"preset": "SysexitsPermanent"})), &never_ran));
+}
+
+#[test]
+fn angle_brackets_with_a_backslash_are_characters() {
+    let said = |message: &str| Outcome { message: Some(message.into()), ..outcome() };
+    let rule = rule(&json!({"message": r"\<title\>\\<"}));
+    assert!(matches(&rule, &said(r"a <title>\< b")));
+    assert!(!matches(&rule, &said("a title b")));
+}
+
+#[test]
 fn a_failure_without_an_exit_code_matches_no_exit_code() {
     let rejected = Outcome { exit_code: None, ..outcome() };
     for when in [json!({"exitCodes": ["1-255"]}), json!({"notExitCodes": [1]}), json!({"preset": "SysexitsPermanent"})]
@@ -87,6 +102,21 @@ fn a_rule_that_cannot_work_is_quoted() {
         (json!([{"name": "rest", "action": "Fail", "when": {"exitCodes": [1]}}, catch_all]), "twice"),
         (json!([catch_all, {"name": "late", "action": "Fail", "when": {"exitCodes": [1]}}]), "never reached"),
         (json!([{"name": "a", "action": "Retry", "backoff": {"multiplier": "0.1"}}]), "multiplier"),
+        (json!([{"name": "a", "action": "Fail", "when": {"exitCodes": [256]}}]), "256"),
+        (json!([{"name": "a", "action": "Fail", "when": {"exitCodes": [1], "notExitCodes": [1]}}]), "at once"),
+        (json!([{"name": "a", "action": "Fail", "when": {"exitCodes": [1], "signals": ["KILL"]}}]), "at once"),
+        (json!([{"name": "a", "action": "Fail", "when": {"notExitCodes": ["1-255"]}}]), "at once"),
+        (
+            json!([{"name": "a", "action": "Fail", "when": {"preset": "SysexitsTransient", "exitCodes": [1]}}]),
+            "at once",
+        ),
+        (
+            json!([
+                {"name": "a", "action": "Fail", "when": {"reasons": ["x"]}},
+                {"name": "b", "action": "Retry", "when": {"reasons": ["x"]}},
+            ]),
+            "\"a\" has the same",
+        ),
     ];
     for (value, expected) in cases {
         let problem = problem(&rules(value.clone())).unwrap_or_default();

@@ -84,10 +84,15 @@ pub(super) fn before_the_end(draft: &mut Draft) {
 /// The cancellation has had its effect.
 pub(super) fn cancelled(draft: &mut Draft) {
     hear(draft, Request::Cancel, "the task was cancelled");
+    // Whoever cancels does not want the run that was asked for before.
+    hear(draft, Request::RunAgain, "the task was cancelled");
 }
 
 fn retry_now(draft: &mut Draft) -> String {
     let number = draft.current.number;
+    if is_cancelled(draft.situation, &draft.status) {
+        return "nothing to skip: the task is being cancelled".into();
+    }
     if draft.current.next_create_time.take().is_some() {
         return format!("the Pod of attempt {number} is created without further wait");
     }

@@ -60,7 +60,7 @@ pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
     draft.happenings.push(Happening::Ended { entry: Box::new(entry.clone()), wait });
     remember(draft, entry);
     if let Some(reason) = verdict.end {
-        return finish(draft, reason, &outcome, verdict.exhausted.as_deref(), too_late);
+        return finish(draft, reason, &outcome, &verdict, too_late);
     }
     let number = draft.current.number.saturating_add(1);
     draft.current =
@@ -202,7 +202,7 @@ fn finish(
     draft: &mut Draft,
     reason: ConditionReason,
     outcome: &Outcome,
-    exhausted: Option<&str>,
+    verdict: &Verdict,
     too_late: Option<Timestamp>,
 ) -> Current {
     if reason == ConditionReason::Succeeded {
@@ -214,7 +214,7 @@ fn finish(
     if reason == ConditionReason::Cancelled {
         by_hand::cancelled(draft);
     }
-    let message = failed_message(draft, outcome, reason, exhausted, too_late);
+    let message = failed_message(draft, outcome, reason, verdict, too_late);
     fail(draft, reason, &message)
 }
 
@@ -258,16 +258,20 @@ fn failed_message(
     draft: &Draft,
     outcome: &Outcome,
     reason: ConditionReason,
-    exhausted: Option<&str>,
+    verdict: &Verdict,
     too_late: Option<Timestamp>,
 ) -> String {
     let number = draft.current.number;
     let ran = number_in_run(Some(&draft.status), number);
-    let what = match (reason, exhausted, too_late) {
+    let attempts = if ran == 1 { "1 attempt".to_owned() } else { format!("{ran} attempts") };
+    let what = match (reason, verdict.exhausted.as_deref(), too_late) {
         (ConditionReason::DoNotRetry, ..) => format!("attempt {number} asked not to be retried"),
-        (ConditionReason::RuleFailed, ..) => format!("a rule says that attempt {number} is not to be retried"),
+        (ConditionReason::RuleFailed, ..) => {
+            let rule = verdict.rule.as_deref().unwrap_or_default();
+            format!("rule {rule} says that attempt {number} is not to be retried")
+        }
         (ConditionReason::BudgetExhausted, Some(rule), _) => {
-            format!("the retries of {rule} are used up after {ran} attempts")
+            format!("the retries of {rule} are used up after {attempts}")
         }
         (ConditionReason::DeadlineExceeded, _, Some(due)) => {
             format!("attempt {} would be due at {due:.3}, after activeDeadlineSeconds", number.saturating_add(1))
@@ -279,7 +283,12 @@ fn failed_message(
             format!("cancelled by hand during attempt {number}{}", earlier_cause(draft))
         }
         _ if ran == 1 => "the only attempt failed (maxRetries 0)".into(),
-        _ => format!("no retry is left after {ran} attempts (maxRetries {})", draft.situation.task.spec.max_retries),
+        _ => {
+            let max = draft.situation.task.spec.max_retries;
+            let free = ran.saturating_sub(1).saturating_sub(draft.status.retries);
+            let free = if free > 0 { format!(", {free} more not charged to it") } else { String::new() };
+            format!("no retry is left after {attempts} (maxRetries {max}{free})")
+        }
     };
     let stopped = matches!(reason, ConditionReason::DeadlineExceeded | ConditionReason::Cancelled);
     if stopped && too_late.is_none() {

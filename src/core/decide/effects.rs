@@ -27,7 +27,11 @@ pub(super) fn of_stored_status(situation: &Situation, status: &RetryableTaskStat
     clean_up(situation, status, &mut plan);
     if is_finished(&status.conditions) {
         expire(situation, status, &mut plan);
-    } else if !conditions::find(&status.conditions, ConditionType::Stalled).is_some_and(is_invalid_spec) {
+    } else if conditions::find(&status.conditions, ConditionType::Stalled).is_some_and(is_invalid_spec) {
+        if let Some(deadline) = limits::deadline(situation, status) {
+            plan.look_again_in(until(situation.now, deadline));
+        }
+    } else {
         let none = CurrentAttempt::default();
         current(situation, status, status.current.as_ref().unwrap_or(&none), &mut plan);
     }

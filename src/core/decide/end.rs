@@ -97,7 +97,8 @@ pub(super) fn as_stopped(outcome: &Outcome, stop: Option<StopReason>, current: &
         None | Some(StopReason::TaskEnded) => outcome.clone(),
         Some(StopReason::StartupTimeout) => Outcome {
             reason: current.stop_cause.clone().unwrap_or_else(|| StopReason::StartupTimeout.as_str().into()),
-            message: current.stop_message.clone().or_else(|| said("the Pod did not start in time")),
+            // What the kubelet says of the end of a container that never ran tells nothing.
+            message: current.stop_message.clone().or_else(|| Some("the Pod did not start in time".into())),
             exit_code: None,
             signal: None,
             never_started: true,

@@ -62,12 +62,14 @@ pub(super) fn close(draft: &mut Draft, ended: &End, outcome: &Outcome, stop: Opt
         format!("the fallback ended with {}{}", outcome.reason, code.unwrap_or_default())
     };
     let cancelled = stop == Some(StopReason::Cancelled);
-    fail(draft, &came_of_it, cancelled);
+    let by_hand = if cancelled { "cancelled by hand during the fallback; " } else { "" };
+    fail(draft, &format!("{by_hand}{came_of_it}"), cancelled);
     Current::TaskEnded
 }
 
 /// The task fails without a fallback that was due: it was cancelled, or the spec no longer has one.
 pub(super) fn skip(draft: &mut Draft, why: &str, cancelled: bool) {
+    draft.status.fallback = None;
     fail(draft, why, cancelled);
 }
 

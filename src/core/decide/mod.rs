@@ -21,6 +21,7 @@ use super::backoff::Spread;
 use super::conditions;
 use super::identity::{Slot, pod_name};
 use super::observe::{Observed, Overdue};
+use super::pod::problem;
 use super::time::until;
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, HistoryEntry, RetryableTask, RetryableTaskStatus};
 use jiff::{SignedDuration, Timestamp};
@@ -237,10 +238,11 @@ fn patience(situation: &Situation, seen: &Seen) -> Option<SignedDuration> {
     Some(wait.max(SignedDuration::ZERO))
 }
 
-/// Whether an attempt without a Pod is not to get one: the task is suspended or cancelled, or its time is over. The deadline is not the
-/// fallback's.
+/// Whether an attempt without a Pod is not to get one: the task is suspended or cancelled, its spec makes no sense, or
+/// its time is over. The deadline is not the fallback's.
 fn must_not_run(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt) -> bool {
     situation.task.spec.suspend
+        || problem(&situation.task.spec).is_some()
         || by_hand::is_cancelled(situation, status)
         || (!current.fallback && limits::is_over(situation, status, situation.now))
 }

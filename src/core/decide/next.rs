@@ -46,14 +46,17 @@ pub(super) fn next_status(situation: &Situation, stored: &RetryableTaskStatus) -
     }
     by_hand::before_the_end(&mut draft);
     let cancelled = by_hand::is_cancelled(situation, &draft.status);
-    if let Some(problem) = problem(&situation.task.spec).filter(|_| !cancelled) {
-        draft.stall(ConditionReason::InvalidSpec, &problem);
-        return draft.done();
+    // It stops no Pod that runs, and lets none start.
+    let problem = problem(&situation.task.spec).filter(|_| !cancelled);
+    if problem.is_none() {
+        draft.clear_stall(ConditionReason::InvalidSpec);
     }
-    draft.clear_stall(ConditionReason::InvalidSpec);
     match draft.look_at_current() {
         Current::Ask(pod_name) => return Next::Ask(pod_name),
-        Current::Due => draft.start_when_due(),
+        Current::Due => match problem {
+            Some(problem) if !draft.is_over(situation.now) => draft.stall(ConditionReason::InvalidSpec, &problem),
+            Some(_) | None => draft.start_when_due(),
+        },
         Current::Launched | Current::TaskEnded => {}
     }
     draft.done()

@@ -206,6 +206,22 @@ fn run_again_waits_for_the_end_and_is_not_copied_with_the_task() {
 }
 
 #[test]
+fn a_cancellation_takes_back_the_run_that_was_asked_for_before() {
+    let world = play(
+        task(),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Run, "Running 1/0/0 [Reconciling] 1R"),
+            (Ask("run-again", "1"), "Running 1/0/0 [Reconciling] 1R"),
+            (Ask("cancel", "1"), "Running 1/0/0 [Reconciling] 1R!"),
+            (Exit(143), "Cancelled 1/0/0 Cancelled [Failed Finished Stalled] 1E!"),
+            (Ask("run-again", "2"), "Running 2/0/0 [Reconciling] 1E! 2P"),
+        ],
+    );
+    assert_eq!(effect(&world.status(), "run-again"), "run 2 begins with attempt 2");
+}
+
+#[test]
 fn a_cancelled_task_can_run_again() {
     play(
         task(),

@@ -2,6 +2,7 @@
 
 use super::story::Step::{Ask, Drain, Edit, Exit, Look, Pass, Restart, Resume, Run, Say, Suspend, Vanish};
 use super::story::play;
+use super::world::Server;
 use crate::api::{FallbackState, OnFailure, RetryableTask, RetryableTaskStatus};
 use crate::core::testing::{BuildTask, task};
 
@@ -163,6 +164,22 @@ fn cancelling_prevents_or_stops_it() {
     );
     assert_eq!(fallback(&world.status()).1, "Cancelled");
     assert_eq!(failed(&world.status()).0, "Cancelled");
+}
+
+#[test]
+fn a_fallback_that_never_had_a_pod_did_not_run() {
+    let mut world = super::world::World::new(with_fallback());
+    world.reconcile();
+    super::story::take(&mut world, Exit(1));
+    world.server = Server::Rejects("no such account");
+    let world = super::story::play_in(
+        world,
+        &[
+            (Look, "Pending 1/0/0 PodRejected [FailureTarget Stalled] 1E"),
+            (Ask("cancel", "1"), "Cancelled 1/0/0 Error [Stalled Failed Finished] 1E"),
+        ],
+    );
+    assert_eq!(world.status().fallback, None);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::story::{play, play_in, take};
 use super::world::{Server, World};
 use crate::api::{Multiplier, RetryableTask};
 use crate::core::decide::Happening;
-use crate::core::testing::{at, task};
+use crate::core::testing::{BuildTask, at, task};
 use jiff::SignedDuration;
 
 const QUOTA: &str = "exceeded quota: pods=3";
@@ -115,6 +115,34 @@ fn a_foreign_pod_of_the_same_name_stalls_the_task() {
             (Pass(1500), "Pending 0/0/0 PodNameTaken [Stalled]"),
             (Api(Server::Accepts), "Pending 0/0/0 PodNameTaken [Stalled]"),
             (Pass(3000), "Pending 1/0/0 PodNameTaken 1P"),
+        ],
+    );
+}
+
+#[test]
+fn a_spec_that_becomes_impossible_stops_no_pod_and_loses_no_end() {
+    let break_it = |task: &mut RetryableTask| task.spec.image = None;
+    play(
+        task(),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Run, "Running 1/0/0 [Reconciling] 1R"),
+            (Edit(break_it), "Running 1/0/0 [Reconciling] 1R"),
+            (Exit(1), "Pending 1/1/0 InvalidSpec [Stalled] 1E"),
+            (Pass(1_000_000), "Pending 1/1/0 InvalidSpec [Stalled] 1E-"),
+            (Edit(|task| task.spec.image = Some("busybox".into())), "Running 2/1/0 Error 1E- 2P"),
+            (Edit(break_it), "Running 2/1/0 Error 1E- 2P"),
+            (Exit(0), "Succeeded 2/1/0 Error [Complete Finished] 1E- 2E"),
+        ],
+    );
+    let timed = task().change(|task| task.spec.active_deadline_seconds = Some(60));
+    play(
+        timed,
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Edit(break_it), "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Pending 1/1/0 InvalidSpec [Stalled] 1E"),
+            (Pass(60_000), "Failed 1/1/0 Error [Stalled Failed Finished] 1E-"),
         ],
     );
 }
