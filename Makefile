@@ -22,6 +22,8 @@ SCRIPTS := .ci/run demo/run deploy/generate charts/check tests/cluster/cluster t
 E2E_THREADS ?= 8
 # Further arguments for the test programs, such as the name of one test
 ARGS ?=
+# Seen by the simulation
+export SEED SCHEDULES FIRST
 
 .PHONY: help
 help: ## list the commands
@@ -47,9 +49,15 @@ demo-down: ## take the demo down; CLUSTER=current uninstalls it from your own cl
 unit: ## the pure tests: seconds, no cluster
 	$(CARGO) test --locked --lib --test cli -- $(ARGS)
 
+SIMULATION := $(CARGO) test --locked --profile simulation --test simulation -- --nocapture
+
 .PHONY: simulation
-simulation: ## the controller against a simulated API server that fails, crashes and lies about time; no cluster
-	$(if $(wildcard tests/simulation tests/simulation.rs),$(CARGO) test --locked --test simulation -- $(ARGS),@echo "no simulation")
+simulation: ## the operator against a simulated API server that fails, crashes and lies about time; SEED=7 replays one schedule, SCHEDULES=10000 runs that many
+	$(SIMULATION) $(if $(SEED),schedules,$(ARGS))
+
+.PHONY: soak
+soak: ## the simulation for as many schedules as wanted: SCHEDULES=100000, from FIRST=0 on
+	SCHEDULES=$(or $(SCHEDULES),100000) FIRST=$(or $(FIRST),0) $(SIMULATION) schedules
 
 .PHONY: e2e
 e2e: preflight image cluster-up ## the operator on the real cluster, which stays up

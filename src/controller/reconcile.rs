@@ -240,7 +240,7 @@ impl Turn<'_> {
         let previous = self.task.clone();
         match apply::store(self.context, self.key, &self.task, status).await? {
             apply::Stored::Done(task) => {
-                self.task = Arc::new(*task);
+                (self.task, self.fresh) = (Arc::new(*task), true);
                 self.context.memory.with(self.key, &self.uid, |remembered| remembered.wrote(self.task.clone()));
                 self.context.teller.tell(&previous, happenings);
                 (self.asked, self.rejection) = (None, None);

@@ -1,7 +1,7 @@
 //! The schedules: many worlds, each from its seed.
 //!
-//! `SCHEDULES=100000 cargo test --test simulation schedules` runs more; `SEED=7 cargo test --test simulation schedules -- --nocapture` runs one
-//! again and shows everything that happened in it (`RUST_LOG=debug` adds the operator's own log).
+//! `make soak SCHEDULES=100000` runs more; `make simulation SEED=7` runs one again and shows everything that happened in it (`RUST_LOG=debug`
+//! adds the operator's own log).
 
 use crate::world::{self, Kind, Outcome, Plan};
 use std::{
@@ -31,8 +31,10 @@ fn play(seed: u64) -> Result<Outcome, String> {
     let mut outcome = catch_unwind(AssertUnwindSafe(|| world::run(plan, log))).map_err(panic_text)?;
     if let Some(plan) = again {
         let calm = catch_unwind(AssertUnwindSafe(|| world::run(plan, false))).map_err(panic_text)?;
+        // Whether a Pod died of its deletion or by itself is not to be seen when both come within a second.
+        let alike = |summary: &str| summary.replace("PodDeleted", "Error");
         for (with, without) in outcome.summary.iter().zip(&calm.summary) {
-            if with != without {
+            if alike(with) != alike(without) {
                 let text = format!("\n    with:    {with}\n    without: {without}");
                 outcome.violations.push(crate::oracle::Violation::new("faults change nothing in the end", text));
             }
@@ -41,6 +43,7 @@ fn play(seed: u64) -> Result<Outcome, String> {
     Ok(outcome)
 }
 
+#[allow(clippy::needless_pass_by_value)] // as `map_err` gives it
 fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
     let text =
         panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
@@ -99,14 +102,15 @@ fn conclude(results: &BTreeMap<u64, Result<Outcome, String>>, seconds: f64) {
     }
     let count = results.len();
     println!(
-        "{count} schedules in {seconds:.1} s: {pods} Pods, {requests} requests, {processes} processes, {hours} simulated hours"
+        "{count} schedules in {seconds:.1} s ({:.1}/s): {pods} Pods, {requests} requests, {processes} processes, {hours} simulated hours",
+        f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / seconds
     );
     for (rule, seeds) in &mut rules {
         seeds.dedup();
         println!("{} of {count} break «{rule}»: {:?}", seeds.len(), &seeds[..seeds.len().min(8)]);
     }
     for (seed, failure) in failures.iter().take(SHOWN) {
-        println!("SEED={seed} cargo test --test simulation schedules -- --nocapture\n  {failure}");
+        println!("make simulation SEED={seed}\n  {failure}");
     }
     assert!(failures.is_empty(), "{} failures", failures.len());
 }

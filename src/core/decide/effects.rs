@@ -61,7 +61,10 @@ fn current(situation: &Situation, status: &RetryableTaskStatus, current: &Curren
 
 fn create(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt, plan: &mut Plan) {
     let wait = create_wait(situation, current);
-    if wait.is_zero() {
+    if wait.is_zero() && !situation.fresh {
+        // Somebody else may have closed this attempt, and freed its Pod, while the cache was behind.
+        plan.refresh = true;
+    } else if wait.is_zero() {
         plan.create = Some(slot_of(current));
     } else {
         plan.look_again_in(wait);

@@ -58,7 +58,7 @@ pub struct Situation<'a> {
     pub uptime: SignedDuration,
     /// How long ago this process sent a creation of the current attempt's Pod of which it does not know what came.
     pub sent: Option<SignedDuration>,
-    /// Whether the task has been read live, rather than from a cache that may be behind.
+    /// Whether the task has just been read live, or written, rather than found in a cache that may be behind.
     pub fresh: bool,
 }
 

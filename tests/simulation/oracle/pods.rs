@@ -89,7 +89,8 @@ fn outcome_before_release(trace: &Trace, story: &Story, found: &mut Vec<Violatio
         let dropped =
             story.status_at(freed).is_some_and(|s| s.history_dropped > 0 && story.is_closed(pod.slot(), freed));
         let task_gone = story.deleted().is_some_and(|deleted| deleted <= freed);
-        if by_operator && !on_record && !dropped && !task_gone && !(pod.stray && story.is_closed(pod.slot(), freed)) {
+        let was_closed = pod.stray && story.is_closed(pod.slot(), freed);
+        if by_operator && !(on_record || dropped || task_gone || was_closed) {
             let text = format!("{}: Pod {} was freed at {freed:?}", story.name, pod.name);
             found.push(Violation::new("a Pod is released after its outcome is stored", text));
         }

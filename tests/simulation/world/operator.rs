@@ -10,7 +10,7 @@ use futures::FutureExt;
 use retryable_tasks::{
     controller::{
         Clock, Settings, client,
-        lease::{self, Elector, Leadership},
+        lease::{self, Elector, Held, Leadership},
         run::run as control,
     },
     telemetry::Telemetry,
@@ -71,7 +71,7 @@ async fn operate(
     } else {
         (None, Some(Leadership::always()))
     };
-    let leadership = leadership.or_else(|| held.as_ref().map(|held| held.leadership())).expect("one of the two");
+    let leadership = leadership.or_else(|| held.as_ref().map(Held::leadership)).expect("one of the two");
     let valid = leadership.clone();
     let settings = Settings {
         client,

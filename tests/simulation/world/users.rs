@@ -71,6 +71,7 @@ async fn meddle(server: &Server, key: &Key, random: &mut Random) {
 }
 
 /// Does nothing where there is such a task.
+#[allow(clippy::needless_pass_by_value)] // it is made for this
 fn create(server: &Server, key: &Key, spec: Value) {
     let metadata = json!({"name": key.name, "namespace": key.namespace});
     let task =

@@ -146,6 +146,35 @@ fn nothing_is_over_while_a_creation_can_be_on_its_way() {
     );
 }
 
+/// Found by the simulation: a new leader began with an old list, in which the attempt had not ended.
+#[test]
+fn a_process_that_may_be_behind_reads_the_task_before_it_creates() {
+    let mut world = play(task(), &[(Api(Server::IsSlow), "Running 1/0/0 [Reconciling]")]);
+    world.restart();
+    world.stale = true;
+    let plan = world.plan();
+    assert!(plan.refresh && plan.create.is_none(), "{plan:?}");
+    world.stale = false;
+    let plan = world.plan();
+    assert!(!plan.refresh && plan.create.is_some(), "{plan:?}");
+}
+
+/// Found by the simulation: the Pod of a second run was taken for one that came late in the first, and deleted.
+#[test]
+fn an_old_status_of_a_finished_run_stops_no_attempt_of_the_next() {
+    let mut world =
+        play(task(), &[(Look, "Running 1/0/0 [Reconciling] 1P"), (Exit(0), "Succeeded 1/0/0 [Complete Finished] 1E")]);
+    let before = world.task.clone();
+    world = play_in(world, &[(Ask("run-again", "1"), "Running 2/0/0 [Reconciling] 1E 2P")]);
+    let now = std::mem::replace(&mut world.task, before);
+    world.stale = true;
+    let plan = world.plan();
+    assert!(plan.refresh, "{plan:?}");
+    assert!(plan.delete.iter().chain(&plan.release).all(|pod| !pod.name.ends_with("-2")), "{plan:?}");
+    (world.task, world.stale) = (now, false);
+    play_in(world, &[(Look, "Running 2/0/0 [Reconciling] 1E 2P")]);
+}
+
 /// A leader that was paused between its two writes, or a request that was delayed without bound: its Pod belongs to an
 /// attempt that others have closed meanwhile.
 #[test]

@@ -37,6 +37,7 @@ struct Process {
     sent: Option<SignedDuration>,
 }
 
+#[allow(clippy::struct_excessive_bools)] // what may be wrong is wrong by itself
 pub struct World {
     pub task: RetryableTask,
     pub pods: BTreeMap<String, Pod>,
@@ -44,6 +45,8 @@ pub struct World {
     pub holds_pods: bool,
     /// The watch shows nothing new.
     pub blind: bool,
+    /// The task comes out of a cache that may be behind.
+    pub stale: bool,
     pub told: Vec<Happening>,
     pub writes: u32,
     pub look_again: Option<SignedDuration>,
@@ -65,6 +68,7 @@ impl World {
             server: Server::Accepts,
             holds_pods: true,
             blind: false,
+            stale: false,
             told: Vec::new(),
             writes: 0,
             look_again: None,
@@ -183,7 +187,8 @@ impl World {
         }
     }
 
-    fn plan(&mut self) -> Plan {
+    /// What is decided now, without doing it.
+    pub fn plan(&mut self) -> Plan {
         let status = self.status();
         let slot = status.current.as_ref().map_or(1.into(), slot_of);
         let due = status.current.as_ref().and_then(|current| Some(current.due_time.as_ref()?.0));
@@ -205,7 +210,7 @@ impl World {
             now: self.wall,
             uptime: self.monotonic - self.process.begun,
             sent: self.process.sent.map(|sent| self.monotonic - sent),
-            fresh: true,
+            fresh: !self.stale,
         })
     }
 
