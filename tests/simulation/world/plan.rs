@@ -243,7 +243,7 @@ pub fn spec(r: &mut Random, limits: bool) -> Value {
 fn rules(r: &mut Random) -> Value {
     let mut rules = vec![];
     let actions = ["Retry", "Ignore", "Fail"];
-    let whens = [
+    let mut whens = vec![
         json!({"exitCodes": ["1-40"]}),
         json!({"notExitCodes": ["30-200"]}),
         json!({"signals": ["KILL"]}),
@@ -255,7 +255,10 @@ fn rules(r: &mut Random) -> Value {
     ];
     for n in 0..r.between(1, 3) {
         let action = r.pick(&actions);
-        let mut rule = json!({"name": format!("rule-{n}"), "when": r.pick(&whens), "action": action});
+        // A rule with the `when` of an earlier one is never reached, and refused.
+        let when = r.pick(&whens).clone();
+        whens.retain(|other| *other != when);
+        let mut rule = json!({"name": format!("rule-{n}"), "when": when, "action": action});
         if action != "Fail" && r.chance(500) {
             rule["maxRetries"] = json!(r.below(4));
         }
