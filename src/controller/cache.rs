@@ -7,9 +7,9 @@ use crate::core::observe::{Observed, Progress, observe};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube_runtime::watcher::Event;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
 /// What is known of the attempts' Pods.
@@ -17,12 +17,12 @@ use tokio::time::Instant;
 pub struct Attempts {
     inner: Mutex<Inner>,
     begun: Instant,
-    synced: watch::Sender<bool>,
+    synced: SetOnce<()>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    tasks: HashMap<TaskKey, BTreeMap<String, Entry>>,
+    tasks: BTreeMap<TaskKey, BTreeMap<String, Entry>>,
     /// UIDs that the list in progress has shown.
     listed: Option<HashSet<String>>,
 }
@@ -48,7 +48,7 @@ enum By {
 
 impl Default for Attempts {
     fn default() -> Self {
-        Self { inner: Mutex::default(), begun: Instant::now(), synced: watch::Sender::new(false) }
+        Self { inner: Mutex::default(), begun: Instant::now(), synced: SetOnce::new() }
     }
 }
 
@@ -68,7 +68,8 @@ impl Attempts {
             Event::InitDone => {
                 let listed = inner.listed.take().unwrap_or_default();
                 let touched = inner.mark_missing(&listed);
-                self.synced.send_replace(true);
+                // Said again by each list.
+                let _ = self.synced.set(());
                 touched
             }
             Event::Apply(pod) => inner.upsert(pod, By::Watch, self.at(now)).into_iter().collect(),
@@ -118,8 +119,7 @@ impl Attempts {
 
     /// Waits until the first list is complete.
     pub async fn synced(&self) {
-        // The sender lives in self, so waiting cannot fail.
-        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+        self.synced.wait().await;
     }
 
     /// How long this process has run, by its monotonic clock.

@@ -6,11 +6,11 @@ use crate::telemetry::Telemetry;
 use futures::{Stream, StreamExt};
 use kube_runtime::watcher::{self, DefaultBackoff, Event};
 use kube_runtime::{WatchStreamExt, reflector::store::Writer};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
+use tokio::sync::SetOnce;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::watch;
 
 use super::Guarded;
 
@@ -46,24 +46,25 @@ pub async fn follow<K: Debug + Send + 'static>(
 pub struct Tasks {
     writer: Writer<Guarded>,
     queue: UnboundedSender<TaskKey>,
-    known: HashSet<TaskKey>,
+    known: BTreeSet<TaskKey>,
     listed: Vec<TaskKey>,
-    synced: Arc<watch::Sender<bool>>,
+    synced: Arc<SetOnce<()>>,
 }
 
 impl Tasks {
     /// Writes to `writer`, tells `queue`.
     pub fn new(writer: Writer<Guarded>, queue: UnboundedSender<TaskKey>) -> Self {
-        let synced = Arc::new(watch::Sender::new(false));
-        Self { writer, queue, known: HashSet::new(), listed: Vec::new(), synced }
+        let synced = Arc::new(SetOnce::new());
+        Self { writer, queue, known: BTreeSet::new(), listed: Vec::new(), synced }
     }
 
     /// Resolves when the first list is complete. (The store can be waited for by one waiter only: kube-runtime 5.0.0
     /// wakes the last that asked.)
     pub fn synced(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut synced = self.synced.subscribe();
-        // The sender goes only with the watch, and then nobody is synced any more.
-        async move { drop(synced.wait_for(|synced| *synced).await) }
+        let synced = self.synced.clone();
+        async move {
+            synced.wait().await;
+        }
     }
 
     /// Takes in a watch event.
@@ -74,12 +75,13 @@ impl Tasks {
             Event::Init => self.listed.clear(),
             Event::InitApply(task) => self.listed.push(key(task)),
             Event::InitDone => {
-                let listed: HashSet<TaskKey> = self.listed.drain(..).collect();
+                let listed: BTreeSet<TaskKey> = self.listed.drain(..).collect();
                 for gone_or_listed in self.known.union(&listed) {
                     self.tell(gone_or_listed.clone());
                 }
                 self.known = listed;
-                self.synced.send_replace(true);
+                // Said again by each list.
+                let _ = self.synced.set(());
             }
             Event::Apply(task) => {
                 self.known.insert(key(task));

@@ -10,7 +10,7 @@ use std::{
     },
     task::{Context, Poll, Waker},
 };
-use tokio::{sync::watch, task::AbortHandle};
+use tokio::{sync::Notify, task::AbortHandle};
 
 /// Whether a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,8 @@ pub enum Life {
 /// Tasks that the process spawned outlive its root task. They are harmless, since nothing of a dead process passes the gate any more.
 #[derive(Debug)]
 pub struct Gate {
-    life: watch::Sender<Life>,
+    life: Mutex<Life>,
+    changed: Notify,
     root: Mutex<Root>,
     steps: AtomicU64,
     kill_at_step: AtomicU64,
@@ -43,19 +44,25 @@ struct Root {
 impl Gate {
     /// The gate of a process that runs.
     pub fn new() -> Arc<Self> {
-        let (life, _) = watch::channel(Life::Running);
         let never = AtomicU64::new(u64::MAX);
-        Arc::new(Self { life, root: Mutex::default(), steps: AtomicU64::new(0), kill_at_step: never })
+        let life = Mutex::new(Life::Running);
+        Arc::new(Self {
+            life,
+            changed: Notify::new(),
+            root: Mutex::default(),
+            steps: AtomicU64::new(0),
+            kill_at_step: never,
+        })
     }
 
     /// Whether the process runs.
     pub fn life(&self) -> Life {
-        *self.life.borrow()
+        *self.life.lock().expect("the gate's lock")
     }
 
     /// Kills the process. What it has sent is still on its way.
     pub fn kill(&self) {
-        self.life.send_replace(Life::Dead);
+        self.turn(|_| Life::Dead);
         if let Some(task) = &self.root.lock().expect("the gate's lock").task {
             task.abort();
         }
@@ -68,17 +75,21 @@ impl Gate {
 
     /// Stops the process, unless it is dead.
     pub fn pause(&self) {
-        self.life
-            .send_if_modified(|life| std::mem::replace(life, Self::unless_dead(*life, Life::Paused)) == Life::Running);
+        self.turn(|life| Self::unless_dead(life, Life::Paused));
     }
 
     /// Lets a stopped process go on.
     pub fn resume(&self) {
-        self.life
-            .send_if_modified(|life| std::mem::replace(life, Self::unless_dead(*life, Life::Running)) == Life::Paused);
+        self.turn(|life| Self::unless_dead(life, Life::Running));
         if let Some(waker) = self.root.lock().expect("the gate's lock").stopped.take() {
             waker.wake();
         }
+    }
+
+    fn turn(&self, to: impl FnOnce(Life) -> Life) {
+        let mut life = self.life.lock().expect("the gate's lock");
+        *life = to(*life);
+        self.changed.notify_waiters();
     }
 
     fn unless_dead(life: Life, wanted: Life) -> Life {
@@ -87,9 +98,13 @@ impl Gate {
 
     /// Waits until the process runs: at once, when it is resumed, or never.
     pub async fn pass(&self) {
-        let mut life = self.life.subscribe();
-        // The sender lives as long as this borrow, so that waiting cannot fail.
-        let _ = life.wait_for(|life| *life == Life::Running).await;
+        loop {
+            let changed = self.changed.notified();
+            if self.life() == Life::Running {
+                return;
+            }
+            changed.await;
+        }
     }
 }
 

@@ -43,6 +43,24 @@ fn play(seed: u64) -> Result<Outcome, String> {
     Ok(outcome)
 }
 
+/// Everything that happened in the world of this seed, in one number.
+fn digest(seed: u64) -> u64 {
+    let outcome = world::run(Plan::of(seed), true);
+    let text = outcome.log.concat();
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[test]
+fn a_world_replays_whatever_else_runs() {
+    let digests = |seeds: &[u64]| seeds.iter().map(|seed| (*seed, digest(*seed))).collect::<BTreeMap<_, _>>();
+    let there: Vec<u64> = (0..24).collect();
+    let back: Vec<u64> = (0..24).rev().collect();
+    std::thread::scope(|scope| {
+        let (first, second) = (scope.spawn(|| digests(&there)), scope.spawn(|| digests(&back)));
+        assert_eq!(first.join().unwrap(), second.join().unwrap());
+    });
+}
+
 #[allow(clippy::needless_pass_by_value)] // as `map_err` gives it
 fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
     let text =

@@ -198,7 +198,8 @@ fn waited(trace: &Trace, story: &Story, version: usize, entry: &HistoryEntry, fo
     if story.was_hurried(closed, next.created()) {
         return;
     }
-    let looks = trace.clock.iter().filter(|mark| mark.begun || mark.at <= closed);
+    let begun = trace.clock.iter().find(|mark| mark.begun && mark.at > closed).map(|mark| mark.at);
+    let looks = trace.clock.iter().filter(|mark| mark.at <= closed || begun.is_some_and(|begun| begun <= mark.at));
     let looks = looks.filter(|mark| (finished..next.created()).contains(&mark.at)).map(|mark| mark.ahead);
     let (low, high) = looks
         .chain([trace.ahead(finished)])

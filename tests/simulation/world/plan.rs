@@ -90,8 +90,8 @@ impl Plan {
         let trouble = Duration::from_secs(r.between(30, 700));
         let mut odds = odds(r);
         if kind == Kind::Faults {
-            // What is said of a Pod whose node is dead depends on when one looks.
-            odds.node_death = 0;
+            // What is said of a Pod whose node is dead, or that is long in starting, depends on when one looks.
+            (odds.node_death, odds.trouble) = (0, 0);
         }
         let count = r.between(1, 2);
         let namespaces: &[&str] = if kind == Kind::Unheld { &["default", OWN_NAMESPACE] } else { &["default"] };
@@ -256,7 +256,7 @@ fn rules(r: &mut Random) -> Value {
     for n in 0..r.between(1, 3) {
         let action = r.pick(&actions);
         // A rule with the `when` of an earlier one is never reached, and refused.
-        let when = r.pick(&whens).clone();
+        let when = r.pick(&whens);
         whens.retain(|other| *other != when);
         let mut rule = json!({"name": format!("rule-{n}"), "when": when, "action": action});
         if action != "Fail" && r.chance(500) {
