@@ -207,11 +207,11 @@ async fn a_rule_that_cannot_work_is_refused_in_words_that_help() {
     let cases = [
         (
             when(json!({"exitCodes": ["9-3"]})),
-            r#"exitCodes are numbers above 0, or ranges in quotes from low to high: 3, "64-78""#,
+            r#"exitCodes are numbers from 1 to 255, or ranges in quotes from low to high: 3, "64-78""#,
         ),
-        (when(json!({"exitCodes": [0]})), "exitCodes are numbers above 0"),
-        (when(json!({"exitCodes": ["64"]})), "exitCodes are numbers above 0, or ranges"),
-        (when(json!({"notExitCodes": ["a-b"]})), "notExitCodes are numbers above 0, or ranges"),
+        (when(json!({"exitCodes": [0]})), "exitCodes are numbers from 1 to 255"),
+        (when(json!({"exitCodes": ["64"]})), "exitCodes are numbers from 1 to 255, or ranges"),
+        (when(json!({"notExitCodes": ["a-b"]})), "notExitCodes are numbers from 1 to 255, or ranges"),
         (when(json!({"exitCodes": []})), "should have at least 1 items"),
         (when(json!({"signals": ["SIGNONE"]})), "signals are numbers from 1 to 64 or names such as SIGKILL or TERM"),
         (when(json!({"signals": [65]})), "signals are numbers from 1 to 64"),
