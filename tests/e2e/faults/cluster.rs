@@ -92,7 +92,7 @@ async fn rights_taken_away_and_given_back() {
             .unwrap()
             .retain(|key, _| matches!(key.as_str(), "name" | "namespace" | "labels"));
     }
-    scene.apply(&unlucky("unlucky", 2, 2));
+    scene.apply(&unlucky("unlucky", 2, 10));
     scene.status("unlucky", "its wait", |status| status.state == Some(State::Waiting)).await;
     scene.kubectl(&["delete", "rolebindings", "--all"]).ok();
     eventually("the refusal to be told", async || {

@@ -40,7 +40,7 @@ async fn an_api_server_out_of_reach_over_a_due_time_delays_and_loses_nothing() {
     let proxy = Proxy::start().await;
     let record = Record::of(&scene, "unlucky").await;
     let operator = through(&proxy, &scene).at_work().await;
-    scene.apply(&unlucky("unlucky", 2, 3));
+    scene.apply(&unlucky("unlucky", 2, 10));
     let waits = |status: &retryable_tasks::api::RetryableTaskStatus| status.state == Some(State::Waiting);
     let due = scene.status("unlucky", "its wait", waits).await.next_retry_time.unwrap().0;
     let refused = Arc::new(AtomicUsize::new(0));
