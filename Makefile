@@ -23,7 +23,7 @@ E2E_THREADS ?= 8
 # Further arguments for the test programs, such as the name of one test
 ARGS ?=
 # Seen by the simulation
-export SEED SCHEDULES FIRST
+export SEED FIRST
 
 .PHONY: help
 help: ## list the commands
@@ -36,6 +36,7 @@ demo: ## build everything, start a real cluster, watch tasks being retried; CLUS
 	@CLUSTER="$(CLUSTER)" IMAGE="$(IMAGE)" demo/run
 
 .PHONY: test
+test: SCHEDULES := $(or $(SCHEDULES),2000)
 test: preflight unit simulation cluster-test ## everything: pure tests, simulation, the real cluster; takes the cluster down
 	@$(MAKE) e2e && code=0 || code=$$?; $(KUBERNETES) down; exit $$code
 
@@ -52,12 +53,12 @@ unit: ## the pure tests: seconds, no cluster
 SIMULATION := $(CARGO) test --locked --profile simulation --test simulation -- --nocapture
 
 .PHONY: simulation
-simulation: ## the operator against a simulated API server that fails, crashes and lies about time; SEED=7 replays one schedule, SCHEDULES=10000 runs that many
-	$(SIMULATION) $(if $(SEED),schedules,$(ARGS))
+simulation: ## the operator against a simulated API server that fails, crashes and lies about time; SEED=7 replays one schedule
+	SCHEDULES=$(or $(SCHEDULES),10000) $(SIMULATION) $(if $(SEED),schedules,$(ARGS))
 
 .PHONY: soak
-soak: ## the simulation for as many schedules as wanted: SCHEDULES=100000, from FIRST=0 on
-	SCHEDULES=$(or $(SCHEDULES),100000) FIRST=$(or $(FIRST),0) $(SIMULATION) schedules
+soak: ## as many schedules as wanted: SCHEDULES=100000, from FIRST=10000 on
+	SCHEDULES=$(or $(SCHEDULES),100000) $(SIMULATION) schedules
 
 .PHONY: e2e
 e2e: preflight image cluster-up ## the operator on the real cluster, which stays up

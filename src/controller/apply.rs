@@ -79,21 +79,21 @@ pub async fn read(context: &Context, key: &TaskKey) -> Result<Option<RetryableTa
     Ok(live)
 }
 
-/// Asks the API server for a Pod of the task. A Pod that is there goes to the cache; the answer says what else there is to know.
-pub async fn ask(context: &Context, key: &TaskKey, uid: &str, pod_name: &str) -> Result<Option<Answer>, Error> {
+/// Asks the API server for a Pod of the task. A Pod that is there goes to the cache.
+pub async fn ask(context: &Context, key: &TaskKey, uid: &str, pod_name: &str) -> Result<Answer, Error> {
     let known = context.attempts.uid_of(key, pod_name);
     let found = pods(context, key).get_opt(pod_name).await.map_err(Error::request(key, "looking the Pod up"))?;
     let Some(found) = found else {
         if let Some(known) = known {
             context.attempts.answered_gone(key, pod_name, &known);
         }
-        return Ok(Some(Answer::Absent));
+        return Ok(Answer::Absent);
     };
     if !is_ours(&found, uid) {
-        return Ok(Some(Answer::Foreign));
+        return Ok(Answer::Foreign);
     }
     context.attempts.answered(&found, context.now());
-    Ok(None)
+    Ok(Answer::There)
 }
 
 fn is_ours(found: &Pod, uid: &str) -> bool {
@@ -115,8 +115,8 @@ pub async fn create(context: &Context, key: &TaskKey, task: &RetryableTask, slot
         Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
             match ask(context, key, &task.uid().unwrap_or_default(), &name).await? {
                 // Ours, or gone again in between: decided anew.
-                None | Some(Answer::Absent) => Ok(Created::Adopted),
-                Some(Answer::Foreign) => Ok(Created::Rejected(Rejection {
+                Answer::There | Answer::Absent => Ok(Created::Adopted),
+                Answer::Foreign => Ok(Created::Rejected(Rejection {
                     reason: ConditionReason::PodNameTaken,
                     message: format!(
                         "a Pod that is not this task's has the name {name}: delete it, or run the task under another name"

@@ -179,7 +179,7 @@ impl Turn<'_> {
                 continue;
             }
             if let Some(pod_name) = ask {
-                self.asked = apply::ask(self.context, self.key, &self.uid, &pod_name).await?;
+                self.asked = Some(apply::ask(self.context, self.key, &self.uid, &pod_name).await?);
                 continue;
             }
             if refresh {

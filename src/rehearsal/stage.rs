@@ -116,7 +116,8 @@ impl<'a> Stage<'a> {
                 self.store(status, happenings);
             } else if let Some(name) = ask {
                 let is_there = |actor: &Actor| !actor.gone && actor.pod.metadata.name.as_ref() == Some(&name);
-                self.asked = (!self.actors.iter().any(|(actor, _)| is_there(actor))).then_some(Answer::Absent);
+                let there = self.actors.iter().any(|(actor, _)| is_there(actor));
+                self.asked = Some(if there { Answer::There } else { Answer::Absent });
             } else if let Some(slot) = create {
                 self.create(slot)?;
             } else if let Some(stop) = stop {

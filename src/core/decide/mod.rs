@@ -91,6 +91,8 @@ impl Observed {
 /// What the API server says of a Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
+    /// The task's own Pod is there. What it says is among the Pods seen.
+    There,
     /// There is none of that name.
     Absent,
     /// A Pod that is not this task's has the name.

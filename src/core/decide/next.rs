@@ -118,7 +118,11 @@ impl<'a> Draft<'a> {
             Some(seen @ Seen { pod: Observed { overdue: Some(overdue), .. }, .. })
                 if patience(situation, seen).is_some_and(|wait| wait.is_zero()) =>
             {
-                self.ended(seen, &overdue.outcome)
+                // Its end may have been reported, and the watch be late.
+                match situation.asked {
+                    None => Current::Ask(self.expected_pod_name()),
+                    Some(_) => self.ended(seen, &overdue.outcome),
+                }
             }
             Some(seen) => {
                 self.exists(seen);
@@ -153,6 +157,8 @@ impl<'a> Draft<'a> {
         }
         match (on_record, self.situation.asked) {
             (Some(_), None) => Current::Ask(self.expected_pod_name()),
+            // The watch shows it, or has shown that it goes.
+            (_, Some(Answer::There)) => Current::Launched,
             (Some(pod_uid), Some(Answer::Absent | Answer::Foreign)) => {
                 let end = End::lost(self, pod_uid, last_seen);
                 close::close(self, &end)

@@ -165,7 +165,7 @@ fn delay(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Vi
     let rule = task.spec.rules.iter().flatten().find(|rule| Some(&rule.name) == entry.rule.as_ref());
     let backoff = rule.and_then(|rule| rule.backoff.as_ref()).or(task.spec.backoff.as_ref());
     let dice = dice(&story.uid, entry.attempt);
-    let asked = story.pod_of(entry).filter(|_| entry.reason != "Lost").and_then(asked_wait);
+    let asked = story.pod_of(entry).filter(|_| entry.exit_code.is_some()).and_then(asked_wait);
     let class = status.classes.iter().find(|class| Some(&class.name) == entry.rule.as_ref());
     let nth = class.filter(|_| !is_charged(task, entry)).map_or(status.retries, |class| class.count);
     let expected = match asked {
@@ -204,10 +204,14 @@ fn waited(trace: &Trace, story: &Story, version: usize, entry: &HistoryEntry, fo
     let (low, high) = looks
         .chain([trace.ahead(finished)])
         .fold((SignedDuration::ZERO, SignedDuration::ZERO), |(low, high), ahead| (low.min(ahead), high.max(ahead)));
-    let cut = Duration::from_secs(1);
-    let from = if low.is_negative() { pod.created().saturating_sub(cut).min(finished) } else { finished };
-    let earliest =
-        (from + Duration::from_millis(u64::try_from(delay).unwrap_or(0))).saturating_sub(high.unsigned_abs());
+    // Creation times are cut to whole seconds.
+    let (from, cut) = if low.is_negative() {
+        (pod.created().min(finished), Duration::from_secs(1))
+    } else {
+        (finished, Duration::ZERO)
+    };
+    let wait = Duration::from_millis(u64::try_from(delay).unwrap_or(0));
+    let earliest = (from + wait).saturating_sub(cut + high.unsigned_abs());
     if next.created() < earliest {
         let text = format!(
             "{}: attempt {} ended at {finished:?}, its wait is {delay} ms, and Pod {} was created at {:?}; the clock was ahead by {low} to {high}",

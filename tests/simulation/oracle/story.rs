@@ -141,6 +141,8 @@ impl Story {
                 e.container
             ])
         });
+        let mut status = status;
+        status.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
         let conditions: Vec<_> =
             status.conditions.iter().map(|c| json!([c.type_, c.status, c.reason, c.message])).collect();
         let books = json!({

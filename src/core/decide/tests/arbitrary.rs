@@ -286,7 +286,7 @@ impl Given {
 prop_compose! {
     fn given()(
         task in some_task().boxed(), pods in prop::collection::vec(some_seen().boxed(), 0..4),
-        asked in of(prop::sample::select(vec![Answer::Absent, Answer::Foreign])),
+        asked in of(prop::sample::select(vec![Answer::There, Answer::Absent, Answer::Foreign])),
         age in of(duration()), rejected in any::<bool>(), remaining in of((moment(), duration())), now in moment(),
         uptime in duration(), sent in of(duration()), fresh in any::<bool>(),
     ) -> Given {

@@ -4,7 +4,7 @@ use super::limits::{last, looks_again_in, timed};
 use super::story::Step::{DeletePod, Kubelet, Look, Pass, Run};
 use super::story::{Step, play, play_in, take};
 use crate::api::Action;
-use crate::core::testing::{BuildPod, BuildTask, at, fixed, task};
+use crate::core::testing::{BuildEnd, BuildPod, BuildTask, at, end, fixed, task};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 
@@ -29,6 +29,17 @@ fn a_pod_on_a_lost_node_is_given_up_300_seconds_after_its_grace() {
     assert_eq!((entry.exit_code, entry.node_name.as_deref()), (None, Some("node-1")));
     assert_eq!(entry.finish_time.as_ref().unwrap().0, at(335));
     assert_eq!((world.status().retries, world.status().ignored), (1, 0));
+}
+
+/// Found by the simulation: the watch was late, and the exit code was lost.
+#[test]
+fn a_pod_is_looked_at_before_it_is_given_up() {
+    let mut world = play(task(), &UNREPORTED);
+    world.blind = true;
+    world.change_pod(1, |pod| pod.ended(end(7).at(20)));
+    world.pass(SignedDuration::from_secs(300));
+    world.reconcile();
+    assert_eq!(world.status().history[0].exit_code, Some(7));
 }
 
 #[test]

@@ -146,6 +146,7 @@ impl World {
 
     /// One reconcile: decides and carries out until there is nothing to do but wait.
     pub fn reconcile(&mut self) {
+        self.process.asked = None;
         for _ in 0..20 {
             self.watch();
             let plan = self.decide();
@@ -251,6 +252,7 @@ impl World {
     fn ask(&mut self, name: &str) {
         if let Some(pod) = self.pods.get(name) {
             see(&mut self.process.cache, pod, self.wall, self.monotonic - self.process.begun);
+            self.process.asked = Some(Answer::There);
         } else {
             let foreign = self.server == Server::HasForeignPod;
             self.process.asked = Some(if foreign { Answer::Foreign } else { Answer::Absent });
@@ -261,6 +263,7 @@ impl World {
         let name = self.name_of(slot);
         if self.pods.contains_key(&name) {
             self.ask(&name);
+            self.process.asked = None;
             return true;
         }
         self.uids += 1;
