@@ -89,7 +89,7 @@ async fn killed_again_and_again() {
         }
         kills += 1;
     }
-    assert!(kills > 3, "{kills} kills are no test");
+    assert!(kills >= 3, "{kills} kills are no test: there are three writes before the last");
     let versions = record.until_finished().await;
     assert_waits(&scene, &versions);
     let status = versions.last().unwrap().status.as_ref().unwrap();
