@@ -1,4 +1,5 @@
-//! The requests that a plan asks for. Each is sent once: what comes of a request that got no answer is found out by looking.
+//! The requests that a plan asks for. Each is sent once: what comes of a request that got no answer is found out by
+//! looking.
 
 use super::reconcile::Context;
 use super::{Error, TaskKey};
@@ -132,7 +133,8 @@ pub async fn create(context: &Context, key: &TaskKey, task: &RetryableTask, slot
     }
 }
 
-/// Whether the API server means this Pod, rather than that it cannot answer now. InternalError is how it reports a webhook that fails.
+/// Whether the API server means this Pod, rather than that it cannot answer now. InternalError is how it reports a
+/// webhook that fails.
 fn is_rejection(code: u16, reason: &str) -> bool {
     match code {
         400 | 403 | 413 | 422 => true,
@@ -141,7 +143,8 @@ fn is_rejection(code: u16, reason: &str) -> bool {
     }
 }
 
-/// Creates with strict field validation: a misspelt field of the template comes back as a rejection instead of being dropped.
+/// Creates with strict field validation: a misspelt field of the template comes back as a rejection instead of being
+/// dropped.
 async fn post_pod(client: &Client, key: &TaskKey, body: &serde_json::Value) -> Result<Pod, kube::Error> {
     let path = format!("/api/v1/namespaces/{}/pods?fieldValidation=Strict", key.namespace);
     let bytes = serde_json::to_vec(body).map_err(kube::Error::SerdeError)?;
@@ -218,8 +221,8 @@ pub async fn free_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<
     }
 }
 
-/// The error, unless it means that the Pod is gone: there is none of that name, or one with another UID. A conflict says that, or that others
-/// were writing at the same time: the API server is asked which.
+/// The error, unless it means that the Pod is gone: there is none of that name, or one with another UID. A conflict
+/// says that, or that others were writing at the same time: the API server is asked which.
 async fn unless_gone(context: &Context, key: &TaskKey, pod: &PodRef, error: kube::Error) -> Result<(), kube::Error> {
     let is_gone = match code(&error) {
         Some(404) => true,
@@ -235,7 +238,8 @@ async fn unless_gone(context: &Context, key: &TaskKey, pod: &PodRef, error: kube
     Ok(())
 }
 
-/// Writes into the status of a task that cannot be read why it cannot, once, and leaves the rest of the status as it is.
+/// Writes into the status of a task that cannot be read why it cannot, once, and leaves the rest of the status as it
+/// is.
 pub async fn mark_unreadable(
     context: &Context,
     key: &TaskKey,

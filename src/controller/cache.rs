@@ -1,5 +1,5 @@
-//! The attempts that the watch has shown, by task. It keeps what decides of each Pod, not the Pod; and it remembers a Pod that is gone until
-//! its attempt is in the books.
+//! The attempts that the watch has shown, by task. It keeps what decides of each Pod, not the Pod; and it remembers a
+//! Pod that is gone until its attempt is in the books.
 
 use super::TaskKey;
 use crate::core::decide::Seen;

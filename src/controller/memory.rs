@@ -52,7 +52,8 @@ impl Memory {
 }
 
 impl Remembered {
-    /// The newer of the cache's task and the one that this process wrote last: the cache may not have seen our own write yet.
+    /// The newer of the cache's task and the one that this process wrote last: the cache may not have seen our own
+    /// write yet.
     pub fn newest(&mut self, cached: Arc<RetryableTask>) -> Arc<RetryableTask> {
         match &self.last_write {
             Some(written) if version(written) > version(&cached) => written.clone(),
@@ -91,8 +92,9 @@ impl Remembered {
         (*created == slot).then(|| Created { pod_uid: pod_uid.clone(), age })
     }
 
-    /// How long the wait until `due` still is on the monotonic clock, measured from the first time that this process saw it. `longest` bounds
-    /// the measure: a wall clock that was set back makes no wait longer than it was meant to be.
+    /// How long the wait until `due` still is on the monotonic clock, measured from the first time that this process
+    /// saw it. `longest` bounds the measure: a wall clock that was set back makes no wait longer than it was meant to
+    /// be.
     pub fn remaining(&mut self, due: Timestamp, now: Timestamp, longest: Option<SignedDuration>) -> SignedDuration {
         let end = match self.wait {
             Some((measured_for, end)) if measured_for == due => end,

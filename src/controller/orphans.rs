@@ -51,7 +51,8 @@ async fn look_after(context: Arc<Context>, key: TaskKey) {
 /// task is there. False if any could not be freed.
 async fn free(context: &Context, key: &TaskKey) -> bool {
     context.attempts.synced().await;
-    // A task that is created while the API server is being asked may have Pods by the time of the answer: they are not meant.
+    // A task that is created while the API server is being asked may have Pods by the time of the answer: they are not
+    // meant.
     let before = held(context, key, None);
     if before.is_empty() {
         context.attempts.forget_gone(key, |_| false);

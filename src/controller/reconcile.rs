@@ -282,7 +282,8 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Deletes and frees Pods; the Pods of ended attempts are a best effort with a back-off of its own. Answers how long until it is tried again.
+    /// Deletes and frees Pods; the Pods of ended attempts are a best effort with a back-off of its own. Answers how
+    /// long until it is tried again.
     async fn clean_up(&self, delete: &[PodRef], release: &[PodRef]) -> Option<Duration> {
         if delete.is_empty() && release.is_empty() {
             return None;

@@ -92,7 +92,7 @@ impl Teller {
             Happening::Started { .. }
             | Happening::FallingBack { .. }
             | Happening::Heard { .. }
-            | Happening::Rejected { .. }
+            | Happening::Stalled { .. }
             | Happening::HeldUp { .. } => {}
         }
     }
@@ -124,7 +124,7 @@ fn log(happening: &Happening) {
         Happening::Finished { succeeded, reason, message } => {
             tracing::info!(succeeded, reason = reason.as_str(), said = message, "the task ended");
         }
-        Happening::Rejected { reason, message } => {
+        Happening::Stalled { reason, message } => {
             tracing::warn!(reason = reason.as_str(), said = message, "the task cannot go on");
         }
         Happening::HeldUp { reason } => tracing::info!(reason, "the Pod does not start"),
@@ -140,7 +140,7 @@ fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<E
             (type_, reason, note, Some(pod_reference(task, entry.pod_name, entry.pod_uid)))
         }
         Happening::Finished { succeeded: true, reason, message } => (EventType::Normal, reason.as_str(), message, None),
-        Happening::Finished { succeeded: false, reason, message } | Happening::Rejected { reason, message } => {
+        Happening::Finished { succeeded: false, reason, message } | Happening::Stalled { reason, message } => {
             (EventType::Warning, reason.as_str(), message, None)
         }
         Happening::FallingBack { reason, message } => {

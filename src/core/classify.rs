@@ -94,30 +94,49 @@ fn by_rule(outcome: &Outcome, spec: &RetryableTaskSpec, status: &RetryableTaskSt
 
 /// The built-in rules, as if the user had written them last.
 fn built_in(outcome: &Outcome, budgets: Option<&Budgets>) -> Option<FailureRule> {
-    let rule = |name: &str, action, max_retries| {
-        Some(FailureRule { name: name.into(), when: None, action, max_retries, backoff: None })
+    let name = match outcome {
+        Outcome { disrupted: true, .. } => DISRUPTION,
+        Outcome { reason, .. } if reason == OUT_OF_MEMORY_REASON => OUT_OF_MEMORY,
+        Outcome { never_started: true, .. } => STARTUP,
+        _ => return None,
     };
-    if outcome.disrupted {
-        return rule(DISRUPTION, RuleAction::Ignore, budgets.and_then(|budgets| budgets.disruptions));
+    built_in_of(name, budgets)
+}
+
+fn built_in_of(name: &str, budgets: Option<&Budgets>) -> Option<FailureRule> {
+    let Budgets { disruptions, out_of_memory, startup } = budgets.cloned().unwrap_or_default();
+    let (action, max_retries) = match name {
+        DISRUPTION => (RuleAction::Ignore, disruptions),
+        OUT_OF_MEMORY => (RuleAction::Retry, out_of_memory),
+        STARTUP => (RuleAction::Retry, startup),
+        _ => return None,
+    };
+    Some(FailureRule { name: name.into(), when: None, action, max_retries, backoff: None })
+}
+
+/// How many ends the budget of the rule of that name holds, one of the spec's or a built-in one; nothing if it has none
+/// of its own.
+pub fn budget(spec: &RetryableTaskSpec, name: &str) -> Option<i32> {
+    let own = spec.rules.iter().flatten().find(|rule| rule.name == name).cloned();
+    own.or_else(|| built_in_of(name, spec.budgets.as_ref())).and_then(|rule| own_budget(&rule))
+}
+
+fn own_budget(rule: &FailureRule) -> Option<i32> {
+    match rule.action {
+        RuleAction::Retry => rule.max_retries,
+        RuleAction::Ignore => Some(rule.max_retries.unwrap_or(IGNORE_BUDGET)),
+        RuleAction::Fail => None,
     }
-    if outcome.reason == OUT_OF_MEMORY_REASON {
-        return rule(OUT_OF_MEMORY, RuleAction::Retry, budgets.and_then(|budgets| budgets.out_of_memory));
-    }
-    if outcome.never_started {
-        return rule(STARTUP, RuleAction::Retry, budgets.and_then(|budgets| budgets.startup));
-    }
-    None
 }
 
 fn apply(rule: FailureRule, spec: &RetryableTaskSpec, status: &RetryableTaskStatus) -> Verdict {
-    let FailureRule { name, when: _, action, max_retries, backoff } = rule;
+    let budget = own_budget(&rule);
+    let FailureRule { name, when: _, action, max_retries: _, backoff } = rule;
     let used = count(status, &name);
     let matched = Verdict { rule: Some(name.clone()), counted: true, backoff, ..Verdict::default() };
-    match (action, max_retries) {
+    match (action, budget) {
         (RuleAction::Fail, _) => Verdict { action: Action::Fail, end: Some(ConditionReason::RuleFailed), ..matched },
-        (RuleAction::Ignore, budget) if used < budget.unwrap_or(IGNORE_BUDGET) => {
-            Verdict { action: Action::Ignore, ..matched }
-        }
+        (RuleAction::Ignore, Some(budget)) if used < budget => Verdict { action: Action::Ignore, ..matched },
         (RuleAction::Retry, Some(budget)) if used < budget => Verdict { action: Action::Retry, ..matched },
         (RuleAction::Retry, Some(_)) => {
             let end = Some(ConditionReason::BudgetExhausted);

@@ -9,8 +9,6 @@ const MEBIBYTE: u128 = 1 << 20;
 const MOST: u128 = 16;
 /// Longer numbers than that are no amount of memory.
 const MAX_DIGITS: usize = 18;
-/// More raises than that change nothing: the smallest factor has reached any limit by then.
-const MAX_RAISES: i32 = 1_000_000;
 
 /// What is wrong with the policy, given what the spec gives; in words for its author.
 pub fn problem(policy: &OnOutOfMemory, resources: &[&Value]) -> Option<String> {
@@ -66,7 +64,7 @@ fn grown(base: u128, policy: &OnOutOfMemory, times: i32) -> u128 {
     let factor = policy.memory_multiplier.as_ref().and_then(factor).unwrap_or(Factor::TWO);
     let most = policy.max_memory.as_ref().and_then(bytes_of).unwrap_or(base.saturating_mul(MOST)).max(base);
     let mut bytes = base;
-    for _ in 0..times.min(MAX_RAISES) {
+    for _ in 0..times {
         let next = whole(factor.times(bytes)).min(most);
         if next <= bytes {
             break;

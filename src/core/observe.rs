@@ -48,7 +48,8 @@ pub struct Observed {
     pub deleting: bool,
     /// When the API server created the Pod.
     pub created: Timestamp,
-    /// Since when the main container could start: the Pod has a node, and its init containers have ended. Nothing while one of them runs.
+    /// Since when the main container could start: the Pod has a node, and its init containers have ended. Nothing while
+    /// one of them runs.
     pub starting: Option<Timestamp>,
     /// When the main container started.
     pub started: Option<Timestamp>,

@@ -18,13 +18,9 @@ const WEIGHT: i32 = 100;
 /// The spec that the Pod is made from.
 pub fn spec_of(task: &RetryableTask, slot: Slot) -> RetryableTaskSpec {
     let status = task.status.as_ref();
-    let mut spec = task.spec.clone();
+    let mut spec = with_overrides(&task.spec, status, slot);
     if slot.fallback {
         fall_back(&mut spec);
-    } else {
-        for change in overrides(&task.spec, status, slot) {
-            override_with(&mut spec, change);
-        }
     }
     let raises = status.map_or(0, |status| status.memory_raises);
     if let (Some(policy), Some(resources)) = (&spec.on_out_of_memory, resources(&spec)) {
@@ -57,10 +53,7 @@ pub fn memory_problem(spec: &RetryableTaskSpec) -> Option<String> {
 
 /// Whether one more raise gives the next attempt more memory.
 pub fn can_raise_memory(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, slot: Slot) -> bool {
-    let mut own = spec.clone();
-    for change in overrides(spec, Some(status), slot) {
-        override_with(&mut own, change);
-    }
+    let own = with_overrides(spec, Some(status), slot);
     let policy = own.on_out_of_memory.as_ref().zip(resources(&own));
     policy.is_some_and(|(policy, resources)| more_memory::can_raise(resources, policy, status.memory_raises))
 }
@@ -80,6 +73,14 @@ fn overrides<'a>(
     let mut all: Vec<&AttemptOverride> = spec.overrides.iter().flatten().collect();
     all.sort_by_key(|change| change.from_attempt);
     all.into_iter().filter(move |change| !slot.fallback && change.from_attempt <= number)
+}
+
+fn with_overrides(spec: &RetryableTaskSpec, status: Option<&RetryableTaskStatus>, slot: Slot) -> RetryableTaskSpec {
+    let mut own = spec.clone();
+    for change in overrides(spec, status, slot) {
+        override_with(&mut own, change);
+    }
+    own
 }
 
 fn override_with(spec: &mut RetryableTaskSpec, change: &AttemptOverride) {

@@ -171,7 +171,7 @@ impl<'a> Stage<'a> {
                 | Happening::Finished { .. }
                 | Happening::FallingBack { .. }
                 | Happening::Heard { .. }
-                | Happening::Rejected { .. }
+                | Happening::Stalled { .. }
                 | Happening::HeldUp { .. } => {}
             }
         }

@@ -191,7 +191,8 @@ async fn run_again_has_a_new_budget_and_keeps_the_history() {
 async fn cancelled_while_it_runs_it_is_given_its_grace() {
     let scene = Scene::new("cancel-run").await;
     let operator = scene.operator().await;
-    // Longer than a Pod has that is killed without grace. Two signs that it was let: its last words, and its own exit code.
+    // Longer than a Pod has that is killed without grace. Two signs that it was let: its last words, and its own exit
+    // code.
     let tidy = "trap 'sleep 5; echo tidied up; exit 7' TERM; : >/dev/shm/ready; while :; do sleep 1 & wait $!; done";
     let grace = json!({"spec": {"terminationGracePeriodSeconds": 100}});
     scene.apply(&sh("tidy", tidy, &json!({"backoff": at_once(), "template": grace})));

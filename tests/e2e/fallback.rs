@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 /// A script that runs until it is told that its work is done (see [`tell`]), or stopped.
 const UNTIL_TOLD: &str = "trap 'echo told; exit 0' USR1; trap 'echo stopped; exit 143' TERM; : >/dev/shm/ready; while :; do sleep 1 & wait $!; done";
 
-/// Tells the Pod's container that its work is done, until it has ended. A shell may be too young to hear the first time,
-/// and its end may take along who told it.
+/// Tells the Pod's container that its work is done, until it has ended. A shell may be too young to hear the first
+/// time, and its end may take along who told it.
 async fn tell(scene: &Scene, pod: &str) {
     eventually("the container to hear", async || {
         let told = scene.kubectl(&["exec", pod, "--container=task", "--", "kill", "-USR1", "1"]).result();

@@ -2,32 +2,17 @@
 
 use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
 use crate::support::record::Record;
+use crate::support::told::{classes, failed};
 use crate::support::{Scene, eventually, kubectl, kubectl_with, sh, task};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use retryable_tasks::api::{
-    Action, ConditionType, HistoryEntry, RetryableTask, RetryableTaskStatus, State, StopReason,
-};
-use retryable_tasks::core::conditions;
+use retryable_tasks::api::{Action, HistoryEntry, RetryableTask, RetryableTaskStatus, State, StopReason};
 use serde_json::{Value, json};
 
 /// Attempt, reason, rule and action of each entry of the history.
 fn ends<'a>(status: &'a RetryableTaskStatus) -> Vec<(i32, &'a str, &'a str, Action)> {
     let rule = |entry: &'a HistoryEntry| entry.rule.as_deref().unwrap_or_default();
     status.history.iter().map(|entry| (entry.attempt, entry.reason.as_str(), rule(entry), entry.action)).collect()
-}
-
-/// Why the task failed: reason and message of its condition.
-#[track_caller]
-fn failed(status: &RetryableTaskStatus) -> (&str, &str) {
-    assert_eq!(status.state, Some(State::Failed), "{status:#?}");
-    let failed = conditions::find(&status.conditions, ConditionType::Failed).unwrap();
-    assert_eq!(failed.status, "True");
-    (&failed.reason, &failed.message)
-}
-
-fn classes(status: &RetryableTaskStatus) -> Vec<(&str, i32)> {
-    status.classes.iter().map(|class| (class.name.as_str(), class.count)).collect()
 }
 
 fn took(entry: &HistoryEntry) -> SignedDuration {

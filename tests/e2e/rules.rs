@@ -2,10 +2,11 @@
 
 use crate::support::manifest::UNTIL_STOPPED;
 use crate::support::record::{Record, creations, due_times};
+use crate::support::told::{classes, failed};
 use crate::support::{Scene, kubectl_with, sh};
 use jiff::SignedDuration;
 use kube::ResourceExt;
-use retryable_tasks::api::{Action, ConditionType, RetryableTask, RetryableTaskStatus, State};
+use retryable_tasks::api::{Action, ConditionType, RetryableTask, RetryableTaskStatus};
 use retryable_tasks::core::conditions;
 use serde_json::{Value, json};
 
@@ -13,19 +14,6 @@ use serde_json::{Value, json};
 fn ends(status: &RetryableTaskStatus) -> Vec<(i32, &str, Action)> {
     let history = status.history.iter();
     history.map(|entry| (entry.attempt, entry.rule.as_deref().unwrap_or_default(), entry.action)).collect()
-}
-
-fn classes(status: &RetryableTaskStatus) -> Vec<(&str, i32)> {
-    status.classes.iter().map(|class| (class.name.as_str(), class.count)).collect()
-}
-
-/// Why the task failed: reason and message of its condition.
-#[track_caller]
-fn failed(status: &RetryableTaskStatus) -> (&str, &str) {
-    assert_eq!(status.state, Some(State::Failed), "{status:#?}");
-    let failed = conditions::find(&status.conditions, ConditionType::Failed).unwrap();
-    assert_eq!(failed.status, "True");
-    (&failed.reason, &failed.message)
 }
 
 fn fail(name: &str, when: &Value) -> Value {

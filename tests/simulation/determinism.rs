@@ -1,7 +1,8 @@
 //! One seed, one run: takes the places where randomness and the wall clock enter a process.
 //!
-//! A world runs in a thread of its own, because std's hash keys, `fastrand`'s generator and tokio's `select!` are all seeded once a
-//! thread. Everything there that asks the system for random bytes or for the time of day gets the world's.
+//! A world runs in a thread of its own, because std's hash keys, `fastrand`'s generator and tokio's `select!` are all
+//! seeded once a thread. Everything there that asks the system for random bytes or for the time of day gets the
+//! world's.
 #![allow(unsafe_code)] // two functions of libc are replaced by definitions here, and one of them passes on to the system
 
 use crate::random::Random;
@@ -61,7 +62,8 @@ impl ahash::random_state::RandomSource for FixedHash {
     }
 }
 
-/// Runs the scenario in a thread and a runtime of its own, with tokio's clock paused and everything random drawn from the seed.
+/// Runs the scenario in a thread and a runtime of its own, with tokio's clock paused and everything random drawn from
+/// the seed.
 ///
 /// # Panics
 /// When the scenario panics.

@@ -1,4 +1,5 @@
-//! Deterministic simulation: the operator against an API server in memory, with everything that can go wrong drawn from one seed.
+//! Deterministic simulation: the operator against an API server in memory, with everything that can go wrong drawn from
+//! one seed.
 //!
 //! - [`determinism`], [`random`], [`clock`], [`process`]: one seed, one run; processes that can be killed or stopped at any step.
 //! - [`server`] and [`faults`]: the API server, and what goes wrong between it and its clients.

@@ -25,7 +25,8 @@ pub enum Life {
 
 /// What a process and its connections to the API server share.
 ///
-/// Tasks that the process spawned outlive its root task. They are harmless, since nothing of a dead process passes the gate any more.
+/// Tasks that the process spawned outlive its root task. They are harmless, since nothing of a dead process passes the
+/// gate any more.
 #[derive(Debug)]
 pub struct Gate {
     life: Mutex<Life>,

@@ -1,9 +1,9 @@
 //! The heart: `decide` says what the status should be and, once the stored status says so, what to do about it.
 //!
 //! **Invariant.** An effect follows only from a status that is stored: if the next status differs from the stored one, the plan is that write
-//! and nothing else. So every Pod is created after a status that names its attempt, every outcome is stored before its Pod is released, and
-//! every intent to stop a Pod is stored before the Pod is deleted. A process that dies anywhere is followed by one that reads the same status
-//! and decides the same.
+//! and nothing else. So every Pod is created after a status that names its attempt, every outcome is stored before its
+//! Pod is released, and every intent to stop a Pod is stored before the Pod is deleted. A process that dies anywhere is
+//! followed by one that reads the same status and decides the same.
 
 mod by_hand;
 mod close;
@@ -27,12 +27,14 @@ use crate::api::{ConditionReason, ConditionType, CurrentAttempt, HistoryEntry, R
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-/// Longest time between sending the creation of a Pod and its landing in the store: the client gives up after 10 s, the API server is told
-/// to give up after 10 s. A Pod's finalizer stays that long after its creation, so that a late request meets AlreadyExists.
+/// Longest time between sending the creation of a Pod and its landing in the store: the client gives up after 10 s, the
+/// API server is told to give up after 10 s. A Pod's finalizer stays that long after its creation, so that a late
+/// request meets AlreadyExists.
 pub const LATE_POST_BOUND: SignedDuration = SignedDuration::from_secs(20);
 /// How long a created Pod may stay unseen by the watch before it is asked for.
 pub const UNSEEN_BOUND: SignedDuration = SignedDuration::from_secs(10);
-/// How long a Pod has to start before its waiting is worth a write: most start at once, and a write each would be a quarter more.
+/// How long a Pod has to start before its waiting is worth a write: most start at once, and a write each would be a
+/// quarter more.
 pub const SETTLE: SignedDuration = SignedDuration::from_secs(10);
 /// How long other containers may run on after the main one ended, before the Pod is stopped.
 pub const OUTLIVED_GRACE: SignedDuration = SignedDuration::from_secs(3);
@@ -188,7 +190,7 @@ pub enum Happening {
         effect: String,
     },
     /// The task cannot go on, for a new reason: the API server refused a Pod, or the spec makes no sense.
-    Rejected {
+    Stalled {
         /// `PodRejected`, `PodNameTaken` or `InvalidSpec`.
         reason: ConditionReason,
         /// The server's own words, or what is wrong.
@@ -225,13 +227,15 @@ pub fn decide(situation: &Situation) -> Plan {
     }
 }
 
-/// The Pod of an attempt or of the fallback: ours by its owner, its labels and its name, of which copies of a Pod have another.
+/// The Pod of an attempt or of the fallback: ours by its owner, its labels and its name, of which copies of a Pod have
+/// another.
 fn pod_of<'a>(situation: &'a Situation, slot: Slot) -> Option<&'a Seen> {
     situation.pods.iter().find(|seen| seen.pod.slot() == slot && is_an_attempts(situation, seen))
 }
 
-/// How long until a Pod that is being deleted and does not end is given up. A wall clock that is wrong by any amount makes it neither
-/// shorter than the grace and the bound, whichever is longer, since this process has known of the deletion, nor longer than both together.
+/// How long until a Pod that is being deleted and does not end is given up. A wall clock that is wrong by any amount
+/// makes it neither shorter than the grace and the bound, whichever is longer, since this process has known of the
+/// deletion, nor longer than both together.
 fn patience(situation: &Situation, seen: &Seen) -> Option<SignedDuration> {
     let Overdue { at, grace, bound, outcome: _ } = seen.pod.overdue.as_deref()?;
     let known = situation.uptime.saturating_sub(seen.deleting_since.unwrap_or(situation.uptime));
@@ -249,7 +253,8 @@ fn must_not_run(situation: &Situation, status: &RetryableTaskStatus, current: &C
         || (!current.fallback && limits::is_over(situation, status, situation.now))
 }
 
-/// For how long a creation of the current attempt's Pod can still be on its way: one that this process sent, or an earlier one that died.
+/// For how long a creation of the current attempt's Pod can still be on its way: one that this process sent, or an
+/// earlier one that died.
 fn unsettled(situation: &Situation) -> SignedDuration {
     let since = situation.sent.map_or(situation.uptime, |sent| sent.min(situation.uptime));
     LATE_POST_BOUND.saturating_sub(since).max(SignedDuration::ZERO)

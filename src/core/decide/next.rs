@@ -354,8 +354,8 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// How long the wait for `due` still is: by this process's monotonic clock if it has measured, else by the wall clock. A clock that jumps
-/// starts nothing early in a process that saw the wait begin.
+/// How long the wait for `due` still is: by this process's monotonic clock if it has measured, else by the wall clock.
+/// A clock that jumps starts nothing early in a process that saw the wait begin.
 pub(super) fn remaining(situation: &Situation, due: Option<&MicroTime>) -> SignedDuration {
     let Some(due) = due else { return SignedDuration::ZERO };
     match situation.remaining {

@@ -29,7 +29,7 @@ impl Draft<'_> {
         let told = conditions::find(&self.status.conditions, ConditionType::Stalled)
             .is_some_and(|old| old.reason == reason.as_str() && message::same_but_for_numbers(&old.message, message));
         if !told {
-            self.happenings.push(Happening::Rejected { reason, message: message.into() });
+            self.happenings.push(Happening::Stalled { reason, message: message.into() });
         }
         self.status.state = Some(State::Pending);
         self.status.reason = Some(reason.as_str().into());

@@ -9,6 +9,7 @@ mod limits;
 mod lives;
 mod missing;
 mod rejection;
+mod size;
 mod story;
 mod suspension;
 mod unreported;

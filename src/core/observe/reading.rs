@@ -74,7 +74,8 @@ impl<'a> View<'a> {
         self.init_statuses().chain(self.status.container_statuses.iter().flatten())
     }
 
-    /// An ordinary container beside the main one has not ended. (A native sidecar, an init container, is stopped by the kubelet.)
+    /// An ordinary container beside the main one has not ended. (A native sidecar, an init container, is stopped by the
+    /// kubelet.)
     fn is_outlived(&self) -> bool {
         let main = self.main_name();
         let ended = |s: &ContainerStatus| s.state.as_ref().is_some_and(|state| state.terminated.is_some());
@@ -175,7 +176,8 @@ impl<'a> View<'a> {
         running.or(terminated).map(|time| time.0)
     }
 
-    /// When the kubelet should have ended a Pod that is being deleted: its grace is over, and a time in which a node that is alive reports.
+    /// When the kubelet should have ended a Pod that is being deleted: its grace is over, and a time in which a node
+    /// that is alive reports.
     pub(super) fn overdue(&self) -> Option<Box<Overdue>> {
         let deadline = self.pod.metadata.deletion_timestamp.as_ref()?.0;
         let forced = self.pod.metadata.deletion_grace_period_seconds == Some(0);
@@ -196,8 +198,8 @@ impl<'a> View<'a> {
         overdue(Outcome { succeeded: false, reason, message, finished: at, ..outcome })
     }
 
-    /// The main container's exit code 0, unless the Pod as a whole was failed while it ran (eviction by the kubelet, the Pod's own deadline):
-    /// such a container often exits with 0 on SIGTERM without having done its work.
+    /// The main container's exit code 0, unless the Pod as a whole was failed while it ran (eviction by the kubelet,
+    /// the Pod's own deadline): such a container often exits with 0 on SIGTERM without having done its work.
     fn succeeded(&self) -> bool {
         let Some(terminated) = self.main_status().and_then(|status| status.state.as_ref()?.terminated.as_ref()) else {
             return false;
@@ -234,7 +236,8 @@ impl<'a> View<'a> {
         killed && deleted.is_some_and(|deleted| finished.is_none_or(|finished| finished.0 >= deleted))
     }
 
-    /// When the kubelet may have begun to kill. A deletion with a grace of 0 that came after another one hides when that began.
+    /// When the kubelet may have begun to kill. A deletion with a grace of 0 that came after another one hides when
+    /// that began.
     fn killing_began(&self) -> Option<Timestamp> {
         let began = self.deletion_began()?;
         let hidden = self.pod.metadata.deletion_grace_period_seconds == Some(0);
@@ -248,8 +251,8 @@ impl<'a> View<'a> {
         Some(plus(deadline.0, SignedDuration::from_secs(grace.saturating_neg())))
     }
 
-    /// As the Job controller does: the latest end of a container, else when the Pod ceased to be ready or its deletion began, else its
-    /// creation.
+    /// As the Job controller does: the latest end of a container, else when the Pod ceased to be ready or its deletion
+    /// began, else its creation.
     fn finish_time(&self) -> Timestamp {
         let containers = self
             .all_statuses()

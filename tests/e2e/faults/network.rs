@@ -65,7 +65,7 @@ async fn answers_that_never_come_are_given_up() {
     let proxy = Proxy::start().await;
     let hung = Arc::new(AtomicUsize::new(0));
     let counted = hung.clone();
-    // One list, one status, one Pod, and one deletion.
+    // One list, one status, one Pod, and the removal of one finalizer.
     proxy.control(move |asked: &Asked| {
         let n = counted.load(Ordering::SeqCst);
         let kinds: [&dyn Fn(&Asked) -> bool; 4] = [

@@ -8,6 +8,7 @@
 //! - [`manifest`]: tasks to apply.
 //! - [`wait`]: waiting for conditions, never for time.
 //! - [`record`]: all that a task's status has been.
+//! - [`told`]: what a status tells, in few words.
 //! - [`audit`]: what was asked of the API server, by whom, and when.
 
 pub mod audit;
@@ -18,6 +19,7 @@ pub mod operator;
 pub mod proxy;
 pub mod record;
 pub mod scene;
+pub mod told;
 pub mod wait;
 
 pub use kubectl::{kubectl, kubectl_with};

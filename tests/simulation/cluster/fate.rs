@@ -1,4 +1,5 @@
-//! What becomes of a Pod. It is drawn from the seed and the Pod's name alone, so that the same attempt ends the same way in every run.
+//! What becomes of a Pod. It is drawn from the seed and the Pod's name alone, so that the same attempt ends the same
+//! way in every run.
 
 use crate::random::Random;
 use std::time::Duration;

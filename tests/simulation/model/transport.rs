@@ -18,7 +18,8 @@ use tokio::time::timeout;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// POSTs a Pod, waits for an answer up to 10 s, and tells whether the Pod is there then, and whether it is there a minute later.
+/// POSTs a Pod, waits for an answer up to 10 s, and tells whether the Pod is there then, and whether it is there a
+/// minute later.
 async fn post(world: World) -> (Result<u16, &'static str>, bool, bool) {
     let pods = world.api(Resource::Pods);
     let answer =

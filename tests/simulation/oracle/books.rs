@@ -188,8 +188,9 @@ fn asked_wait(pod: &PodStory) -> Option<i64> {
     word["retryAfterSeconds"].as_i64()
 }
 
-/// The next attempt starts after the wait, by the true time. A process goes by its clock when it decides a wait or finds one that another has
-/// decided: what the clock is ahead then is missing from the wait, and by one that is behind the attempt may have ended when it began.
+/// The next attempt starts after the wait, by the true time. A process goes by its clock when it decides a wait or
+/// finds one that another has decided: what the clock is ahead then is missing from the wait, and by one that is behind
+/// the attempt may have ended when it began.
 fn waited(trace: &Trace, story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
     let next = story.counted().find(|pod| pod.slot() == (entry.attempt + 1).into());
     let (Some(next), Some(delay), Some(pod)) = (next, entry.delay_milliseconds, story.pod_of(entry)) else { return };

@@ -1,7 +1,7 @@
 //! What must hold of a run, whatever went wrong in it.
 //!
-//! It rests on a record alone: every version of every task and Pod, and every write of the operator. Where the record comes from, a simulation or
-//! a real cluster, makes no difference.
+//! It rests on a record alone: every version of every task and Pod, and every write of the operator. Where the record
+//! comes from, a simulation or a real cluster, makes no difference.
 //!
 //! - [`story`]: the record told by task and by Pod.
 //! - [`pods`]: one Pod at a time, numbered without gap, none before its status, none released before its outcome, none stopped without intent.
@@ -115,8 +115,8 @@ impl fmt::Debug for Violation {
     }
 }
 
-/// The bound on how late a Pod's creation may land after it was asked for (see DESIGN, invariant 2). Later ones are the stated residual: they
-/// never count, and must be gone in the end.
+/// The bound on how late a Pod's creation may land after it was asked for (see DESIGN, invariant 2). Later ones are the
+/// stated residual: they never count, and must be gone in the end.
 pub const LATE: Duration = Duration::from_secs(20);
 
 /// Everything that breaks a rule.

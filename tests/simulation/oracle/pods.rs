@@ -1,4 +1,5 @@
-//! One Pod at a time, numbered without gap, none before its status, none released before its outcome, none stopped without intent.
+//! One Pod at a time, numbered without gap, none before its status, none released before its outcome, none stopped
+//! without intent.
 
 use super::{
     Trace, Violation,
@@ -50,7 +51,8 @@ fn numbers(story: &Story, found: &mut Vec<Violation>) {
     }
 }
 
-/// A Pod that no finalizer held, and that was gone before the operator could put its UID on record: nobody can know that it was there.
+/// A Pod that no finalizer held, and that was gone before the operator could put its UID on record: nobody can know
+/// that it was there.
 fn vanished_unseen(story: &Story, pod: &PodStory) -> bool {
     let Some(gone) = pod.gone.filter(|_| !story.held) else { return false };
     let recorded = |status: &retryable_tasks::api::RetryableTaskStatus| {

@@ -56,8 +56,9 @@ pub struct PodStory {
     pub given_up: Option<Duration>,
     /// When its creation had been asked for.
     pub called: Duration,
-    /// Whether its creation landed after its task was deleted, or later than the operator has to reckon with and for an attempt that was over
-    /// or had its Pod by then. The latter is the stated residual of an unbounded delay. Neither ever counts; both must be gone in the end.
+    /// Whether its creation landed after its task was deleted, or later than the operator has to reckon with and for an
+    /// attempt that was over or had its Pod by then. The latter is the stated residual of an unbounded delay. Neither
+    /// ever counts; both must be gone in the end.
     pub stray: bool,
 }
 
@@ -111,7 +112,8 @@ impl Story {
         self.pods.iter().filter(|pod| !pod.stray)
     }
 
-    /// Why the operator stopped the Pod of the attempt that was closed with this version, and what kept the Pod from starting.
+    /// Why the operator stopped the Pod of the attempt that was closed with this version, and what kept the Pod from
+    /// starting.
     pub fn stop_before(&self, version: usize, number: i32) -> Option<(StopReason, Option<String>)> {
         let before = version.checked_sub(1)?;
         let current =
@@ -170,7 +172,8 @@ impl PodStory {
         &self.versions.last().expect("a Pod has a version").1
     }
 
-    /// The versions that show its end, the first of them first: the terminal ones, and the one that it was given up or went with.
+    /// The versions that show its end, the first of them first: the terminal ones, and the one that it was given up or
+    /// went with.
     pub fn ends(&self) -> impl Iterator<Item = &Value> {
         let upto = self.given_up.map(|at| self.versions.partition_point(|(since, _)| *since <= at));
         let last = upto.or(self.gone.map(|_| self.versions.len())).map(|upto| upto - 1);
@@ -204,14 +207,15 @@ pub fn is_deleting(pod: &Value) -> bool {
     pod["metadata"]["deletionTimestamp"].is_string()
 }
 
-/// Until when the kubelet of a Pod that is being deleted must have ended it: its deletion time, and a time in which a node that is alive
-/// reports.
+/// Until when the kubelet of a Pod that is being deleted must have ended it: its deletion time, and a time in which a
+/// node that is alive reports.
 fn overdue(trace: &Trace, pod: &Value) -> Option<Duration> {
     let deadline: Timestamp = pod["metadata"]["deletionTimestamp"].as_str()?.parse().ok()?;
     let forced = pod["metadata"]["deletionGracePeriodSeconds"] == json!(0);
     let bound = if forced { FORCED_DELETION_BOUND } else { LOST_NODE_BOUND };
     let grace = SignedDuration::from_secs(pod["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0));
-    // By a clock that is wrong the operator can hold the grace to be over: then its own patience is as long as the bound.
+    // By a clock that is wrong the operator can hold the grace to be over: then its own patience is as long as the
+    // bound.
     let patience = if trace.clock.is_empty() { bound } else { bound.max(grace) - grace };
     Some(Duration::try_from(deadline.duration_since(trace.start) + patience).unwrap_or_default())
 }

@@ -10,7 +10,8 @@ use crate::random::Random;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};
 
-/// Collects garbage for as long as the world exists. Each round comes some time after its cause: soon as a rule, minutes later at times.
+/// Collects garbage for as long as the world exists. Each round comes some time after its cause: soon as a rule,
+/// minutes later at times.
 pub async fn collect_garbage(server: Server, seed: u64) {
     let mut random = Random::fork(seed, "collector");
     let wake = server.lock().store.collect.clone();

@@ -172,8 +172,8 @@ impl Store {
         stamp(self.clock.now() + jiff::SignedDuration::try_from(offset).expect("an offset in range"))
     }
 
-    /// The UID of the next object of this name. It depends on the seed and on how often the name was used, and on nothing else, so that runs
-    /// with and without faults give the same tasks the same UIDs.
+    /// The UID of the next object of this name. It depends on the seed and on how often the name was used, and on
+    /// nothing else, so that runs with and without faults give the same tasks the same UIDs.
     pub fn next_uid(&mut self, key: &Key) -> String {
         let life = self.lives.entry(key.clone()).or_insert(0);
         *life += 1;

@@ -204,7 +204,8 @@ impl Subscription {
     }
 }
 
-/// What a watch is told of a change: a change that brings an object into the selection adds it, one that takes it out deletes it.
+/// What a watch is told of a change: a change that brings an object into the selection adds it, one that takes it out
+/// deletes it.
 fn event(call: &Call, change: &Change) -> Option<Bytes> {
     if change.key.resource != call.resource {
         return None;

@@ -1,4 +1,5 @@
-//! A world: the server, the cluster, the operator, its users and everything that goes wrong, from the first task to the last write.
+//! A world: the server, the cluster, the operator, its users and everything that goes wrong, from the first task to the
+//! last write.
 
 mod chaos;
 mod operator;

@@ -188,7 +188,8 @@ fn denials(r: &mut Random, until: Duration) -> Vec<Denial> {
     denials
 }
 
-/// A spec that admission accepts; with limits in time if wanted, which end attempts at another point when faults hold the operator up.
+/// A spec that admission accepts; with limits in time if wanted, which end attempts at another point when faults hold
+/// the operator up.
 pub fn spec(r: &mut Random, limits: bool) -> Value {
     let mut spec = json!({"image": "registry.example/job:1", "maxRetries": r.between(0, 5)});
     if r.chance(600) {

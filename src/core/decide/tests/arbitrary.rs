@@ -9,7 +9,7 @@ use crate::core::identity::{Slot, pod_name};
 use crate::core::observe::observe;
 use crate::core::pod::pod;
 use crate::core::testing::{
-    BuildEnd, BuildPod, BuildTask, NAME, UID, at, end, fixed, pod_of, running, task, task_with, time, waiting,
+    BuildEnd, BuildPod, BuildTask, NAME, UID, at, end, pod_of, running, task, task_with, time, waiting,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
@@ -338,70 +338,4 @@ proptest! {
     fn any_pod_can_be_observed(pod in some_pod()) {
         prop_assert!(observe(&pod).is_some());
     }
-}
-
-/// The history is full after a hundred; the counters start where 9,880 failures have brought them, to save the time.
-#[test]
-fn the_status_stays_small_after_ten_thousand_failures() {
-    let texts = ["x", "\"", "\u{1f980}", "\u{1}", "<"];
-    for text in texts {
-        let mut task = task().max_retries(i32::MAX).backoff(fixed(0)).history_limit(100);
-        let current = CurrentAttempt { number: 9881, ..CurrentAttempt::default() };
-        let dropped = 9880;
-        let status = RetryableTaskStatus {
-            attempts: dropped,
-            retries: dropped,
-            history_dropped: dropped,
-            current: Some(current),
-            ..RetryableTaskStatus::default()
-        };
-        task.status = Some(status);
-        for number in 9881..=10_000 {
-            let long = text.repeat(1300 / text.len());
-            let word = json!({"errorType": long, "message": long, "result": long}).to_string();
-            let message = if number % 2 == 0 { &word } else { &long };
-            let ended = pod_of(&task, number)
-                .uid(&format!("{number:036}"))
-                .ended(end(255).saying(message).reason("ContainerStatusUnknown"))
-                .on_node(&"n".repeat(253));
-            let seen = Seen {
-                pod: observe(&ended).unwrap(),
-                first_seen: at(0),
-                known_since: SignedDuration::ZERO,
-                deleting_since: None,
-                end_seen: Some(at(4)),
-                gone: false,
-            };
-            let pods = [seen];
-            while let Some((status, _)) = decide(&situation(&task, &pods)).status {
-                task.status = Some(status);
-            }
-        }
-        let status = task.status.unwrap();
-        assert_eq!((status.attempts, status.retries), (10_001, 10_000));
-        assert_eq!(i32::try_from(status.history.len()).unwrap() + status.history_dropped, 10_000, "all are counted");
-        assert_eq!(status.history.last().unwrap().attempt, 10_000);
-        let size = go_json_len(&serde_json::to_string(&status).unwrap());
-        assert!(size < 100 * 1024, "{size} bytes of {text:?}");
-    }
-}
-
-fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen]) -> Situation<'a> {
-    Situation {
-        task,
-        pods,
-        asked: None,
-        created: None,
-        rejection: None,
-        remaining: None,
-        now: time(4).0,
-        uptime: SignedDuration::from_secs(4),
-        sent: None,
-        fresh: false,
-    }
-}
-
-/// As the API server stores it: Go's encoder writes `<`, `>` and `&` as six bytes each.
-fn go_json_len(text: &str) -> usize {
-    text.chars().map(|c| if matches!(c, '<' | '>' | '&') { 6 } else { c.len_utf8() }).sum()
 }

@@ -121,7 +121,8 @@ fn suspended_while_a_creation_is_on_its_way() {
     );
 }
 
-/// Found by the simulation: the creation landed after the task was said to have been cancelled before its first attempt.
+/// Found by the simulation: the creation landed after the task was said to have been cancelled before its first
+/// attempt.
 #[test]
 fn nothing_is_over_while_a_creation_can_be_on_its_way() {
     play(

@@ -30,7 +30,7 @@ fn a_rejected_pod_is_no_attempt_and_is_tried_again_ever_later() {
         let base = (1000 << n).min(60_000);
         assert!((base * 3 / 4..=base * 5 / 4).contains(&wait), "try {n}: {wait}");
     }
-    let rejected = |happening: &&Happening| matches!(happening, Happening::Rejected { .. });
+    let rejected = |happening: &&Happening| matches!(happening, Happening::Stalled { .. });
     assert_eq!(world.told.iter().filter(rejected).count(), 1, "told once");
     let stalled = world.status().conditions.into_iter().find(|condition| condition.type_ == "Stalled").unwrap();
     assert_eq!((stalled.message.as_str(), stalled.last_transition_time.0), (QUOTA, at(0)));

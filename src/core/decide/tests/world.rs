@@ -1,7 +1,9 @@
-//! A world in memory: the API server's Pods, the process that decides, and two clocks. It carries plans out as `controller` does, and checks
-//! after every decision what must hold at all times.
+//! A world in memory: the API server's Pods, the process that decides, and two clocks. It carries plans out as
+//! `controller` does, and checks after every decision what must hold at all times.
 
-use crate::api::{ANNOTATION_RUN_AGAIN, ConditionReason, RetryableTask, RetryableTaskStatus, State};
+mod checks;
+
+use crate::api::{ANNOTATION_RUN_AGAIN, ConditionReason, RetryableTask, RetryableTaskStatus};
 use crate::core::decide::{
     Answer, Created, Happening, Plan, PodRef, Rejection, Seen, Situation, decide, is_finished, slot_of,
 };
@@ -12,7 +14,6 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 /// How the API server answers to the creation of a Pod.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -303,94 +304,6 @@ impl World {
         let (status, finished) = (self.status(), is_finished(&self.status().conditions));
         let open = status.current.as_ref().map_or(1.into(), slot_of);
         self.process.cache.retain(|_, seen| !seen.gone || (!finished && seen.pod.slot() >= open));
-    }
-
-    fn check(&self, plan: &Plan) {
-        let Plan { status, ask, refresh: _, create, stop, delete, release, delete_task, look_again } = plan;
-        let effects = [ask.is_some(), create.is_some(), stop.is_some(), *delete_task];
-        let clean_up = [!delete.is_empty(), !release.is_empty()];
-        if let Some((status, _)) = status {
-            assert_eq!(
-                ((effects, clean_up), *look_again),
-                (([false; 4], [false; 2]), None),
-                "a write is all: {plan:?}"
-            );
-            assert_ne!(self.task.status.as_ref(), Some(status), "a write changes something");
-        }
-        let current = self.status().current.unwrap_or_default();
-        let finished = is_finished(&self.status().conditions);
-        let leaving = self.task.metadata.deletion_timestamp.is_some();
-        let open = slot_of(&current);
-        if let Some(slot) = create {
-            assert_eq!((*slot, finished), (open, false), "status before Pod: {plan:?}");
-            assert_eq!(current.pod_name, Some(self.name_of(*slot)), "status before Pod: {plan:?}");
-            assert!(!self.task.spec.suspend && !leaving, "{plan:?}");
-            if let Some((due, end, seen_through)) = self.due {
-                let by_the_wall = !seen_through && self.wall >= due;
-                assert!(self.monotonic >= end || by_the_wall, "too early: {plan:?}");
-            }
-        }
-        let slot = |pod: &PodRef| self.process.cache.get(&pod.uid).unwrap().pod.slot();
-        let is_closed = |pod: &PodRef| finished || slot(pod) < open;
-        if let Some(pod) = stop {
-            let intended = current.stop_reason.is_some() && current.pod_uid.as_ref() == Some(&pod.uid);
-            assert!(intended && slot(pod) == open, "intent before stop: {plan:?}");
-        }
-        assert!(delete.iter().all(is_closed), "outcome before removal: {plan:?}");
-        assert!(release.iter().all(|pod| is_closed(pod) || leaving), "outcome before release: {plan:?}");
-    }
-
-    fn check_status(&self) {
-        let status = self.status();
-        let closed = i32::try_from(status.history.len()).unwrap() + status.history_dropped;
-        let current = status.current.clone().unwrap_or_default();
-        let launched = i32::from(current.pod_name.is_some() && current.rejections == 0 && !current.fallback);
-        assert_eq!(status.attempts, closed + launched, "{}", self.gist());
-        let finished = is_finished(&status.conditions);
-        assert_eq!(
-            finished,
-            matches!(status.state, Some(State::Succeeded | State::Failed | State::Cancelled)),
-            "{}",
-            self.gist()
-        );
-        assert_eq!(finished, status.current.is_none() && status.completion_time.is_some(), "{}", self.gist());
-        assert!(finished || current.number == closed + i32::from(!current.fallback), "{}", self.gist());
-        assert!(status.history.is_sorted_by(|a, b| a.attempt < b.attempt), "{:?}", status.history);
-        assert_eq!(status.observed_generation, self.task.metadata.generation);
-        let last = Slot { number: closed, fallback: finished };
-        let unclosed = self.pods.values().filter_map(observe).filter(|pod| pod.slot() > last);
-        assert!(unclosed.count() <= 1, "one Pod at a time");
-    }
-
-    /// The world in one line: state, attempts/retries/ignored, next due, reason, conditions, Pods.
-    /// Of a Pod: number, `f` if it is the fallback, Pending/Running/Ended, `!` if it is being deleted, `-` if it is not held.
-    pub fn gist(&self) -> String {
-        let status = self.status();
-        let state = status.state.map(|state| format!("{state:?}")).unwrap_or_default();
-        let mut text = format!("{state} {}/{}/{}", status.attempts, status.retries, status.ignored);
-        if let Some(due) = &status.next_retry_time {
-            write!(text, " due {}", due.0.duration_since(at(0)).as_millis()).unwrap();
-        }
-        text.extend(status.reason.iter().map(|reason| format!(" {reason}")));
-        let conditions: Vec<_> = status.conditions.iter().filter(|condition| condition.status == "True").collect();
-        let conditions: Vec<_> = conditions.iter().map(|condition| condition.type_.as_str()).collect();
-        if !conditions.is_empty() {
-            write!(text, " [{}]", conditions.join(" ")).unwrap();
-        }
-        let mut pods: Vec<Observed> = self.pods.values().filter_map(observe).collect();
-        pods.sort_by_key(Observed::slot);
-        for pod in pods {
-            let letter = match pod.progress {
-                Progress::Pending(_) => "P",
-                Progress::Running => "R",
-                Progress::Outlived(_) => "O",
-                Progress::Ended(_) => "E",
-            };
-            let (deleting, free) = (if pod.deleting { "!" } else { "" }, if pod.held { "" } else { "-" });
-            let fallback = if pod.fallback { "f" } else { "" };
-            write!(text, " {}{fallback}{letter}{deleting}{free}", pod.number).unwrap();
-        }
-        text
     }
 }
 
