@@ -4,6 +4,9 @@ use crate::core::identity::Slot;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+/// More attempts in a row than any rehearsal plays.
+const MOST_TIMES: usize = 100_000;
+
 /// How one attempt ends. Without any field: at once, with exit code 1.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -51,6 +54,9 @@ pub enum ScriptError {
     /// Not a list.
     #[error("a script is a list of outcomes: exit codes, reasons, or objects such as {{exitCode: 75, runSeconds: 10}}")]
     NotAList,
+    /// A list of nothing.
+    #[error("the script is empty: leave it out, or write how the first attempt ends, such as [1]")]
+    Empty,
     /// Neither YAML nor JSON.
     #[error("{0}")]
     Syntax(#[from] serde_yaml_ng::Error),
@@ -91,6 +97,9 @@ impl Script {
     /// A script as a YAML or JSON list.
     pub fn parse(text: &str) -> Result<Self, ScriptError> {
         let Value::Array(items) = serde_yaml_ng::from_str(text)? else { return Err(ScriptError::NotAList) };
+        if items.is_empty() {
+            return Err(ScriptError::Empty);
+        }
         let outcomes = items.into_iter().enumerate().map(|(index, item)| match item {
             Value::Object(_) => {
                 serde_json::from_value(item).map_err(|source| ScriptError::Field { number: index + 1, source })
@@ -156,6 +165,9 @@ impl Outcome {
         }
         if !(0.0..=1e9).contains(&self.run_seconds) {
             return Some(format!("runSeconds {} is not a time from 0 to 1000000000", self.run_seconds));
+        }
+        if let Some(times) = self.times.filter(|times| !(1..=MOST_TIMES).contains(times)) {
+            return Some(format!("times {times} is not a number from 1 to {MOST_TIMES}"));
         }
         let has_end = self.exit_code.is_some() || self.signal.is_some();
         let never_ends = matches!(

@@ -275,6 +275,9 @@ fn scripts_that_cannot_be_say_why() {
         ("[{runSeconds: -1}]", "outcome 1: runSeconds -1 is not a time"),
         ("[{reason: ''}]", "outcome 1: the reason is empty"),
         ("[{reason: Lost, exitCode: 1}]", "outcome 1: with Lost no container ends: remove exitCode and signal"),
+        ("[]", "the script is empty"),
+        ("[{times: 0}]", "outcome 1: times 0 is not a number from 1"),
+        ("[{times: 9999999999}]", "outcome 1: times 9999999999 is not a number from 1"),
         ("[", "did not find expected"),
     ];
     for (script, words) in cases {
