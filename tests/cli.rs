@@ -172,3 +172,31 @@ fn json_manifests_and_scripts_from_a_file() {
     let words = "error: the manifest and the outcomes cannot both come from standard input\n";
     assert_eq!((code, err.as_str()), (Some(1), words));
 }
+
+/// The YAML that a document shows, block by block.
+fn shown(document: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("{}/{document}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let block = |rest: &str| rest.split_once("```").map(|(yaml, _)| yaml.to_owned());
+    text.split("```yaml\n").skip(1).filter_map(block).collect()
+}
+
+#[test]
+fn what_the_documents_show_is_accepted() {
+    let mut tasks = 0;
+    for document in ["README.md", "docs/tasks.md", "docs/simulate.md"] {
+        for yaml in shown(document) {
+            let manifest = match yaml.strip_prefix("spec:\n") {
+                Some(spec) => format!(
+                    "apiVersion: retryable.dev/v1alpha1\nkind: RetryableTask\nmetadata: {{name: shown}}\n\
+                     spec:\n  image: registry.example/shown:1\n  resources: {{limits: {{memory: 1Gi}}}}\n{spec}"
+                ),
+                None if yaml.contains("kind: RetryableTask") => yaml.clone(),
+                None => continue,
+            };
+            let Said { code, err, .. } = simulate(&manifest, &[]);
+            assert_eq!((code, err.as_str()), (Some(0), ""), "{document}:\n{yaml}");
+            tasks += 1;
+        }
+    }
+    assert_eq!(tasks, 4, "a document with its examples elsewhere is not looked at here");
+}
