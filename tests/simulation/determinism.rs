@@ -3,10 +3,17 @@
 //! A world runs in a thread of its own, because std's hash keys, `fastrand`'s generator and tokio's `select!` are all
 //! seeded once a thread. Everything there that asks the system for random bytes or for the time of day gets the
 //! world's.
-#![allow(unsafe_code)] // two functions of libc are replaced by definitions here, and one of them passes on to the system
+#![allow(unsafe_code)] // two functions of libc are replaced by definitions here, and one of them passes on to the one that it hides
 
 use crate::random::Random;
-use std::{cell::RefCell, future::Future, sync::Once};
+use std::{
+    cell::RefCell,
+    future::Future,
+    sync::{
+        Once,
+        atomic::{AtomicPtr, Ordering},
+    },
+};
 
 thread_local! {
     static RANDOM: RefCell<Option<Random>> = const { RefCell::new(None) };
@@ -45,8 +52,23 @@ pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::
         return 0;
     }
     // SAFETY: the arguments are the caller's own.
-    let failed = unsafe { libc::syscall(libc::SYS_clock_gettime, clock, time) } != 0;
-    -libc::c_int::from(failed)
+    unsafe { system_clock()(clock, time) }
+}
+
+type ClockGettime = unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
+
+/// The definition that ours hides: it asks without a call of the kernel.
+fn system_clock() -> ClockGettime {
+    static SYSTEM: AtomicPtr<libc::c_void> = AtomicPtr::new(std::ptr::null_mut());
+    let mut address = SYSTEM.load(Ordering::Relaxed);
+    if address.is_null() {
+        // SAFETY: the name is a C string.
+        address = unsafe { libc::dlsym(libc::RTLD_NEXT, c"clock_gettime".as_ptr()) };
+        assert!(!address.is_null(), "libc has no clock_gettime");
+        SYSTEM.store(address, Ordering::Relaxed);
+    }
+    // SAFETY: that is the type of the function of this name.
+    unsafe { std::mem::transmute::<*mut libc::c_void, ClockGettime>(address) }
 }
 
 /// Sets what this thread takes for the time of day.

@@ -1,7 +1,8 @@
 //! The schedules: many worlds, each from its seed.
 //!
 //! `make soak SCHEDULES=100000` runs more; `make simulation SEED=7` runs one again and shows everything that happened in it (`RUST_LOG=debug`
-//! adds the operator's own log).
+//! adds the operator's own log). With `UNTIL_BROKEN` set, no more are begun once one breaks a rule, and the first that
+//! does is told in a line of its own.
 
 use crate::world::{self, Kind, Outcome, Plan};
 use std::{
@@ -9,7 +10,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -77,6 +78,7 @@ fn schedules() {
     let first = number("FIRST").unwrap_or(0);
     let next = AtomicU64::new(first);
     let results = Mutex::new(BTreeMap::new());
+    let (until_broken, broken) = (std::env::var_os("UNTIL_BROKEN").is_some(), AtomicBool::new(false));
     let begun = Instant::now();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -84,16 +86,35 @@ fn schedules() {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + count {
+                    if seed >= first + count || until_broken && broken.load(Ordering::Relaxed) {
                         return;
                     }
                     let result = play(seed);
+                    let good = result.as_ref().is_ok_and(|outcome| outcome.violations.is_empty());
+                    broken.fetch_or(!good, Ordering::Relaxed);
                     results.lock().unwrap().insert(seed, result);
                 }
             });
         }
     });
-    conclude(&results.into_inner().unwrap(), begun.elapsed().as_secs_f64());
+    let results = results.into_inner().unwrap();
+    if until_broken {
+        tell_first(&results);
+    }
+    conclude(&results, begun.elapsed().as_secs_f64());
+}
+
+/// Every seed before the first that breaks a rule has run.
+fn tell_first(results: &BTreeMap<u64, Result<Outcome, String>>) {
+    for (count, (seed, result)) in results.iter().enumerate() {
+        let rule = match result {
+            Ok(outcome) => outcome.violations.first().map(|violation| violation.rule),
+            Err(_) => Some("no panic"),
+        };
+        if let Some(rule) = rule {
+            return println!("broken: {} {seed} «{rule}»", count + 1);
+        }
+    }
 }
 
 fn conclude(results: &BTreeMap<u64, Result<Outcome, String>>, seconds: f64) {

@@ -2,23 +2,52 @@
 
 use super::{
     Trace, Violation,
-    story::{PodStory, Story, main_end},
+    story::{PodStory, Story, is_deleting, main_end},
     totals::is_charged,
 };
 use jiff::{SignedDuration, Timestamp};
 use retryable_tasks::{
-    api::{Action, HistoryEntry, RetryableTask, RetryableTaskStatus},
+    api::{Action, HistoryEntry, RetryableTask, RetryableTaskStatus, StopReason},
     core::{backoff, identity::dice},
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 
+/// Most bytes of a message in JSON: 1 KiB and the quotes.
+const MOST_MESSAGE_BYTES: usize = 1_026;
+
 pub fn check(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
     one_way(story, found);
+    bounded(story, found);
     for (version, entry) in story.entries.values() {
         truth(story, *version, entry, found);
+        if trace.clock.is_empty() {
+            own_doing(story, *version, entry, found);
+        }
         delay(story, *version, entry, found);
         waited(trace, story, *version, entry, found);
+    }
+}
+
+/// The history is cut to its limit as it grows, and so is what it quotes.
+fn bounded(story: &Story, found: &mut Vec<Violation>) {
+    let mut say =
+        |rule: &'static str, text: String| found.push(Violation::new(rule, format!("{}: {text}", story.name)));
+    let mut newest = 0;
+    for (at, task) in &story.versions {
+        let history = task.status.as_ref().map(|status| status.history.as_slice()).unwrap_or_default();
+        let last = history.last().map_or(0, |entry| entry.attempt);
+        let limit = usize::try_from(task.spec.history_limit).unwrap_or(0);
+        if last > newest && history.len() > limit {
+            say("the history keeps its limit", format!("at {at:?} it has {} entries of {limit}", history.len()));
+        }
+        newest = last.max(newest);
+    }
+    for (_, entry) in story.entries.values() {
+        let bytes = serde_json::to_vec(&entry.message).map_or(0, |json| json.len());
+        if bytes > MOST_MESSAGE_BYTES {
+            say("messages are short", format!("the message of attempt {} has {bytes} bytes", entry.attempt));
+        }
     }
 }
 
@@ -115,6 +144,22 @@ fn truth(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Vi
     }
     for fault in verdict(story, pod, entry, &ends, &codes) {
         say(fault.into());
+    }
+}
+
+/// The end of a Pod that ran until the operator stopped it is the operator's doing.
+fn own_doing(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
+    let Some((stop, cause)) = story.stop_before(version, entry.attempt) else { return };
+    let current = version.checked_sub(1).and_then(|before| story.versions[before].1.status.as_ref()?.current.as_ref());
+    let Some(since) = current.and_then(|current| current.stop_time.as_ref()) else { return };
+    let Some(end) = story.pod_of(entry).and_then(|pod| pod.ends().next()) else { return };
+    let finished = main_end(end).and_then(|end| end["finishedAt"].as_str()?.parse::<Timestamp>().ok());
+    let stopped = is_deleting(end) && finished.is_some_and(|finished| finished >= since.0);
+    let told = entry.reason == stop.as_str() || Some(&entry.reason) == cause.as_ref();
+    if stopped && stop != StopReason::TaskEnded && !told {
+        let text =
+            format!("{}: attempt {} was stopped for {stop:?}; the entry is {entry:?}", story.name, entry.attempt);
+        found.push(Violation::new("our own kill is not the task's", text));
     }
 }
 

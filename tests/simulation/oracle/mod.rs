@@ -6,10 +6,12 @@
 //! - [`story`]: the record told by task and by Pod.
 //! - [`pods`]: one Pod at a time, numbered without gap, none before its status, none released before its outcome, none stopped without intent.
 //! - [`books`]: the history says what really happened, and waits are kept.
+//! - [`pace`]: what is due is done soon, and nothing again and again.
 //! - [`totals`]: counters agree with the history, and budgets are kept.
 //! - [`rest`]: in the end nothing is left behind, and nothing is written.
 
 mod books;
+mod pace;
 mod pods;
 mod rest;
 mod story;
@@ -71,6 +73,8 @@ pub struct Trace {
     pub own_namespace: String,
     /// Whether nothing went wrong but Pods.
     pub faultless: bool,
+    /// Whether nothing holds the operator up: at most its clean-up is refused.
+    pub prompt: bool,
     /// The operator's clock, if it does not always agree with the cluster's.
     pub clock: Vec<ClockMark>,
 }
@@ -119,8 +123,9 @@ impl fmt::Debug for Violation {
 /// stated residual: they never count, and must be gone in the end.
 pub const LATE: Duration = Duration::from_secs(20);
 
-/// Everything that breaks a rule.
-pub fn check(trace: &Trace) -> Vec<Violation> {
+/// Everything that breaks a rule; and how each task ended, times aside, which is the same in runs that differ in faults
+/// alone.
+pub fn judge(trace: &Trace) -> (Vec<Violation>, Vec<String>) {
     let stories = story::tell(trace);
     let mut found = vec![];
     for story in &stories {
@@ -128,12 +133,10 @@ pub fn check(trace: &Trace) -> Vec<Violation> {
         books::check(trace, story, &mut found);
         totals::check(story, &mut found);
         rest::check(trace, story, &mut found);
+        pace::check(trace, story, &mut found);
     }
     rest::check_all(trace, &mut found);
-    found
-}
-
-/// How each task ended, times aside. Runs that differ in faults alone give the same.
-pub fn summary(trace: &Trace) -> Vec<String> {
-    story::tell(trace).iter().map(Story::summary).collect()
+    pace::check_refusals(trace, &mut found);
+    pods::foreign(trace, &mut found);
+    (found, stories.iter().map(Story::summary).collect())
 }

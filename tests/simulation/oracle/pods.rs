@@ -14,6 +14,28 @@ pub fn check(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
     status_before_pod(story, found);
     outcome_before_release(trace, story, found);
     intent_before_stop(trace, story, found);
+    held(story, found);
+}
+
+/// A Pod has the finalizer from its first moment, except in the operator's own namespace.
+fn held(story: &Story, found: &mut Vec<Violation>) {
+    for pod in story.pods.iter().filter(|pod| has_finalizer(&pod.versions[0].1) != story.held) {
+        let text = format!("{}: Pod {} is created with the finalizer: {}", story.name, pod.name, !story.held);
+        found.push(Violation::new("a Pod is created with the finalizer where it can be freed", text));
+    }
+}
+
+/// The operator neither changes nor deletes what it did not create.
+pub fn foreign(trace: &Trace, found: &mut Vec<Violation>) {
+    let mut ours: BTreeMap<&str, bool> = BTreeMap::new();
+    for change in trace.changes.iter().filter(|change| change.object["kind"] == "Pod") {
+        let uid = change.object["metadata"]["uid"].as_str().unwrap_or("");
+        let is_ours = *ours.entry(uid).or_insert(change.by_operator);
+        if change.by_operator && !is_ours {
+            let text = format!("{} at {:?}, gone: {}", change.object["metadata"]["name"], change.at, change.gone);
+            found.push(Violation::new("Pods of others are left alone", text));
+        }
+    }
 }
 
 fn one_at_a_time(story: &Story, found: &mut Vec<Violation>) {

@@ -13,6 +13,7 @@ use retryable_tasks::{
         observe::{FORCED_DELETION_BOUND, LOST_NODE_BOUND},
     },
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -240,10 +241,13 @@ pub fn tell(trace: &Trace) -> Vec<Story> {
         let uid = object["metadata"]["uid"].as_str().unwrap_or("").to_string();
         match object["kind"].as_str() {
             Some("RetryableTask") => {
-                let task: RetryableTask = serde_json::from_value((**object).clone()).expect("a task that can be read");
+                let task = RetryableTask::deserialize(&**object).expect("a task that can be read");
                 tell_task(trace, &mut stories, change.at, change.gone, uid, task);
             }
             Some("Pod") if !label(object, LABEL_TASK_UID).is_empty() => {
+                if !change.by_operator && !pods.contains_key(&uid) {
+                    continue; // a copy that somebody made
+                }
                 let owner = label(object, LABEL_TASK_UID).to_string();
                 let (_, pod) =
                     pods.entry(uid.clone()).or_insert_with(|| (owner, new_pod(trace, uid, change.at, object)));

@@ -26,8 +26,8 @@ impl Schema {
             let (Some(value), schema) = (object.get_mut(field), &schema["properties"][field]) else { continue };
             prune(value, schema);
             default(value, schema);
-            if let Some(why) = fault(value, schema, field) {
-                return Err(ApiError::invalid(resource, name, why));
+            if let Some(why) = fault(value, schema) {
+                return Err(ApiError::invalid(resource, name, format!("{field}{why}")));
             }
         }
         Ok(())
@@ -78,9 +78,9 @@ fn default(value: &mut Value, schema: &Value) {
     }
 }
 
-/// What is wrong with the value.
-fn fault(value: &Value, schema: &Value, path: &str) -> Option<String> {
-    let say = |what: String| Some(format!("{path}: {what}"));
+/// What is wrong with the value: the rest of the path to it, and why.
+fn fault(value: &Value, schema: &Value) -> Option<String> {
+    let say = |what: String| Some(format!(": {what}"));
     if value.is_null() {
         let fine = schema["nullable"] == json!(true) || (kept(schema) && schema.get("type").is_none());
         return if fine { None } else { say("Invalid value: \"null\"".into()) };
@@ -103,21 +103,21 @@ fn fault(value: &Value, schema: &Value, path: &str) -> Option<String> {
         return say(format!("Unsupported value: {value}"));
     }
     limit(value, schema).and_then(say).or_else(|| match value {
-        Value::Object(map) => fault_in_map(map, schema, path),
+        Value::Object(map) => fault_in_map(map, schema),
         Value::Array(items) => {
-            let mut faults = items.iter().enumerate().map(|(i, v)| fault(v, &schema["items"], &format!("{path}[{i}]")));
-            faults.find_map(|fault| fault)
+            let mut faults = items.iter().enumerate();
+            faults.find_map(|(i, item)| Some(format!("[{i}]{}", fault(item, &schema["items"])?)))
         }
         _ => None,
     })
 }
 
-fn fault_in_map(map: &Map<String, Value>, schema: &Value, path: &str) -> Option<String> {
+fn fault_in_map(map: &Map<String, Value>, schema: &Value) -> Option<String> {
     let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
     if let Some(missing) = required.into_iter().find(|field| !map.contains_key(*field)) {
-        return Some(format!("{path}.{missing}: Required value"));
+        return Some(format!(".{missing}: Required value"));
     }
-    map.iter().find_map(|(key, value)| fault(value, property(schema, key)?, &format!("{path}.{key}")))
+    map.iter().find_map(|(key, value)| Some(format!(".{key}{}", fault(value, property(schema, key)?)?)))
 }
 
 fn limit(value: &Value, schema: &Value) -> Option<String> {

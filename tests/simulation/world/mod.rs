@@ -99,10 +99,9 @@ fn conclude(
     let state = server.lock();
     let processes = records.processes;
     let trace = trace(plan, &state, rested, records.clock);
-    let mut violations = oracle::check(&trace);
+    let (mut violations, summary) = oracle::judge(&trace);
     violations.extend(state.malformed.iter().map(|line| Violation::new("requests the server can read", line.clone())));
     let pods = truths.lock().expect("the truths' lock").len();
-    let summary = oracle::summary(&trace);
     let lines = if log { log_lines(&state) } else { vec![] };
     let age = state.store.clock.elapsed();
     Outcome { violations, summary, requests: state.requests.len(), pods, processes, age, log: lines }
@@ -140,6 +139,7 @@ fn trace(plan: &Plan, state: &crate::server::State, rested: bool, clock: Vec<ora
         rested,
         own_namespace: OWN_NAMESPACE.into(),
         faultless: plan.kind == Kind::Calm,
+        prompt: matches!(plan.kind, Kind::Calm | Kind::Refused),
         clock,
     }
 }

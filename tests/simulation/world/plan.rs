@@ -23,6 +23,8 @@ const LONG_SILENCE: Duration = Duration::from_secs(4_000);
 pub enum Kind {
     /// Nothing goes wrong but the Pods.
     Calm,
+    /// Nothing goes wrong but the Pods, and that the operator may not change Pods, or not delete them.
+    Refused,
     /// Requests and watches go wrong, and the operator is killed; nobody edits anything.
     Faults,
     /// As that, and users edit, suspend, delete and recreate tasks.
@@ -70,6 +72,7 @@ impl Plan {
         let mut random = Random::fork(seed, "plan");
         let kind = random.pick(&[
             Kind::Calm,
+            Kind::Refused,
             Kind::Faults,
             Kind::Faults,
             Kind::Users,
@@ -98,12 +101,16 @@ impl Plan {
         let tasks = (0..count)
             .map(|n| (r.pick(namespaces).to_string(), format!("task-{n}"), spec(r, kind != Kind::Faults)))
             .collect();
-        let calm = kind == Kind::Calm;
+        let calm = matches!(kind, Kind::Calm | Kind::Refused);
         let quiet = Rates { until: trouble, ..Rates::default() };
         let rates = if calm { quiet } else { rates(r, trouble) };
-        let denials = if calm { vec![] } else { denials(r, trouble) };
+        let denials = match kind {
+            Kind::Calm => vec![],
+            Kind::Refused => refusals(r, trouble),
+            _ => denials(r, trouble),
+        };
         let kills = !calm && r.chance(700);
-        let users = !matches!(kind, Kind::Calm | Kind::Faults);
+        let users = !matches!(kind, Kind::Calm | Kind::Refused | Kind::Faults);
         let replicas = if kind == Kind::Leaders { 2 } else { 1 };
         // An election costs requests for as long as it goes on.
         let jumps = kind == Kind::Clocks;
@@ -167,6 +174,15 @@ fn rates(r: &mut Random, until: Duration) -> Rates {
         .map(|resource| (resource, if r.chance(400) { r.skewed(30_000) } else { r.skewed(100) }))
         .collect::<BTreeMap<_, _>>();
     rates
+}
+
+/// The operator may not free Pods, or not delete them, until trouble ends.
+fn refusals(r: &mut Random, until: Duration) -> Vec<Denial> {
+    let why = "admission webhook \"policy.example\" denied the request";
+    let verbs: &[Verb] = r.pick(&[&[Verb::Patch][..], &[Verb::Delete], &[Verb::Patch, Verb::Delete]]);
+    let denial =
+        |verb: &Verb| Denial { from: Duration::ZERO, until, verb: *verb, resource: Resource::Pods, why: why.into() };
+    verbs.iter().map(denial).collect()
 }
 
 fn denials(r: &mut Random, until: Duration) -> Vec<Denial> {

@@ -5,7 +5,10 @@ use crate::{
     random::Random,
     server::{Key, Resource, Server, Verb},
 };
-use retryable_tasks::api::{ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN};
+use retryable_tasks::{
+    api::{ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, LABEL_TASK_UID},
+    core::identity::pod_name,
+};
 use serde_json::{Value, json};
 
 /// Creates one of the plan's tasks, and meddles with it until trouble ends.
@@ -32,7 +35,7 @@ pub async fn own(server: Server, plan: Plan, index: usize) {
 }
 
 async fn meddle(server: &Server, key: &Key, random: &mut Random) {
-    match random.below(13) {
+    match random.below(15) {
         0..=2 => {
             let suspended = server.lock().store.get(key).is_some_and(|task| task["spec"]["suspend"] == json!(true));
             patch(server, key, json!({"spec": {"suspend": !suspended}}));
@@ -62,12 +65,52 @@ async fn meddle(server: &Server, key: &Key, random: &mut Random) {
             create(server, key, spec(random, true));
         }
         9 => create(server, key, spec(random, true)),
+        10 => take_name(server, key, random).await,
+        11 => copy_pod(server, key, random).await,
         _ => {
             let request =
                 random.pick(&[ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, ANNOTATION_RUN_AGAIN, ANNOTATION_CANCEL]);
             patch(server, key, json!({"metadata": {"annotations": {request: random.next().to_string()}}}));
         }
     }
+}
+
+/// Somebody's Pod has the name of an attempt for a while.
+async fn take_name(server: &Server, key: &Key, random: &mut Random) {
+    let Some(task) = server.lock().store.get(key).cloned() else { return };
+    let uid = task["metadata"]["uid"].as_str().unwrap_or("");
+    let number = task["status"]["current"]["number"].as_i64().and_then(|n| i32::try_from(n).ok()).unwrap_or(1);
+    let next = i32::from(random.chance(700));
+    let name = pod_name(&key.name, uid, number.saturating_add(next));
+    let spec = json!({"containers": [{"name": "main", "image": "registry.example/other:1"}]});
+    lend(server, key, random, json!({"metadata": {"name": name}, "spec": spec})).await;
+}
+
+/// Somebody copies a Pod of the task, labels and owner included, under another name.
+async fn copy_pod(server: &Server, key: &Key, random: &mut Random) {
+    let pod = {
+        let state = server.lock();
+        let Some(uid) = state.store.get(key).map(|task| task["metadata"]["uid"].clone()) else { return };
+        let mut pods = state.store.all(Resource::Pods).map(|(_, pod)| pod);
+        pods.find(|pod| pod["metadata"]["labels"][LABEL_TASK_UID] == uid).cloned()
+    };
+    let Some(pod) = pod else { return };
+    let old = &pod["metadata"];
+    let name = format!("{}-copy", old["name"].as_str().unwrap_or(""));
+    let metadata = json!({"name": name, "labels": old["labels"], "ownerReferences": old["ownerReferences"]});
+    let mut spec = pod["spec"].clone();
+    spec.as_object_mut().map(|spec| spec.remove("nodeName"));
+    lend(server, key, random, json!({"metadata": metadata, "spec": spec})).await;
+}
+
+/// Creates a Pod in the task's namespace, and deletes it some time later. Does nothing where there is such a Pod.
+async fn lend(server: &Server, task: &Key, random: &mut Random, pod: Value) {
+    let key = Key::new(Resource::Pods, task.namespace.clone(), pod["metadata"]["name"].as_str().unwrap_or(""));
+    let Ok(pod) = server.user(Verb::Create, &key, pod) else { return };
+    tokio::time::sleep(random.skewed(200_000)).await;
+    let options = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}});
+    // The garbage collector may have been faster.
+    let _ = server.user(Verb::Delete, &key, options);
 }
 
 /// Does nothing where there is such a task.
