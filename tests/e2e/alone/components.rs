@@ -59,15 +59,16 @@ async fn the_store_is_killed() {
 
 #[tokio::test]
 async fn the_kubelet_is_killed() {
-    a_part_of_the_node_is_killed("kubelet").await;
+    a_part_of_the_node_is_killed("kubelet", Life::of).await;
 }
 
+/// Containers outlive their runtime; what they write to their log meanwhile does not.
 #[tokio::test]
 async fn the_container_runtime_is_killed() {
-    a_part_of_the_node_is_killed("containerd").await;
+    a_part_of_the_node_is_killed("containerd", |failures| Life::of(failures).perhaps_unheard()).await;
 }
 
-async fn a_part_of_the_node_is_killed(component: &str) {
+async fn a_part_of_the_node_is_killed(component: &str, life: impl Fn(i32) -> Life) {
     let scene = Scene::alone(&format!("no-{component}")).await;
     let tasks = InFlight::new(&scene).await;
     let killed = Killed::with_9(component);
@@ -77,7 +78,7 @@ async fn a_part_of_the_node_is_killed(component: &str) {
     // The next attempt of this one is made, and nobody starts it.
     scene.pod_of("waits", 2).await;
     killed.repair();
-    let told = tasks.are_told(Life::of).await;
+    let told = tasks.are_told(life).await;
     told[..2].iter().for_each(|status| ended_within(status, from, to));
 }
 

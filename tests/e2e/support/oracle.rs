@@ -7,23 +7,39 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use kube::ResourceExt;
 use retryable_tasks::api::{FINALIZER, MAIN_CONTAINER, RetryableTask, RetryableTaskStatus, State};
 
+/// What attempts leave in words.
+#[derive(Clone, Copy, Debug)]
+enum Words {
+    /// Those that fail say "attempt" and their number.
+    Said,
+    /// Nothing.
+    None,
+    /// They say so too, and what of it has come into the Pods is the container runtime's to say.
+    AsPodsShow,
+}
+
 /// The life that a task was made for: so many failures with exit code 1, and then success.
 #[derive(Clone, Copy, Debug)]
 pub struct Life {
     failures: i32,
-    silent: bool,
+    words: Words,
     evidence: Evidence,
 }
 
 impl Life {
     /// So many failures, each of which says "attempt" and its number.
     pub const fn of(failures: i32) -> Self {
-        Self { failures, silent: false, evidence: Evidence::Whole }
+        Self { failures, words: Words::Said, evidence: Evidence::Whole }
     }
 
     /// Attempts that say nothing, as on simulated nodes.
     pub const fn silent(self) -> Self {
-        Self { silent: true, ..self }
+        Self { words: Words::None, ..self }
+    }
+
+    /// The container runtime was dead when an attempt ended, and may have lost its words.
+    pub const fn perhaps_unheard(self) -> Self {
+        Self { words: Words::AsPodsShow, ..self }
     }
 
     /// The API server or its store was killed meanwhile.
@@ -34,15 +50,19 @@ impl Life {
     /// Waits for the end, and asserts that the story is told as if nothing had been: each attempt once, with its own
     /// outcome, after its wait, in the books and in the counters, and the books agree with the Pods.
     pub async fn is_told(self, scene: &Scene, record: &Record) -> RetryableTaskStatus {
-        let Self { failures, silent, evidence } = self;
+        let Self { failures, words, evidence } = self;
         let versions = record.until_finished().await;
         assert_waits_by(evidence, scene, &versions);
         let status = last(&versions);
-        let words = |n: i32| (n <= failures && !silent).then(|| format!("attempt {n}"));
-        let expected: Vec<_> = (1..=failures + 1).map(|n| (n, Some(i32::from(n <= failures)), words(n))).collect();
+        let said = |n: i32| match words {
+            Words::Said | Words::AsPodsShow if n <= failures => Some(format!("attempt {n}")),
+            Words::Said | Words::AsPodsShow | Words::None => None,
+        };
+        let expected: Vec<_> = (1..=failures + 1).map(|n| (n, Some(i32::from(n <= failures)), said(n))).collect();
         let told = status.history.iter().map(|entry| {
-            let said = entry.message.clone().filter(|_| entry.attempt <= failures);
-            (entry.attempt, entry.exit_code, said)
+            let lost = matches!(words, Words::AsPodsShow) && entry.message.is_none();
+            let told = if lost { said(entry.attempt) } else { entry.message.clone() };
+            (entry.attempt, entry.exit_code, told.filter(|_| entry.attempt <= failures))
         });
         assert_eq!(told.collect::<Vec<_>>(), expected, "{status:#?}");
         assert_eq!(
@@ -54,7 +74,8 @@ impl Life {
     }
 }
 
-/// Asserts that the books tell of every Pod that is left of the task, and tell its end as the Pod shows it.
+/// Asserts that the books tell of every Pod that is left of the task, and tell its end as the Pod shows it: with
+/// words if it has any.
 pub async fn agrees_with_pods(scene: &Scene, task: &RetryableTask) {
     let history = task.status.as_ref().map_or(&[][..], |status| &status.history);
     for pod in scene.pods_of(&task.name_any()).await {
@@ -64,6 +85,14 @@ pub async fn agrees_with_pods(scene: &Scene, task: &RetryableTask) {
         let shown = main_end(&pod).map(|end| (end.exit_code, end.reason.clone()));
         let told = entry.exit_code.map(|code| (code, Some(entry.reason.clone())));
         assert_eq!(told, shown, "Pod {name} and {entry:#?}");
+        if entry.exit_code.is_some_and(|code| code != 0) {
+            let said = main_end(&pod).and_then(|end| end.message.as_deref()).unwrap_or_default().trim();
+            assert_eq!(
+                entry.message.as_deref().unwrap_or_default().is_empty(),
+                said.is_empty(),
+                "Pod {name}: {said:?}, {entry:#?}"
+            );
+        }
     }
 }
 
