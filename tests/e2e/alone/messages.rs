@@ -19,7 +19,7 @@ async fn a_hundred_failures_with_long_messages_keep_the_object_small() {
     let _operator = scene.operator().await;
     let record = Record::of(&scene, "verbose").await;
     // All that grows when it is written as JSON.
-    let message: String = "\"\\\n<\u{1f980}é".chars().cycle().take(MESSAGE / 2).collect();
+    let message: String = "\"\\\n<\u{1f980}é".chars().cycle().take(MESSAGE).collect();
     let message = &message[..message.floor_char_boundary(MESSAGE)];
     let annotations = json!({"simulate.retryable.dev/duration": "1ms", "simulate.retryable.dev/message": message});
     let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 0});
