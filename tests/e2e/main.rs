@@ -9,6 +9,7 @@
 
 mod adapt;
 mod admission;
+mod alone;
 mod by_hand;
 mod chart;
 mod columns;

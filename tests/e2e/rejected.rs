@@ -3,7 +3,7 @@
 use crate::support::audit::Audit;
 use crate::support::manifest::IMAGE;
 use crate::support::record::Record;
-use crate::support::{Scene, sh, task};
+use crate::support::{Scene, kubectl, sh, task};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use retryable_tasks::api::{ConditionType, RetryableTask, RetryableTaskStatus, State};
 use retryable_tasks::core::conditions;
@@ -69,6 +69,30 @@ async fn a_quota_holds_a_task_up_until_it_is_lifted() {
     let told = scene.events("poor").await;
     let told: Vec<_> = told.iter().filter(|event| event.reason.as_deref() == Some("PodRejected")).collect();
     assert!(matches!(told[..], [only] if only.series.is_none()), "the same words are told once: {told:#?}");
+}
+
+#[tokio::test]
+async fn pod_security_holds_a_task_up_until_it_is_relaxed() {
+    const LEVEL: &str = "pod-security.kubernetes.io/enforce";
+    let scene = Scene::new("pod-security").await;
+    kubectl(&["label", "namespace", &scene.namespace, &format!("{LEVEL}=restricted")]).ok();
+    let record = Record::of(&scene, "unfit").await;
+    let _operator = scene.operator().await;
+    scene.apply(&sh("unfit", "true", &json!({})));
+    let rejected = |times: i32| {
+        move |status: &RetryableTaskStatus| status.current.as_ref().is_some_and(|now| now.rejections >= times)
+    };
+    let status = scene.status("unfit", "two rejections", rejected(2)).await;
+    let message = rejection(&status).to_owned();
+    assert!(message.contains(r#"violates PodSecurity "restricted:latest""#), "{message}");
+    assert!(message.contains("runAsNonRoot != true"), "{message}");
+    assert_eq!(scene.event("unfit", "PodRejected").await, message);
+    kubectl(&["label", "namespace", &scene.namespace, &format!("{LEVEL}-")]).ok();
+    let versions = record.until_finished().await;
+    let status = versions.last().unwrap().status.as_ref().unwrap();
+    assert_eq!((status.state, status.attempts, status.retries), (Some(State::Succeeded), 1, 0));
+    assert!(conditions::find(&status.conditions, ConditionType::Stalled).is_none(), "{:#?}", status.conditions);
+    assert_tries_kept(&scene, &versions);
 }
 
 #[tokio::test]

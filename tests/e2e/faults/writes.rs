@@ -1,24 +1,54 @@
 //! Every write of a task's life, hit by every fault: the process killed before or after it, its answer lost.
 
-use super::{through, told_as_it_was, unlucky};
+use super::{through, unlucky};
+use crate::support::manifest::simulated;
+use crate::support::oracle::Life;
 use crate::support::proxy::{Asked, Proxy, Treatment};
 use crate::support::record::Record;
 use crate::support::{Scene, eventually};
 use futures::StreamExt;
 use kube::ResourceExt;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Failures before the success.
+/// Failures before the success on the real node, and on simulated ones.
 const FAILURES: i32 = 1;
+const SIMULATED_FAILURES: i32 = 3;
 /// Scenes side by side.
 const SCENES: usize = 8;
 
+/// What happens at a write.
 #[derive(Clone, Copy, Debug)]
-enum Fault {
+pub enum Fault {
+    /// The operator is killed before it has gone anywhere.
     KilledBefore,
+    /// The operator is killed after it was stored, and before the answer.
     KilledAfter,
+    /// It is stored, and the operator is told that there was no answer.
     AnswerLost,
+}
+
+/// Where the attempts run.
+#[derive(Clone, Copy, Debug)]
+pub enum Nodes {
+    Real,
+    Simulated,
+}
+
+impl Nodes {
+    fn task(self) -> (Value, Life) {
+        match self {
+            Self::Real => (unlucky("unlucky", FAILURES, 0), Life::of(FAILURES)),
+            Self::Simulated => {
+                let at_once = json!({"simulate.retryable.dev/duration": "1ms"});
+                let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 0});
+                let more = json!({"backoff": backoff, "podRetention": {"failed": 0}});
+                let task = simulated("unlucky", SIMULATED_FAILURES, &at_once, &more);
+                (task, Life::of(SIMULATED_FAILURES).silent())
+            }
+        }
+    }
 }
 
 impl Fault {
@@ -38,7 +68,7 @@ impl Fault {
 }
 
 /// Lets the operator bring a task to its end, with the fault at its write `at`. Answers whether there was such a write.
-async fn suffer(at: usize, fault: Fault) -> bool {
+pub async fn suffer(nodes: Nodes, at: usize, fault: Fault) -> bool {
     let scene = Scene::new("write-fault").await;
     let proxy = Proxy::start().await;
     let hit = Arc::new(AtomicBool::new(false));
@@ -51,7 +81,8 @@ async fn suffer(at: usize, fault: Fault) -> bool {
     });
     let record = Record::of(&scene, "unlucky").await;
     let mut operator = through(&proxy, &scene);
-    scene.apply(&unlucky("unlucky", FAILURES, 0));
+    let (task, life) = nodes.task();
+    scene.apply(&task);
     eventually("the fault, or the end without it", async || {
         let done = hit.load(Ordering::SeqCst) || is_over(&scene, &record).await;
         if done { Ok(()) } else { Err(format!("{:#?}", record.latest().and_then(|task| task.status))) }
@@ -61,7 +92,7 @@ async fn suffer(at: usize, fault: Fault) -> bool {
         operator.kill_9();
         operator = through(&proxy, &scene);
     }
-    told_as_it_was(&scene, &record, FAILURES).await;
+    life.is_told(&scene, &record).await;
     eventually("the Pods to be free", async || if is_over(&scene, &record).await { Ok(()) } else { Err("held") }).await;
     drop(operator);
     hit.load(Ordering::SeqCst)
@@ -80,7 +111,7 @@ async fn no_write_is_critical() {
     for first in (0..).step_by(2) {
         let cases = (first..first + 2).flat_map(|at| Fault::ALL.map(|fault| (at, fault)));
         let hits: Vec<_> = futures::stream::iter(cases)
-            .map(|(at, fault)| async move { (at, fault, suffer(at, fault).await) })
+            .map(|(at, fault)| async move { (at, fault, suffer(Nodes::Real, at, fault).await) })
             .buffer_unordered(SCENES)
             .collect()
             .await;

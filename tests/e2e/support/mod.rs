@@ -9,13 +9,19 @@
 //! - [`wait`]: waiting for conditions, never for time.
 //! - [`record`]: all that a task's status has been.
 //! - [`told`]: what a status tells, in few words.
+//! - [`oracle`]: what must be true of a task in the end, whatever happened to it.
+//! - [`gates`]: attempts that end when the test says so, even with the API server gone.
+//! - [`machine`]: the cluster's own processes, to be killed and started again.
 //! - [`audit`]: what was asked of the API server, by whom, and when.
 
 pub mod audit;
 pub mod cluster;
+pub mod gates;
 pub mod kubectl;
+pub mod machine;
 pub mod manifest;
 pub mod operator;
+pub mod oracle;
 pub mod proxy;
 pub mod record;
 pub mod scene;

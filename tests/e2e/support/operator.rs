@@ -135,9 +135,19 @@ fn free_port() -> u16 {
 
 /// Enough of HTTP for a probe.
 fn http_get(address: &str, path: &str) -> Option<(u16, String)> {
+    http(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
+}
+
+/// Status code and body of a `POST` of JSON to an address of this machine.
+pub fn http_post(address: &str, path: &str, body: &str) -> Option<(u16, String)> {
+    let length = body.len();
+    http(address, &format!("POST {path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}"))
+}
+
+fn http(address: &str, request: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;

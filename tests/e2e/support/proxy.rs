@@ -10,6 +10,7 @@ use kube::{Client, Config};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -47,6 +48,10 @@ pub enum Treatment {
     Hang,
     /// Hands it on; the answer's body goes no further until the gate is open.
     Gate(watch::Receiver<bool>),
+    /// Hands it on; the answer's body breaks off as soon as the gate is open.
+    BreakOff(watch::Receiver<bool>),
+    /// Answers with this body, and hands nothing on.
+    Answer(String),
 }
 
 type Control = Box<dyn FnMut(&Asked) -> Treatment + Send>;
@@ -54,6 +59,7 @@ type Control = Box<dyn FnMut(&Asked) -> Treatment + Send>;
 struct Inner {
     client: Client,
     control: Mutex<(Control, usize)>,
+    expired: AtomicUsize,
 }
 
 /// A running proxy. It ends with this value.
@@ -69,7 +75,8 @@ impl Proxy {
         let mut config = Config::infer().await.unwrap();
         config.default_retry = false;
         let control: Control = Box::new(|_| Treatment::Pass);
-        let inner = Arc::new(Inner { client: Client::try_from(config).unwrap(), control: Mutex::new((control, 0)) });
+        let client = Client::try_from(config).unwrap();
+        let inner = Arc::new(Inner { client, control: Mutex::new((control, 0)), expired: AtomicUsize::new(0) });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = axum::Router::new().fallback(handle).with_state(inner.clone());
@@ -80,6 +87,11 @@ impl Proxy {
     /// From now on every request is treated as `control` says; writes are counted from 0 again.
     pub fn control(&self, control: impl FnMut(&Asked) -> Treatment + Send + 'static) {
         *self.inner.control.lock().unwrap() = (Box::new(control), 0);
+    }
+
+    /// How many watches the API server has answered with 410: what they ask for is forgotten.
+    pub fn expired(&self) -> usize {
+        self.inner.expired.load(Ordering::SeqCst)
     }
 
     /// The file that tells an operator to go through this proxy.
@@ -119,13 +131,30 @@ impl Inner {
         control(&Asked { method: request.method().to_string(), path, write })
     }
 
-    async fn hand_on(&self, request: Request) -> Response {
+    fn count_if_expired(&self, expired: bool) {
+        self.expired.fetch_add(usize::from(expired), Ordering::SeqCst);
+    }
+
+    async fn hand_on(self: &Arc<Self>, request: Request) -> Response {
         let (mut parts, body) = request.into_parts();
         parts.uri = parts.uri.path_and_query().unwrap().as_str().parse().unwrap();
         parts.headers.remove("host");
         let body = body.collect().await.unwrap().to_bytes();
         let request = http::Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
+        let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
         match self.client.send(request).await {
+            Ok(answer) if watches => {
+                self.count_if_expired(answer.status() == StatusCode::GONE);
+                let proxy = self.clone();
+                answer.map(|body| {
+                    let chunks = Body::new(body).into_data_stream();
+                    Body::from_stream(chunks.inspect(move |chunk| {
+                        let is_error = |text: &str| text.contains(r#""ERROR""#) && text.contains(r#""code":410"#);
+                        let text = chunk.as_ref().map(|bytes| String::from_utf8_lossy(bytes));
+                        proxy.count_if_expired(text.is_ok_and(|text| is_error(&text)));
+                    }))
+                })
+            }
             Ok(answer) => answer.map(Body::new),
             Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
         }
@@ -156,6 +185,15 @@ async fn handle(State(proxy): State<Arc<Inner>>, request: Request) -> Response {
             });
             Body::from_stream(chunks)
         }),
+        Treatment::BreakOff(mut gate) => proxy.hand_on(request).await.map(|body| {
+            let broken = async move {
+                if gate.wait_for(|open| *open).await.is_err() {
+                    std::future::pending::<()>().await; // nobody is left who could open it
+                }
+            };
+            Body::from_stream(body.into_data_stream().take_until(Box::pin(broken)))
+        }),
+        Treatment::Answer(body) => ([("content-type", "application/json")], body).into_response(),
     }
 }
 

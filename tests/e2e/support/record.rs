@@ -6,6 +6,7 @@ use super::wait::eventually;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube_runtime::WatchStreamExt;
 use kube_runtime::watcher::{Config, Event, watcher};
 use retryable_tasks::api::{ConditionType, CurrentAttempt, RetryableTask, RetryableTaskStatus};
 use retryable_tasks::core::backoff::delay;
@@ -14,6 +15,16 @@ use retryable_tasks::core::identity::{dice, pod_name};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;
+
+/// What can be known of a task's life afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The record has every version, the audit log every request.
+    Whole,
+    /// The API server or its store was killed meanwhile: versions may be missing, and a request that it was at work on
+    /// may be in the store and not in the audit log, or there as one that failed.
+    Interrupted,
+}
 
 /// The versions of a task, as they come.
 #[derive(Debug)]
@@ -27,7 +38,7 @@ impl Record {
     pub async fn of(scene: &Scene, task: &str) -> Self {
         let versions = Arc::new(Mutex::new(Vec::new()));
         let config = Config::default().fields(&format!("metadata.name={task}"));
-        let mut events = watcher(scene.tasks(), config).boxed();
+        let mut events = watcher(scene.tasks(), config).default_backoff().boxed();
         // Nothing is missed after the first list is complete.
         while !matches!(events.next().await, Some(Ok(Event::InitDone))) {}
         let seen = versions.clone();
@@ -88,11 +99,17 @@ pub fn due_times(versions: &[RetryableTask]) -> BTreeMap<i32, Timestamp> {
 /// Asserts of a task that ended: the waits are the ones that the pure function gives for this task, no attempt was
 /// started before its wait was over, and none twice. Answers how late each retry's Pod was created.
 pub fn assert_waits(scene: &Scene, versions: &[RetryableTask]) -> Vec<SignedDuration> {
+    assert_waits_by(Evidence::Whole, scene, versions)
+}
+
+/// As [`assert_waits`], as far as the evidence tells.
+pub fn assert_waits_by(evidence: Evidence, scene: &Scene, versions: &[RetryableTask]) -> Vec<SignedDuration> {
     let task = versions.last().unwrap();
     let (name, uid) = (task.metadata.name.as_deref().unwrap(), task.metadata.uid.as_deref().unwrap());
     let status = task.status.as_ref().unwrap();
+    let whole = evidence == Evidence::Whole;
     let due = due_times(versions);
-    let starts = starts(scene, name, uid, status);
+    let starts = starts(evidence, scene, name, uid, status);
     let mut late = Vec::new();
     let (mut retry, backoff) = (0, task.spec.backoff.as_ref());
     for pair in status.history.windows(2) {
@@ -100,9 +117,12 @@ pub fn assert_waits(scene: &Scene, versions: &[RetryableTask]) -> Vec<SignedDura
         retry += 1;
         let wait = delay(backoff, retry, dice(uid, ended.attempt));
         assert_eq!(ended.delay_milliseconds, i64::try_from(wait.as_millis()).ok(), "the wait after {ended:#?}");
-        let finished = ended.finish_time.as_ref().unwrap().0;
-        let (due, start) = (due[&next.attempt], starts[&next.attempt]);
-        assert!(due >= finished + wait, "attempt {} was due at {due}, {wait:?} after {finished}", next.attempt);
+        let earliest = ended.finish_time.as_ref().unwrap().0 + wait;
+        let due = due.get(&next.attempt).copied();
+        assert!(due.is_some() || !whole, "no version tells when attempt {} was due", next.attempt);
+        let due = due.unwrap_or(earliest);
+        assert!(due >= earliest, "attempt {} was due at {due}, and its wait over at {earliest}", next.attempt);
+        let Some(start) = starts.get(&next.attempt) else { continue };
         assert!(start.decided >= due, "attempt {} was due at {due} and started: {start:?}", next.attempt);
         late.push(start.created.duration_since(due));
     }
@@ -118,24 +138,38 @@ struct Start {
     created: Timestamp,
 }
 
-/// How each attempt was started, by its number. Fails if one was twice.
-fn starts(scene: &Scene, task: &str, uid: &str, status: &RetryableTaskStatus) -> BTreeMap<i32, Start> {
+/// How each attempt was started, by its number. Fails if one was twice, or if the evidence is whole and one never.
+fn starts(
+    evidence: Evidence,
+    scene: &Scene,
+    task: &str,
+    uid: &str,
+    status: &RetryableTaskStatus,
+) -> BTreeMap<i32, Start> {
     let requests = scene.operators_requests(Audit::whole());
     let is_creation = |request: &Request, name: &str| request.kind() == "create pods" && request.name == name;
     let of = |number: i32| {
         let pod = pod_name(task, uid, number);
         let made: Vec<_> = requests.iter().filter(|r| is_creation(r, &pod) && r.code == 201).collect();
-        let [made] = made[..] else { panic!("the Pod of attempt {number} was not created once: {made:#?}") };
-        let first = requests.iter().position(|request| is_creation(request, &pod)).unwrap();
+        assert!(made.len() <= 1, "the Pod of attempt {number} was created more than once: {made:#?}");
+        let first = requests.iter().position(|request| is_creation(request, &pod));
+        if evidence == Evidence::Interrupted {
+            // A status that is not in the log as stored may have been: the first creation is what is certain.
+            let sent = first.map(|first| requests[first].received);
+            return sent
+                .map(|sent| (number, Start { decided: sent, created: made.first().map_or(sent, |m| m.received) }));
+        }
+        let [made] = made[..] else { panic!("the Pod of attempt {number} was not created") };
         let is_status = |r: &&Request| r.kind() == "update retryabletasks/status" && r.name == task && r.code == 200;
-        let stored =
-            requests[..first].iter().rev().find(is_status).expect("no Pod is created before a status is stored");
-        (number, Start { decided: stored.received, created: made.received })
+        let stored = first.and_then(|first| requests[..first].iter().rev().find(is_status));
+        let stored = stored.expect("no Pod is created before a status is stored");
+        Some((number, Start { decided: stored.received, created: made.received }))
     };
-    status.history.iter().map(|entry| of(entry.attempt)).collect()
+    status.history.iter().filter_map(|entry| of(entry.attempt)).collect()
 }
 
 /// When the API server took in the creation of each attempt's Pod, by the audit log. Fails if one was created twice.
 pub fn creations(scene: &Scene, task: &str, uid: &str, status: &RetryableTaskStatus) -> BTreeMap<i32, Timestamp> {
-    starts(scene, task, uid, status).into_iter().map(|(number, start)| (number, start.created)).collect()
+    let starts = starts(Evidence::Whole, scene, task, uid, status);
+    starts.into_iter().map(|(number, start)| (number, start.created)).collect()
 }

@@ -1,0 +1,139 @@
+//! A thousand tasks that fail in the same moment: their retries are spread over the jitter's window, and none is early.
+
+use crate::support::audit::Audit;
+use crate::support::manifest::simulated;
+use crate::support::{Scene, eventually, machine};
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, ResourceExt};
+use retryable_tasks::api::{LABEL_TASK_NAME, RetryableTask, State};
+use retryable_tasks::core::backoff::delay;
+use retryable_tasks::core::identity::{dice, pod_name};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+
+const TASKS: usize = 1000;
+/// Full jitter: from nothing to this, in seconds.
+const WINDOW: i64 = 40;
+/// How long all of the first Pods may take to be created and to run.
+const HEAD_START: SignedDuration = SignedDuration::from_secs(45);
+/// How much more than the mean may fall into one second. With a mean of 25 and chance alone, twice of it is five standard
+/// deviations away; without jitter all fall into the few seconds in which they fail.
+const CROWD: usize = 3;
+/// Requests of the test side by side.
+const AT_A_TIME: usize = 16;
+
+/// A failing task whose first attempt ends at `end`, and its second when it starts.
+fn failing(n: usize, end: Timestamp) -> RetryableTask {
+    let until = json!({"simulate.retryable.dev/duration": end.to_string()});
+    let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": WINDOW, "jitter": {"mode": "Full"}});
+    let task: Value = simulated(&format!("one-of-many-{n}"), 1, &until, &json!({"backoff": backoff}));
+    serde_json::from_value(task).unwrap()
+}
+
+/// How many of the times, in milliseconds after the failure, fall into each second of the window.
+fn per_second(times: impl Iterator<Item = i64>) -> BTreeMap<i64, usize> {
+    times.fold(BTreeMap::new(), |mut seconds, millis| {
+        *seconds.entry(millis.div_euclid(1000)).or_default() += 1;
+        seconds
+    })
+}
+
+/// Asserts that no second is crowded, and that the window is used from its beginning to its end.
+fn assert_spread(what: &str, seconds: &BTreeMap<i64, usize>) {
+    let mean = TASKS / usize::try_from(WINDOW).unwrap();
+    let most = seconds.values().max().copied().unwrap_or_default();
+    eprintln!("{what}: at most {most} in a second, {mean} on average: {seconds:?}");
+    assert!(most <= CROWD * mean, "{most} {what} in one second, {mean} on average: {seconds:?}");
+    for quarter in 0..4 {
+        let range = quarter * WINDOW / 4..(quarter + 1) * WINDOW / 4;
+        let count: usize = seconds.range(range).map(|(_, count)| count).sum();
+        assert!(count > TASKS / 8, "{count} {what} in quarter {quarter} of the window: {seconds:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_simultaneous_failures_are_spread_over_their_window() {
+    let scene = Scene::alone("crowd").await;
+    machine::simulate_nodes();
+    let operator = scene.operator().await;
+    let audit = Audit::from_now();
+    let end = Timestamp::now() + HEAD_START;
+    let tasks: Api<RetryableTask> = scene.tasks();
+    futures::stream::iter(0..TASKS)
+        .for_each_concurrent(AT_A_TIME, async |n| {
+            tasks.create(&PostParams::default(), &failing(n, end)).await.unwrap();
+        })
+        .await;
+    let finished = eventually("all to succeed", async || {
+        let list = tasks.list(&ListParams::default().match_any()).await.map_err(|error| error.to_string())?;
+        let succeeded =
+            |task: &&RetryableTask| task.status.as_ref().is_some_and(|status| status.state == Some(State::Succeeded));
+        let count = list.items.iter().filter(succeeded).count();
+        if count == TASKS { Ok(list.items) } else { Err(format!("{count} have")) }
+    })
+    .await;
+    are_told_and_spread(&scene, audit, &finished);
+    drop(operator);
+    all_go(&scene).await;
+}
+
+fn are_told_and_spread(scene: &Scene, audit: Audit, tasks: &[RetryableTask]) {
+    let mut created: HashMap<String, Vec<Timestamp>> = HashMap::new();
+    for request in scene.operators_requests(audit) {
+        if request.kind() == "create pods" && request.code == 201 {
+            created.entry(request.name).or_default().push(request.received);
+        }
+    }
+    let mut failures = Vec::new();
+    let (mut waits, mut starts) = (Vec::new(), Vec::new());
+    for task in tasks {
+        let (name, uid, status) = (task.name_any(), task.uid().unwrap(), task.status.as_ref().unwrap());
+        assert_eq!((status.attempts, status.retries, status.history.len()), (2, 1, 2), "{name}: {status:#?}");
+        let failed = &status.history[0];
+        assert_eq!((failed.attempt, failed.exit_code), (1, Some(1)), "{name}");
+        let wait = delay(task.spec.backoff.as_ref(), 1, dice(&uid, 1));
+        assert_eq!(failed.delay_milliseconds, i64::try_from(wait.as_millis()).ok(), "{name}");
+        let finished = failed.finish_time.as_ref().unwrap().0;
+        let [second] = created[&pod_name(&name, &uid, 2)][..] else { panic!("{name}: attempt 2 was not created once") };
+        assert!(second >= finished + wait, "{name}: {finished} and {wait:?} before {second}: early");
+        failures.push(finished);
+        waits.push(failed.delay_milliseconds.unwrap());
+        starts.push(second);
+    }
+    assert_eq!(created.values().map(Vec::len).sum::<usize>(), 2 * tasks.len());
+    let (first, last) = (*failures.iter().min().unwrap(), *failures.iter().max().unwrap());
+    eprintln!("the failures took {:?}", last.duration_since(first));
+    assert_spread("waits", &per_second(waits.into_iter()));
+    let after = |at: Timestamp| i64::try_from(at.duration_since(first).as_millis()).unwrap();
+    assert_spread("starts", &per_second(starts.into_iter().map(after)));
+}
+
+/// Takes all away in few requests and waits until it is gone, so that the next test finds a machine at rest.
+async fn all_go(scene: &Scene) {
+    scene.tasks().delete_collection(&DeleteParams::background(), &ListParams::default()).await.unwrap();
+    let pods = scene.pods();
+    let names: Vec<String> = pods
+        .list_metadata(&ListParams::default().labels(LABEL_TASK_NAME))
+        .await
+        .unwrap()
+        .items
+        .iter()
+        .map(ResourceExt::name_any)
+        .collect();
+    let free = json!({"metadata": {"finalizers": null}});
+    futures::stream::iter(names)
+        .for_each_concurrent(AT_A_TIME, async |name| {
+            // It may be gone.
+            let _ =
+                pods.patch_metadata(&name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&free)).await;
+            let _ = pods.delete(&name, &DeleteParams::default().grace_period(0)).await;
+        })
+        .await;
+    eventually("the Pods to be gone", async || {
+        let left = pods.list_metadata(&ListParams::default()).await.map_err(|error| error.to_string())?.items.len();
+        if left == 0 { Ok(()) } else { Err(format!("{left} are left")) }
+    })
+    .await;
+}

@@ -1,0 +1,29 @@
+//! The operator killed at every write of a task of four attempts, before and after it is stored. The attempts run on
+//! simulated nodes; `faults::writes` has a sample on the real one.
+
+use crate::faults::writes::{Fault, Nodes, suffer};
+use crate::support::machine;
+use futures::StreamExt;
+
+/// Four attempts at no delay: one status before the first Pod, and for each attempt a Pod, a status that ends it and
+/// starts the next, and the removal of its finalizer; for each that failed the deletion of its Pod.
+const WRITES: usize = 1 + 4 * 3 + 3;
+/// Namespaces side by side, each with its own operator.
+const AT_A_TIME: usize = 9;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_every_write_of_four_attempts() {
+    machine::simulate_nodes();
+    let cases = (0..WRITES).flat_map(|at| [Fault::KilledBefore, Fault::KilledAfter].map(|fault| (at, fault)));
+    let hits: Vec<_> = futures::stream::iter(cases)
+        .map(|(at, fault)| async move {
+            let hit = suffer(Nodes::Simulated, at, fault).await;
+            eprintln!("write {at:2} {fault:?}: {}", if hit { "told as it was" } else { "there was no such write" });
+            (at, fault, hit)
+        })
+        .buffer_unordered(AT_A_TIME)
+        .collect()
+        .await;
+    let missed: Vec<_> = hits.iter().filter(|(.., hit)| !hit).collect();
+    assert!(missed.is_empty(), "{WRITES} writes were to be hit, and these were not there: {missed:?}");
+}

@@ -1,0 +1,42 @@
+//! A hundred failures, each of which says as much as a kubelet passes on: the object stays small.
+
+use crate::support::manifest::simulated;
+use crate::support::record::Record;
+use crate::support::{Scene, kubectl, machine};
+use retryable_tasks::api::State;
+use serde_json::json;
+
+const FAILURES: i32 = 100;
+/// What a kubelet passes on of a termination message, in bytes.
+const MESSAGE: usize = 4096;
+/// As the API server shows the object, which is as it stores it.
+const MAX_OBJECT: usize = 100 * 1024;
+
+#[tokio::test]
+async fn a_hundred_failures_with_long_messages_keep_the_object_small() {
+    let scene = Scene::alone("verbose").await;
+    machine::simulate_nodes();
+    let _operator = scene.operator().await;
+    let record = Record::of(&scene, "verbose").await;
+    // All that grows when it is written as JSON.
+    let message: String = "\"\\\n<\u{1f980}é".chars().cycle().take(MESSAGE).collect();
+    let message = &message[..message.floor_char_boundary(MESSAGE)];
+    let annotations = json!({"simulate.retryable.dev/duration": "1ms", "simulate.retryable.dev/message": message});
+    let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 0});
+    let more = json!({"maxRetries": FAILURES, "historyLimit": 100, "backoff": backoff});
+    scene.apply(&simulated("verbose", FAILURES, &annotations, &more));
+    let versions = record.until_finished().await;
+    let status = versions.last().unwrap().status.as_ref().unwrap();
+    assert_eq!((status.state, status.attempts, status.retries), (Some(State::Succeeded), FAILURES + 1, FAILURES));
+    let told = i32::try_from(status.history.len()).unwrap();
+    assert_eq!(told + status.history_dropped, FAILURES + 1, "what is not told is counted");
+    let numbers: Vec<i32> = status.history.iter().map(|entry| entry.attempt).collect();
+    assert!(numbers.iter().copied().eq(status.history_dropped + 1..=FAILURES + 1), "the newest are told: {numbers:?}");
+    let said = status.last_failure.as_ref().unwrap().message.as_deref().unwrap_or_default();
+    assert!(said.len() > 100, "no test: the last failure said {said:?}");
+
+    let path = format!("/apis/retryable.dev/v1alpha1/namespaces/{}/retryabletasks/verbose", scene.namespace);
+    let size = kubectl(&["get", "--raw", &path]).ok().len();
+    eprintln!("after {FAILURES} failures with {} bytes each, {told} of them told: {size} bytes", message.len());
+    assert!(size < MAX_OBJECT, "{size} bytes");
+}

@@ -1,0 +1,76 @@
+//! Faults that the whole cluster feels, and loads that fill the machine: each of these tests has the cluster for itself.
+//! `tests/e2e/run` runs them after the others.
+
+mod components;
+mod expired;
+mod failures;
+mod matrix;
+mod messages;
+mod poison;
+
+use crate::support::gates::Gates;
+use crate::support::oracle::{Life, is_free};
+use crate::support::record::Record;
+use crate::support::{Operator, Scene};
+use jiff::Timestamp;
+use retryable_tasks::api::{RetryableTaskStatus, State};
+
+/// Tasks in every stage of their lives, under one operator, as they are when something dies.
+///
+/// - `ends-well` and `ends-badly` run, and their attempts end while it is dead;
+/// - `runs-through` runs, and its attempt ends after that;
+/// - `waits` waits, and falls due while it is dead;
+/// - `starts` was only just applied.
+struct InFlight<'a> {
+    scene: &'a Scene,
+    gates: Gates,
+    records: Vec<(&'static str, i32, Record)>,
+    due: Timestamp,
+    _operator: Operator,
+}
+
+impl<'a> InFlight<'a> {
+    async fn new(scene: &'a Scene) -> Self {
+        let operator = scene.operator().await;
+        let gates = Gates::new(scene);
+        let mut records = Vec::new();
+        for (name, failures, delay) in
+            [("ends-well", 0, 1), ("ends-badly", 2, 1), ("runs-through", 1, 1), ("waits", 1, 15)]
+        {
+            records.push((name, failures, Record::of(scene, name).await));
+            scene.apply(&gates.task(name, failures, delay));
+        }
+        records.push(("starts", 1, Record::of(scene, "starts").await));
+        for (name, attempt) in
+            [("ends-badly", 2), ("ends-badly", 3), ("runs-through", 2), ("waits", 2), ("starts", 1), ("starts", 2)]
+        {
+            gates.open(name, attempt);
+        }
+        for name in ["ends-well", "ends-badly", "runs-through", "waits"] {
+            scene.running(name, 1).await;
+        }
+        gates.open("waits", 1);
+        let waits = |status: &RetryableTaskStatus| status.state == Some(State::Waiting);
+        let due = scene.status("waits", "its wait", waits).await.next_retry_time.unwrap().0;
+        scene.apply(&gates.task("starts", 1, 1));
+        Self { scene, gates, records, due, _operator: operator }
+    }
+
+    /// Attempts end now, with something dead.
+    async fn end_some(&self) {
+        for name in ["ends-well", "ends-badly"] {
+            self.gates.passed(name, 1).await;
+        }
+    }
+
+    /// With everything alive again: each story is told as if nothing had been.
+    async fn are_told(self, life: impl Fn(i32) -> Life) -> Vec<RetryableTaskStatus> {
+        self.gates.open("runs-through", 1);
+        let mut told = Vec::new();
+        for (name, failures, record) in &self.records {
+            told.push(life(*failures).is_told(self.scene, record).await);
+            is_free(self.scene, name).await;
+        }
+        told
+    }
+}

@@ -1,0 +1,101 @@
+//! A stored task that the operator cannot read, among healthy ones. Admission refuses such a task; it can only be there
+//! from a time when the definition was another.
+
+use crate::support::cluster::program;
+use crate::support::kubectl::run;
+use crate::support::oracle::{Life, is_free};
+use crate::support::record::Record;
+use crate::support::{Scene, eventually, kubectl, kubectl_with, sh};
+use serde_json::{Value, json};
+
+const NAME: &str = "poison";
+const WRONG: &str = "as many as it takes";
+
+/// The definition lets everything in, until this is dropped.
+struct Lax;
+
+impl Lax {
+    fn new() -> Self {
+        let mut definition: Value = serde_yaml_ng::from_str(&strict()).unwrap();
+        for version in definition["spec"]["versions"].as_array_mut().unwrap() {
+            version["schema"]["openAPIV3Schema"] =
+                json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        }
+        let lax = Self;
+        apply(&definition.to_string());
+        lax
+    }
+}
+
+impl Drop for Lax {
+    fn drop(&mut self) {
+        apply(&strict());
+    }
+}
+
+fn strict() -> String {
+    run(program().arg("crd"), "").ok()
+}
+
+fn apply(definition: &str) {
+    let args = ["apply", "--server-side", "--force-conflicts", "--field-manager=e2e", "-f", "-"];
+    kubectl_with(&args, definition).ok();
+}
+
+fn poison() -> Value {
+    let mut task = sh(NAME, "true", &json!({}));
+    task["spec"]["maxRetries"] = WRONG.into();
+    task
+}
+
+#[tokio::test]
+async fn a_task_that_cannot_be_read_is_told_so_and_holds_up_no_other() {
+    let scene = Scene::alone("poison").await;
+    let unlucky = |name: &str| crate::faults::unlucky(name, 1, 1);
+    let early = Record::of(&scene, "early").await;
+    let operator = scene.operator().await;
+    let lax = Lax::new();
+    eventually("the poison to be let in", async || scene.try_apply(&poison(), &["--validate=false"]).result()).await;
+    scene.apply(&unlucky("early"));
+    drop(lax);
+    eventually("the definition to be strict again", async || {
+        let mut other = poison();
+        other["metadata"]["name"] = "other".into();
+        match scene.try_apply(&other, &["--dry-run=server", "--validate=false"]).result() {
+            Ok(let_in) => Err(let_in),
+            Err(problem) if problem.contains("spec.maxRetries") => Ok(()),
+            Err(problem) => Err(problem),
+        }
+    })
+    .await;
+    // One that has it in its watch, and one that has it in its first list.
+    Life::of(1).is_told(&scene, &early).await;
+    is_told_to_be_unreadable(&scene).await;
+    operator.kill_9();
+    let late = Record::of(&scene, "late").await;
+    let _operator = scene.operator().await;
+    scene.apply(&unlucky("late"));
+    Life::of(1).is_told(&scene, &late).await;
+    is_told_to_be_unreadable(&scene).await;
+    for name in ["early", "late"] {
+        is_free(&scene, name).await;
+    }
+
+    // A record reads it too, so it is cured first.
+    scene.patch_spec(NAME, &json!({"maxRetries": 1}));
+    let cured = Record::of(&scene, NAME).await;
+    Life::of(0).is_told(&scene, &cured).await;
+}
+
+async fn is_told_to_be_unreadable(scene: &Scene) {
+    eventually("the poison's owner to be told", async || {
+        let task = kubectl(&["get", "retryabletask", NAME, "--namespace", &scene.namespace, "-o", "json"]).ok();
+        let task: Value = serde_json::from_str(&task).unwrap();
+        let conditions = task["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let stalled = |one: &Value| one["type"] == "Stalled" && one["status"] == "True";
+        let told = conditions.iter().find(|one| stalled(one));
+        let says = told.is_some_and(|one| one["message"].as_str().is_some_and(|words| words.contains("cannot read")));
+        if says { Ok(()) } else { Err(task["status"].to_string()) }
+    })
+    .await;
+}

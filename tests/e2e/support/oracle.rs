@@ -1,0 +1,118 @@
+//! What must be true of a task in the end, whatever happened to it: one judge for every fault.
+
+use super::record::{Evidence, Record, assert_waits_by};
+use super::scene::Scene;
+use super::wait::eventually;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use kube::ResourceExt;
+use retryable_tasks::api::{FINALIZER, MAIN_CONTAINER, RetryableTask, RetryableTaskStatus, State};
+
+/// What attempts leave in words.
+#[derive(Clone, Copy, Debug)]
+enum Words {
+    /// Those that fail say "attempt" and their number.
+    Said,
+    /// Nothing.
+    None,
+    /// They say so too, and what of it has come into the Pods is the container runtime's to say.
+    AsPodsShow,
+}
+
+/// The life that a task was made for: so many failures with exit code 1, and then success.
+#[derive(Clone, Copy, Debug)]
+pub struct Life {
+    failures: i32,
+    words: Words,
+    evidence: Evidence,
+}
+
+impl Life {
+    /// So many failures, each of which says "attempt" and its number.
+    pub const fn of(failures: i32) -> Self {
+        Self { failures, words: Words::Said, evidence: Evidence::Whole }
+    }
+
+    /// Attempts that say nothing, as on simulated nodes.
+    pub const fn silent(self) -> Self {
+        Self { words: Words::None, ..self }
+    }
+
+    /// The container runtime was dead when an attempt ended, and may have lost its words.
+    pub const fn perhaps_unheard(self) -> Self {
+        Self { words: Words::AsPodsShow, ..self }
+    }
+
+    /// The API server or its store was killed meanwhile.
+    pub const fn interrupted(self) -> Self {
+        Self { evidence: Evidence::Interrupted, ..self }
+    }
+
+    /// Waits for the end, and asserts that the story is told as if nothing had been: each attempt once, with its own
+    /// outcome, after its wait, in the books and in the counters, and the books agree with the Pods.
+    pub async fn is_told(self, scene: &Scene, record: &Record) -> RetryableTaskStatus {
+        let Self { failures, words, evidence } = self;
+        let versions = record.until_finished().await;
+        assert_waits_by(evidence, scene, &versions);
+        let status = last(&versions);
+        let said = |n: i32| match words {
+            Words::Said | Words::AsPodsShow if n <= failures => Some(format!("attempt {n}")),
+            Words::Said | Words::AsPodsShow | Words::None => None,
+        };
+        let expected: Vec<_> = (1..=failures + 1).map(|n| (n, Some(i32::from(n <= failures)), said(n))).collect();
+        let told = status.history.iter().map(|entry| {
+            let lost = matches!(words, Words::AsPodsShow) && entry.message.is_none();
+            let told = if lost { said(entry.attempt) } else { entry.message.clone() };
+            (entry.attempt, entry.exit_code, told.filter(|_| entry.attempt <= failures))
+        });
+        assert_eq!(told.collect::<Vec<_>>(), expected, "{status:#?}");
+        assert_eq!(
+            (status.state, status.attempts, status.retries, status.ignored),
+            (Some(State::Succeeded), failures + 1, failures, 0)
+        );
+        agrees_with_pods(scene, versions.last().unwrap()).await;
+        status
+    }
+}
+
+/// Asserts that the books tell of every Pod that is left of the task, and tell its end as the Pod shows it: with
+/// words if it has any.
+pub async fn agrees_with_pods(scene: &Scene, task: &RetryableTask) {
+    let history = task.status.as_ref().map_or(&[][..], |status| &status.history);
+    for pod in scene.pods_of(&task.name_any()).await {
+        let (name, uid) = (pod.name_any(), pod.uid());
+        let told: Vec<_> = history.iter().filter(|entry| entry.pod_uid == uid).collect();
+        let [entry] = told[..] else { panic!("Pod {name} is told of {} times: {history:#?}", told.len()) };
+        let shown = main_end(&pod).map(|end| (end.exit_code, end.reason.clone()));
+        let told = entry.exit_code.map(|code| (code, Some(entry.reason.clone())));
+        assert_eq!(told, shown, "Pod {name} and {entry:#?}");
+        if entry.exit_code.is_some_and(|code| code != 0) {
+            let said = main_end(&pod).and_then(|end| end.message.as_deref()).unwrap_or_default().trim();
+            assert_eq!(
+                entry.message.as_deref().unwrap_or_default().is_empty(),
+                said.is_empty(),
+                "Pod {name}: {said:?}, {entry:#?}"
+            );
+        }
+    }
+}
+
+/// How the Pod's main container has ended.
+fn main_end(pod: &Pod) -> Option<&ContainerStateTerminated> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_deref().unwrap_or_default();
+    statuses.iter().find(|status| status.name == MAIN_CONTAINER)?.state.as_ref()?.terminated.as_ref()
+}
+
+/// Waits until no Pod of the task has the operator's finalizer.
+pub async fn is_free(scene: &Scene, task: &str) {
+    eventually("the Pods to be free", async || {
+        let pods = scene.pods_of(task).await;
+        let held = |pod: &&Pod| pod.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+        let held: Vec<_> = pods.iter().filter(held).map(ResourceExt::name_any).collect();
+        if held.is_empty() { Ok(()) } else { Err(format!("{held:?} are held")) }
+    })
+    .await;
+}
+
+fn last(versions: &[RetryableTask]) -> RetryableTaskStatus {
+    versions.last().and_then(|task| task.status.clone()).unwrap()
+}
