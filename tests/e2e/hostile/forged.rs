@@ -192,7 +192,12 @@ async fn a_forged_status_breaks_nothing_and_buys_no_more_pods() {
     }
     for (name, _) in &forged {
         let made = creations(&scene, &format!("{name}-"));
-        let most = usize::from(*name != "future") * 2;
+        let most = match *name {
+            "future" => 0,
+            // An intent to stop for a suspension, and so not to charge, stops the one Pod that it is written of.
+            "past" => 3,
+            _ => 2,
+        };
         let fine = |(_, code): &(String, u64)| [201, 409].contains(code);
         assert!(made.iter().filter(|(_, code)| *code == 201).count() <= most, "{name}: {made:?}");
         assert!(made.iter().all(fine), "{name}: {made:?}");
