@@ -1,6 +1,6 @@
 //! Logs: one line an event on stderr, as text or as JSON.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 
 use serde_json::{Map, Value};
 use tracing::{Event, Subscriber};
@@ -87,7 +87,42 @@ fn text<W>(filter: EnvFilter, ansi: bool, writer: W) -> impl Subscriber + Send +
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    let writer = OneLine { inner: writer, ansi };
     fmt::Subscriber::builder().with_env_filter(filter).with_ansi(ansi).with_writer(writer).finish()
+}
+
+/// Keeps a record on its line, and the terminal as it is: errors quote what others say, and are written as they are.
+struct OneLine<W> {
+    inner: W,
+    /// Whether records are coloured, by escape sequences of our own.
+    ansi: bool,
+}
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for OneLine<W> {
+    type Writer = OneLine<W::Writer>;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        OneLine { inner: self.inner.make_writer(), ansi: self.ansi }
+    }
+}
+
+impl<W: io::Write> io::Write for OneLine<W> {
+    /// Takes a whole record, as the subscriber writes it.
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(record.strip_suffix(b"\n").unwrap_or(record));
+        let is_fine = |c: char| !c.is_control() || c == '\t' || (self.ansi && c == '\u{1b}');
+        let mut line = String::with_capacity(record.len());
+        for c in text.chars() {
+            if is_fine(c) { line.push(c) } else { line.extend(c.escape_default()) }
+        }
+        line.push('\n');
+        self.inner.write_all(line.as_bytes())?;
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 fn json<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
@@ -142,10 +177,7 @@ fn parse(fields: &str) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
+    use std::sync::{Arc, Mutex};
 
     use super::*;
 
@@ -236,6 +268,21 @@ mod tests {
         let text = buffer.text();
         assert!(text.contains(r#"reconcile{namespace="team-a" task="import"}"#), "{text}");
         assert!(text.contains("decided") && !text.contains('\u{1b}'), "{text}");
+    }
+
+    /// What others say reaches the log in errors too, such as the words of an admission webhook.
+    #[test]
+    fn a_record_is_one_line_whatever_it_quotes() {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let error = io::Error::other("denied:\n2026-11-23T00:00:00Z ERROR forged\r\u{1b}[31m");
+        tracing::subscriber::with_default(text(filter("info").unwrap(), false, move || writer.clone()), || {
+            tracing::warn!(%error, said = "one\ntwo", "the reconcile failed");
+        });
+        let text = buffer.text();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains(r"denied:\n2026") && text.contains("two") && text.ends_with('\n'), "{text}");
+        assert!(!text.contains(['\r', '\u{1b}']), "{text:?}");
     }
 
     #[test]

@@ -74,6 +74,7 @@ pub(super) struct Draft<'a> {
 impl<'a> Draft<'a> {
     fn new(situation: &'a Situation<'a>, stored: &RetryableTaskStatus) -> Self {
         let mut status = stored.clone();
+        count_from_zero(&mut status);
         status.observed_generation = situation.task.metadata.generation;
         let next = CurrentAttempt { number: status.attempts.max(0).saturating_add(1), ..CurrentAttempt::default() };
         let current = status.current.clone().filter(|current| current.number > 0 || current.fallback).unwrap_or(next);
@@ -351,6 +352,15 @@ impl<'a> Draft<'a> {
     pub(super) fn condition(&mut self, type_: (ConditionType, bool), reason: ConditionReason, message: &str) {
         let generation = self.situation.task.metadata.generation;
         conditions::set(&mut self.status.conditions, type_, reason, message, (self.situation.now, generation));
+    }
+}
+
+/// A counter below zero, which only others write, would be a budget without end.
+fn count_from_zero(status: &mut RetryableTaskStatus) {
+    let RetryableTaskStatus { attempts, retries, ignored, memory_raises, history_dropped, classes, .. } = status;
+    let counters = [attempts, retries, ignored, memory_raises, history_dropped].into_iter();
+    for counter in counters.chain(classes.iter_mut().map(|class| &mut class.count)) {
+        *counter = (*counter).max(0);
     }
 }
 

@@ -69,7 +69,7 @@ YAML
   start apiserver "$BIN/kube" apiserver --etcd-servers="http://127.0.0.1:$ETCD_PORT" \
     --bind-address="$BRIDGE_IP" --secure-port="$API_PORT" --advertise-address="$BRIDGE_IP" \
     --service-cluster-ip-range="$SERVICE_RANGE" --authorization-mode=Node,RBAC \
-    --enable-admission-plugins=NodeRestriction --allow-privileged \
+    --enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement --allow-privileged \
     --client-ca-file="$PKI/ca.crt" --tls-cert-file="$PKI/apiserver.crt" --tls-private-key-file="$PKI/apiserver.key" \
     --requestheader-client-ca-file="$PKI/ca.crt" --requestheader-allowed-names=nobody \
     --service-account-issuer=https://kubernetes.default.svc \

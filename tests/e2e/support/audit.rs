@@ -17,6 +17,8 @@ pub struct Audit {
 pub struct Request {
     /// get, list, watch, create, update, patch, delete.
     pub verb: String,
+    /// The API group, empty for the core's.
+    pub group: String,
     /// The plural, with the subresource after a slash.
     pub resource: String,
     /// The object's name, where the request has one.
@@ -73,6 +75,7 @@ fn request(line: &str, namespace: &str) -> Option<Request> {
     let impersonated = text("/impersonatedUser/username");
     Some(Request {
         verb: text("/verb"),
+        group: text("/objectRef/apiGroup"),
         resource: format!("{}{slash}{subresource}", text("/objectRef/resource")),
         // A creation is sent to the collection; its name is in the object, and for some versions only there.
         name: text("/objectRef/name"),

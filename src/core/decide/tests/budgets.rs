@@ -41,6 +41,24 @@ fn a_rule_matches_the_reason_of_a_timeout_and_none_its_exit_code() {
     assert_eq!(failed(&world).0, "RuleFailed");
 }
 
+/// Whoever may write the status may write anything.
+#[test]
+fn counters_below_zero_are_no_credit() {
+    let status = json!({"attempts": -5, "retries": i32::MIN, "ignored": -1, "current": {"number": -7},
+        "classes": [{"name": "disruption", "count": i32::MIN}]});
+    let forged = task().max_retries(1).status(serde_json::from_value(status).unwrap());
+    let world = play(
+        forged,
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Waiting 1/1/0 due 1000 Error 1E"),
+            (Pass(1000), "Running 2/1/0 Error 1E 2P"),
+            (Exit(1), "Failed 2/1/0 Error [Failed Finished Stalled] 1E 2E"),
+        ],
+    );
+    assert_eq!(classes(&world), [("disruption".into(), 0)]);
+}
+
 #[test]
 fn a_rule_has_a_budget_and_delays_of_its_own() {
     let rules = json!([{
