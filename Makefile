@@ -90,6 +90,16 @@ check: deny ## what CI refuses: warnings, formatting, stale generated files, fau
 	cd tests/cluster && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./image && go test ./image
 	if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); else echo "no shellcheck here: scripts not checked"; fi
 
+##@ Figures
+
+BENCH := $(TARGET_DIR)/bench
+
+.PHONY: bench
+bench: image ## side by side with batch/v1 Job, about 25 minutes; SCALE=small for a tenth, ONLY=drain,waiting for parts of it
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --target $(TARGET) \
+	  --manifest-path bench/Cargo.toml --target-dir $(TARGET_DIR)
+	$(IN_CLUSTER) $(TARGET_DIR)/$(TARGET)/release/side-by-side --program $(BINARY) --image $(IMAGE_TAR) --out $(BENCH)
+
 ##@ Pieces
 
 .PHONY: build

@@ -3,6 +3,7 @@
 //!
 //! - [`run`]: one scope (all namespaces, or one) from its watches to its reconciles.
 //! - [`reconcile`]: the loop of decide and apply for one task.
+//! - [`gate`]: how many tasks are reconciled at a time, and whose turn it is.
 //! - [`apply`]: the requests that a plan asks for, in fixed order.
 //! - [`cache`] and [`memory`]: what the watch has shown, and what this process remembers beyond it.
 //! - [`orphans`] and [`release`]: Pods that must be freed from the finalizer because their task, or the operator, goes away.
@@ -13,6 +14,7 @@ pub mod apply;
 pub mod cache;
 pub mod client;
 mod error;
+pub mod gate;
 pub mod lease;
 pub mod memory;
 pub mod orphans;

@@ -2,6 +2,7 @@
 
 use super::apply::{self, Created};
 use super::cache::Attempts;
+use super::gate::Gate;
 use super::memory::{Memory, Remembered};
 use super::tell::{Teller, log_plan};
 use super::{Error, Guarded, Settings, TaskKey};
@@ -39,6 +40,8 @@ pub struct Context {
     pub attempts: Attempts,
     /// What this process remembers.
     pub memory: Memory,
+    /// How many tasks are reconciled at a time.
+    pub gate: Arc<Gate>,
     /// Names tasks whose Pods may be without a task.
     orphans: UnboundedSender<TaskKey>,
     /// The tasks that are named and not yet looked after.
@@ -51,6 +54,7 @@ impl Context {
     /// Nothing seen, nothing remembered.
     pub fn new(settings: Settings, orphans: UnboundedSender<TaskKey>, teller: Teller) -> Self {
         Self {
+            gate: Arc::new(Gate::new(settings.concurrency)),
             settings,
             attempts: Attempts::default(),
             memory: Memory::default(),
@@ -84,8 +88,16 @@ impl Context {
     }
 }
 
-/// One reconcile, contained: it ends within its limit, and a panic ends it alone.
+/// One reconcile, when it is its turn.
 pub async fn reconcile(task: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    let is_new = task.0.as_ref().is_ok_and(|task| task.status.is_none());
+    let Some(_place) = context.gate.enter(is_new).await else { return Ok(Action::await_change()) };
+    // Boxed, so that those who wait for their turn, which after a start are all, need little memory.
+    Box::pin(contained(task, context.clone())).await
+}
+
+/// One reconcile, contained: it ends within its limit, and a panic ends it alone.
+async fn contained(task: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
     let key = TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() };
     let uid = task.uid().unwrap_or_default();
     let span = tracing::info_span!("task", namespace = key.namespace, name = key.name, trace_id = trace_id(&uid));

@@ -61,9 +61,14 @@ pub async fn run(
         let key: TaskKey = queued.recv().await?;
         Some((key.reference(), queued))
     });
-    let concurrency = context.settings.concurrency;
+    let gate = context.gate.clone();
+    let stop = async move {
+        stop.await;
+        gate.close();
+    };
+    // No limit of its own: the gate has it, and an order.
     let outcomes = Controller::for_stream(stream::pending(), store)
-        .with_config(Config::default().concurrency(concurrency))
+        .with_config(Config::default().concurrency(0))
         .reconcile_on(touched)
         .graceful_shutdown_on(stop)
         .run(reconcile, when_failed, context.clone());

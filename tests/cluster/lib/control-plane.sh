@@ -82,13 +82,15 @@ YAML
 # Each of its controllers has an account and a client of its own: at the default rate they take five seconds to start.
 start_controller_manager() {
   local config=$PKI/controller-manager.kubeconfig
+  local -a more
+  read -ra more <<<"${CLUSTER_CONTROLLER_MANAGER_FLAGS:-}"
   start controller-manager "$BIN/kube" controller-manager --kubeconfig="$config" \
     --authentication-kubeconfig="$config" --authorization-kubeconfig="$config" \
     --bind-address=127.0.0.1 --secure-port="$CONTROLLER_MANAGER_PORT" \
     --tls-cert-file="$PKI/controller-manager.crt" --tls-private-key-file="$PKI/controller-manager.key" \
     --kube-api-qps=200 --kube-api-burst=400 \
     --leader-elect=false --use-service-account-credentials --flex-volume-plugin-dir="$CLUSTER_DIR/volume-plugins" \
-    --service-account-private-key-file="$PKI/sa.key" --root-ca-file="$PKI/ca.crt"
+    --service-account-private-key-file="$PKI/sa.key" --root-ca-file="$PKI/ca.crt" "${more[@]}"
 }
 
 start_scheduler() {

@@ -37,6 +37,11 @@ impl Request {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
     }
 
+    /// Whether it asked for what a watch would have told.
+    pub fn is_read(&self) -> bool {
+        matches!(self.verb.as_str(), "get" | "list")
+    }
+
     /// The verb and the resource.
     pub fn kind(&self) -> String {
         format!("{} {}", self.verb, self.resource)

@@ -1,0 +1,203 @@
+//! `make bench`: the same work as RetryableTask and as batch/v1 Job, on a real control plane with simulated nodes.
+//!
+//! - [`cluster`]: the control plane, fresh for each part, and the operator on it.
+//! - [`work`]: what both are given to do.
+//! - [`audit`], [`pods`], [`process`]: where figures come from: the audit log, and the operating system.
+//! - [`attempts`], [`drain`], [`waiting`], [`sharing`]: the parts.
+//! - [`report`], [`plot`], [`stats`]: how they are told.
+
+mod attempts;
+mod audit;
+mod cluster;
+mod drain;
+mod plot;
+mod pods;
+mod process;
+mod report;
+mod sharing;
+mod stats;
+mod waiting;
+mod work;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+use cluster::{Cluster, Limits};
+use report::Report;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use work::{Kind, Work};
+
+#[derive(Parser)]
+struct Args {
+    /// The operator's program.
+    #[arg(long)]
+    program: PathBuf,
+    /// Its image, as an archive.
+    #[arg(long)]
+    image: Option<PathBuf>,
+    /// Where the table, the JSON and the pictures go.
+    #[arg(long)]
+    out: PathBuf,
+    /// How much of it.
+    #[arg(long, env = "SCALE", default_value = "full")]
+    scale: Scale,
+    /// Only these parts: one, hundred, thousand, drain, waiting, size, sharing.
+    #[arg(long, env = "ONLY", value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Scale {
+    /// A tenth, to see whether it works.
+    Small,
+    Full,
+}
+
+impl Scale {
+    fn of(self, count: usize) -> usize {
+        if self == Self::Small { count.div_ceil(10) } else { count }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    fs::create_dir_all(&args.out)?;
+    let mut report = Report { machine: machine(), versions: versions(&args.program)?, ..Report::default() };
+    report.binary = fs::metadata(&args.program)?.len();
+    report.image = args.image.as_ref().map(fs::metadata).transpose()?.map(|file| file.len());
+    tokio::select! {
+        () = measure(&args, &mut report) => {}
+        _ = tokio::signal::ctrl_c() => report.failed.push("what was left when it was interrupted".into()),
+    }
+    cluster::down()?;
+    draw(&args.out, &report)?;
+    fs::write(args.out.join("result.json"), serde_json::to_string_pretty(&report)?)?;
+    fs::write(args.out.join("table.md"), report.table())?;
+    println!("{}", report.table());
+    println!("also as JSON, and each distribution as a picture, in {}", args.out.display());
+    anyhow::ensure!(report.failed.is_empty(), "{} parts could not be measured", report.failed.len());
+    Ok(())
+}
+
+/// Measures all parts. One that fails does not keep the others from being measured.
+async fn measure(args: &Args, report: &mut Report) {
+    let (program, scale) = (args.program.as_path(), args.scale);
+    let wanted = |part: &str| args.only.is_empty() || args.only.iter().any(|only| only == part);
+    if wanted("size") {
+        report.idle_memory = told(report, "an idle operator", idle(program).await);
+        report.twenty_failures = told(report, "twenty failures", twenty_failures(program).await);
+    }
+    let numbers = [
+        ("one", scale.of(40), Some(Duration::from_millis(900))),
+        ("hundred", scale.of(100), None),
+        ("thousand", scale.of(1000), None),
+    ];
+    for (part, count, pace) in numbers {
+        if wanted(part) {
+            let name = if pace.is_some() { "one at a time".into() } else { format!("{count} at once") };
+            let task = told(report, &name, attempts::run(program, Kind::Task, count, pace).await);
+            let job = told(report, &name, attempts::run(program, Kind::Job, count, pace).await);
+            report.attempts.push((name, task, job));
+        }
+    }
+    if wanted("drain") {
+        let count = scale.of(1000);
+        report.drain = told(report, "drain", drain::run(program, Kind::Task, count, Limits::Lifted).await);
+        report.drain_job = told(report, "drain of Jobs", drain::run(program, Kind::Job, count, Limits::Lifted).await);
+        let few = count / 5;
+        let default = drain::run(program, Kind::Job, few, Limits::Default).await;
+        report.drain_job_default = told(report, "drain of Jobs with default limits", default);
+    }
+    if wanted("waiting") {
+        report.waiting = told(report, "tasks that wait", waiting::run(program, scale.of(10_000)).await);
+    }
+    if wanted("sharing") {
+        report.sharing = told(report, "two operators", sharing::run(program, scale.of(100)).await).unwrap_or_default();
+    }
+}
+
+fn told<T>(report: &mut Report, part: &str, result: Result<T>) -> Option<T> {
+    match result {
+        Ok(measured) => {
+            eprintln!("measured: {part}");
+            Some(measured)
+        }
+        Err(error) => {
+            eprintln!("{part}: {error:#}");
+            report.failed.push(format!("{part}: {error:#}"));
+            None
+        }
+    }
+}
+
+async fn idle(program: &Path) -> Result<u64> {
+    let cluster = Cluster::fresh(program, Limits::Lifted).await?;
+    let operator = cluster.operator(&cluster.account("operator", None)?, &[]).await?;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    operator.process().memory()
+}
+
+/// Bytes of a task after twenty failures, and of the Pods that it keeps.
+async fn twenty_failures(program: &Path) -> Result<(usize, usize)> {
+    let cluster = Cluster::fresh(program, Limits::Lifted).await?;
+    cluster.namespace("work")?;
+    let _operator = cluster.operator(&cluster.account("operator", None)?, &[]).await?;
+    let backoff = serde_json::json!({"strategy": "Fixed", "initialDelaySeconds": 0});
+    Work { duration: "100ms", retries: 19, backoff }.create(&cluster.client, (Kind::Task, "work"), 0..1, None).await?;
+    cluster::kubectl(
+        &["-n", "work", "wait", "--for=condition=Failed", "--timeout=120s", "retryabletask", &work::name(0)],
+        "",
+    )?;
+    let mut log = audit::Log::from_now()?;
+    let who = audit::Who::Operator("operator".into());
+    log.until_quiet(&who, Duration::from_secs(22), Duration::from_secs(60)).await?;
+    let (task, _) = cluster::stored("/registry/retryable.dev/retryabletasks/work/")?;
+    Ok((task, cluster::stored("/registry/pods/work/")?.0))
+}
+
+fn draw(out: &Path, report: &Report) -> Result<()> {
+    for (name, task, job) in &report.attempts {
+        let (Some(task), Some(job)) = (task, job) else { continue };
+        let file = |what: &str| out.join(format!("{what}-{}.svg", name.replace(' ', "-")));
+        plot::distribution(
+            &file("start"),
+            &format!("task created → first Pod created, {name}"),
+            &[("RetryableTask", &task.start), ("Job", &job.start)],
+        )?;
+        plot::distribution(
+            &file("due"),
+            &format!("retry due → Pod created, {name}"),
+            &[("RetryableTask", &task.lag), ("Job", &job.lag)],
+        )?;
+    }
+    if let (Some(task), Some(job)) = (&report.drain, &report.drain_job) {
+        let title = format!("{} failures at once → next attempt created", task.failures);
+        plot::distribution(
+            &out.join("drain.svg"),
+            &title,
+            &[("RetryableTask", &task.created), ("Job, limits lifted", &job.created)],
+        )?;
+    }
+    Ok(())
+}
+
+fn machine() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kilobytes = memory.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0);
+    let processors = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let model = model.trim_matches([' ', '\t', ':']);
+    format!("{processors} processors ({model}), {} memory, Linux {}", stats::bytes(kilobytes * 1024.0), kernel.trim())
+}
+
+fn versions(program: &Path) -> Result<String> {
+    let own = String::from_utf8(std::process::Command::new(program).arg("--version").output()?.stdout)?;
+    let kubernetes = cluster::kubectl(&["version", "--client", "--output=json"], "")?;
+    let kubernetes: serde_json::Value = serde_json::from_str(&kubernetes)?;
+    let kubernetes = kubernetes["clientVersion"]["gitVersion"].as_str().unwrap_or_default().to_owned();
+    Ok(format!("{}, Kubernetes {kubernetes}; all of it on this machine", own.trim()))
+}

@@ -1,0 +1,253 @@
+//! All that was measured, as a table for people and as JSON for programs.
+
+use crate::attempts::Attempts;
+use crate::drain::Drain;
+use crate::sharing::Share;
+use crate::stats::{bytes, middle_and_worst, percentile, time};
+use crate::waiting::Waiting;
+use serde::Serialize;
+use std::fmt::Write;
+
+/// All that was measured.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    pub machine: String,
+    pub versions: String,
+    pub idle_memory: Option<u64>,
+    pub binary: u64,
+    pub image: Option<u64>,
+    /// How they are named, RetryableTask, Job.
+    pub attempts: Vec<(String, Option<Attempts>, Option<Attempts>)>,
+    /// Bytes of a task after twenty failures, and of its Pods.
+    pub twenty_failures: Option<(usize, usize)>,
+    pub drain: Option<Drain>,
+    pub drain_job: Option<Drain>,
+    pub drain_job_default: Option<Drain>,
+    pub waiting: Option<Waiting>,
+    pub sharing: Vec<Share>,
+    /// Parts that could not be measured, and why.
+    pub failed: Vec<String>,
+}
+
+/// One line of the table.
+struct Row {
+    measure: String,
+    ours: String,
+    job: String,
+    ratio: String,
+    target: &'static str,
+    met: Option<bool>,
+}
+
+impl Row {
+    fn new(measure: impl Into<String>, ours: impl Into<String>) -> Self {
+        let none = || "–".to_owned();
+        Self { measure: measure.into(), ours: ours.into(), job: none(), ratio: none(), target: "", met: None }
+    }
+
+    /// Beside Job's; the ratio says how many times ours Job's is.
+    fn beside(self, job: impl Into<String>, ratio: f64) -> Self {
+        let ratio = if ratio.is_finite() { format!("{ratio:.1}") } else { "–".into() };
+        Self { job: job.into(), ratio, ..self }
+    }
+
+    fn target(self, target: &'static str, met: bool) -> Self {
+        Self { target, met: Some(met), ..self }
+    }
+}
+
+impl Report {
+    /// The table, in Markdown.
+    pub fn table(&self) -> String {
+        let mut table = format!("{}\n{}\n\n", self.machine, self.versions);
+        table += "| measure | RetryableTask | Job | Job ÷ ours | target | met |\n|---|---|---|---|---|---|\n";
+        for Row { measure, ours, job, ratio, target, met } in self.rows() {
+            let met = met.map_or("", |met| if met { "yes" } else { "**no**" });
+            // Writing into a string cannot fail.
+            let _ = writeln!(table, "| {measure} | {ours} | {job} | {ratio} | {target} | {met} |");
+        }
+        for failed in &self.failed {
+            let _ = writeln!(table, "\nNot measured: {failed}");
+        }
+        table
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (name, task, job) in &self.attempts {
+            if let Some(task) = task {
+                rows.extend(attempt_rows(name, task, job.as_ref()));
+            }
+        }
+        rows.extend(self.drain_rows());
+        rows.extend(self.waiting.iter().flat_map(waiting_rows));
+        rows.extend(self.flatness());
+        rows.extend(self.size_rows());
+        for share in &self.sharing {
+            let Share { namespace, attempts, own_requests, other_requests, foreign_writes, .. } = share;
+            let told = format!(
+                "{attempts} attempts, {own_requests} requests; {other_requests} about others, {foreign_writes} by others"
+            );
+            let row = Row::new(format!("two operators: the one of {namespace}"), told);
+            rows.push(row.target("0 about others, 0 by others", other_requests + foreign_writes == 0 && *attempts > 0));
+        }
+        rows
+    }
+
+    fn drain_rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let Some(ours) = &self.drain else { return rows };
+        let rate = |drain: &Drain| format!("{:.0} a second", drain.attempts_per_second);
+        let label = |drain: &Drain, limits| format!("{} failures at once, next attempts, {limits}", drain.failures);
+        if let Some(job) = &self.drain_job {
+            let ratio = job.attempts_per_second / ours.attempts_per_second;
+            let row = Row::new(label(ours, "no client limits"), rate(ours)).beside(rate(job), ratio);
+            rows.push(row.target("ahead of Job", ratio < 1.0));
+            let cpu = |drain: &Drain| {
+                format!(
+                    "{:.0} % / {:.0} % / {:.0} %",
+                    drain.controller_cpu * 100.0,
+                    drain.apiserver_cpu * 100.0,
+                    drain.busy * 100.0
+                )
+            };
+            rows.push(
+                Row::new("… processor: controller / API server / of the whole machine", cpu(ours))
+                    .beside(cpu(job), f64::NAN),
+            );
+            let api = |drain: &Drain| middle_and_worst(&drain.api);
+            rows.push(
+                Row::new("… the API server's time for one write, p50 / p99", api(ours)).beside(api(job), f64::NAN),
+            );
+        }
+        if let Some(job) = &self.drain_job_default {
+            let ratio = job.attempts_per_second / ours.attempts_per_second;
+            let job = format!("{} ({} failures)", rate(job), job.failures);
+            rows.push(Row::new(label(ours, "Job with its default limits"), rate(ours)).beside(job, ratio));
+        }
+        rows
+    }
+
+    /// What an attempt costs at each number of tasks.
+    fn flatness(&self) -> Option<Row> {
+        let mut costs: Vec<(usize, f64, f64)> = self
+            .attempts
+            .iter()
+            .filter_map(|(_, task, _)| task.as_ref())
+            .chain(self.waiting.iter().map(|waiting| &waiting.attempts))
+            .filter(|measured| measured.tasks >= 100)
+            .map(|measured| (measured.tasks, measured.writes_per_attempt, measured.controller_cpu))
+            .collect();
+        costs.sort_by_key(|(tasks, ..)| *tasks);
+        let told: Vec<String> = costs.iter().map(|(n, writes, cpu)| format!("{n}: {writes:.2}, {cpu:.2} ms")).collect();
+        let spread = |values: Vec<f64>| percentile(&values, 1.0) / percentile(&values, 0.0) - 1.0;
+        let (writes, cpu) = costs.iter().map(|(_, writes, cpu)| (*writes, *cpu)).unzip();
+        let flat = spread(writes) <= 0.2 && spread(cpu) <= 0.2;
+        let row =
+            Row::new("an attempt's writes and the operator's processor time, by number of tasks", told.join("; "));
+        (costs.len() > 1).then(|| row.target("flat within 20 %", flat))
+    }
+
+    fn size_rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let at_rest =
+            |measured: &Attempts| (measured.stored_tasks + measured.stored_pods) as f64 / measured.attempts as f64;
+        let pair = self.attempts.iter().rev().find_map(|(_, task, job)| Some((task.as_ref()?, job.as_ref()?)));
+        if let Some((task, job)) = pair {
+            let (ours, theirs) = (at_rest(task), at_rest(job));
+            let row = Row::new("bytes that an attempt leaves in etcd, with its Pods", bytes(ours));
+            rows.push(row.beside(bytes(theirs), theirs / ours).target("below Job", ours < theirs));
+            let (ours, theirs) = (task.put_per_attempt, job.put_per_attempt);
+            rows.push(
+                Row::new("bytes put into etcd for an attempt, by all", bytes(ours))
+                    .beside(bytes(theirs), theirs / ours),
+            );
+            if let Some((own, pods)) = self.twenty_failures {
+                let one_pod = job.stored_pods / job.stored_pod_count.max(1);
+                let theirs = (job.stored_tasks / job.tasks + 20 * one_pod) as f64;
+                let row = Row::new(
+                    "a task after 20 failures, and with its Pods",
+                    format!("{}, {}", bytes(own as f64), bytes((own + pods) as f64)),
+                );
+                let theirs_told = format!("{} (Job and 20 Pods, computed)", bytes(theirs));
+                let ratio = theirs / (own + pods) as f64;
+                rows.push(row.beside(theirs_told, ratio).target("below Job", ratio > 1.0));
+            }
+        }
+        if let Some(memory) = self.idle_memory {
+            let row = Row::new("memory of an idle operator", bytes(memory as f64));
+            rows.push(row.target("≤ 20 MB", memory <= 20_000_000));
+        }
+        let image = self.image.map_or(String::new(), |image| format!(", image {}", bytes(image as f64)));
+        rows.push(Row::new("binary", format!("{}{image}", bytes(self.binary as f64))));
+        rows
+    }
+}
+
+fn attempt_rows(name: &str, task: &Attempts, job: Option<&Attempts>) -> Vec<Row> {
+    let number = |value: f64| format!("{value:.2}");
+    let beside = |row: Row, told: &dyn Fn(&Attempts) -> String, value: &dyn Fn(&Attempts) -> f64| match job {
+        Some(job) => row.beside(told(job), value(job) / value(task)),
+        None => row,
+    };
+    let p50 = |values: &[f64]| percentile(values, 0.5);
+    let p99 = |values: &[f64]| percentile(values, 0.99);
+    let writes = |measured: &Attempts| measured.writes_per_attempt;
+    let events = |measured: &Attempts| measured.events_per_attempt;
+    let row = |measure: &str, told: &dyn Fn(&Attempts) -> String| Row::new(format!("{name}: {measure}"), told(task));
+    let told_writes = |measured: &Attempts| number(writes(measured));
+    let told_removals = |measured: &Attempts| number(measured.removals_per_attempt);
+    let told_events = |measured: &Attempts| number(events(measured));
+    let told_reads = |measured: &Attempts| format!("{}, {}", measured.reads, measured.watches);
+    let told_start = |measured: &Attempts| middle_and_worst(&measured.start);
+    let told_lag = |measured: &Attempts| middle_and_worst(&measured.lag);
+    let told_own = |measured: &Attempts| middle_and_worst(&measured.own_lag);
+    let told_api = |measured: &Attempts| middle_and_worst(&measured.api);
+    let told_cpu = |measured: &Attempts| format!("{:.1} ms", measured.controller_cpu);
+    let nothing = |_: &Attempts| f64::NAN;
+    let not_behind = job.is_none_or(|job| p50(&task.start) <= p50(&job.start) && p99(&task.start) <= p99(&job.start));
+    let far_ahead = job.is_none_or(|job| p50(&job.lag) >= 20.0 * p50(&task.lag));
+    let in_time = p50(&task.own_lag) <= 20.0 && p99(&task.own_lag) <= 100.0;
+    vec![
+        beside(row("writes an attempt, Events and removals apart", &told_writes), &told_writes, &writes)
+            .target("≤ 4", writes(task) <= 4.0),
+        beside(row("removals of Pods past their retention an attempt", &told_removals), &told_removals, &nothing),
+        beside(row("Events an attempt", &told_events), &told_events, &events).target("≤ 1", events(task) <= 1.0),
+        beside(row("reads in all, watches open", &told_reads), &told_reads, &nothing)
+            .target("0, constant", task.reads == 0),
+        beside(row("task created → first Pod, p50 / p99", &told_start), &told_start, &|m| p50(&m.start))
+            .target("not behind Job", not_behind),
+        beside(row("due → Pod created, p50 / p99", &told_lag), &told_lag, &|m| p50(&m.lag))
+            .target("Job's ≥ 20 times", far_ahead),
+        beside(row("… without the API server's own time", &told_own), &told_own, &|m| p50(&m.own_lag))
+            .target("≤ 20 ms / ≤ 100 ms", in_time),
+        beside(row("the API server's time for one write", &told_api), &told_api, &|m| p50(&m.api)),
+        beside(row("controller's processor time an attempt", &told_cpu), &told_cpu, &|m| m.controller_cpu),
+    ]
+}
+
+fn waiting_rows(waiting: &Waiting) -> Vec<Row> {
+    let n = waiting.tasks;
+    let silent = waiting.writes + waiting.reads == 0;
+    let megabytes = |memory: u64| bytes(memory as f64);
+    let memory = format!(
+        "{} (most ever {}; after a restart {})",
+        megabytes(waiting.memory),
+        megabytes(waiting.peak_memory),
+        megabytes(waiting.memory_after)
+    );
+    vec![
+        Row::new(format!("{n} tasks waiting: memory"), memory).target("≤ 100 MB", waiting.memory <= 100_000_000),
+        Row::new(format!("{n} tasks waiting: processor"), format!("{:.2} % of a core", waiting.cpu * 100.0))
+            .target("≤ 1 %", waiting.cpu <= 0.01),
+        Row::new(format!("{n} tasks waiting: writes, reads"), format!("{}, {}", waiting.writes, waiting.reads))
+            .target("0", silent),
+        Row::new(format!("{n} tasks: restart → first action"), time(waiting.first_action))
+            .target("≤ 2 s", waiting.first_action <= 2000.0),
+        Row::new(
+            format!("{n} tasks: restart → all looked at, the last due Pod created"),
+            format!("{}, {}", time(waiting.caught_up), time(waiting.last_due)),
+        )
+        .target("≤ 10 s", waiting.caught_up.max(waiting.last_due) <= 10_000.0),
+    ]
+}

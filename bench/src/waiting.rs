@@ -1,0 +1,116 @@
+//! Very many tasks that wait: what the operator holds and does, and how soon it is back after a crash.
+
+use crate::attempts::{Attempts, costs};
+use crate::audit::{Log, Who, millis_between};
+use crate::cluster::{Cluster, Limits, Operator};
+use crate::process::Cpu;
+use crate::work::{Kind, Work};
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const NAMESPACE: &str = "work";
+const HOME: &str = "operator";
+const LIMIT: Duration = Duration::from_secs(400);
+const QUIET: Duration = Duration::from_secs(5);
+/// How long the operator is watched while nothing is to be done.
+const WINDOW: Duration = Duration::from_secs(30);
+/// How many new tasks are there when the operator comes back.
+const NEW: usize = 100;
+
+/// What was measured.
+#[derive(Debug, Default, Serialize)]
+pub struct Waiting {
+    pub tasks: usize,
+    /// What it cost to get there: one attempt each.
+    pub attempts: Attempts,
+    /// While all wait: bytes of memory, the most ever, the share of one processor, requests.
+    pub memory: u64,
+    pub peak_memory: u64,
+    pub cpu: f64,
+    pub writes: usize,
+    pub reads: usize,
+    /// After a crash, in milliseconds from the start of the new process: to its first write, to the last Pod that was
+    /// due, and until it has looked at every task.
+    pub first_action: f64,
+    pub last_due: f64,
+    pub caught_up: f64,
+    /// After that: bytes of memory.
+    pub memory_after: u64,
+}
+
+/// Lets `count` tasks fail once and wait for an hour.
+pub async fn run(program: &Path, count: usize) -> Result<Waiting> {
+    let cluster = Cluster::fresh(program, Limits::Lifted).await?;
+    cluster.namespace(NAMESPACE)?;
+    let account = cluster.account(HOME, None)?;
+    let operator = cluster.operator(&account, &[]).await?;
+    let (who, process) = (Who::Operator(HOME.into()), operator.process());
+    let mut log = Log::from_now()?;
+    let before = Cpu::now(process)?;
+    let began = Instant::now();
+    let work = Work { duration: "1s", retries: 3, backoff: json!({"strategy": "Fixed", "initialDelaySeconds": 3600}) };
+    work.create(&cluster.client, (Kind::Task, NAMESPACE), 0..count, None).await?;
+    let freed = |log: &Log| log.count(|request| request.who == who && request.is("patch", "pods")) >= count;
+    log.until("the Pods to be free", LIMIT, freed).await?;
+    log.until_quiet(&who, QUIET, LIMIT).await?;
+    let mut attempts = costs(&log, &who, Cpu::now(process)?.since(before));
+    attempts.seconds = began.elapsed().as_secs_f64() - QUIET.as_secs_f64();
+    attempts.tasks = count;
+
+    let (mut log, before, began) = (Log::from_now()?, process.cpu()?, Instant::now());
+    tokio::time::sleep(WINDOW).await;
+    log.read()?;
+    let mut waiting = Waiting {
+        tasks: count,
+        attempts,
+        memory: process.memory()?,
+        peak_memory: process.peak_memory()?,
+        cpu: process.cpu()?.saturating_sub(before).as_secs_f64() / began.elapsed().as_secs_f64(),
+        writes: log.count(|request| request.who == who && request.is_write()),
+        reads: log.count(|request| request.who == who && request.is_read()),
+        ..Waiting::default()
+    };
+    operator.kill()?;
+    restart(&cluster, &account, count, &mut waiting).await?;
+    Ok(waiting)
+}
+
+async fn restart(cluster: &Cluster, account: &Path, count: usize, waiting: &mut Waiting) -> Result<()> {
+    let who = Who::Operator(HOME.into());
+    let work = Work { duration: "1h", retries: 3, backoff: json!({}) };
+    work.create(&cluster.client, (Kind::Task, NAMESPACE), count..count + NEW, None).await?;
+    let mut log = Log::from_now()?;
+    let began = Timestamp::now();
+    let operator = cluster.spawn(account)?;
+    waiting.caught_up = caught_up(&operator, count + NEW, began).await?;
+    let created = |log: &Log| log.count(|request| request.who == who && request.is("create", "pods"));
+    log.until("the new tasks' Pods", LIMIT, |log| created(log) >= NEW).await?;
+    let writes = log.requests.iter().filter(|request| request.who == who && request.is_write());
+    let first = writes.map(|request| request.received).min().context("no write")?;
+    let pods = log.requests.iter().filter(|request| request.who == who && request.is("create", "pods"));
+    let last = pods.map(|request| request.answered).max().context("no Pod")?;
+    waiting.first_action = millis_between(began, first);
+    waiting.last_due = millis_between(began, last);
+    log.until_quiet(&who, QUIET, LIMIT).await?;
+    waiting.memory_after = operator.process().memory()?;
+    Ok(())
+}
+
+/// How long until every task was looked at and nothing more was to be looked at, in milliseconds.
+async fn caught_up(operator: &Operator, tasks: usize, began: Timestamp) -> Result<f64> {
+    let limit = Instant::now() + LIMIT;
+    let (mut done, mut last, mut since) = (0.0, Timestamp::now(), Instant::now());
+    while done < tasks as f64 || since.elapsed() < Duration::from_secs(2) {
+        anyhow::ensure!(Instant::now() < limit, "the operator has reconciled {done} of {tasks} tasks");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let now = operator.metric("retryabletask_reconcile_seconds_count").unwrap_or(0.0);
+        if now > done {
+            (done, last, since) = (now, Timestamp::now(), Instant::now());
+        }
+    }
+    Ok(millis_between(began, last))
+}

@@ -1,0 +1,116 @@
+//! The same work as a RetryableTask and as a batch/v1 Job.
+
+use crate::cluster::NODES;
+use anyhow::Result;
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, PostParams};
+use kube::core::GroupVersionKind;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How many are created at a time.
+const CREATIONS: usize = 32;
+/// Job's own first wait, in seconds; each further one is twice as long.
+pub const JOB_BACKOFF_SECONDS: i32 = 10;
+
+/// What runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Kind {
+    Task,
+    Job,
+}
+
+impl Kind {
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Task => "retryabletasks",
+            Self::Job => "jobs",
+        }
+    }
+
+    fn resource(self) -> ApiResource {
+        match self {
+            Self::Task => ApiResource::from_gvk(&GroupVersionKind::gvk("retryable.dev", "v1alpha1", "RetryableTask")),
+            Self::Job => ApiResource::from_gvk(&GroupVersionKind::gvk("batch", "v1", "Job")),
+        }
+    }
+}
+
+/// A piece of work that fails each time.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// How long each attempt runs, as Go writes it.
+    pub duration: &'static str,
+    /// How often it is tried again.
+    pub retries: i32,
+    /// The back-off of the task. A Job has its own.
+    pub backoff: Value,
+}
+
+impl Work {
+    /// Retried with the waits that Job has, and with the jitter that is the task's default.
+    pub fn as_a_job_waits(retries: i32) -> Self {
+        let backoff =
+            json!({"strategy": "Exponential", "initialDelaySeconds": JOB_BACKOFF_SECONDS, "maxDelaySeconds": 600});
+        Self { duration: "1s", retries, backoff }
+    }
+
+    /// The manifest of the `index`-th. Its Pods name their node: the scheduler, which treats all Pods alike, is left
+    /// out.
+    fn manifest(&self, kind: Kind, index: usize) -> Value {
+        let metadata = json!({"annotations": {
+            "simulate.retryable.dev/duration": self.duration,
+            "simulate.retryable.dev/exit-code": "1",
+        }});
+        let node = format!("simulated-{}", index % NODES + 1);
+        let spec = match kind {
+            Kind::Task => json!({
+                "image": "none", "maxRetries": self.retries, "backoff": self.backoff,
+                "template": {"metadata": metadata, "spec": {"nodeName": node}},
+            }),
+            Kind::Job => json!({
+                "backoffLimit": self.retries,
+                "template": {"metadata": metadata, "spec": {
+                    "nodeName": node, "restartPolicy": "Never", "containers": [{"name": "task", "image": "none"}],
+                }},
+            }),
+        };
+        let resource = kind.resource();
+        json!({"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name(index)}, "spec": spec})
+    }
+
+    /// Creates those of `indices`, as fast as the API server takes them in, or one each `pace`.
+    pub async fn create(
+        &self,
+        client: &Client,
+        (kind, namespace): (Kind, &str),
+        indices: std::ops::Range<usize>,
+        pace: Option<Duration>,
+    ) -> Result<()> {
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource());
+        let create = |index| {
+            let (api, manifest) = (api.clone(), self.manifest(kind, index));
+            async move {
+                anyhow::Ok(api.create(&PostParams::default(), &serde_json::from_value(manifest)?).await.map(drop)?)
+            }
+        };
+        match pace {
+            None => stream::iter(indices).map(create).buffer_unordered(CREATIONS).try_collect().await,
+            Some(pace) => {
+                let mut ticks = tokio::time::interval(pace);
+                for index in indices {
+                    ticks.tick().await;
+                    create(index).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The name of the `index`-th task or Job.
+pub fn name(index: usize) -> String {
+    format!("work-{index:05}")
+}

@@ -1,0 +1,117 @@
+//! How long a decision takes: `cargo bench`. The task has twenty failures in its history, as many as it keeps unless its
+//! spec says otherwise, and its last Pod is still there.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use retryable_tasks::api::{RetryableTask, RetryableTaskStatus};
+use retryable_tasks::core::decide::{Plan, Seen, Situation, decide};
+use retryable_tasks::core::observe::observe;
+use retryable_tasks::core::pod::pod;
+use serde_json::json;
+use std::hint::black_box;
+
+const FAILURES: i32 = 20;
+
+/// Fails, with a rule that has to look at the message, and waits.
+fn task() -> RetryableTask {
+    let spec = json!({
+        "image": "registry.example/import:1.4",
+        "maxRetries": 100,
+        "backoff": {"strategy": "Exponential", "initialDelaySeconds": 30, "maxDelaySeconds": 600},
+        "rules": [{"name": "rate-limited", "when": {"message": "(?i)too many requests"}, "action": "Retry"}],
+        "podRetention": {"failed": 1, "succeeded": 1}
+    });
+    let mut task = RetryableTask::new("import-orders", serde_json::from_value(spec).expect("a spec"));
+    task.metadata.namespace = Some("default".into());
+    task.metadata.uid = Some("9c1f1a52-5d0c-4a3b-8a55-0f8f2b3f6f10".into());
+    task.metadata.generation = Some(1);
+    task.metadata.resource_version = Some("1".into());
+    task
+}
+
+fn at(seconds: i32) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_hours(500_000) + SignedDuration::from_secs(seconds.into())
+}
+
+/// The Pod of attempt `number`, which runs for two seconds and fails.
+fn failed(task: &RetryableTask, number: i32) -> Seen {
+    let start = at(number * 1000);
+    let mut failed: Pod = serde_json::from_value(pod(task, number.into(), true)).expect("a Pod");
+    failed.metadata.uid = Some(format!("{number:08}-5d0c-4a3b-8a55-0f8f2b3f6f10"));
+    failed.metadata.creation_timestamp = serde_json::from_value(json!(start)).ok();
+    failed.spec.get_or_insert_default().node_name = Some("node-1".into());
+    let end = json!({"exitCode": 1, "reason": "Error", "message": "connection to orders.example refused",
+                     "startedAt": start, "finishedAt": at(number * 1000 + 2)});
+    let status = json!({"phase": "Failed", "startTime": start, "containerStatuses":
+                        [{"name": "task", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {"terminated": end}}]});
+    failed.status = Some(serde_json::from_value(status).expect("a status"));
+    Seen {
+        pod: observe(&failed).expect("an attempt's Pod"),
+        first_seen: start,
+        known_since: SignedDuration::ZERO,
+        deleting_since: None,
+        end_seen: Some(at(number * 1000 + 2)),
+        gone: false,
+    }
+}
+
+fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen], now: Timestamp) -> Situation<'a> {
+    Situation {
+        task,
+        pods,
+        asked: None,
+        created: None,
+        rejection: None,
+        remaining: None,
+        now,
+        uptime: SignedDuration::from_hours(1),
+        sent: None,
+        fresh: true,
+    }
+}
+
+fn next(situation: &Situation) -> Option<RetryableTaskStatus> {
+    let Plan { status, .. } = decide(situation);
+    status.map(|(status, _)| status)
+}
+
+/// The task with `number` failures in the books.
+fn after(number: i32) -> RetryableTask {
+    let mut task = task();
+    for number in 1..=number {
+        task.status = next(&situation(&task, &[], at(number * 1000))).or(task.status);
+        let pods = [failed(&task, number)];
+        task.status = Some(next(&situation(&task, &pods, at(number * 1000 + 2))).expect("the end of the attempt"));
+    }
+    let status = task.status.as_ref().expect("a status");
+    assert_eq!(i32::try_from(status.history.len()), Ok(number), "every failure is in the history");
+    task
+}
+
+fn benchmarks(criterion: &mut Criterion) {
+    let waiting = after(FAILURES);
+    let pods = [failed(&waiting, FAILURES)];
+    let now = at(FAILURES * 1000 + 3);
+    criterion.bench_function("a task that waits", |bencher| {
+        bencher.iter(|| decide(black_box(&situation(&waiting, &pods, now))));
+    });
+
+    let due = at(FAILURES * 1000 + 999);
+    assert!(next(&situation(&waiting, &pods, due)).is_some(), "the next attempt is due");
+    criterion.bench_function("an attempt that is due", |bencher| {
+        bencher.iter(|| decide(black_box(&situation(&waiting, &pods, due))));
+    });
+
+    let mut running = after(FAILURES - 1);
+    running.status = next(&situation(&running, &[], at(FAILURES * 1000)));
+    let ended = [failed(&running, FAILURES)];
+    let now = at(FAILURES * 1000 + 2);
+    assert!(next(&situation(&running, &ended, now)).is_some(), "the end is to be stored");
+    criterion.bench_function("an attempt that has failed", |bencher| {
+        bencher.iter(|| decide(black_box(&situation(&running, &ended, now))));
+    });
+}
+
+criterion_group!(decisions, benchmarks);
+criterion_main!(decisions);
