@@ -17,7 +17,7 @@ LOCAL_IMAGE := docker.io/library/retryable-tasks:dev
 KUBERNETES := tests/cluster/cluster
 # kubectl and helm of the project's own cluster, before those of the machine
 IN_CLUSTER := eval "$$($(KUBERNETES) env)" &&
-SCRIPTS := .ci/run demo/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test $(wildcard tests/cluster/lib/*.sh)
+SCRIPTS := .ci/run demo/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test tests/simulation/mutate $(wildcard tests/cluster/lib/*.sh)
 # Most of an end-to-end test's time is waiting, so more of them run at a time than there are processors.
 E2E_THREADS ?= 8
 # Further arguments for the test programs, such as the name of one test
@@ -60,6 +60,10 @@ simulation: ## the operator against a simulated API server that fails, crashes a
 soak: ## as many schedules as wanted: SCHEDULES=100000, from FIRST=10000 on
 	SCHEDULES=$(or $(SCHEDULES),100000) $(SIMULATION) schedules
 
+.PHONY: mutations
+mutations: ## break the operator on purpose, and show that the simulation notices; ARGS=07 makes one mistake alone
+	CARGO="$(CARGO)" tests/simulation/mutate $(ARGS)
+
 .PHONY: e2e
 e2e: preflight image cluster-up ## the operator on the real cluster, which stays up
 	$(KUBERNETES) image $(IMAGE_TAR)
@@ -87,6 +91,7 @@ check: deny ## what CI refuses: warnings, formatting, stale generated files, fau
 	$(KUBERNETES) build
 	$(IN_CLUSTER) deploy/generate --check
 	$(IN_CLUSTER) charts/check
+	tests/simulation/mutate --check
 	cd tests/cluster && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./image && go test ./image
 	if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); else echo "no shellcheck here: scripts not checked"; fi
 

@@ -268,3 +268,7 @@ pub async fn mark_unreadable(
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+#[path = "apply_tests.rs"]
+mod tests;

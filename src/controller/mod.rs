@@ -21,6 +21,8 @@ pub mod orphans;
 pub mod reconcile;
 pub mod release;
 pub mod run;
+#[cfg(test)]
+mod scripted;
 pub mod tell;
 pub mod watch;
 

@@ -84,3 +84,7 @@ fn held(context: &Context, key: &TaskKey, live: Option<&str>) -> Vec<PodRef> {
         .map(|seen| PodRef { name: seen.pod.pod_name, uid: seen.pod.pod_uid })
         .collect()
 }
+
+#[cfg(test)]
+#[path = "orphans_tests.rs"]
+mod tests;

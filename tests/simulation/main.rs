@@ -21,3 +21,7 @@ mod random;
 mod schedules;
 mod server;
 mod world;
+
+/// Worlds are made of small JSON values: the system's allocator takes a fifth of their time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,5 +1,6 @@
 //! Tests of the harness itself: a model that is wrong proves nothing.
 
+mod bounded;
 mod delete;
 mod pods;
 mod read;

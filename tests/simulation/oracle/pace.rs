@@ -1,7 +1,7 @@
 //! What is due is done soon, and nothing is done again and again.
 
 use super::{
-    Trace, Violation,
+    Change, Trace, Violation,
     story::{Story, is_terminal},
 };
 use retryable_tasks::api::RetryableTask;
@@ -58,12 +58,18 @@ fn due(trace: &Trace, at: Duration, task: &RetryableTask) -> Option<Duration> {
 fn restless(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
     let mut times: Vec<Duration> = vec![];
     let mut slot = Value::Null;
+    let mut before: Option<&Change> = None;
     for change in trace.changes.iter().filter(|c| c.object["metadata"]["uid"] == story.uid) {
         let current = &change.object["status"]["current"];
         let now = Value::Array(vec![current["number"].clone(), current["fallback"].clone()]);
         if now != slot || !change.by_operator {
             times.clear();
         }
+        if before.is_some_and(|before| change.by_operator && before.by_operator && still_waits(before, change)) {
+            let text = format!("{}: written at {:?}, in the midst of its wait", story.name, change.at);
+            return found.push(Violation::new("a waiting task is left alone", text));
+        }
+        before = Some(change);
         slot = now;
         times.push(change.at);
         if let Some(burst) = burst(&times, TOO_MANY) {
@@ -71,6 +77,13 @@ fn restless(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
             return found.push(Violation::new("a task is written when something has happened", text));
         }
     }
+}
+
+/// Whether nothing has come of the change but another word for the same wait.
+fn still_waits(before: &Change, after: &Change) -> bool {
+    let (before, after) = (&before.object["status"], &after.object["status"]);
+    let waits = |status: &Value| status["state"] == "Waiting";
+    waits(before) && waits(after) && before["current"] == after["current"]
 }
 
 /// What is refused is not asked for again at once.

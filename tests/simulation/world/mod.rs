@@ -69,7 +69,7 @@ pub fn run(plan: Plan, log: bool) -> Outcome {
 /// Waits until the operator has written nothing for long. False if that never comes.
 async fn rest(server: &Server, clock: WorldClock, plan: &Plan, jobs: &mut tokio::task::JoinSet<()>) -> bool {
     loop {
-        tokio::time::sleep(Duration::from_secs(300)).await;
+        tokio::time::sleep(Duration::from_secs(100)).await;
         while let Some(job) = jobs.try_join_next() {
             if let Err(error) = job {
                 std::panic::resume_unwind(error.into_panic());
@@ -79,13 +79,23 @@ async fn rest(server: &Server, clock: WorldClock, plan: &Plan, jobs: &mut tokio:
         let state = server.lock();
         let meant = |change: &&crate::server::Change| change.key.resource != Resource::Leases;
         let last = state.store.changes().iter().rev().find(meant).map_or(Duration::ZERO, |change| change.at);
-        if now >= last.max(plan.trouble) + plan.silence {
+        // An election costs requests for as long as it goes on.
+        let silence = if plan.replicas > 1 && is_over(&state) { plan.silence / 4 } else { plan.silence };
+        if now >= last.max(plan.trouble) + silence {
             return true;
         }
         if now >= plan.trouble + LIMIT {
             return false;
         }
     }
+}
+
+/// Whether every task and every Pod has come to its end, so that nothing can happen by itself any more.
+fn is_over(state: &crate::server::State) -> bool {
+    let phase = |pod: &Value| matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    let ended = |task: &Value| task["status"]["completionTime"].is_string();
+    state.store.all(Resource::Pods).all(|(_, pod)| phase(pod) && pod["metadata"]["deletionTimestamp"].is_null())
+        && state.store.all(Resource::Tasks).all(|(_, task)| ended(task))
 }
 
 fn conclude(
