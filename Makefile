@@ -17,7 +17,7 @@ LOCAL_IMAGE := docker.io/library/retryable-tasks:dev
 KUBERNETES := tests/cluster/cluster
 # kubectl and helm of the project's own cluster, before those of the machine
 IN_CLUSTER := eval "$$($(KUBERNETES) env)" &&
-SCRIPTS := .ci/run demo/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test tests/simulation/mutate $(wildcard tests/cluster/lib/*.sh)
+SCRIPTS := .ci/run demo/run fuzz/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test tests/simulation/mutate $(wildcard tests/cluster/lib/*.sh)
 # Most of an end-to-end test's time is waiting, so more of them run at a time than there are processors.
 E2E_THREADS ?= 8
 # Further arguments for the test programs, such as the name of one test
@@ -48,7 +48,7 @@ demo-down: ## take the demo down; CLUSTER=current uninstalls it from your own cl
 
 .PHONY: unit
 unit: ## the pure tests: seconds, no cluster
-	$(CARGO) test --locked --lib --test cli -- $(ARGS)
+	$(CARGO) test --locked --lib --test cli --test corpus -- $(ARGS)
 
 SIMULATION := $(CARGO) test --locked --profile simulation --test simulation -- --nocapture
 
@@ -63,6 +63,10 @@ soak: ## as many schedules as wanted: SCHEDULES=100000, from FIRST=10000 on
 .PHONY: mutations
 mutations: ## break the operator on purpose, and show that the simulation notices; ARGS=07 makes one mistake alone
 	CARGO="$(CARGO)" tests/simulation/mutate $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## manifests and status that nobody would write, for as long as wanted: SECONDS_EACH=300; `make unit` replays what was kept
+	SECONDS_EACH=$(or $(SECONDS_EACH),300) CARGO="$(CARGO)" fuzz/run
 
 .PHONY: e2e
 e2e: preflight image cluster-up ## the operator on the real cluster, which stays up

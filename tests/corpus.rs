@@ -13,23 +13,25 @@ mod spec;
 use std::fs;
 use std::path::Path;
 
-fn replay(target: &str, run: fn(&[u8])) {
+/// Runs each file of the corpus; at least `least` of them must lead to a Pod, or nothing was looked at.
+fn replay(target: &str, run: fn(&[u8]) -> bool, least: usize) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(files.len() > 20, "a corpus of {} files", files.len());
-    for file in files {
-        // A test that fails prints the last.
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let lived = files.filter(|file| {
+        // A test that fails prints which was the last.
         println!("{}", file.display());
-        run(&fs::read(&file).unwrap());
-    }
+        run(&fs::read(file).unwrap())
+    });
+    let lived = lived.count();
+    assert!(lived >= least, "{lived} lives");
 }
 
 #[test]
 fn any_manifest_is_judged_and_what_is_admitted_is_run() {
-    replay("spec", spec::spec);
+    replay("spec", spec::spec, 20);
 }
 
 #[test]
 fn any_status_of_a_task_and_of_its_pods_is_decided() {
-    replay("pod", pod::pod);
+    replay("pod", pod::pod, 20);
 }

@@ -167,3 +167,7 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
 #[cfg(test)]
 #[path = "observe_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "observe_words_tests.rs"]
+mod words_tests;

@@ -91,19 +91,16 @@ impl<'a> View<'a> {
     fn hold_up(&self) -> Option<HoldUp> {
         let waiting =
             self.all_statuses().filter_map(|status| status.state.as_ref()?.waiting.as_ref()).find_map(|waiting| {
-                let reason = waiting
-                    .reason
-                    .as_deref()
-                    .filter(|r| !matches!(*r, "" | "ContainerCreating" | "PodInitializing"))?;
+                let reason = waiting.reason.as_deref();
                 Some(HoldUp {
-                    reason: message::short(reason, message::MAX_WORD_BYTES),
+                    reason: plain(reason.filter(|r| !matches!(*r, "ContainerCreating" | "PodInitializing")))?,
                     message: waiting.message.as_deref().and_then(message::stored),
                 })
             });
         waiting.or_else(|| {
             let condition = self.condition("PodScheduled").filter(|c| c.status == "False")?;
             Some(HoldUp {
-                reason: condition.reason.clone().unwrap_or_else(|| "Unschedulable".into()),
+                reason: plain(condition.reason.as_deref()).unwrap_or_else(|| "Unschedulable".into()),
                 message: condition.message.as_deref().and_then(message::stored),
             })
         })
@@ -145,7 +142,7 @@ impl<'a> View<'a> {
         };
         Outcome {
             succeeded,
-            container: decisive.map(|(name, _)| name.to_owned()),
+            container: decisive.and_then(|(name, _)| plain(Some(name))),
             exit_code: terminated.map(|terminated| terminated.exit_code),
             signal: terminated.and_then(signal),
             reason: if succeeded { "Completed".into() } else { self.failure_reason() },
@@ -216,13 +213,11 @@ impl<'a> View<'a> {
     }
 
     fn failure_reason(&self) -> String {
-        let given =
-            |reason: Option<&str>| reason.filter(|r| !r.is_empty()).map(|r| message::short(r, message::MAX_WORD_BYTES));
         let disruption = self.condition(DISRUPTION_TARGET).filter(|c| c.status == "True");
         let container = self.decisive().and_then(|(_, terminated)| terminated.reason.as_deref());
-        given(self.status.reason.as_deref())
-            .or_else(|| given(disruption.and_then(|c| c.reason.as_deref())))
-            .or_else(|| given(container).filter(|reason| !is_vague(reason) || !self.was_killed_by_deletion()))
+        plain(self.status.reason.as_deref())
+            .or_else(|| plain(disruption.and_then(|c| c.reason.as_deref())))
+            .or_else(|| plain(container).filter(|reason| !is_vague(reason) || !self.was_killed_by_deletion()))
             .unwrap_or_else(|| {
                 if self.pod.metadata.deletion_timestamp.is_some() { "PodDeleted".into() } else { "Error".into() }
             })
@@ -266,6 +261,11 @@ impl<'a> View<'a> {
             .or(self.pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
             .unwrap_or(Timestamp::UNIX_EPOCH)
     }
+}
+
+/// A word of others, made harmless and short; nothing if nothing is left of it.
+fn plain(text: Option<&str>) -> Option<String> {
+    text.map(|text| message::short(text, message::MAX_WORD_BYTES)).filter(|text| !text.is_empty())
 }
 
 /// What the kubelet says of a container that was killed, or that it lost sight of while it was.

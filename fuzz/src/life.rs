@@ -1,0 +1,258 @@
+//! The life of one task, in which the operator's pure parts are driven as the controller drives them, and looked at.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use retryable_tasks::api::{
+    ConditionReason, FINALIZER, LABEL_ATTEMPT, LABEL_TASK_UID, RetryableTask, RetryableTaskStatus, RuleAction,
+};
+use retryable_tasks::core::classify::{DISRUPTION, OUT_OF_MEMORY, STARTUP, budget};
+use retryable_tasks::core::decide::{Answer, Plan, PodRef, Rejection, Seen, Situation, decide, slot_of};
+use retryable_tasks::core::identity::{Slot, pod_name};
+use retryable_tasks::core::message::{MAX_MESSAGE_BYTES, MAX_WORD_BYTES};
+use retryable_tasks::core::observe::{Progress, observe};
+use retryable_tasks::core::pod::pod;
+use serde_json::{Value, json};
+
+const UID: &str = "9c1f1a52-5d0c-4a3b-8a55-0f8f2b3f6f10";
+/// 2026-11-22T10:00:00Z.
+const BEGIN: i64 = 1_795_341_600;
+/// Most plans in one instant: the controller's own limit.
+const MAX_PLANS: usize = 20;
+/// Most instants of a life, and most Pods, that are looked at.
+const MAX_INSTANTS: usize = 150;
+const MAX_PODS: usize = 40;
+/// Most bytes of what the operator adds to a status.
+const MAX_STATUS_BYTES: usize = 100 * 1024;
+
+/// A task, its Pods, and the time.
+pub struct Life<'a> {
+    task: RetryableTask,
+    pods: Vec<Pod>,
+    seen: Vec<Seen>,
+    scripts: &'a [Value],
+    now: Timestamp,
+    begun: Timestamp,
+    made: usize,
+    forged: bool,
+    asked: Option<Answer>,
+    rejection: Option<Rejection>,
+    fresh: bool,
+}
+
+impl<'a> Life<'a> {
+    /// The task's life; its Pods say what `scripts` say, one after the other, over and over.
+    pub fn new(mut task: RetryableTask, scripts: &'a [Value]) -> Self {
+        task.metadata.uid = Some(UID.into());
+        task.metadata.namespace = Some("default".into());
+        task.metadata.generation = Some(1);
+        task.metadata.resource_version = Some("1".into());
+        task.metadata.name.get_or_insert_default();
+        let begun = Timestamp::from_second(BEGIN).unwrap();
+        let forged = task.status.is_some();
+        Self {
+            task,
+            pods: Vec::new(),
+            seen: Vec::new(),
+            scripts,
+            now: begun,
+            begun,
+            made: 0,
+            forged,
+            asked: None,
+            rejection: None,
+            fresh: false,
+        }
+    }
+
+    /// Lives until there is nothing left to wait for. Answers how many Pods there were.
+    pub fn live(mut self) -> usize {
+        for _ in 0..MAX_INSTANTS {
+            let Some(wait) = self.instant().filter(|_| self.made <= MAX_PODS) else { break };
+            // What is due at once is looked at again in the next millisecond, as any clock would have moved.
+            let Ok(next) = self.now.checked_add(wait.max(SignedDuration::from_millis(1))) else { break };
+            self.now = next;
+            self.fresh = false;
+        }
+        self.made
+    }
+
+    /// Decides and acts until there is nothing to do but wait. Answers how long; nothing if for ever.
+    fn instant(&mut self) -> Option<SignedDuration> {
+        for _ in 0..MAX_PLANS {
+            let plan = self.decide();
+            assert_eq!(plan, self.decide(), "the same situation has two plans");
+            let Plan { status, ask, refresh, create, stop, delete, release, delete_task, look_again } = plan;
+            let acts = create.is_some() || stop.is_some() || delete_task || !delete.is_empty() || !release.is_empty();
+            if let Some((status, _)) = status {
+                assert!(!acts && ask.is_none() && !refresh, "a plan that writes does something else too");
+                self.store(status);
+                (self.asked, self.rejection, self.fresh) = (None, None, true);
+            } else if let Some(name) = ask {
+                assert!(self.asked.is_none(), "asked twice for {name}");
+                let found = self.pods.iter().any(|pod| pod.metadata.name.as_ref() == Some(&name));
+                self.asked = Some(if found { Answer::There } else { Answer::Absent });
+            } else if refresh {
+                assert!(!self.fresh, "read twice");
+                self.fresh = true;
+            } else if let Some(slot) = create {
+                self.create(slot);
+            } else {
+                self.remove(stop.iter().chain(&delete), &release);
+                return look_again.filter(|_| !delete_task);
+            }
+        }
+        panic!("the decisions do not come to rest: {:#?}", self.task.status);
+    }
+
+    fn decide(&self) -> Plan {
+        decide(&Situation {
+            task: &self.task,
+            pods: &self.seen,
+            asked: self.asked.as_ref(),
+            created: None,
+            rejection: self.rejection.as_ref(),
+            remaining: None,
+            now: self.now,
+            uptime: self.now.duration_since(self.begun) + SignedDuration::from_secs(60),
+            sent: None,
+            fresh: self.fresh,
+        })
+    }
+
+    fn store(&mut self, status: RetryableTaskStatus) {
+        let json = serde_json::to_value(&status).unwrap();
+        if !self.forged {
+            assert!(json.to_string().len() <= MAX_STATUS_BYTES, "{} bytes of status", json.to_string().len());
+            for entry in &status.history {
+                for word in [Some(&entry.reason), entry.error_type.as_ref()].into_iter().flatten() {
+                    assert!(word.len() <= MAX_WORD_BYTES, "a long word: {word}");
+                }
+            }
+            harmless(&json);
+        }
+        times_can_be_stored("", &json);
+        // As the API server has it: cut to what JSON can hold.
+        self.task.status = Some(serde_json::from_value(json).expect("a status that is written can be read"));
+    }
+
+    /// Attempts and fallbacks that there may be from the first status on, whatever that says.
+    fn most_pods(&self) -> i64 {
+        let spec = &self.task.spec;
+        let own = spec.rules.iter().flatten().filter(|rule| rule.action != RuleAction::Fail).map(|rule| &*rule.name);
+        let budgets = own.chain([DISRUPTION, OUT_OF_MEMORY, STARTUP]).filter_map(|name| budget(spec, name));
+        // A forged intent to stop one Pod for a suspension is believed, and not charged.
+        let forged = i64::from(self.forged);
+        let first_and_fallback = 2 + forged;
+        budgets.map(i64::from).sum::<i64>() + i64::from(spec.max_retries) + first_and_fallback
+    }
+
+    fn create(&mut self, slot: Slot) {
+        let current = self.task.status.as_ref().and_then(|status| status.current.as_ref());
+        assert_eq!(current.map(slot_of), Some(slot), "a Pod that the stored status does not name");
+        let json = pod(&self.task, slot, true);
+        self.is_ours_alone(&json, slot);
+        let Ok(mut made) = serde_json::from_value::<Pod>(json) else {
+            // The API server would not have it.
+            self.rejection =
+                Some(Rejection { reason: ConditionReason::PodRejected, message: "it makes no sense".into() });
+            return;
+        };
+        self.made += 1;
+        assert!(i64::try_from(self.made).unwrap() <= self.most_pods(), "{} Pods: {:#?}", self.made, self.task);
+        made.metadata.uid = Some(format!("pod-{}", self.made));
+        made.metadata.resource_version = Some("1".into());
+        made.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now));
+        if let Some(script) = self.scripts.get((self.made - 1) % self.scripts.len().max(1)) {
+            made = says(&made, script).unwrap_or(made);
+        }
+        let observed = observe(&made).expect("a Pod of ours is known as such");
+        assert_eq!(observed, observe(&made).unwrap(), "the same Pod is seen in two ways");
+        assert_eq!(observed.slot(), slot);
+        let ended = matches!(observed.progress, Progress::Ended(_) | Progress::Outlived(_));
+        self.seen.push(Seen {
+            first_seen: self.now,
+            known_since: self.now.duration_since(self.begun),
+            deleting_since: observed.deleting_since(None, self.now.duration_since(self.begun)),
+            end_seen: ended.then_some(self.now),
+            gone: false,
+            pod: observed,
+        });
+        self.pods.push(made);
+    }
+
+    /// Whatever the template says, what is the operator's is so.
+    fn is_ours_alone(&self, pod: &Value, slot: Slot) {
+        let name = self.task.metadata.name.as_deref().unwrap_or_default();
+        let metadata = &pod["metadata"];
+        assert_eq!(metadata["name"], pod_name(name, UID, slot));
+        assert_eq!(metadata["namespace"], "default");
+        assert_eq!(metadata["finalizers"], json!([FINALIZER]));
+        assert_eq!(metadata["ownerReferences"].as_array().map(Vec::len), Some(1));
+        assert_eq!(metadata["ownerReferences"][0]["uid"], UID);
+        assert_eq!(metadata["labels"][LABEL_TASK_UID], UID);
+        assert_eq!(metadata["labels"][LABEL_ATTEMPT], slot.number.to_string());
+        assert_eq!(pod["spec"]["restartPolicy"], "Never");
+        let fields: Vec<&String> = metadata.as_object().into_iter().flat_map(serde_json::Map::keys).collect();
+        assert_eq!(fields, ["annotations", "finalizers", "labels", "name", "namespace", "ownerReferences"]);
+    }
+
+    /// Pods that are deleted go at once.
+    fn remove<'b>(&mut self, gone: impl Iterator<Item = &'b PodRef>, free: &[PodRef]) {
+        for pod in gone {
+            self.seen.iter_mut().filter(|seen| seen.pod.pod_uid == pod.uid).for_each(|seen| {
+                seen.pod.deleting = true;
+                seen.gone |= !seen.pod.held;
+            });
+        }
+        for pod in free {
+            self.seen.iter_mut().filter(|seen| seen.pod.pod_uid == pod.uid).for_each(|seen| seen.pod.held = false);
+            self.seen.retain(|seen| seen.pod.held || !seen.pod.deleting);
+        }
+    }
+}
+
+/// The Pod with the status of the script, and those parts of its metadata that are not the operator's.
+fn says(pod: &Pod, script: &Value) -> Option<Pod> {
+    let mut json = serde_json::to_value(pod).ok()?;
+    json["status"] = script["status"].clone();
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "creationTimestamp"] {
+        if let Some(value) = script["metadata"].get(field) {
+            json["metadata"][field] = value.clone();
+        }
+    }
+    // The API server knows what the name of a node looks like, unlike that of a reason.
+    let fits = |node: &&str| node.len() < 64 && node.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if let Some(node) = script["spec"]["nodeName"].as_str().filter(fits) {
+        json["spec"]["nodeName"] = node.into();
+    }
+    serde_json::from_value(json).ok()
+}
+
+/// No text of a status does anything to a terminal, and none is long.
+fn harmless(value: &Value) {
+    match value {
+        Value::String(text) => {
+            let bad = |c: char| (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}');
+            assert!(!text.contains(bad), "{text:?}");
+            assert!(text.len() <= MAX_MESSAGE_BYTES, "{} bytes: {text}", text.len());
+        }
+        Value::Array(list) => list.iter().for_each(harmless),
+        Value::Object(map) => map.values().for_each(harmless),
+        _ => {}
+    }
+}
+
+/// The API server takes times of the years 0 to 9999.
+fn times_can_be_stored(key: &str, value: &Value) {
+    match value {
+        Value::String(text) if key.ends_with("Time") || key == "time" => {
+            assert!(
+                text.len() <= 30 && text.as_bytes()[4] == b'-' && text.as_bytes()[0].is_ascii_digit(),
+                "{key}: {text}"
+            );
+        }
+        Value::Array(list) => list.iter().for_each(|value| times_can_be_stored(key, value)),
+        Value::Object(map) => map.iter().for_each(|(key, value)| times_can_be_stored(key, value)),
+        _ => {}
+    }
+}
