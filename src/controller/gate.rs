@@ -33,8 +33,8 @@ impl Gate {
     /// Waits for a place; nothing once the gate is closed. A new task waits behind other new tasks only until a quarter
     /// of the places is left to the others.
     pub async fn enter(&self, is_new: bool) -> Option<Place<'_>> {
-        let _new = if is_new { Some(self.new.acquire().await.ok()?) } else { None };
-        Some(Place { _all: self.all.acquire().await.ok()?, _new })
+        let new = if is_new { Some(self.new.acquire().await.ok()?) } else { None };
+        Some(Place { _all: self.all.acquire().await.ok()?, _new: new })
     }
 
     /// Lets nobody in any more, those included who wait.

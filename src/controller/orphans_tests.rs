@@ -21,7 +21,9 @@ async fn freed_with(known: &[Pod], live: Option<&'static str>) -> (bool, Vec<Str
         (false, _) => (200, serde_json::json!(pod_of(&task(), 1).without_finalizer())),
     }));
     context.attempts.apply(&Event::Init, at(0));
-    known.iter().for_each(|pod| drop(context.attempts.apply(&Event::InitApply(pod.clone()), at(0))));
+    for pod in known {
+        context.attempts.apply(&Event::InitApply(pod.clone()), at(0));
+    }
     context.attempts.apply(&Event::InitDone, at(0));
     let done = free(&context, &key()).await;
     let requests = requests.lock().unwrap().iter().filter(|line| line.starts_with("PATCH")).cloned().collect();

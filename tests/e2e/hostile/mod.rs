@@ -18,10 +18,10 @@ impl Author {
         let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/retryable-tasks");
         let render = ["template", "retryable-tasks", chart, "--show-only=templates/roles-for-users.yaml"];
         let rendered = crate::support::kubectl::run(std::process::Command::new("helm").args(render), "").ok();
-        let roles = rendered.split("\n---\n").map(|text| serde_yaml_ng::from_str::<Value>(text).unwrap());
+        let shown = rendered.split("\n---\n").map(|text| serde_yaml_ng::from_str::<Value>(text).unwrap());
         // A Role of the namespace: what the cluster's other users may do is not this test's to change.
         let mut editors: Vec<Value> =
-            roles.filter(|role| role["metadata"]["name"].as_str().unwrap().ends_with("-edit")).collect();
+            shown.filter(|role| role["metadata"]["name"].as_str().unwrap().ends_with("-edit")).collect();
         assert_eq!(editors.len(), 1);
         let rules = editors.remove(0)["rules"].take();
         let group = "rbac.authorization.k8s.io";

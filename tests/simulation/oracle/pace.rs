@@ -112,5 +112,5 @@ pub fn check_refusals(trace: &Trace, found: &mut Vec<Violation>) {
 /// In how short a time the last so many came, if that is too short.
 fn burst(times: &[Duration], many: usize) -> Option<Duration> {
     let (first, last) = (times.len().checked_sub(many)?, times.last()?);
-    Some(*last - times[first]).filter(|burst| *burst <= WINDOW)
+    last.checked_sub(times[first]).filter(|burst| *burst <= WINDOW)
 }
