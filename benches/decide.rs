@@ -1,6 +1,9 @@
 //! How long a decision takes: `cargo bench`. The task has twenty failures in its history, as many as it keeps unless its
 //! spec says otherwise, and its last Pod is still there.
 
+// What cannot be made here ends the benchmark; and criterion's macros document nothing.
+#![allow(clippy::expect_used, missing_docs)]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;

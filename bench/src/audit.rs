@@ -51,10 +51,6 @@ impl Request {
         matches!(self.verb.as_str(), "get" | "list")
     }
 
-    pub fn is_event(&self) -> bool {
-        self.resource == "events"
-    }
-
     /// The verb and the resource.
     pub fn kind(&self) -> String {
         format!("{} {}", self.verb, self.resource)

@@ -19,7 +19,7 @@ mod stats;
 mod waiting;
 mod work;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use cluster::{Cluster, Limits};
 use report::Report;
@@ -39,6 +39,9 @@ struct Args {
     /// Where the table, the JSON and the pictures go.
     #[arg(long)]
     out: PathBuf,
+    /// The page whose table is to be replaced; the pictures go into the folder of its name beside it.
+    #[arg(long)]
+    publish: Option<PathBuf>,
     /// How much of it.
     #[arg(long, env = "SCALE", default_value = "full")]
     scale: Scale,
@@ -76,6 +79,9 @@ async fn main() -> Result<()> {
     fs::write(args.out.join("result.json"), serde_json::to_string_pretty(&report)?)?;
     fs::write(args.out.join("table.md"), report.table())?;
     println!("{}", report.table());
+    if let Some(page) = &args.publish {
+        publish(page, &report)?;
+    }
     println!("also as JSON, and each distribution as a picture, in {}", args.out.display());
     anyhow::ensure!(report.failed.is_empty(), "{} parts could not be measured", report.failed.len());
     Ok(())
@@ -183,6 +189,19 @@ fn draw(out: &Path, report: &Report) -> Result<()> {
     Ok(())
 }
 
+/// Puts the table into the page, between its marks, and the pictures beside it.
+fn publish(page: &Path, report: &Report) -> Result<()> {
+    const BEGIN: &str = "<!-- make bench: begin -->";
+    const END: &str = "<!-- make bench: end -->";
+    let text = fs::read_to_string(page)?;
+    let (before, rest) = text.split_once(BEGIN).with_context(|| format!("{} has no {BEGIN}", page.display()))?;
+    let (_, after) = rest.split_once(END).with_context(|| format!("{} has no {END}", page.display()))?;
+    fs::write(page, format!("{before}{BEGIN}\n{}{END}{after}", report.table()))?;
+    let pictures = page.with_extension("");
+    fs::create_dir_all(&pictures)?;
+    draw(&pictures, report)
+}
+
 fn machine() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
@@ -191,7 +210,11 @@ fn machine() -> String {
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let model = model.trim_matches([' ', '\t', ':']);
-    format!("{processors} processors ({model}), {} memory, Linux {}", stats::bytes(kilobytes * 1024.0), kernel.trim())
+    let memory = stats::bytes(kilobytes * 1024.0);
+    // Who reads the figures must know whether the machine was quiet.
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split_whitespace().next().unwrap_or_default();
+    format!("{processors} processors ({model}), {memory} memory, Linux {}; load average before: {load}", kernel.trim())
 }
 
 fn versions(program: &Path) -> Result<String> {

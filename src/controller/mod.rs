@@ -5,7 +5,7 @@
 //! - [`reconcile`]: the loop of decide and apply for one task.
 //! - [`gate`]: how many tasks are reconciled at a time, and whose turn it is.
 //! - [`apply`]: the requests that a plan asks for, in fixed order.
-//! - [`cache`] and [`memory`]: what the watch has shown, and what this process remembers beyond it.
+//! - [`kept`], [`cache`] and [`memory`]: what the watches have shown of tasks and of Pods, and what this process remembers beyond it.
 //! - [`orphans`] and [`release`]: Pods that must be freed from the finalizer because their task, or the operator, goes away.
 //! - [`tell`]: Events, metrics and log lines.
 //! - [`client`] and [`lease`]: the API server's client, and leader election.
@@ -15,6 +15,7 @@ pub mod cache;
 pub mod client;
 mod error;
 pub mod gate;
+pub mod kept;
 pub mod lease;
 pub mod memory;
 pub mod orphans;
@@ -27,18 +28,14 @@ pub mod tell;
 pub mod watch;
 
 pub use error::Error;
+pub use kept::Kept;
 
-use crate::api::RetryableTask;
 use crate::telemetry::Telemetry;
 use jiff::Timestamp;
 use kube::Client;
-use kube::core::DeserializeGuard;
 use kube_runtime::reflector::ObjectRef;
 use std::fmt;
 use std::sync::Arc;
-
-/// A task as it is watched: one that cannot be read must not hide the others.
-pub type Guarded = DeserializeGuard<RetryableTask>;
 
 /// The wall clock.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -77,12 +74,12 @@ pub struct TaskKey {
 
 impl TaskKey {
     /// The key of `reference`.
-    pub fn of(reference: &ObjectRef<Guarded>) -> Self {
+    pub fn of(reference: &ObjectRef<Kept>) -> Self {
         Self { namespace: reference.namespace.clone().unwrap_or_default(), name: reference.name.clone() }
     }
 
     /// The reference that the work queue knows the task by.
-    pub fn reference(&self) -> ObjectRef<Guarded> {
+    pub fn reference(&self) -> ObjectRef<Kept> {
         ObjectRef::new(&self.name).within(&self.namespace)
     }
 }

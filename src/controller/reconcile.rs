@@ -5,7 +5,7 @@ use super::cache::Attempts;
 use super::gate::Gate;
 use super::memory::{Memory, Remembered};
 use super::tell::{Teller, log_plan};
-use super::{Error, Guarded, Settings, TaskKey};
+use super::{Error, Kept, Settings, TaskKey};
 use crate::api::{RetryableTask, RetryableTaskStatus};
 use crate::core::decide::{Answer, Happening, Plan, PodRef, Rejection, Seen, Situation, decide, is_finished, slot_of};
 use crate::core::identity::{Slot, trace_id};
@@ -89,15 +89,14 @@ impl Context {
 }
 
 /// One reconcile, when it is its turn.
-pub async fn reconcile(task: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
-    let is_new = task.0.as_ref().is_ok_and(|task| task.status.is_none());
-    let Some(_place) = context.gate.enter(is_new).await else { return Ok(Action::await_change()) };
+pub async fn reconcile(task: Arc<Kept>, context: Arc<Context>) -> Result<Action, Error> {
+    let Some(_place) = context.gate.enter(task.is_new()).await else { return Ok(Action::await_change()) };
     // Boxed, so that those who wait for their turn, which after a start are all, need little memory.
     Box::pin(contained(task, context.clone())).await
 }
 
 /// One reconcile, contained: it ends within its limit, and a panic ends it alone.
-async fn contained(task: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+async fn contained(task: Arc<Kept>, context: Arc<Context>) -> Result<Action, Error> {
     let key = TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() };
     let uid = task.uid().unwrap_or_default();
     let span = tracing::info_span!("task", namespace = key.namespace, name = key.name, trace_id = trace_id(&uid));
@@ -126,7 +125,7 @@ async fn contained(task: Arc<Guarded>, context: Arc<Context>) -> Result<Action, 
 /// When a failed reconcile is tried again.
 // The signature is the Controller's.
 #[allow(clippy::needless_pass_by_value)]
-pub fn when_failed(task: Arc<Guarded>, _: &Error, context: Arc<Context>) -> Action {
+pub fn when_failed(task: Arc<Kept>, _: &Error, context: Arc<Context>) -> Action {
     let key = TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() };
     Action::requeue(context.memory.with(&key, &task.uid().unwrap_or_default(), Remembered::failed))
 }
@@ -136,11 +135,11 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
-async fn of(key: &TaskKey, task: &Guarded, context: &Arc<Context>) -> Result<Action, Error> {
+async fn of(key: &TaskKey, task: &Kept, context: &Arc<Context>) -> Result<Action, Error> {
     context.attempts.synced().await;
-    let task = match &task.0 {
-        Ok(task) => Arc::new(task.clone()),
-        Err(invalid) => return unreadable(key, invalid, context).await,
+    let task = match task.task() {
+        Ok(task) => Arc::new(task),
+        Err(invalid) => return unreadable(key, &invalid, context).await,
     };
     let uid = task.uid().unwrap_or_default();
     if context.attempts.of(key).iter().any(|seen| seen.pod.held && seen.pod.task_uid != uid) {

@@ -1,7 +1,7 @@
 //! One controller over one scope: its watches, its work queue, its reconciles.
 
 use super::reconcile::{Context, reconcile, when_failed};
-use super::{Error, Guarded, Settings, TaskKey, orphans, tell, watch};
+use super::{Error, Kept, Settings, TaskKey, orphans, tell, watch};
 use crate::api::LABEL_TASK_UID;
 use futures::{StreamExt, future, stream};
 use k8s_openapi::api::core::v1::Pod;
@@ -25,7 +25,7 @@ const LAST_EVENTS: Duration = Duration::from_secs(3);
 #[error("a part of the controller died")]
 pub struct Died;
 
-type Outcome = Result<(ObjectRef<Guarded>, Action), kube_runtime::controller::Error<Error, watcher::Error>>;
+type Outcome = Result<(ObjectRef<Kept>, Action), kube_runtime::controller::Error<Error, watcher::Error>>;
 
 /// Runs the controller of `namespace` (all namespaces if `None`) until `stop`, then lets the reconciles that are under
 /// way finish.
@@ -125,7 +125,7 @@ fn look_after(context: &Context, outcome: Outcome) {
     }
 }
 
-fn apis(settings: &Settings, namespace: Option<&str>) -> (Api<Guarded>, Api<Pod>) {
+fn apis(settings: &Settings, namespace: Option<&str>) -> (Api<Kept>, Api<Pod>) {
     let client = settings.client.clone();
     match namespace {
         None => (Api::all(client.clone()), Api::all(client)),
@@ -133,7 +133,7 @@ fn apis(settings: &Settings, namespace: Option<&str>) -> (Api<Guarded>, Api<Pod>
     }
 }
 
-async fn watch_tasks(context: Arc<Context>, api: Api<Guarded>, mut tasks: watch::Tasks) {
+async fn watch_tasks(context: Arc<Context>, api: Api<Kept>, mut tasks: watch::Tasks) {
     let telemetry = context.settings.telemetry.clone();
     watch::follow("retryabletasks", telemetry, watcher(api, watch::config()), |event| tasks.apply(event)).await;
 }

@@ -1,7 +1,7 @@
 //! Watch streams that never end and never hold each other up: each has its own back-off, and an error is told, not
 //! passed on.
 
-use super::TaskKey;
+use super::{Kept, TaskKey};
 use crate::telemetry::Telemetry;
 use futures::{Stream, StreamExt};
 use kube_runtime::watcher::{self, DefaultBackoff, Event};
@@ -11,8 +11,6 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use tokio::sync::SetOnce;
 use tokio::sync::mpsc::UnboundedSender;
-
-use super::Guarded;
 
 /// How long a watch call lasts at most, in seconds; also what a silent connection costs before it is noticed.
 pub const WATCH_SECONDS: u32 = 290;
@@ -44,7 +42,7 @@ pub async fn follow<K: Debug + Send + 'static>(
 /// Keeps the task store, and tells `queue` which tasks an event touches. Tasks of a list are told once the store has
 /// them.
 pub struct Tasks {
-    writer: Writer<Guarded>,
+    writer: Writer<Kept>,
     queue: UnboundedSender<TaskKey>,
     known: BTreeSet<TaskKey>,
     listed: Vec<TaskKey>,
@@ -53,7 +51,7 @@ pub struct Tasks {
 
 impl Tasks {
     /// Writes to `writer`, tells `queue`.
-    pub fn new(writer: Writer<Guarded>, queue: UnboundedSender<TaskKey>) -> Self {
+    pub fn new(writer: Writer<Kept>, queue: UnboundedSender<TaskKey>) -> Self {
         let synced = Arc::new(SetOnce::new());
         Self { writer, queue, known: BTreeSet::new(), listed: Vec::new(), synced }
     }
@@ -68,8 +66,7 @@ impl Tasks {
     }
 
     /// Takes in a watch event.
-    pub fn apply(&mut self, event: Event<Guarded>) {
-        let event = without_managed_fields(event);
+    pub fn apply(&mut self, event: Event<Kept>) {
         self.writer.apply_watcher_event(&event);
         match &event {
             Event::Init => self.listed.clear(),
@@ -100,15 +97,7 @@ impl Tasks {
     }
 }
 
-fn key(task: &Guarded) -> TaskKey {
+fn key(task: &Kept) -> TaskKey {
     use kube::ResourceExt;
     TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() }
-}
-
-fn without_managed_fields(mut event: Event<Guarded>) -> Event<Guarded> {
-    use kube::ResourceExt;
-    if let Event::Apply(task) | Event::InitApply(task) | Event::Delete(task) = &mut event {
-        task.managed_fields_mut().clear();
-    }
-    event
 }
