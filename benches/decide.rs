@@ -40,7 +40,7 @@ fn at(seconds: i32) -> Timestamp {
 /// The Pod of attempt `number`, which runs for two seconds and fails.
 fn failed(task: &RetryableTask, number: i32) -> Seen {
     let start = at(number * 1000);
-    let mut failed: Pod = serde_json::from_value(pod(task, number.into(), true)).expect("a Pod");
+    let mut failed: Pod = serde_json::from_value(pod(task, number, true)).expect("a Pod");
     failed.metadata.uid = Some(format!("{number:08}-5d0c-4a3b-8a55-0f8f2b3f6f10"));
     failed.metadata.creation_timestamp = serde_json::from_value(json!(start)).ok();
     failed.spec.get_or_insert_default().node_name = Some("node-1".into());

@@ -24,10 +24,12 @@ pub struct Kept {
 
 impl Kept {
     /// The task, or why it cannot be read.
-    pub fn task(&self) -> Result<RetryableTask, InvalidObject> {
+    pub fn task(&self) -> Result<RetryableTask, Box<InvalidObject>> {
         match &self.json {
             Ok(json) => serde_json::from_slice(json).map_err(|error| self.invalid(&error)),
-            Err(invalid) => Err(InvalidObject { error: invalid.error.clone(), metadata: invalid.metadata.clone() }),
+            Err(invalid) => {
+                Err(Box::new(InvalidObject { error: invalid.error.clone(), metadata: invalid.metadata.clone() }))
+            }
         }
     }
 
@@ -36,8 +38,8 @@ impl Kept {
         self.is_new
     }
 
-    fn invalid(&self, error: &serde_json::Error) -> InvalidObject {
-        InvalidObject { error: error.to_string(), metadata: self.metadata.clone() }
+    fn invalid(&self, error: &serde_json::Error) -> Box<InvalidObject> {
+        Box::new(InvalidObject { error: error.to_string(), metadata: self.metadata.clone() })
     }
 }
 
@@ -57,7 +59,7 @@ impl From<Guarded> for Kept {
         kept.json = match task.0 {
             Ok(task) => match serde_json::to_vec(&task) {
                 Ok(json) => Ok(json.into()),
-                Err(error) => Err(Box::new(kept.invalid(&error))),
+                Err(error) => Err(kept.invalid(&error)),
             },
             Err(invalid) => Err(Box::new(invalid)),
         };

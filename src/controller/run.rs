@@ -135,7 +135,7 @@ fn apis(settings: &Settings, namespace: Option<&str>) -> (Api<Kept>, Api<Pod>) {
 
 async fn watch_tasks(context: Arc<Context>, api: Api<Kept>, mut tasks: watch::Tasks) {
     let telemetry = context.settings.telemetry.clone();
-    watch::follow("retryabletasks", telemetry, watcher(api, watch::config()), |event| tasks.apply(event)).await;
+    watch::follow("retryabletasks", telemetry, watcher(api, watch::config()), |event| tasks.apply(&event)).await;
 }
 
 async fn watch_pods(context: Arc<Context>, api: Api<Pod>, queue: mpsc::UnboundedSender<TaskKey>) {

@@ -66,9 +66,9 @@ impl Tasks {
     }
 
     /// Takes in a watch event.
-    pub fn apply(&mut self, event: Event<Kept>) {
-        self.writer.apply_watcher_event(&event);
-        match &event {
+    pub fn apply(&mut self, event: &Event<Kept>) {
+        self.writer.apply_watcher_event(event);
+        match event {
             Event::Init => self.listed.clear(),
             Event::InitApply(task) => self.listed.push(key(task)),
             Event::InitDone => {
