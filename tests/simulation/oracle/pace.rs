@@ -2,9 +2,9 @@
 
 use super::{
     Change, Trace, Violation,
-    story::{Story, is_terminal},
+    story::{PodStory, Story, is_terminal},
 };
-use retryable_tasks::api::RetryableTask;
+use retryable_tasks::{api::RetryableTask, core::decide::slot_of};
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -27,6 +27,14 @@ fn prompt(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
     let mut say = |text: String| {
         found.push(Violation::new("what is due is done soon", format!("{}: {text}", story.name)));
     };
+    for (at, task) in &story.versions {
+        let current = task.status.as_ref().and_then(|status| status.current.as_ref());
+        let Some(named) = current.filter(|current| current.pod_name.is_some()) else { continue };
+        let created = |pod: &PodStory| pod.slot() == slot_of(named) && pod.created() <= *at + PROMPT;
+        if *at + PROMPT < end && !story.pods.iter().any(created) {
+            say(format!("there is no Pod long after {at:?}, when {named:?} was stored"));
+        }
+    }
     for (index, (at, task)) in story.versions.iter().enumerate() {
         let Some(due) = due(trace, *at, task) else { continue };
         let next = story.versions.get(index + 1).map_or(Duration::MAX, |(at, _)| *at);

@@ -1,12 +1,12 @@
 //! What happens to the operator's processes: kills, stops, orderly ends, clocks that jump; and their restarts.
 
-use super::{operator::Operator, plan::Plan};
+use super::{operator::Operator, plan::Plan, users};
 use crate::{
     clock::{WallClock, WorldClock},
     oracle::ClockMark,
     process::Exit,
     random::Random,
-    server::{Kill, KillMoment, Server},
+    server::{Key, Kill, KillMoment, Resource, Server},
 };
 use jiff::SignedDuration;
 use std::sync::{Arc, Mutex};
@@ -72,6 +72,14 @@ async fn trouble(
             clock.jump(SignedDuration::from_secs(seconds) - clock.error());
             let mark = ClockMark { at: world.elapsed(), ahead: clock.error(), begun: false };
             records.lock().expect("the records' lock").clock.push(mark);
+            // Whoever is woken looks at the clock.
+            for (namespace, name, _) in &plan.tasks {
+                users::touch(
+                    server,
+                    &Key::new(Resource::Tasks, namespace, name),
+                    &world.elapsed().as_millis().to_string(),
+                );
+            }
         }
         if plan.replicas > 1 && r.chance(300) {
             operator.process.gate.pause();

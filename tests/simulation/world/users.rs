@@ -50,7 +50,7 @@ async fn meddle(server: &Server, key: &Key, random: &mut Random) {
         5 => {
             // Somebody else who writes the same object again and again.
             for n in 0..random.below(40) {
-                patch(server, key, json!({"metadata": {"annotations": {"seen": n.to_string()}}}));
+                touch(server, key, &n.to_string());
                 tokio::time::sleep(random.skewed(200)).await;
             }
         }
@@ -104,7 +104,8 @@ async fn copy_pod(server: &Server, key: &Key, random: &mut Random) {
 }
 
 /// Creates a Pod in the task's namespace, and deletes it some time later. Does nothing where there is such a Pod.
-async fn lend(server: &Server, task: &Key, random: &mut Random, pod: Value) {
+async fn lend(server: &Server, task: &Key, random: &mut Random, mut pod: Value) {
+    (pod["apiVersion"], pod["kind"]) = (json!("v1"), json!("Pod"));
     let key = Key::new(Resource::Pods, task.namespace.clone(), pod["metadata"]["name"].as_str().unwrap_or(""));
     let Ok(pod) = server.user(Verb::Create, &key, pod) else { return };
     tokio::time::sleep(random.skewed(200_000)).await;
@@ -122,6 +123,11 @@ fn create(server: &Server, key: &Key, spec: Value) {
     if let Err(error) = server.user(Verb::Create, key, task) {
         assert_eq!(error.code, 409, "a task of the simulation is not admitted: {error:?}");
     }
+}
+
+/// Writes something into the task that means nothing.
+pub fn touch(server: &Server, key: &Key, value: &str) {
+    patch(server, key, json!({"metadata": {"annotations": {"seen": value}}}));
 }
 
 /// Does nothing where there is no such task.
