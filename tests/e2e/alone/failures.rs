@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, HashMap};
 const TASKS: usize = 1000;
 /// Full jitter: from nothing to this, in seconds.
 const WINDOW: i64 = 40;
-/// How long all of the first Pods may take to be created and to run.
-const HEAD_START: SignedDuration = SignedDuration::from_secs(45);
+/// So many tasks go ahead, to measure how fast this machine starts Pods now.
+const SCOUTS: usize = 50;
 /// How much more than the mean may fall into one second. With a mean of 25 and chance alone, twice of it is five standard
 /// deviations away; without jitter all fall into the few seconds in which they fail.
 const CROWD: usize = 3;
@@ -64,15 +64,23 @@ async fn a_thousand_simultaneous_failures_are_spread_over_their_window() {
     let scene = Scene::alone("crowd").await;
     machine::simulate_nodes();
     let operator = scene.operator().await;
-    let audit = Audit::from_now();
-    let end = Timestamp::now() + HEAD_START;
     let tasks: Api<RetryableTask> = scene.tasks();
-    futures::stream::iter(0..TASKS)
-        .for_each_concurrent(AT_A_TIME, async |n| {
-            tasks.create(&PostParams::default(), &failing(n, end)).await.unwrap();
-        })
-        .await;
+    // They fail together only if all of them run by then.
+    let began = Timestamp::now();
+    create(&tasks, (0..SCOUTS).map(scout)).await;
+    eventually("the scouts to end", async || {
+        let ended = succeeded(&tasks).await?.len();
+        if ended == SCOUTS { Ok(()) } else { Err(format!("{ended} have")) }
+    })
+    .await;
+    let needed = Timestamp::now().duration_since(began) * i32::try_from(TASKS / SCOUTS).unwrap();
+    tasks.delete_collection(&DeleteParams::background(), &ListParams::default()).await.unwrap();
+    let audit = Audit::from_now();
+    let end = Timestamp::now() + needed;
+    eprintln!("the failures are to be in {needed:?}");
+    create(&tasks, (0..TASKS).map(|n| failing(n, end))).await;
     // In steps: a busy machine may take its time, and each step has all the patience.
+    eventually_after(end).await;
     for part in 1..=STEPS {
         eventually("more to succeed", async || {
             let succeeded = succeeded(&tasks).await?.len();
@@ -84,6 +92,29 @@ async fn a_thousand_simultaneous_failures_are_spread_over_their_window() {
     are_told_and_spread(&scene, audit, &finished);
     drop(operator);
     all_go(&scene).await;
+}
+
+/// A task that ends well at once.
+fn scout(n: usize) -> RetryableTask {
+    let task = simulated(&format!("scout-{n}"), 0, &json!({"simulate.retryable.dev/duration": "1ms"}), &json!({}));
+    serde_json::from_value(task).unwrap()
+}
+
+async fn create(tasks: &Api<RetryableTask>, all: impl Iterator<Item = RetryableTask>) {
+    futures::stream::iter(all)
+        .for_each_concurrent(AT_A_TIME, async |task| {
+            tasks.create(&PostParams::default(), &task).await.unwrap();
+        })
+        .await;
+}
+
+/// Waits for a time that the test has set itself, which may be further away than the patience of one wait.
+async fn eventually_after(at: Timestamp) {
+    while Timestamp::now() < at {
+        let part = Timestamp::now().duration_since(at).abs().min(SignedDuration::from_secs(30));
+        let until = Timestamp::now() + part;
+        eventually("the time", async || if Timestamp::now() >= until { Ok(()) } else { Err("it is ahead") }).await;
+    }
 }
 
 /// The tasks that have ended well.
