@@ -16,11 +16,13 @@ use std::collections::{BTreeMap, HashMap};
 const TASKS: usize = 1000;
 /// Full jitter: from nothing to this, in seconds.
 const WINDOW: i64 = 40;
-/// How long all of the first Pods may take to be created and to run.
-const HEAD_START: SignedDuration = SignedDuration::from_secs(45);
+/// So many tasks go ahead, to measure how fast this machine starts Pods now.
+const SCOUTS: usize = 50;
 /// How much more than the mean may fall into one second. With a mean of 25 and chance alone, twice of it is five standard
 /// deviations away; without jitter all fall into the few seconds in which they fail.
 const CROWD: usize = 3;
+/// In so many parts they are waited for.
+const STEPS: usize = 10;
 /// Requests of the test side by side.
 const AT_A_TIME: usize = 16;
 
@@ -40,12 +42,16 @@ fn per_second(times: impl Iterator<Item = i64>) -> BTreeMap<i64, usize> {
     })
 }
 
-/// Asserts that no second is crowded, and that the window is used from its beginning to its end.
+/// Asserts that no second is crowded.
 fn assert_spread(what: &str, seconds: &BTreeMap<i64, usize>) {
     let mean = TASKS / usize::try_from(WINDOW).unwrap();
     let most = seconds.values().max().copied().unwrap_or_default();
     eprintln!("{what}: at most {most} in a second, {mean} on average: {seconds:?}");
     assert!(most <= CROWD * mean, "{most} {what} in one second, {mean} on average: {seconds:?}");
+}
+
+/// Asserts that the window is used from its beginning to its end.
+fn assert_used(what: &str, seconds: &BTreeMap<i64, usize>) {
     for quarter in 0..4 {
         let range = quarter * WINDOW / 4..(quarter + 1) * WINDOW / 4;
         let count: usize = seconds.range(range).map(|(_, count)| count).sum();
@@ -58,25 +64,64 @@ async fn a_thousand_simultaneous_failures_are_spread_over_their_window() {
     let scene = Scene::alone("crowd").await;
     machine::simulate_nodes();
     let operator = scene.operator().await;
-    let audit = Audit::from_now();
-    let end = Timestamp::now() + HEAD_START;
     let tasks: Api<RetryableTask> = scene.tasks();
-    futures::stream::iter(0..TASKS)
-        .for_each_concurrent(AT_A_TIME, async |n| {
-            tasks.create(&PostParams::default(), &failing(n, end)).await.unwrap();
-        })
-        .await;
-    let finished = eventually("all to succeed", async || {
-        let list = tasks.list(&ListParams::default().match_any()).await.map_err(|error| error.to_string())?;
-        let succeeded =
-            |task: &&RetryableTask| task.status.as_ref().is_some_and(|status| status.state == Some(State::Succeeded));
-        let count = list.items.iter().filter(succeeded).count();
-        if count == TASKS { Ok(list.items) } else { Err(format!("{count} have")) }
+    // They fail together only if all of them run by then.
+    let began = Timestamp::now();
+    create(&tasks, (0..SCOUTS).map(scout)).await;
+    eventually("the scouts to end", async || {
+        let ended = succeeded(&tasks).await?.len();
+        if ended == SCOUTS { Ok(()) } else { Err(format!("{ended} have")) }
     })
     .await;
+    let needed = Timestamp::now().duration_since(began) * i32::try_from(TASKS / SCOUTS).unwrap();
+    tasks.delete_collection(&DeleteParams::background(), &ListParams::default()).await.unwrap();
+    let audit = Audit::from_now();
+    let end = Timestamp::now() + needed;
+    eprintln!("the failures are to be in {needed:?}");
+    create(&tasks, (0..TASKS).map(|n| failing(n, end))).await;
+    // In steps: a busy machine may take its time, and each step has all the patience.
+    eventually_after(end).await;
+    for part in 1..=STEPS {
+        eventually("more to succeed", async || {
+            let succeeded = succeeded(&tasks).await?.len();
+            if succeeded >= part * TASKS / STEPS { Ok(()) } else { Err(format!("{succeeded} have")) }
+        })
+        .await;
+    }
+    let finished = succeeded(&tasks).await.unwrap();
     are_told_and_spread(&scene, audit, &finished);
     drop(operator);
     all_go(&scene).await;
+}
+
+/// A task that ends well at once.
+fn scout(n: usize) -> RetryableTask {
+    let task = simulated(&format!("scout-{n}"), 0, &json!({"simulate.retryable.dev/duration": "1ms"}), &json!({}));
+    serde_json::from_value(task).unwrap()
+}
+
+async fn create(tasks: &Api<RetryableTask>, all: impl Iterator<Item = RetryableTask>) {
+    futures::stream::iter(all)
+        .for_each_concurrent(AT_A_TIME, async |task| {
+            tasks.create(&PostParams::default(), &task).await.unwrap();
+        })
+        .await;
+}
+
+/// Waits for a time that the test has set itself, which may be further away than the patience of one wait.
+async fn eventually_after(at: Timestamp) {
+    while Timestamp::now() < at {
+        let part = Timestamp::now().duration_since(at).abs().min(SignedDuration::from_secs(30));
+        let until = Timestamp::now() + part;
+        eventually("the time", async || if Timestamp::now() >= until { Ok(()) } else { Err("it is ahead") }).await;
+    }
+}
+
+/// The tasks that have ended well.
+async fn succeeded(tasks: &Api<RetryableTask>) -> Result<Vec<RetryableTask>, String> {
+    let mut list = tasks.list(&ListParams::default().match_any()).await.map_err(|error| error.to_string())?.items;
+    list.retain(|task| task.status.as_ref().is_some_and(|status| status.state == Some(State::Succeeded)));
+    Ok(list)
 }
 
 fn are_told_and_spread(scene: &Scene, audit: Audit, tasks: &[RetryableTask]) {
@@ -105,7 +150,10 @@ fn are_told_and_spread(scene: &Scene, audit: Audit, tasks: &[RetryableTask]) {
     assert_eq!(created.values().map(Vec::len).sum::<usize>(), 2 * tasks.len());
     let (first, last) = (*failures.iter().min().unwrap(), *failures.iter().max().unwrap());
     eprintln!("the failures took {:?}", last.duration_since(first));
-    assert_spread("waits", &per_second(waits.into_iter()));
+    let waits = per_second(waits.into_iter());
+    assert_spread("waits", &waits);
+    // The starts' window begins with each failure: only of the waits it is known.
+    assert_used("waits", &waits);
     let after = |at: Timestamp| i64::try_from(at.duration_since(first).as_millis()).unwrap();
     assert_spread("starts", &per_second(starts.into_iter().map(after)));
 }

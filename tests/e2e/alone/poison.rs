@@ -68,8 +68,9 @@ async fn a_task_that_cannot_be_read_is_told_so_and_holds_up_no_other() {
         }
     })
     .await;
-    // One that has it in its watch, and one that has it in its first list.
-    Life::of(1).is_told(&scene, &early).await;
+    // One operator has it in its watch, and one in its first list. A change of the definition ends all watches, the
+    // record's too.
+    Life::of(1).interrupted().is_told(&scene, &early).await;
     is_told_to_be_unreadable(&scene).await;
     operator.kill_9();
     let late = Record::of(&scene, "late").await;
