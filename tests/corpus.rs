@@ -1,7 +1,7 @@
 //! What the fuzzer has found worth keeping (`fuzz/corpus`), once more, without it.
 
 // The targets are the fuzzer's.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "../fuzz/src/life.rs"]
 mod life;

@@ -85,7 +85,7 @@ impl<'a> Life<'a> {
             let acts = create.is_some() || stop.is_some() || delete_task || !delete.is_empty() || !release.is_empty();
             if let Some((status, _)) = status {
                 assert!(!acts && ask.is_none() && !refresh, "a plan that writes does something else too");
-                self.store(status);
+                self.store(&status);
                 (self.asked, self.rejection, self.fresh) = (None, None, true);
             } else if let Some(name) = ask {
                 assert!(self.asked.is_none(), "asked twice for {name}");
@@ -119,8 +119,8 @@ impl<'a> Life<'a> {
         })
     }
 
-    fn store(&mut self, status: RetryableTaskStatus) {
-        let json = serde_json::to_value(&status).unwrap();
+    fn store(&mut self, status: &RetryableTaskStatus) {
+        let json = serde_json::to_value(status).unwrap();
         if !self.forged {
             assert!(json.to_string().len() <= MAX_STATUS_BYTES, "{} bytes of status", json.to_string().len());
             for entry in &status.history {
