@@ -23,11 +23,11 @@ impl Author {
         let mut editors: Vec<Value> =
             shown.filter(|role| role["metadata"]["name"].as_str().unwrap().ends_with("-edit")).collect();
         assert_eq!(editors.len(), 1);
-        let rules = editors.remove(0)["rules"].take();
+        let granted = editors.remove(0)["rules"].take();
         let group = "rbac.authorization.k8s.io";
         let subjects = json!([{"apiGroup": group, "kind": "User", "name": author.0}]);
         scene.apply(&json!({"apiVersion": "v1", "kind": "List", "items": [
-            {"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": {"name": "task-editor"}, "rules": rules},
+            {"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": {"name": "task-editor"}, "rules": granted},
             {"apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": {"name": "task-editor"},
              "subjects": subjects, "roleRef": {"apiGroup": group, "kind": "Role", "name": "task-editor"}},
             {"apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": {"name": "editor"},
