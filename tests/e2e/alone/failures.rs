@@ -89,6 +89,7 @@ async fn a_thousand_simultaneous_failures_are_spread_over_their_window() {
         .await;
     }
     let finished = succeeded(&tasks).await.unwrap();
+    assert_eq!(finished.len(), TASKS);
     are_told_and_spread(&scene, audit, &finished);
     drop(operator);
     all_go(&scene).await;
