@@ -89,6 +89,7 @@ $(TOOLS)/bin/cargo-deny-$(DENY_VERSION):
 .PHONY: check
 check: deny ## what CI refuses: warnings, formatting, stale generated files, faults in chart and scripts
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path bench/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) run --locked --quiet -- crd | diff -u crds/retryabletasks.yaml - || \
 	  { echo "crds/retryabletasks.yaml is stale: run 'make generate'" >&2; exit 1; }
