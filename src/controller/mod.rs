@@ -3,7 +3,7 @@
 //!
 //! - [`run`]: one scope (all namespaces, or one) from its watches to its reconciles.
 //! - [`reconcile`]: the loop of decide and apply for one task.
-//! - [`gate`]: how many tasks are reconciled at a time, and whose turn it is.
+//! - [`lanes`]: which of the touched tasks go to the work queue, and which wait.
 //! - [`apply`]: the requests that a plan asks for, in fixed order.
 //! - [`kept`], [`cache`] and [`memory`]: what the watches have shown of tasks and of Pods, and what this process remembers beyond it.
 //! - [`orphans`] and [`release`]: Pods that must be freed from the finalizer because their task, or the operator, goes away.
@@ -14,8 +14,8 @@ pub mod apply;
 pub mod cache;
 pub mod client;
 mod error;
-pub mod gate;
 pub mod kept;
+pub mod lanes;
 pub mod lease;
 pub mod memory;
 pub mod orphans;

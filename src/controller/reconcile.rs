@@ -2,7 +2,6 @@
 
 use super::apply::{self, Created};
 use super::cache::Attempts;
-use super::gate::Gate;
 use super::memory::{Memory, Remembered};
 use super::tell::{Teller, log_plan};
 use super::{Error, Kept, Settings, TaskKey};
@@ -40,8 +39,6 @@ pub struct Context {
     pub attempts: Attempts,
     /// What this process remembers.
     pub memory: Memory,
-    /// How many tasks are reconciled at a time.
-    pub gate: Arc<Gate>,
     /// Names tasks whose Pods may be without a task.
     orphans: UnboundedSender<TaskKey>,
     /// The tasks that are named and not yet looked after.
@@ -54,7 +51,6 @@ impl Context {
     /// Nothing seen, nothing remembered.
     pub fn new(settings: Settings, orphans: UnboundedSender<TaskKey>, teller: Teller) -> Self {
         Self {
-            gate: Arc::new(Gate::new(settings.concurrency)),
             settings,
             attempts: Attempts::default(),
             memory: Memory::default(),
@@ -88,15 +84,8 @@ impl Context {
     }
 }
 
-/// One reconcile, when it is its turn.
-pub async fn reconcile(task: Arc<Kept>, context: Arc<Context>) -> Result<Action, Error> {
-    let Some(_place) = context.gate.enter(task.is_new()).await else { return Ok(Action::await_change()) };
-    // Boxed, so that those who wait for their turn, which after a start are all, need little memory.
-    Box::pin(contained(task, context.clone())).await
-}
-
 /// One reconcile, contained: it ends within its limit, and a panic ends it alone.
-async fn contained(task: Arc<Kept>, context: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(task: Arc<Kept>, context: Arc<Context>) -> Result<Action, Error> {
     let key = TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() };
     let uid = task.uid().unwrap_or_default();
     let span = tracing::info_span!("task", namespace = key.namespace, name = key.name, trace_id = trace_id(&uid));
@@ -136,7 +125,6 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 async fn of(key: &TaskKey, task: &Kept, context: &Arc<Context>) -> Result<Action, Error> {
-    context.attempts.synced().await;
     let task = match task.task() {
         Ok(task) => Arc::new(task),
         Err(invalid) => return unreadable(key, &invalid, context).await,

@@ -1,5 +1,6 @@
 //! One controller over one scope: its watches, its work queue, its reconciles.
 
+use super::lanes::Lanes;
 use super::reconcile::{Context, reconcile, when_failed};
 use super::{Error, Kept, Settings, TaskKey, orphans, tell, watch};
 use crate::api::LABEL_TASK_UID;
@@ -51,28 +52,27 @@ pub async fn run(
     events.spawn(telling);
     let mut background = JoinSet::new();
     background.spawn(orphans::work(context.clone(), orphaned));
-    let task_store = watch::Tasks::new(writer, queue.clone());
+    let lanes = Arc::new(Lanes::new(queue, context.settings.concurrency));
+    let task_store = watch::Tasks::new(writer, lanes.clone());
     let tasks_synced = task_store.synced();
     background.spawn(watch_tasks(context.clone(), tasks, task_store));
-    background.spawn(watch_pods(context.clone(), pods, queue));
+    background.spawn(watch_pods(context.clone(), pods, lanes.clone()));
     background.spawn(tell_synced(context.clone(), health.namespace.clone(), tasks_synced));
 
-    let touched = stream::unfold(queued, |mut queued| async move {
+    let seen = context.clone();
+    let touched = stream::unfold((queued, seen), |(mut queued, seen)| async move {
+        // Without its Pods no task can be decided.
+        seen.attempts.synced().await;
         let key: TaskKey = queued.recv().await?;
-        Some((key.reference(), queued))
+        Some((key.reference(), (queued, seen)))
     });
-    let gate = context.gate.clone();
-    let stop = async move {
-        stop.await;
-        gate.close();
-    };
-    // No limit of its own: the gate has it, and an order.
+    let concurrency = context.settings.concurrency;
     let outcomes = Controller::for_stream(stream::pending(), store)
-        .with_config(Config::default().concurrency(0))
+        .with_config(Config::default().concurrency(concurrency))
         .reconcile_on(touched)
         .graceful_shutdown_on(stop)
         .run(reconcile, when_failed, context.clone());
-    let result = drive(&context, &health, outcomes, &mut background).await;
+    let result = drive(&context, &lanes, &health, outcomes, &mut background).await;
     health.end();
     background.shutdown().await;
     // With nobody left who could tell more, the Events that wait are sent, and that is all.
@@ -83,6 +83,7 @@ pub async fn run(
 
 async fn drive(
     context: &Arc<Context>,
+    lanes: &Lanes,
     health: &HealthOf,
     outcomes: impl futures::Stream<Item = Outcome>,
     background: &mut JoinSet<()>,
@@ -92,36 +93,40 @@ async fn drive(
     loop {
         tokio::select! {
             biased;
-            outcome = outcomes.next() => match outcome {
-                None => return Ok(()),
-                Some(outcome) => look_after(context, outcome),
-            },
-            _ = tick.tick() => {
-                health.turned();
-            }
             Some(ended) = background.join_next() => {
                 if let Err(error) = ended {
                     tracing::error!(%error, "a watch died; ending, so that a new process starts with fresh ones");
                     return Err(Died);
                 }
             }
+            _ = tick.tick() => {
+                health.turned();
+            }
+            outcome = outcomes.next() => match outcome {
+                None => return Ok(()),
+                Some(outcome) => look_after(context, lanes, outcome),
+            },
         }
     }
 }
 
-/// A task that the queue names and the store has not is gone: what is left of it must be freed.
-fn look_after(context: &Context, outcome: Outcome) {
+/// Makes room for the next new task. A task that the queue names and the store has not is gone: what is left of it must
+/// be freed.
+fn look_after(context: &Context, lanes: &Lanes, outcome: Outcome) {
     use kube_runtime::controller::Error as Queue;
+    let key_of = |namespace: Option<String>, name| TaskKey { namespace: namespace.unwrap_or_default(), name };
     match outcome {
         Err(Queue::ObjectNotFound(reference)) => {
-            let key = TaskKey { namespace: reference.namespace.unwrap_or_default(), name: reference.name };
+            let key = key_of(reference.namespace, reference.name);
+            lanes.settled(&key);
             context.memory.forget(&key);
             context.orphaned(key);
         }
         Err(Queue::QueueError(error)) => tracing::warn!(%error, "the work queue failed"),
         Err(Queue::RunnerError(error)) => tracing::error!(%error, "the controller's runner failed"),
-        // Told where they happen.
-        Ok(_) | Err(Queue::ReconcilerFailed(..)) => {}
+        Ok((reference, _)) => lanes.settled(&key_of(reference.namespace, reference.name)),
+        // Told where it happens.
+        Err(Queue::ReconcilerFailed(_, reference)) => lanes.settled(&key_of(reference.namespace, reference.name)),
     }
 }
 
@@ -138,13 +143,12 @@ async fn watch_tasks(context: Arc<Context>, api: Api<Kept>, mut tasks: watch::Ta
     watch::follow("retryabletasks", telemetry, watcher(api, watch::config()), |event| tasks.apply(&event)).await;
 }
 
-async fn watch_pods(context: Arc<Context>, api: Api<Pod>, queue: mpsc::UnboundedSender<TaskKey>) {
+async fn watch_pods(context: Arc<Context>, api: Api<Pod>, lanes: Arc<Lanes>) {
     let telemetry = context.settings.telemetry.clone();
     let ours = watch::config().labels(LABEL_TASK_UID);
     watch::follow("pods", telemetry, watcher(api, ours), |event| {
         for key in context.attempts.apply(&event, (context.settings.clock)()) {
-            // A closed queue means that the controller is going away.
-            let _ = queue.send(key);
+            lanes.touched(key, false);
         }
     })
     .await;

@@ -1,16 +1,16 @@
 //! Watch streams that never end and never hold each other up: each has its own back-off, and an error is told, not
 //! passed on.
 
+use super::lanes::Lanes;
 use super::{Kept, TaskKey};
 use crate::telemetry::Telemetry;
 use futures::{Stream, StreamExt};
 use kube_runtime::watcher::{self, DefaultBackoff, Event};
 use kube_runtime::{WatchStreamExt, reflector::store::Writer};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use tokio::sync::SetOnce;
-use tokio::sync::mpsc::UnboundedSender;
 
 /// How long a watch call lasts at most, in seconds; also what a silent connection costs before it is noticed.
 pub const WATCH_SECONDS: u32 = 290;
@@ -39,21 +39,22 @@ pub async fn follow<K: Debug + Send + 'static>(
     }
 }
 
-/// Keeps the task store, and tells `queue` which tasks an event touches. Tasks of a list are told once the store has
+/// Keeps the task store, and tells the lanes which tasks an event touches. Tasks of a list are told once the store has
 /// them.
 pub struct Tasks {
     writer: Writer<Kept>,
-    queue: UnboundedSender<TaskKey>,
+    lanes: Arc<Lanes>,
     known: BTreeSet<TaskKey>,
-    listed: Vec<TaskKey>,
+    /// With whether they are new.
+    listed: BTreeMap<TaskKey, bool>,
     synced: Arc<SetOnce<()>>,
 }
 
 impl Tasks {
-    /// Writes to `writer`, tells `queue`.
-    pub fn new(writer: Writer<Kept>, queue: UnboundedSender<TaskKey>) -> Self {
+    /// Writes to `writer`, tells `lanes`.
+    pub fn new(writer: Writer<Kept>, lanes: Arc<Lanes>) -> Self {
         let synced = Arc::new(SetOnce::new());
-        Self { writer, queue, known: BTreeSet::new(), listed: Vec::new(), synced }
+        Self { writer, lanes, known: BTreeSet::new(), listed: BTreeMap::new(), synced }
     }
 
     /// Resolves when the first list is complete. (The store can be waited for by one waiter only: kube-runtime 5.0.0
@@ -70,30 +71,30 @@ impl Tasks {
         self.writer.apply_watcher_event(event);
         match event {
             Event::Init => self.listed.clear(),
-            Event::InitApply(task) => self.listed.push(key(task)),
+            Event::InitApply(task) => {
+                self.listed.insert(key(task), task.is_new());
+            }
             Event::InitDone => {
-                let listed: BTreeSet<TaskKey> = self.listed.drain(..).collect();
-                for gone_or_listed in self.known.union(&listed) {
-                    self.tell(gone_or_listed.clone());
+                let listed = std::mem::take(&mut self.listed);
+                for gone in self.known.iter().filter(|key| !listed.contains_key(key)) {
+                    self.lanes.touched(gone.clone(), false);
                 }
-                self.known = listed;
+                for (key, is_new) in &listed {
+                    self.lanes.touched(key.clone(), *is_new);
+                }
+                self.known = listed.into_keys().collect();
                 // Said again by each list.
                 let _ = self.synced.set(());
             }
             Event::Apply(task) => {
                 self.known.insert(key(task));
-                self.tell(key(task));
+                self.lanes.touched(key(task), task.is_new());
             }
             Event::Delete(task) => {
                 self.known.remove(&key(task));
-                self.tell(key(task));
+                self.lanes.touched(key(task), false);
             }
         }
-    }
-
-    fn tell(&self, key: TaskKey) {
-        // A closed queue means that the controller is going away.
-        let _ = self.queue.send(key);
     }
 }
 

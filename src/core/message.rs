@@ -92,6 +92,13 @@ fn escaped_len(c: char) -> usize {
     }
 }
 
+/// Whether a character does something else than show itself: control characters but the tab, other ends of lines, and
+/// marks that turn the direction of the text around.
+pub fn misleads(c: char) -> bool {
+    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    (c.is_control() && c != '\t') || turns || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 /// Drops terminal escape sequences, control characters but line ends and tabs, and marks that turn the direction of the
 /// text around.
 fn harmless(text: &str) -> String {
@@ -111,9 +118,7 @@ fn harmless(text: &str) -> String {
                     chars.next();
                 }
             }
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() => {}
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {}
+            c if c != '\n' && misleads(c) => {}
             c => out.push(c),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
+use crate::core::message::misleads;
 use serde_json::{Map, Value};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::{
@@ -87,22 +88,42 @@ fn text<W>(filter: EnvFilter, ansi: bool, writer: W) -> impl Subscriber + Send +
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let writer = OneLine { inner: writer, ansi };
+    let writer = OneLine { inner: writer, escape: if ansi { Escape::Coloured } else { Escape::Text } };
     fmt::Subscriber::builder().with_env_filter(filter).with_ansi(ansi).with_writer(writer).finish()
 }
 
 /// Keeps a record on its line, and the terminal as it is: errors quote what others say, and are written as they are.
 struct OneLine<W> {
     inner: W,
-    /// Whether records are coloured, by escape sequences of our own.
-    ansi: bool,
+    escape: Escape,
+}
+
+/// How a character that misleads is shown.
+#[derive(Clone, Copy)]
+enum Escape {
+    Text,
+    /// Records have escape sequences of our own.
+    Coloured,
+    /// All that could mislead is within strings.
+    Json,
+}
+
+impl Escape {
+    fn push(self, c: char, line: &mut String) {
+        match self {
+            _ if !misleads(c) => line.push(c),
+            Self::Coloured if c == '\u{1b}' => line.push(c),
+            Self::Text | Self::Coloured => line.extend(c.escape_default()),
+            Self::Json => line.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}"))),
+        }
+    }
 }
 
 impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for OneLine<W> {
     type Writer = OneLine<W::Writer>;
 
     fn make_writer(&'w self) -> Self::Writer {
-        OneLine { inner: self.inner.make_writer(), ansi: self.ansi }
+        OneLine { inner: self.inner.make_writer(), escape: self.escape }
     }
 }
 
@@ -110,10 +131,9 @@ impl<W: io::Write> io::Write for OneLine<W> {
     /// Takes a whole record, as the subscriber writes it.
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(record.strip_suffix(b"\n").unwrap_or(record));
-        let is_fine = |c: char| !c.is_control() || c == '\t' || (self.ansi && c == '\u{1b}');
         let mut line = String::with_capacity(record.len());
         for c in text.chars() {
-            if is_fine(c) { line.push(c) } else { line.extend(c.escape_default()) }
+            self.escape.push(c, &mut line);
         }
         line.push('\n');
         self.inner.write_all(line.as_bytes())?;
@@ -132,7 +152,7 @@ where
     fmt::Subscriber::builder()
         .with_env_filter(filter)
         .with_ansi(false)
-        .with_writer(writer)
+        .with_writer(OneLine { inner: writer, escape: Escape::Json })
         .fmt_fields(JsonFields::new())
         .event_format(FlatJson)
         .finish()
@@ -283,6 +303,21 @@ mod tests {
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(text.contains(r"denied:\n2026") && text.contains("two") && text.ends_with('\n'), "{text}");
         assert!(!text.contains(['\r', '\u{1b}']), "{text:?}");
+    }
+
+    #[test]
+    fn a_record_in_json_holds_nothing_that_misleads_either() {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let said = "one\ntwo \u{202e}drawkcab\u{2028}\u{9b}31m\ttab";
+        tracing::subscriber::with_default(json(filter("info").unwrap(), move || writer.clone()), || {
+            tracing::warn!(error = said, "the reconcile failed");
+        });
+        let text = buffer.text();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.trim_end().contains(misleads), "{text:?}");
+        let record: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(record["error"], said, "a program reads what was said");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What people ask of a task by annotations. A value is heard once; another value asks again.
 
 use super::next::Draft;
-use super::{Happening, Situation};
+use super::{Happening, Situation, nothing_has_begun};
 use crate::api::{
     ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, Acknowledged, ConditionType, CurrentAttempt,
     RetryableTaskStatus, Run, State,
@@ -70,8 +70,7 @@ pub(super) fn after_the_end(draft: &mut Draft) {
 
 /// What takes effect before the current attempt is looked at.
 pub(super) fn before_the_end(draft: &mut Draft) {
-    let is_new = draft.status.start_time.is_none() && draft.status.current.is_none() && draft.status.history.is_empty();
-    if is_new {
+    if nothing_has_begun(&draft.status) {
         // A copy of a task carries its annotations along.
         hear(draft, Request::RunAgain, "the task had not run");
     }

@@ -269,6 +269,11 @@ fn name_of(situation: &Situation, slot: Slot) -> String {
     pod_name(metadata.name.as_deref().unwrap_or_default(), metadata.uid.as_deref().unwrap_or_default(), slot)
 }
 
+/// Whether no operator has begun anything of a task with this status.
+pub fn nothing_has_begun(status: &RetryableTaskStatus) -> bool {
+    status.start_time.is_none() && status.current.is_none() && status.history.is_empty()
+}
+
 /// Which Pod the current attempt is.
 pub fn slot_of(current: &CurrentAttempt) -> Slot {
     Slot { number: current.number, fallback: current.fallback }

@@ -69,7 +69,7 @@ fn faults_end_with_their_time() {
 /// Kills a process at its second write, and tells how many it was answered and how many were done.
 fn killed(moment: KillMoment) -> (u32, usize) {
     calm(move |world: World| async move {
-        world.server.lock().kill = Some(Kill { countdown: 2, writes_only: true, moment, client: 0 });
+        world.server.lock().kill = Some(Kill { countdown: 2, writes_only: true, moment, client: 0, stops: false });
         let answered = Arc::new(AtomicU32::new(0));
         let (client, count) = (world.clone(), answered.clone());
         let mut process = world.spawn(async move {

@@ -6,11 +6,13 @@
 //! - [`story`]: the record told by task and by Pod.
 //! - [`pods`]: one Pod at a time, numbered without gap, none before its status, none released before its outcome, none stopped without intent.
 //! - [`books`]: the history says what really happened, and waits are kept.
+//! - [`leaders`]: who does not lead creates nothing.
 //! - [`pace`]: what is due is done soon, and nothing again and again.
 //! - [`totals`]: counters agree with the history, and budgets are kept.
 //! - [`rest`]: in the end nothing is left behind, and nothing is written.
 
 mod books;
+mod leaders;
 mod pace;
 mod pods;
 mod rest;
@@ -56,6 +58,8 @@ pub struct Write {
     pub changed: bool,
     /// Whether something went wrong on its way.
     pub faulty: bool,
+    /// Which process asked for it.
+    pub by: u32,
 }
 
 /// The record of a run.
@@ -67,6 +71,8 @@ pub struct Trace {
     pub changes: Vec<Change>,
     /// Every write of the operator, in the order in which they were asked for.
     pub writes: Vec<Write>,
+    /// Since when which process has held the Lease, if any, in order; nothing where nobody is elected.
+    pub leaders: Vec<(Duration, Option<u32>)>,
     /// Whether it came to rest.
     pub rested: bool,
     /// The namespace whose Pods get no finalizer.
@@ -119,7 +125,7 @@ impl fmt::Debug for Violation {
     }
 }
 
-/// The bound on how late a Pod's creation may land after it was asked for (see DESIGN, invariant 2). Later ones are the
+/// The bound on how late a Pod's creation may land after it was asked for (see ARCHITECTURE, invariant 2). Later ones are the
 /// stated residual: they never count, and must be gone in the end.
 pub const LATE: Duration = Duration::from_secs(20);
 
@@ -138,5 +144,6 @@ pub fn judge(trace: &Trace) -> (Vec<Violation>, Vec<String>) {
     rest::check_all(trace, &mut found);
     pace::check_refusals(trace, &mut found);
     pods::foreign(trace, &mut found);
+    leaders::check(trace, &mut found);
     (found, stories.iter().map(Story::summary).collect())
 }

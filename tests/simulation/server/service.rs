@@ -99,12 +99,14 @@ pub enum KillMoment {
 pub struct Kill {
     /// The request, counted from now: 1 is the next.
     pub countdown: u64,
-    /// Whether only requests count that write.
+    /// Whether only requests count that write, and not to a Lease.
     pub writes_only: bool,
     /// When.
     pub moment: KillMoment,
     /// Whom.
     pub client: u32,
+    /// Whether it is stopped (SIGSTOP) instead, until somebody lets it go on.
+    pub stops: bool,
 }
 
 /// A process's connection to the server.
@@ -121,7 +123,7 @@ struct Ticket {
     there: Duration,
     back: Duration,
     fault: Fault,
-    kill: Option<KillMoment>,
+    kill: Option<Kill>,
 }
 
 impl Endpoint {
@@ -144,9 +146,7 @@ impl Endpoint {
             }
         };
         let ticket = self.server.lock().ticket(&call, self.client, called);
-        if ticket.kill == Some(KillMoment::Before) {
-            self.gate.kill();
-        }
+        self.strike(&ticket, KillMoment::Before);
         self.gate.pass().await;
         let (answer, answered) = oneshot::channel();
         // The server does what it was asked for in a task of its own: a client that dies or gives up does not undo it.
@@ -161,9 +161,7 @@ impl Endpoint {
 
     async fn serve(self, call: Call, ticket: Ticket, answer: oneshot::Sender<Outcome>) {
         tokio::time::sleep(ticket.there).await;
-        if ticket.kill == Some(KillMoment::InFlight) {
-            self.gate.kill();
-        }
+        self.strike(&ticket, KillMoment::InFlight);
         let mut answer = Some(answer);
         let mut reply = |outcome: Outcome| {
             if let Some(answer) = answer.take() {
@@ -187,9 +185,7 @@ impl Endpoint {
             Fault::None | Fault::ErrorAfterCommit(_) | Fault::DropAfter | Fault::Hang(true) => {}
         }
         let result = self.server.lock().handle(ticket.record, self.client, &call);
-        if ticket.kill == Some(KillMoment::After) {
-            self.gate.kill();
-        }
+        self.strike(&ticket, KillMoment::After);
         tokio::time::sleep(ticket.back).await;
         match ticket.fault {
             Fault::Hang(_) => std::future::pending().await,
@@ -200,6 +196,15 @@ impl Endpoint {
                 Ok(Reply::Watch(subscription)) => self.stream(subscription),
                 Err(error) => refusal(&error),
             })),
+        }
+    }
+
+    /// Kills or stops the process if this is the moment.
+    fn strike(&self, ticket: &Ticket, moment: KillMoment) {
+        match &ticket.kill {
+            Some(kill) if kill.moment == moment && kill.stops => self.gate.pause(),
+            Some(kill) if kill.moment == moment => self.gate.kill(),
+            Some(_) | None => {}
         }
     }
 
@@ -238,14 +243,11 @@ impl State {
     /// Takes a request down and draws its fate.
     fn ticket(&mut self, call: &Call, client: u32, called: Duration) -> Ticket {
         let now = self.store.clock.elapsed();
-        let kill = self.kill.as_mut().filter(|kill| kill.client == client && (!kill.writes_only || call.verb.writes()));
-        let kill = kill.and_then(|kill| {
-            kill.countdown -= 1;
-            (kill.countdown == 0).then_some(kill.moment)
+        let counts = call.verb.writes() && call.resource != Resource::Leases;
+        let kill = self.kill.take_if(|kill| {
+            kill.countdown -= u64::from(kill.client == client && (counts || !kill.writes_only));
+            kill.countdown == 0
         });
-        if kill.is_some() {
-            self.kill = None;
-        }
         let fault = self.faults.request(call.verb, now);
         let name = call.name.as_deref().or_else(|| call.body["metadata"]["name"].as_str()).unwrap_or("");
         self.requests.push(Record {

@@ -81,15 +81,29 @@ async fn trouble(
                 );
             }
         }
-        if plan.replicas > 1 && r.chance(300) {
-            operator.process.gate.pause();
-            tokio::time::sleep(r.skewed(90_000)).await;
-            operator.process.gate.resume();
+        if plan.replicas > 1 && r.chance(400) {
+            stop(server, operator, r).await;
         }
         if plan.kills {
             doom(server, operator, r);
         }
     }
+}
+
+/// Stops the process, at once or at one of its next writes, and lets it go on: by then another may lead.
+async fn stop(server: &Server, operator: &Operator, r: &mut Random) {
+    if r.chance(500) {
+        operator.process.gate.pause();
+    } else {
+        let moment = r.pick(&[KillMoment::Before, KillMoment::After]);
+        let countdown = r.between(1, 4);
+        let kill = Kill { countdown, writes_only: true, moment, client: operator.client, stops: true };
+        server.lock().kill = Some(kill);
+        tokio::time::sleep(r.skewed(60_000)).await;
+    }
+    tokio::time::sleep(r.skewed(90_000)).await;
+    server.lock().kill.take_if(|kill| kill.stops && kill.client == operator.client);
+    operator.process.gate.resume();
 }
 
 /// Lets the process die, now or soon.
@@ -100,7 +114,8 @@ fn doom(server: &Server, operator: &Operator, r: &mut Random) {
         2..=4 => operator.process.gate.kill_after_steps(r.below(300)),
         _ => {
             let moment = r.pick(&[KillMoment::Before, KillMoment::InFlight, KillMoment::After]);
-            let kill = Kill { countdown: r.between(1, 12), writes_only: true, moment, client: operator.client };
+            let kill =
+                Kill { countdown: r.between(1, 12), writes_only: true, moment, client: operator.client, stops: false };
             server.lock().kill = Some(kill);
         }
     }

@@ -141,11 +141,13 @@ fn trace(plan: &Plan, state: &crate::server::State, rested: bool, clock: Vec<ora
         code: request.code,
         changed: request.version.is_some(),
         faulty: request.fault != crate::faults::Fault::None || (request.code == 403 && denied(request)),
+        by: request.client,
     });
     Trace {
         start: WorldClock::date(Duration::ZERO),
         changes: changes.collect(),
         writes: writes.collect(),
+        leaders: leaders(&state.requests),
         rested,
         own_namespace: OWN_NAMESPACE.into(),
         faultless: plan.kind == Kind::Calm,
@@ -178,4 +180,17 @@ fn log_lines(state: &crate::server::State) -> Vec<String> {
     let mut lines: Vec<(Duration, String)> = requests.chain(changes).collect();
     lines.sort_by_key(|(at, _)| *at);
     lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// Who has held the Lease since when.
+fn leaders(requests: &[crate::server::Record]) -> Vec<(Duration, Option<u32>)> {
+    let written = requests.iter().filter(|request| request.resource == Resource::Leases && request.version.is_some());
+    let mut leaders: Vec<_> = written
+        .map(|request| {
+            let holder = request.body["spec"]["holderIdentity"].as_str().unwrap_or_default();
+            (request.done.unwrap_or(request.sent), (!holder.is_empty()).then_some(request.client))
+        })
+        .collect();
+    leaders.sort_by_key(|(since, _)| *since);
+    leaders
 }
