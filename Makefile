@@ -36,7 +36,6 @@ demo: ## build everything, start a real cluster, watch tasks being retried; CLUS
 	@CLUSTER="$(CLUSTER)" IMAGE="$(IMAGE)" demo/run
 
 .PHONY: test
-test: SCHEDULES := $(or $(SCHEDULES),2000)
 test: preflight unit simulation cluster-test ## everything: pure tests, simulation, the real cluster; takes the cluster down
 	@$(MAKE) e2e && code=0 || code=$$?; $(KUBERNETES) down; exit $$code
 

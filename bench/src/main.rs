@@ -68,6 +68,7 @@ async fn main() -> Result<()> {
     let args = Args::parse();
     fs::create_dir_all(&args.out)?;
     let mut report = Report { machine: machine(), versions: versions(&args.program)?, ..Report::default() };
+    report.scope = scope(&args);
     report.binary = fs::metadata(&args.program)?.len();
     report.image = args.image.as_ref().map(fs::metadata).transpose()?.map(|file| file.len());
     tokio::select! {
@@ -85,6 +86,14 @@ async fn main() -> Result<()> {
     println!("also as JSON, and each distribution as a picture, in {}", args.out.display());
     anyhow::ensure!(report.failed.is_empty(), "{} parts could not be measured", report.failed.len());
     Ok(())
+}
+
+/// What was left out, if anything.
+fn scope(args: &Args) -> String {
+    let parts = if args.only.is_empty() { String::new() } else { format!("only the parts {}", args.only.join(", ")) };
+    let scale = if args.scale == Scale::Small { "a tenth of the full scale" } else { "" };
+    let told: Vec<&str> = [parts.as_str(), scale].into_iter().filter(|text| !text.is_empty()).collect();
+    told.join("; ")
 }
 
 /// Measures all parts. One that fails does not keep the others from being measured.

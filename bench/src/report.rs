@@ -13,6 +13,8 @@ use std::fmt::Write;
 pub struct Report {
     pub machine: String,
     pub versions: String,
+    /// What was left out, if anything.
+    pub scope: String,
     pub idle_memory: Option<u64>,
     pub binary: u64,
     pub image: Option<u64>,
@@ -69,7 +71,11 @@ impl Row {
 impl Report {
     /// The table, in Markdown.
     pub fn table(&self) -> String {
-        let mut table = format!("{}\n{}\n\n", self.machine, self.versions);
+        let mut table = format!("{}\n{}\n", self.machine, self.versions);
+        if !self.scope.is_empty() {
+            let _ = writeln!(table, "{}", self.scope);
+        }
+        table.push('\n');
         table += "| measure | RetryableTask | Job | Job ÷ ours | target | met |\n|---|---|---|---|---|---|\n";
         for Row { measure, ours, job, ratio, target, met } in self.rows() {
             let met = met.map_or("", |met| if met { "yes" } else { "**no**" });

@@ -1,13 +1,15 @@
 //! Others in the cluster that get in the way: writers, policies, rights taken away.
 
 use super::{told_as_it_was, unlucky};
+use crate::support::audit::Audit;
 use crate::support::record::Record;
 use crate::support::{Scene, eventually, kubectl, kubectl_with};
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use retryable_tasks::api::State;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How often the foreign writer writes.
 const EVERY: Duration = Duration::from_millis(50);
@@ -19,15 +21,21 @@ async fn a_foreign_writer_costs_nothing_but_conflicts() {
     let record = Record::of(&scene, "unlucky").await;
     scene.apply(&unlucky("unlucky", 3, 1));
     let tasks = scene.tasks();
+    let (told, done) = watch::channel(false);
     let writing = tokio::spawn(async move {
-        for n in 0.. {
-            let patch = json!({"metadata": {"annotations": {"example.com/n": n.to_string()}}});
+        let mut writes = 0;
+        while !*done.borrow() {
+            let patch = json!({"metadata": {"annotations": {"example.com/n": writes.to_string()}}});
             tasks.patch_metadata("unlucky", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+            writes += 1;
             tokio::time::sleep(EVERY).await;
         }
+        writes
     });
     told_as_it_was(&scene, &record, 3).await;
-    writing.abort();
+    told.send(true).unwrap();
+    let writes = writing.await.unwrap();
+    assert!(writes > 20, "there were only {writes} foreign writes");
 }
 
 #[tokio::test]
@@ -78,25 +86,30 @@ async fn a_policy_that_denies_our_changes_of_pods_holds_up_no_attempt() {
 }
 
 #[tokio::test]
-async fn rights_taken_away_and_given_back() {
+async fn rights_on_pods_taken_away_and_given_back() {
     let scene = Scene::new("no-rights").await;
     let operator = scene.operator().await;
     let record = Record::of(&scene, "unlucky").await;
-    let bindings = scene.kubectl(&["get", "rolebindings", "-o", "json"]).ok();
-    let mut bindings: serde_json::Value = serde_json::from_str(&bindings).unwrap();
-    for item in bindings["items"].as_array_mut().unwrap() {
-        item["metadata"]
-            .as_object_mut()
-            .unwrap()
-            .retain(|key, _| matches!(key.as_str(), "name" | "namespace" | "labels"));
+    let args = ["get", "roles", "--selector", "app.kubernetes.io/component=controller", "-o", "json"];
+    let mut whole: Value = serde_json::from_str(&scene.kubectl(&args).ok()).unwrap();
+    for role in whole["items"].as_array_mut().unwrap() {
+        role["metadata"].as_object_mut().unwrap().remove("resourceVersion");
     }
+    let mut lacking = whole.clone();
+    for role in lacking["items"].as_array_mut().unwrap() {
+        let about_pods = |rule: &Value| rule["resources"].as_array().unwrap().contains(&json!("pods"));
+        role["rules"].as_array_mut().unwrap().retain(|rule| !about_pods(rule));
+    }
+    assert_ne!(whole, lacking, "there are no rights on Pods to take away");
     scene.apply(&unlucky("unlucky", 2, 10));
     scene.status("unlucky", "its wait", |status| status.state == Some(State::Waiting)).await;
-    scene.kubectl(&["delete", "rolebindings", "--all"]).ok();
-    eventually("the refusal to be told", async || {
-        if operator.log().contains("forbidden") { Ok(()) } else { Err("it has not noticed") }
+    kubectl_with(&["replace", "-f", "-"], &lacking.to_string()).ok();
+    eventually("a Pod to be refused", async || {
+        let requests = scene.operators_requests(Audit::whole());
+        let refused = requests.iter().any(|request| request.kind() == "create pods" && request.code == 403);
+        if refused && operator.log().contains("forbidden") { Ok(()) } else { Err("it has not noticed") }
     })
     .await;
-    scene.apply(&bindings);
+    kubectl_with(&["replace", "-f", "-"], &whole.to_string()).ok();
     told_as_it_was(&scene, &record, 2).await;
 }
