@@ -1,5 +1,6 @@
 //! What is kept, what is cleared away, and what a task says of its own state to tools.
 
+use crate::support::audit::Audit;
 use crate::support::manifest::IMAGE;
 use crate::support::record::Record;
 use crate::support::scene::attempt_of;
@@ -126,4 +127,26 @@ async fn one_operator_serves_the_namespaces_it_is_given_and_no_other() {
     assert_eq!(scene.finished("served").await.attempts, 1);
     assert_eq!(other.finished("served").await.attempts, 1);
     assert_eq!(unserved.task("served").await.status.and_then(|status| status.observed_generation), Some(-1));
+}
+
+#[tokio::test]
+async fn two_operators_share_a_cluster_and_touch_nothing_of_each_other() {
+    let scenes = [Scene::new("share-one").await, Scene::new("share-two").await];
+    let audit = Audit::from_now();
+    let _operators = [scenes[0].operator().await, scenes[1].operator().await];
+    for scene in &scenes {
+        for name in ["first", "second"] {
+            scene.apply(&failing(name, &json!({"maxRetries": 1})));
+        }
+    }
+    for (scene, other) in [(&scenes[0], &scenes[1]), (&scenes[1], &scenes[0])] {
+        for name in ["first", "second"] {
+            assert_eq!(scene.finished(name).await.attempts, 2);
+        }
+        let (own, others) = (scene.operator_user(), other.operator_user());
+        let requests = audit.of(&scene.namespace);
+        assert!(requests.iter().filter(|request| request.user == own && request.kind() == "create pods").count() == 4);
+        let foreign: Vec<_> = requests.iter().filter(|request| request.user == others).collect();
+        assert!(foreign.is_empty(), "{foreign:#?}");
+    }
 }
