@@ -142,7 +142,8 @@ async fn a_drained_node_is_not_charged() {
     let pod = scene.running("stubborn", 1).await;
     let node = pod.spec.unwrap().node_name.unwrap();
     let cordoned = Cordoned(node.clone());
-    let options = ["--force", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s"];
+    let ours = "--pod-selector=retryable.dev/task-name=stubborn";
+    let options = [ours, "--force", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s"];
     kubectl(&[&["drain", node.as_str()], &options[..]].concat()).ok();
     let unschedulable = |status: &RetryableTaskStatus| {
         status.state == Some(State::Pending) && status.reason.as_deref() == Some("Unschedulable")

@@ -12,6 +12,17 @@ pub struct Audit {
     from: u64,
 }
 
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done, and answered so.
+    Done,
+    /// It was answered that it will not be done.
+    Refused,
+    /// Nobody can say: its client went away, or the API server gave up waiting for its store.
+    Unknown,
+}
+
 /// A request that was answered.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -32,6 +43,15 @@ pub struct Request {
 }
 
 impl Request {
+    /// What became of it.
+    pub fn outcome(&self) -> Outcome {
+        match self.code {
+            200..300 => Outcome::Done,
+            0 | 500.. => Outcome::Unknown,
+            _ => Outcome::Refused,
+        }
+    }
+
     /// Whether it wrote something, or tried to.
     pub fn is_write(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")

@@ -1,6 +1,6 @@
 //! All that a task has been: every version of it that the API server stored, as a watch shows them.
 
-use super::audit::{Audit, Request};
+use super::audit::{Audit, Outcome, Request};
 use super::scene::Scene;
 use super::wait::eventually;
 use futures::StreamExt;
@@ -139,6 +139,9 @@ struct Start {
 }
 
 /// How each attempt was started, by its number. Fails if one was twice, or if the evidence is whole and one never.
+///
+/// A request whose client is gone before the answer is in the audit log as timed out, stored or not: the answer counts
+/// only where it is one.
 fn starts(
     evidence: Evidence,
     scene: &Scene,
@@ -150,20 +153,17 @@ fn starts(
     let is_creation = |request: &Request, name: &str| request.kind() == "create pods" && request.name == name;
     let of = |number: i32| {
         let pod = pod_name(task, uid, number);
-        let made: Vec<_> = requests.iter().filter(|r| is_creation(r, &pod) && r.code == 201).collect();
+        let made: Vec<_> = requests.iter().filter(|r| is_creation(r, &pod) && r.outcome() == Outcome::Done).collect();
         assert!(made.len() <= 1, "the Pod of attempt {number} was created more than once: {made:#?}");
-        let first = requests.iter().position(|request| is_creation(request, &pod));
-        if evidence == Evidence::Interrupted {
-            // A status that is not in the log as stored may have been: the first creation is what is certain.
-            let sent = first.map(|first| requests[first].received);
-            return sent
-                .map(|sent| (number, Start { decided: sent, created: made.first().map_or(sent, |m| m.received) }));
-        }
-        let [made] = made[..] else { panic!("the Pod of attempt {number} was not created") };
-        let is_status = |r: &&Request| r.kind() == "update retryabletasks/status" && r.name == task && r.code == 200;
-        let stored = first.and_then(|first| requests[..first].iter().rev().find(is_status));
-        let stored = stored.expect("no Pod is created before a status is stored");
-        Some((number, Start { decided: stored.received, created: made.received }))
+        let first = requests.iter().position(|r| is_creation(r, &pod) && r.outcome() != Outcome::Refused);
+        let whole = evidence == Evidence::Whole;
+        assert!(first.is_some() || !whole, "the Pod of attempt {number} was not created");
+        let sent = requests[first?].received;
+        let created = made.first().map_or(sent, |made| made.received);
+        let is_status = |r: &&Request| r.kind() == "update retryabletasks/status" && r.name == task;
+        let stored = requests[..first?].iter().rev().filter(is_status).find(|r| r.outcome() != Outcome::Refused);
+        assert!(stored.is_some() || !whole, "no Pod is created before a status is stored, and {pod} was");
+        Some((number, Start { decided: stored.map_or(sent, |stored| stored.received), created }))
     };
     status.history.iter().filter_map(|entry| of(entry.attempt)).collect()
 }
