@@ -1,6 +1,8 @@
 //! Tasks that are deleted: nothing of them is left behind, whatever the way and whether or not the operator runs.
 
 use crate::support::manifest::UNTIL_STOPPED;
+use crate::support::oracle::no_rule_is_broken;
+use crate::support::record::Record;
 use crate::support::{Operator, Scene, eventually, sh};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -122,4 +124,21 @@ async fn a_namesake_starts_from_nothing() {
     assert_eq!(status.history.len(), 1);
     assert_ne!(status.history[0].pod_name, old.name_any());
     scene.pod(&old.name_any(), "the old task's Pod to be gone", |pod| pod.is_none()).await;
+}
+
+#[tokio::test]
+async fn a_namesake_made_while_the_operator_is_down_starts_from_nothing() {
+    let scene = Scene::new("namesake-down").await;
+    let record = Record::of(&scene, TASK).await;
+    let (operator, old) = half_done(&scene).await;
+    operator.kill_9();
+    // Nobody is there who could free its Pods, so only the task goes at once.
+    delete(&scene, "background");
+    task_is_gone(&scene).await;
+    scene.apply(&sh(TASK, "echo new", &json!({"maxRetries": 0})));
+    let _operator = scene.operator().await;
+    let status = scene.finished(TASK).await;
+    assert_eq!((status.state, status.attempts, status.history.len()), (Some(State::Succeeded), 1, 1));
+    scene.pod(&old.name_any(), "the old one's Pod to be gone", |pod| pod.is_none()).await;
+    no_rule_is_broken(&scene, &record, false).await;
 }

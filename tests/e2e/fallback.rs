@@ -1,6 +1,5 @@
 //! The fallback: a last Pod, once the task has failed.
 
-use crate::support::audit::Audit;
 use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
 use crate::support::record::Record;
 use crate::support::{Scene, eventually, sh};
@@ -52,7 +51,7 @@ async fn running(scene: &Scene, task: &str, number: i32) -> Pod {
 
 /// How often the operator created the Pod, by the audit log.
 fn creations(scene: &Scene, pod: &str) -> usize {
-    let requests = scene.operators_requests(Audit::whole());
+    let requests = scene.operators_requests(scene.audit);
     requests.iter().filter(|r| r.kind() == "create pods" && r.name == pod && r.code == 201).count()
 }
 

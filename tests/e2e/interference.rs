@@ -1,7 +1,8 @@
 //! Pods that others take away, or whose name they took.
 
-use crate::support::audit::Audit;
 use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
+use crate::support::oracle::no_rule_is_broken;
+use crate::support::record::Record;
 use crate::support::{Scene, eventually, kubectl, sh};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -26,6 +27,7 @@ fn first_of_two(status: &RetryableTaskStatus) -> &HistoryEntry {
 async fn a_pod_deleted_by_hand_is_a_failure_and_the_next_attempt_follows() {
     let scene = Scene::new("by-hand").await;
     let _operator = scene.operator().await;
+    let record = Record::of(&scene, "stubborn").await;
     scene.apply(&stubborn("stubborn", &json!({})));
     let pod = scene.running("stubborn", 1).await;
     scene.kubectl(&["delete", "pod", &pod.name_any(), "--wait=false"]).ok();
@@ -34,12 +36,14 @@ async fn a_pod_deleted_by_hand_is_a_failure_and_the_next_attempt_follows() {
     assert_eq!((first.reason.as_str(), first.exit_code), ("PodDeleted", Some(143)));
     assert_eq!((first.action, status.retries, status.ignored), (Action::Retry, 1, 0));
     assert_eq!(first.pod_uid, pod.uid());
+    no_rule_is_broken(&scene, &record, false).await;
 }
 
 #[tokio::test]
 async fn a_pod_deleted_while_the_operator_is_down_is_not_lost() {
     let scene = Scene::new("by-hand-down").await;
     let operator = scene.operator().await;
+    let record = Record::of(&scene, "stubborn").await;
     scene.apply(&stubborn("stubborn", &json!({})));
     let pod = scene.running("stubborn", 1).await;
     operator.kill_9();
@@ -52,12 +56,14 @@ async fn a_pod_deleted_while_the_operator_is_down_is_not_lost() {
     let first = first_of_two(&status);
     assert_eq!((first.reason.as_str(), first.exit_code), ("PodDeleted", Some(143)));
     assert_eq!(first.pod_uid, pod.uid());
+    no_rule_is_broken(&scene, &record, false).await;
 }
 
 #[tokio::test]
 async fn a_pod_deleted_by_force_keeps_its_outcome() {
     let scene = Scene::new("by-force").await;
     let _operator = scene.operator().await;
+    let record = Record::of(&scene, "stubborn").await;
     scene.apply(&stubborn("stubborn", &json!({})));
     let pod = scene.running("stubborn", 1).await;
     scene.kubectl(&["delete", "pod", &pod.name_any(), "--force", "--grace-period=0", "--wait=false"]).ok();
@@ -65,6 +71,30 @@ async fn a_pod_deleted_by_force_keeps_its_outcome() {
     let first = first_of_two(&status);
     assert_eq!((first.reason.as_str(), first.action), ("PodDeleted", Action::Retry));
     assert!(first.exit_code.is_some(), "{first:#?}");
+    no_rule_is_broken(&scene, &record, false).await;
+}
+
+#[tokio::test]
+async fn a_pod_that_was_collected_before_its_exit_was_seen_keeps_its_outcome() {
+    let scene = Scene::new("collected").await;
+    let operator = scene.operator().await;
+    let record = Record::of(&scene, "brief").await;
+    let script = "test $RETRYABLE_ATTEMPT -ge 2 && exit 0; \
+                  until test -e /dev/shm/end; do sleep 0.1; done; echo words; exit 7";
+    scene.apply(&sh("brief", script, &json!({"backoff": {"strategy": "Fixed", "initialDelaySeconds": 0}})));
+    let pod = scene.running("brief", 1).await;
+    operator.kill_9();
+    scene.kubectl(&["exec", &pod.name_any(), "--", "touch", "/dev/shm/end"]).ok();
+    let ended = |pod: Option<&Pod>| pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref()) == Some("Failed");
+    scene.pod(&pod.name_any(), "its end", ended).await;
+    // As the collector of terminated Pods does it.
+    scene.kubectl(&["delete", "pod", &pod.name_any(), "--force", "--grace-period=0", "--wait=false"]).ok();
+    let _operator = scene.operator().await;
+    let status = scene.finished("brief").await;
+    let first = first_of_two(&status);
+    assert_eq!((first.reason.as_str(), first.exit_code, first.message.as_deref()), ("Error", Some(7), Some("words")));
+    scene.pod(&pod.name_any(), "it to be gone", |pod| pod.is_none()).await;
+    no_rule_is_broken(&scene, &record, false).await;
 }
 
 #[tokio::test]
@@ -109,7 +139,7 @@ async fn a_foreign_pod_of_the_attempts_name_is_left_alone() {
 
     // It is asked for more than once, and never more than that.
     eventually("a second try", async || {
-        let requests = scene.operators_requests(Audit::whole());
+        let requests = scene.operators_requests(scene.audit);
         let writes: Vec<_> = requests.iter().filter(|r| r.resource == "pods" && r.is_write()).collect();
         assert!(writes.iter().all(|r| r.verb == "create" && r.code == 409), "{writes:#?}");
         if writes.len() > 1 { Ok(()) } else { Err(format!("{writes:?}")) }
@@ -138,6 +168,7 @@ impl Drop for Cordoned {
 async fn a_drained_node_is_not_charged() {
     let scene = Scene::alone("drain").await;
     let _operator = scene.operator().await;
+    let record = Record::of(&scene, "stubborn").await;
     scene.apply(&stubborn("stubborn", &json!({"maxRetries": 0})));
     let pod = scene.running("stubborn", 1).await;
     let node = pod.spec.unwrap().node_name.unwrap();
@@ -160,4 +191,5 @@ async fn a_drained_node_is_not_charged() {
     assert_eq!((status.retries, status.ignored), (0, 1));
     let left = scene.pods_of("stubborn").await;
     assert!(left.iter().all(|pod| pod.uid() != disrupted.pod_uid), "drain ended before the Pod was gone: {left:#?}");
+    no_rule_is_broken(&scene, &record, false).await;
 }

@@ -24,6 +24,8 @@ mod interference;
 mod leader;
 mod limits;
 mod nodes;
+#[path = "../oracle/mod.rs"]
+mod oracle;
 mod outcomes;
 mod probes;
 mod rejected;

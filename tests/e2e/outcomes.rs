@@ -1,6 +1,7 @@
 //! What containers end with, and what becomes of it.
 
 use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
+use crate::support::oracle::no_rule_is_broken;
 use crate::support::record::{Record, assert_waits};
 use crate::support::{Scene, eventually, sh, task};
 use k8s_openapi::api::core::v1::Pod;
@@ -102,6 +103,7 @@ async fn max_retries_0_runs_once() {
 async fn out_of_memory_is_told() {
     let scene = Scene::new("oom").await;
     let _operator = scene.operator().await;
+    let record = Record::of(&scene, "hungry").await;
     let limited = json!({"maxRetries": 1, "resources": {"limits": {"memory": "16Mi"}}});
     scene.apply(&sh("hungry", "exec dd if=/dev/zero of=/dev/null bs=200M count=1", &limited));
     let status = scene.finished("hungry").await;
@@ -110,6 +112,7 @@ async fn out_of_memory_is_told() {
     assert!(status.history.iter().all(|entry| entry.signal == Some(9)), "{:#?}", status.history);
     let (_, end) = condition(&status, ConditionType::Failed);
     assert!(end.contains("the last ended with OOMKilled, exit code 137"), "{end}");
+    no_rule_is_broken(&scene, &record, false).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! Pods that the API server will not have: told in its own words, tried again, and no attempt.
 
-use crate::support::audit::Audit;
 use crate::support::manifest::IMAGE;
 use crate::support::record::Record;
 use crate::support::{Scene, kubectl, sh, task};
@@ -26,7 +25,7 @@ fn rejection(status: &RetryableTaskStatus) -> &str {
 /// How often each version's stored time of the next try was kept, by the times of the creations.
 fn assert_tries_kept(scene: &Scene, versions: &[RetryableTask]) {
     let tries: Vec<_> = scene
-        .operators_requests(Audit::whole())
+        .operators_requests(scene.audit)
         .into_iter()
         .filter(|request| request.kind() == "create pods")
         .map(|request| request.received)

@@ -98,7 +98,7 @@ async fn a_pod_past_its_retention_costs_one_more() {
     scene.apply(&sh("costly", "exit 1", &json!({"backoff": backoff, "podRetention": {"failed": 0}})));
     scene.finished("costly").await;
     scene.no_pods_of("costly").await;
-    let requests = scene.operators_requests(Audit::whole());
+    let requests = scene.operators_requests(scene.audit);
     let kinds = by_kind(requests.iter().filter(|request| request.resource == "pods" && request.is_write()));
     assert_eq!(kinds, ["create pods", "delete pods", "patch pods"].map(|kind| (kind.to_owned(), 4)).into());
 }

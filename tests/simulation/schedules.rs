@@ -34,6 +34,10 @@ fn play(seed: u64) -> Result<Outcome, String> {
         let calm = catch_unwind(AssertUnwindSafe(|| world::run(plan, false))).map_err(panic_text)?;
         // Whether a Pod died of its deletion or by itself is not to be seen when both come within a second.
         let alike = |summary: &str| summary.replace("PodDeleted", "Error").replace("ContainerStatusUnknown", "Error");
+        if outcome.summary.len() != calm.summary.len() {
+            let text = format!("{} tasks with faults, {} without", outcome.summary.len(), calm.summary.len());
+            outcome.violations.push(crate::oracle::Violation::new("faults change nothing in the end", text));
+        }
         for (with, without) in outcome.summary.iter().zip(&calm.summary) {
             if alike(with) != alike(without) {
                 let text = format!("\n    with:    {with}\n    without: {without}");

@@ -9,7 +9,7 @@ mod messages;
 mod poison;
 
 use crate::support::gates::Gates;
-use crate::support::oracle::{Life, is_free};
+use crate::support::oracle::{Life, is_free, nothing_more_is_written};
 use crate::support::record::Record;
 use crate::support::{Operator, Scene};
 use jiff::Timestamp;
@@ -71,6 +71,7 @@ impl<'a> InFlight<'a> {
             told.push(life(*failures).is_told(self.scene, record).await);
             is_free(self.scene, name).await;
         }
+        nothing_more_is_written(self.scene).await;
         told
     }
 }

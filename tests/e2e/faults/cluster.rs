@@ -1,7 +1,7 @@
 //! Others in the cluster that get in the way: writers, policies, rights taken away.
 
 use super::{told_as_it_was, unlucky};
-use crate::support::audit::Audit;
+use crate::support::oracle::Life;
 use crate::support::record::Record;
 use crate::support::{Scene, eventually, kubectl, kubectl_with};
 use kube::ResourceExt;
@@ -68,7 +68,7 @@ async fn a_policy_that_denies_our_changes_of_pods_holds_up_no_attempt() {
     let operator = scene.operator().await;
     let record = Record::of(&scene, "unlucky").await;
     scene.apply(&unlucky("unlucky", 2, 1));
-    told_as_it_was(&scene, &record, 2).await;
+    record.until_finished().await;
     eventually("the refusal to be told", async || {
         if operator.log().contains("hands off") { Ok(()) } else { Err(operator.log()) }
     })
@@ -78,11 +78,7 @@ async fn a_policy_that_denies_our_changes_of_pods_holds_up_no_attempt() {
     for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
         kubectl(&["delete", kind, &name]).ok();
     }
-    eventually("the Pods to be free", async || {
-        let held = scene.pods_of("unlucky").await.iter().filter(|pod| !pod.finalizers().is_empty()).count();
-        if held == 0 { Ok(()) } else { Err(format!("{held} are held")) }
-    })
-    .await;
+    Life::of(2).refused().is_told(&scene, &record).await;
 }
 
 #[tokio::test]
@@ -105,11 +101,11 @@ async fn rights_on_pods_taken_away_and_given_back() {
     scene.status("unlucky", "its wait", |status| status.state == Some(State::Waiting)).await;
     kubectl_with(&["replace", "-f", "-"], &lacking.to_string()).ok();
     eventually("a Pod to be refused", async || {
-        let requests = scene.operators_requests(Audit::whole());
+        let requests = scene.operators_requests(scene.audit);
         let refused = requests.iter().any(|request| request.kind() == "create pods" && request.code == 403);
         if refused && operator.log().contains("forbidden") { Ok(()) } else { Err("it has not noticed") }
     })
     .await;
     kubectl_with(&["replace", "-f", "-"], &whole.to_string()).ok();
-    told_as_it_was(&scene, &record, 2).await;
+    Life::of(2).refused().is_told(&scene, &record).await;
 }

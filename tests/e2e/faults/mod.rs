@@ -5,7 +5,7 @@ mod network;
 mod stale;
 pub mod writes;
 
-use crate::support::oracle::Life;
+use crate::support::oracle::{Life, nothing_more_is_written};
 use crate::support::proxy::Proxy;
 use crate::support::record::Record;
 use crate::support::{Operator, Scene, sh};
@@ -26,5 +26,7 @@ pub fn through(proxy: &Proxy, scene: &Scene) -> Operator {
 
 /// What must be true of such a task in the end.
 async fn told_as_it_was(scene: &Scene, record: &Record, failures: i32) -> RetryableTaskStatus {
-    Life::of(failures).is_told(scene, record).await
+    let status = Life::of(failures).is_told(scene, record).await;
+    nothing_more_is_written(scene).await;
+    status
 }

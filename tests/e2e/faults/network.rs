@@ -3,13 +3,22 @@
 use super::{through, told_as_it_was, unlucky};
 use crate::support::proxy::{Asked, Proxy, Treatment};
 use crate::support::record::Record;
-use crate::support::{Scene, eventually};
+use crate::support::{Operator, Scene, eventually};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use retryable_tasks::api::State;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// How far the watch of Pods lags behind.
+const LAG: Duration = Duration::from_secs(30);
+/// How much later than asked every request arrives: more than the operator's writes take apart.
+const LATENCY: Duration = Duration::from_millis(400);
+/// How long a watch may be silent, in seconds. (The API server says something about once a minute, and the default is
+/// far above.)
+const STALLED: &str = "20";
 
 #[tokio::test]
 async fn a_watch_of_pods_that_lags_behind_delays_and_loses_nothing() {
@@ -29,6 +38,12 @@ async fn a_watch_of_pods_that_lags_behind_delays_and_loses_nothing() {
     let pod = scene.pod(&pod, "its end", ended).await.unwrap();
     // Deleted while the operator is blind: the finalizer keeps it until it has been seen.
     scene.kubectl(&["delete", "pod", &pod.name_any(), "--wait=false"]).ok();
+    let seen = jiff::Timestamp::now() + LAG;
+    eventually("the watch to lag far enough", async || {
+        let left = seen.duration_since(jiff::Timestamp::now());
+        if left.is_negative() { Ok(()) } else { Err(format!("{left} to go")) }
+    })
+    .await;
     assert_eq!(scene.task("unlucky").await.status.unwrap().history, []);
     open.send(true).unwrap();
     told_as_it_was(&scene, &record, 2).await;
@@ -89,4 +104,45 @@ async fn answers_that_never_come_are_given_up() {
         if hung == 4 { Ok(()) } else { Err(format!("{hung} hung")) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn requests_that_arrive_late_delay_and_lose_nothing() {
+    let scene = Scene::new("late").await;
+    let proxy = Proxy::start().await;
+    proxy.control(|_| Treatment::Delay(LATENCY));
+    let record = Record::of(&scene, "unlucky").await;
+    let _operator = through(&proxy, &scene);
+    scene.apply(&unlucky("unlucky", 2, 0));
+    told_as_it_was(&scene, &record, 2).await;
+}
+
+#[tokio::test]
+async fn a_watch_that_nothing_comes_through_ends_the_process_for_which_the_next_goes_on() {
+    let scene = Scene::new("blackhole").await;
+    let proxy = Proxy::start().await;
+    let (_shut, gate) = watch::channel(false);
+    proxy.control(
+        move |asked: &Asked| {
+            if asked.is_watch_of("pods") { Treatment::Gate(gate.clone()) } else { Treatment::Pass }
+        },
+    );
+    let record = Record::of(&scene, "unlucky").await;
+    let more = ["--watch-stall-seconds", STALLED];
+    let operator = Operator::spawn_with(&scene.operator_user(), &scene.namespace, &more, Some(proxy.kubeconfig()));
+    scene.apply(&unlucky("unlucky", 2, 1));
+    let pod = scene.pod_of("unlucky", 1).await.name_any();
+    let ended = |pod: Option<&Pod>| pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref()) == Some("Failed");
+    scene.pod(&pod, "its end", ended).await;
+    // What the kubelet asks, and what it does then.
+    eventually("the liveness probe to fail", async || {
+        let (code, body) = operator.get("/healthz");
+        if code == 503 && body.contains("/pods has had no answer") { Ok(()) } else { Err(format!("{code}: {body}")) }
+    })
+    .await;
+    assert_eq!(scene.task("unlucky").await.status.unwrap().history, []);
+    operator.kill_9();
+    proxy.control(|_| Treatment::Pass);
+    let _operator = through(&proxy, &scene);
+    told_as_it_was(&scene, &record, 2).await;
 }

@@ -4,7 +4,6 @@ mod forged;
 mod templates;
 mod words;
 
-use crate::support::audit::Audit;
 use crate::support::kubectl::{Output, kubectl_with};
 use crate::support::{Scene, kubectl};
 use serde_json::{Value, json};
@@ -50,7 +49,7 @@ impl Author {
 
 /// How often the operator has asked for a Pod whose name begins so.
 fn creations(scene: &Scene, prefix: &str) -> Vec<(String, u64)> {
-    let requests = scene.operators_requests(Audit::whole()).into_iter();
+    let requests = scene.operators_requests(scene.audit).into_iter();
     let of_task = requests.filter(|request| request.kind() == "create pods" && request.name.starts_with(prefix));
     of_task.map(|request| (request.name, request.code)).collect()
 }

@@ -3,7 +3,7 @@
 mod each;
 mod used;
 
-use crate::support::audit::{Audit, Request};
+use crate::support::audit::Request;
 use crate::support::{Operator, Scene, eventually, kubectl_with};
 use serde_json::Value;
 use std::fmt;
@@ -118,7 +118,7 @@ impl Place {
 
     /// The operator's requests that were denied.
     fn denials(&self) -> Vec<Request> {
-        let mut requests = self.scene.operators_requests(Audit::whole());
+        let mut requests = self.scene.operators_requests(self.scene.audit);
         requests.retain(|request| request.code == 403);
         requests
     }

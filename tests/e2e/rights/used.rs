@@ -1,7 +1,6 @@
 //! Nothing is granted that is not used.
 
 use super::{Right, granted};
-use crate::support::audit::Audit;
 use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
 use crate::support::{Scene, eventually, sh};
 use kube::ResourceExt;
@@ -72,8 +71,8 @@ async fn every_right_that_is_granted_is_used_and_no_other_is_asked_for() {
     // Asked for by the admission of a Pod that blocks its owner's deletion, not by a request: see `each`.
     rights.retain(|right| right.resource != "retryabletasks/finalizers");
     eventually("the rights that are used to be those that are granted", async || {
-        let mut requests = scene.operators_requests(Audit::whole());
-        requests.extend(Audit::whole().of(&scene.home).into_iter().filter(|r| r.user == scene.operator_user()));
+        let mut requests = scene.operators_requests(scene.audit);
+        requests.extend(scene.audit.of(&scene.home).into_iter().filter(|r| r.user == scene.operator_user()));
         let denied: Vec<_> = requests.iter().filter(|request| request.code == 403).collect();
         assert!(denied.is_empty(), "{denied:#?}");
         let used: BTreeSet<Right> = requests.iter().map(Right::used_by).collect();

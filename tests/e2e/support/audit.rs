@@ -32,6 +32,8 @@ pub struct Request {
     pub group: String,
     /// The plural, with the subresource after a slash.
     pub resource: String,
+    /// The namespace.
+    pub namespace: String,
     /// The object's name, where the request has one.
     pub name: String,
     /// Who asked, or in whose name.
@@ -40,6 +42,10 @@ pub struct Request {
     pub code: u64,
     /// When the API server took it in.
     pub received: Timestamp,
+    /// What was sent, where the log has it (see the audit policy of the cluster).
+    pub sent: Value,
+    /// The version of the object in the answer, where the log has it.
+    pub version: Option<u64>,
 }
 
 impl Request {
@@ -69,11 +75,6 @@ impl Request {
 }
 
 impl Audit {
-    /// From the beginning.
-    pub const fn whole() -> Self {
-        Self { from: 0 }
-    }
-
     /// From now on.
     pub fn from_now() -> Self {
         Self { from: std::fs::metadata(cluster::audit_log()).unwrap().len() }
@@ -103,9 +104,12 @@ fn request(line: &str, namespace: &str) -> Option<Request> {
         group: text("/objectRef/apiGroup"),
         resource: format!("{}{slash}{subresource}", text("/objectRef/resource")),
         // A creation is sent to the collection; its name is in the object, and for some versions only there.
+        namespace: namespace.to_owned(),
         name: text("/objectRef/name"),
         user: if impersonated.is_empty() { text("/user/username") } else { impersonated },
         code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0),
         received: text("/requestReceivedTimestamp").parse().ok()?,
+        sent: event.get("requestObject").cloned().unwrap_or_default(),
+        version: text("/responseObject/metadata/resourceVersion").parse().ok(),
     })
 }

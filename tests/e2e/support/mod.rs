@@ -9,9 +9,10 @@
 //! - [`wait`]: waiting for conditions, never for time.
 //! - [`record`]: all that a task's status has been.
 //! - [`told`]: what a status tells, in few words.
-//! - [`oracle`]: what must be true of a task in the end, whatever happened to it.
+//! - [`oracle`]: the life that a task was made for, and that it had it by every rule.
 //! - [`gates`]: attempts that end when the test says so, even with the API server gone.
 //! - [`machine`]: the cluster's own processes, to be killed and started again.
+//! - [`trace`]: all of this in the shape that the oracle judges that the simulation has too.
 //! - [`audit`]: what was asked of the API server, by whom, and when.
 
 pub mod audit;
@@ -26,6 +27,7 @@ pub mod proxy;
 pub mod record;
 pub mod scene;
 pub mod told;
+pub mod trace;
 pub mod wait;
 
 pub use kubectl::{kubectl, kubectl_with};

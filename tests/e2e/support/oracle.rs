@@ -1,11 +1,17 @@
-//! What must be true of a task in the end, whatever happened to it: one judge for every fault.
+//! What must be true of a task in the end, whatever happened to it: that it had the life that it was made for, and that
+//! the rules hold that the simulation is judged by too.
 
+use super::audit::{Audit, Request};
+use super::manifest::sh;
 use super::record::{Evidence, Record, assert_waits_by};
 use super::scene::Scene;
+use super::trace::trace;
 use super::wait::eventually;
+use crate::oracle::{Violation, judge};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use kube::ResourceExt;
 use retryable_tasks::api::{FINALIZER, MAIN_CONTAINER, RetryableTask, RetryableTaskStatus, State};
+use serde_json::json;
 
 /// What attempts leave in words.
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +30,13 @@ pub struct Life {
     failures: i32,
     words: Words,
     evidence: Evidence,
+    refused: bool,
 }
 
 impl Life {
     /// So many failures, each of which says "attempt" and its number.
     pub const fn of(failures: i32) -> Self {
-        Self { failures, words: Words::Said, evidence: Evidence::Whole }
+        Self { failures, words: Words::Said, evidence: Evidence::Whole, refused: false }
     }
 
     /// Attempts that say nothing, as on simulated nodes.
@@ -47,12 +54,17 @@ impl Life {
         Self { evidence: Evidence::Interrupted, ..self }
     }
 
+    /// The test sees to it that the API server refuses some of the operator's writes.
+    pub const fn refused(self) -> Self {
+        Self { refused: true, ..self }
+    }
+
     /// Waits for the end, and asserts that the story is told as if nothing had been: each attempt once, with its own
-    /// outcome, after its wait, in the books and in the counters, and the books agree with the Pods.
+    /// outcome, after its wait, in the books and in the counters. Where the evidence is whole, every rule holds that
+    /// the simulation knows; elsewhere the waits were kept, and the books agree with the Pods that are left.
     pub async fn is_told(self, scene: &Scene, record: &Record) -> RetryableTaskStatus {
-        let Self { failures, words, evidence } = self;
+        let Self { failures, words, evidence, refused } = self;
         let versions = record.until_finished().await;
-        assert_waits_by(evidence, scene, &versions);
         let status = last(&versions);
         let said = |n: i32| match words {
             Words::Said | Words::AsPodsShow if n <= failures => Some(format!("attempt {n}")),
@@ -69,9 +81,46 @@ impl Life {
             (status.state, status.attempts, status.retries, status.ignored),
             (Some(State::Succeeded), failures + 1, failures, 0)
         );
-        agrees_with_pods(scene, versions.last().unwrap()).await;
+        match evidence {
+            Evidence::Whole => no_rule_is_broken(scene, record, refused).await,
+            Evidence::Interrupted => {
+                assert_waits_by(evidence, scene, &versions);
+                agrees_with_pods(scene, versions.last().unwrap()).await;
+            }
+        }
         status
     }
+}
+
+/// Asserts that the task's record breaks no rule, once what must come to an end has.
+pub async fn no_rule_is_broken(scene: &Scene, record: &Record, refused: bool) {
+    eventually("a record that breaks no rule", async || {
+        let trace = trace(scene, record, refused);
+        assert!(trace.changes.iter().any(|change| change.by_operator), "the audit log does not tell who wrote what");
+        let (violations, _) = judge(&trace);
+        if violations.is_empty() { Ok(()) } else { Err(list(&violations)) }
+    })
+    .await;
+}
+
+fn list(violations: &[Violation]) -> String {
+    violations.iter().map(|violation| format!("{violation:?}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Asserts that the operator, which is at work, writes nothing about the tasks that are there while another one lives its
+/// whole life beside them.
+pub async fn nothing_more_is_written(scene: &Scene) {
+    const WITNESS: &str = "witness";
+    let audit = Audit::from_now();
+    scene.apply(&sh(WITNESS, "true", &json!({})));
+    scene.finished(WITNESS).await;
+    is_free(scene, WITNESS).await;
+    let requests = scene.operators_requests(audit);
+    let of_an_object = |r: &&Request| r.is_write() && ["retryabletasks/status", "pods"].contains(&r.resource.as_str());
+    let (witness, more): (Vec<_>, Vec<_>) =
+        requests.iter().filter(of_an_object).partition(|request| request.name.starts_with(WITNESS));
+    assert!(!witness.is_empty(), "the log does not tell of the witness");
+    assert!(more.is_empty(), "after the end: {more:#?}");
 }
 
 /// Asserts that the books tell of every Pod that is left of the task, and tell its end as the Pod shows it: with

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -46,6 +47,8 @@ pub enum Treatment {
     PassAndHang,
     /// Neither hands it on nor answers.
     Hang,
+    /// Hands it on, this much later.
+    Delay(Duration),
     /// Hands it on; the answer's body goes no further until the gate is open.
     Gate(watch::Receiver<bool>),
     /// Hands it on; the answer's body breaks off as soon as the gate is open.
@@ -164,6 +167,10 @@ impl Inner {
 async fn handle(State(proxy): State<Arc<Inner>>, request: Request) -> Response {
     match proxy.treatment(&request) {
         Treatment::Pass => proxy.hand_on(request).await,
+        Treatment::Delay(time) => {
+            tokio::time::sleep(time).await;
+            proxy.hand_on(request).await
+        }
         Treatment::Refuse(code) => refusal(code),
         Treatment::LoseAnswer => {
             proxy.hand_on(request).await;

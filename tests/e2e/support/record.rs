@@ -1,18 +1,23 @@
-//! All that a task has been: every version of it that the API server stored, as a watch shows them.
+//! All that a task and its Pods have been: every version of them that the API server stored, as watches show them.
 
-use super::audit::{Audit, Outcome, Request};
+use super::audit::{Outcome, Request};
 use super::scene::Scene;
 use super::wait::eventually;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::Api;
 use kube_runtime::WatchStreamExt;
 use kube_runtime::watcher::{Config, Event, watcher};
-use retryable_tasks::api::{ConditionType, CurrentAttempt, RetryableTask, RetryableTaskStatus};
+use retryable_tasks::api::{ConditionType, CurrentAttempt, LABEL_TASK_NAME, RetryableTask, RetryableTaskStatus};
 use retryable_tasks::core::backoff::delay;
 use retryable_tasks::core::conditions;
 use retryable_tasks::core::identity::{dice, pod_name};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;
 
@@ -26,30 +31,46 @@ pub enum Evidence {
     Interrupted,
 }
 
-/// The versions of a task, as they come.
+/// A version of a task or of one of its Pods, as a watch showed it.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    /// Whether the object went with it.
+    pub gone: bool,
+    /// The object.
+    pub object: Value,
+}
+
+/// The versions of a task and of its Pods, as they come.
 #[derive(Debug)]
 pub struct Record {
     versions: Arc<Mutex<Vec<RetryableTask>>>,
-    watching: JoinHandle<()>,
+    sights: Arc<Mutex<Vec<Sight>>>,
+    watching: [JoinHandle<()>; 2],
 }
 
 impl Record {
     /// Of the task, from now on; it need not exist yet.
     pub async fn of(scene: &Scene, task: &str) -> Self {
-        let versions = Arc::new(Mutex::new(Vec::new()));
-        let config = Config::default().fields(&format!("metadata.name={task}"));
-        let mut events = watcher(scene.tasks(), config).default_backoff().boxed();
-        // Nothing is missed after the first list is complete.
-        while !matches!(events.next().await, Some(Ok(Event::InitDone))) {}
-        let seen = versions.clone();
-        let watching = tokio::spawn(async move {
-            while let Some(event) = events.next().await {
-                if let Ok(Event::Apply(task) | Event::InitApply(task)) = event {
-                    seen.lock().unwrap().push(task);
-                }
+        let (versions, sights) = <(Arc<Mutex<Vec<RetryableTask>>>, Arc<Mutex<Vec<Sight>>>)>::default();
+        let (seen, seen_tasks) = (versions.clone(), sights.clone());
+        let of_task = Config::default().fields(&format!("metadata.name={task}"));
+        let tasks = watch(scene.tasks(), of_task, move |task: RetryableTask, gone| {
+            seen_tasks.lock().unwrap().push(Sight { gone, object: serde_json::to_value(&task).unwrap() });
+            if !gone {
+                seen.lock().unwrap().push(task);
             }
         });
-        Self { versions, watching }
+        let seen_pods = sights.clone();
+        let of_pods = Config::default().labels(&format!("{LABEL_TASK_NAME}={task}"));
+        let pods = watch(scene.pods(), of_pods, move |pod: Pod, gone| {
+            seen_pods.lock().unwrap().push(Sight { gone, object: serde_json::to_value(&pod).unwrap() });
+        });
+        Self { versions, sights, watching: [tasks.await, pods.await] }
+    }
+
+    /// Every version of the task and of its Pods so far, those of one object in their order.
+    pub fn sights(&self) -> Vec<Sight> {
+        self.sights.lock().unwrap().clone()
     }
 
     /// All versions up to the task's end, which is waited for.
@@ -80,8 +101,26 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.watching.abort();
+        self.watching.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// Tells `see` of every version from now on, and whether the object went with it. Nothing is missed after this returns.
+async fn watch<K>(api: Api<K>, config: Config, see: impl Fn(K, bool) + Send + 'static) -> JoinHandle<()>
+where
+    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let mut events = watcher(api, config).default_backoff().boxed();
+    while !matches!(events.next().await, Some(Ok(Event::InitDone))) {}
+    tokio::spawn(async move {
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Apply(object) | Event::InitApply(object)) => see(object, false),
+                Ok(Event::Delete(object)) => see(object, true),
+                Ok(Event::Init | Event::InitDone) | Err(_) => {}
+            }
+        }
+    })
 }
 
 /// When each attempt was due, by its number.
@@ -149,7 +188,7 @@ fn starts(
     uid: &str,
     status: &RetryableTaskStatus,
 ) -> BTreeMap<i32, Start> {
-    let requests = scene.operators_requests(Audit::whole());
+    let requests = scene.operators_requests(scene.audit);
     let is_creation = |request: &Request, name: &str| request.kind() == "create pods" && request.name == name;
     let of = |number: i32| {
         let pod = pod_name(task, uid, number);

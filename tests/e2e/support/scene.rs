@@ -28,6 +28,8 @@ pub struct Scene {
     pub home: String,
     /// A client with all rights.
     pub client: Client,
+    /// The audit log since the place is there.
+    pub audit: Audit,
     _turn: Option<Turn>,
 }
 
@@ -56,12 +58,13 @@ impl Scene {
     }
 
     async fn with(home: String, namespace: String, turn: Option<Turn>) -> Self {
+        let audit = Audit::from_now();
         kubectl(&["create", "namespace", &namespace]).ok();
         if home != namespace && turn.is_some() {
             kubectl(&["create", "namespace", &home]).ok();
         }
         let client = Client::try_default().await.unwrap();
-        let scene = Self { namespace, home, client, _turn: turn };
+        let scene = Self { namespace, home, client, audit, _turn: turn };
         scene.grant();
         // Before it there is one, admission refuses every Pod.
         scene.kubectl(&["wait", "--for=create", "serviceaccount/default", "--timeout=120s"]).ok();

@@ -1,7 +1,7 @@
 //! What must hold of a run, whatever went wrong in it.
 //!
-//! It rests on a record alone: every version of every task and Pod, and every write of the operator. Where the record
-//! comes from, a simulation or a real cluster, makes no difference.
+//! It rests on a record alone: every version of every task and Pod, and every write of the operator. The simulation makes
+//! one of what its API server did; the end-to-end tests make one of watches and the audit log.
 //!
 //! - [`story`]: the record told by task and by Pod.
 //! - [`pods`]: one Pod at a time, numbered without gap, none before its status, none released before its outcome, none stopped without intent.

@@ -1,0 +1,141 @@
+//! The record of one task on the real cluster, in the shape that the common oracle judges: its versions and its Pods'
+//! from watches, who made them and when from the audit log.
+
+use super::audit::{Outcome, Request};
+use super::record::{Record, Sight};
+use super::scene::Scene;
+use crate::oracle::{Change, Trace, Write};
+use jiff::Timestamp;
+use retryable_tasks::api::FINALIZER;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is known so far of the task that the record is of. Whether refusals of the operator's writes were arranged by
+/// the test is said by `refused`: then they are no mistake of the operator's.
+pub fn trace(scene: &Scene, record: &Record, refused: bool) -> Trace {
+    let sights = in_order(record.sights());
+    let start = sights.iter().filter_map(|sight| text(&sight.object, "creationTimestamp").parse().ok()).min().unwrap();
+    let names: BTreeSet<&str> = sights.iter().map(|sight| text(&sight.object, "name")).collect();
+    let mut requests = scene.audit.of(&scene.namespace);
+    requests.retain(|request| request.is_write() && kind(request).is_some() && names.contains(request.name.as_str()));
+    requests.sort_by_key(|request| request.received);
+    let makers = makers(&sights, &requests);
+    let operator = scene.operator_user();
+
+    let mut at = Duration::ZERO;
+    let mut changes = Vec::new();
+    let mut done: BTreeMap<usize, Duration> = BTreeMap::new();
+    for (sight, maker) in sights.into_iter().zip(makers) {
+        // A version is stored after its request was taken in, and after all versions before it.
+        let received = maker.map(|maker| since(start, requests[maker].received));
+        at = received.unwrap_or_default().max(at + Duration::from_nanos(1));
+        done.extend(maker.map(|maker| (maker, at)));
+        let by_operator = maker.is_some_and(|maker| requests[maker].user == operator);
+        changes.push(Change { at, gone: sight.gone, object: Arc::new(sight.object), by_operator });
+    }
+    let ours = requests.iter().enumerate().filter(|(_, request)| request.user == operator);
+    let writes = ours.map(|(index, request)| write(start, request, done.get(&index).copied(), refused));
+    Trace {
+        start,
+        changes,
+        writes: writes.collect(),
+        leaders: vec![],
+        rested: true,
+        own_namespace: String::new(),
+        faultless: false,
+        prompt: false,
+        clock: vec![],
+    }
+}
+
+/// Each version once, in the order in which they were stored: versions of all objects are numbered together.
+fn in_order(mut sights: Vec<Sight>) -> Vec<Sight> {
+    let version = |sight: &Sight| text(&sight.object, "resourceVersion").parse::<u64>().unwrap();
+    sights.sort_by_key(|sight| (version(sight), sight.gone));
+    sights.dedup_by_key(|sight| (version(sight), sight.gone, text(&sight.object, "uid").to_owned()));
+    sights
+}
+
+/// Which request made each version, as far as the log tells: the one that was answered with it; and of those that nobody
+/// got an answer to, or that took the object with them, one that does what was done. A request about a Pod that changes
+/// nothing is answered with a version that somebody else made.
+fn makers(sights: &[Sight], requests: &[Request]) -> Vec<Option<usize>> {
+    let same = |request: &Request, sight: &Sight| {
+        kind(request) == sight.object["kind"].as_str() && request.name == text(&sight.object, "name")
+    };
+    let befores = befores(sights);
+    let answered = |(sight, before): (&Sight, Option<&Sight>)| {
+        let version = text(&sight.object, "resourceVersion").parse::<u64>().ok();
+        let makes = |r: &Request| r.resource != "pods" || does(r, before, sight);
+        let of_version = |r: &Request| r.outcome() == Outcome::Done && r.version == version;
+        requests.iter().position(|r| same(r, sight) && of_version(r) && makes(r))
+    };
+    let mut makers: Vec<Option<usize>> = sights.iter().zip(befores.iter().copied()).map(answered).collect();
+    for (index, (sight, before)) in sights.iter().zip(befores).enumerate() {
+        if makers[index].is_some() {
+            continue;
+        }
+        let could = |(at, request): &(usize, &Request)| {
+            let open = request.outcome() == Outcome::Unknown || sight.gone && request.outcome() == Outcome::Done;
+            open && !makers.contains(&Some(*at)) && same(request, sight) && does(request, before, sight)
+        };
+        makers[index] = requests.iter().enumerate().find(could).map(|(at, _)| at);
+    }
+    makers
+}
+
+/// The version of the same object before each.
+fn befores(sights: &[Sight]) -> Vec<Option<&Sight>> {
+    let mut last: BTreeMap<&str, &Sight> = BTreeMap::new();
+    sights.iter().map(|sight| last.insert(text(&sight.object, "uid"), sight)).collect()
+}
+
+/// Whether the request does to an object what was done between these versions.
+fn does(request: &Request, before: Option<&Sight>, after: &Sight) -> bool {
+    let held = |sight: &Sight| {
+        let finalizers = sight.object["metadata"]["finalizers"].as_array();
+        !sight.gone && finalizers.is_some_and(|list| list.iter().any(|finalizer| finalizer == FINALIZER))
+    };
+    let deleted = |sight: &Sight| sight.gone || !text(&sight.object, "deletionTimestamp").is_empty();
+    let Some(before) = before else { return request.verb == "create" };
+    match request.verb.as_str() {
+        "patch" => held(before) && !held(after),
+        "delete" => !deleted(before) && deleted(after) || after.gone,
+        "update" => before.object["status"] != after.object["status"],
+        _ => false,
+    }
+}
+
+fn write(start: Timestamp, request: &Request, done: Option<Duration>, refused: bool) -> Write {
+    Write {
+        called: since(start, request.received),
+        done,
+        verb: request.verb.clone(),
+        kind: kind(request).unwrap_or_default(),
+        object: format!("{}/{}", request.namespace, request.name),
+        body: request.sent.clone(),
+        code: u16::try_from(request.code).unwrap_or_default(),
+        changed: done.is_some(),
+        faulty: refused || request.outcome() == Outcome::Unknown,
+        by: 0,
+    }
+}
+
+/// The kind of the object that a request is about, of those that matter here.
+fn kind(request: &Request) -> Option<&'static str> {
+    match request.resource.as_str() {
+        "retryabletasks" | "retryabletasks/status" => Some("RetryableTask"),
+        "pods" => Some("Pod"),
+        _ => None,
+    }
+}
+
+fn since(start: Timestamp, at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(start)).unwrap_or_default()
+}
+
+fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+    object["metadata"][field].as_str().unwrap_or_default()
+}
