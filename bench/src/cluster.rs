@@ -225,7 +225,10 @@ fn http(method: &str, port: u16, path: &str, body: &str) -> Result<String> {
 
 fn cluster(args: &[&str], limits: Limits) -> Result<String> {
     let mut command = Command::new("tests/cluster/cluster");
-    run(command.args(args).env("CLUSTER_CONTROLLER_MANAGER_FLAGS", limits.flags()), "")
+    run(
+        command.args(args).env("CLUSTER_CONTROLLER_MANAGER_FLAGS", limits.flags()).env("CLUSTER_AUDIT_BODIES", "false"),
+        "",
+    )
 }
 
 /// What kubectl prints.

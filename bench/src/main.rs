@@ -160,7 +160,9 @@ async fn twenty_failures(program: &Path) -> Result<(usize, usize)> {
     cluster.namespace("work")?;
     let _operator = cluster.operator(&cluster.account("operator", None)?, &[]).await?;
     let backoff = serde_json::json!({"strategy": "Fixed", "initialDelaySeconds": 0});
-    Work { duration: "100ms", retries: 19, backoff }.create(&cluster.client, (Kind::Task, "work"), 0..1, None).await?;
+    Work { duration: "100ms".into(), retries: 19, backoff }
+        .create(&cluster.client, (Kind::Task, "work"), 0..1, None)
+        .await?;
     cluster::kubectl(
         &["-n", "work", "wait", "--for=condition=Failed", "--timeout=120s", "retryabletask", &work::name(0)],
         "",

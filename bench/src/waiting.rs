@@ -52,7 +52,8 @@ pub async fn run(program: &Path, count: usize) -> Result<Waiting> {
     let mut log = Log::from_now()?;
     let before = Cpu::now(process)?;
     let began = Instant::now();
-    let work = Work { duration: "1s", retries: 3, backoff: json!({"strategy": "Fixed", "initialDelaySeconds": 3600}) };
+    let work =
+        Work { duration: "1s".into(), retries: 3, backoff: json!({"strategy": "Fixed", "initialDelaySeconds": 3600}) };
     work.create(&cluster.client, (Kind::Task, NAMESPACE), 0..count, None).await?;
     let freed = |log: &Log| log.count(|request| request.who == who && request.is("patch", "pods")) >= count;
     log.until("the Pods to be free", LIMIT, freed).await?;
@@ -81,7 +82,7 @@ pub async fn run(program: &Path, count: usize) -> Result<Waiting> {
 
 async fn restart(cluster: &Cluster, account: &Path, count: usize, waiting: &mut Waiting) -> Result<()> {
     let who = Who::Operator(HOME.into());
-    let work = Work { duration: "1h", retries: 3, backoff: json!({}) };
+    let work = Work { duration: "1h".into(), retries: 3, backoff: json!({}) };
     work.create(&cluster.client, (Kind::Task, NAMESPACE), count..count + NEW, None).await?;
     let mut log = Log::from_now()?;
     let began = Timestamp::now();

@@ -42,7 +42,7 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub struct Work {
     /// How long each attempt runs, as Go writes it.
-    pub duration: &'static str,
+    pub duration: String,
     /// How often it is tried again.
     pub retries: i32,
     /// The back-off of the task. A Job has its own.
@@ -54,7 +54,7 @@ impl Work {
     pub fn as_a_job_waits(retries: i32) -> Self {
         let backoff =
             json!({"strategy": "Exponential", "initialDelaySeconds": JOB_BACKOFF_SECONDS, "maxDelaySeconds": 600});
-        Self { duration: "1s", retries, backoff }
+        Self { duration: "1s".into(), retries, backoff }
     }
 
     /// The manifest of the `index`-th. Its Pods name their node: the scheduler, which treats all Pods alike, is left

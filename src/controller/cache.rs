@@ -22,7 +22,8 @@ pub struct Attempts {
 
 #[derive(Debug, Default)]
 struct Inner {
-    tasks: BTreeMap<TaskKey, BTreeMap<String, Entry>>,
+    /// By the Pod's name. Most tasks have one Pod, and a map makes room for eleven of whatever it holds: boxes.
+    tasks: BTreeMap<TaskKey, BTreeMap<String, Box<Entry>>>,
     /// UIDs that the list in progress has shown.
     listed: Option<HashSet<String>>,
 }
@@ -160,7 +161,7 @@ impl Inner {
             pod: first_terminal(old.map(|old| &old.seen.pod), observed),
         };
         let entry = Entry { seen, version, deleted: by == By::Deletion };
-        self.tasks.entry(key.clone()).or_default().insert(entry.seen.pod.pod_name.clone(), entry);
+        self.tasks.entry(key.clone()).or_default().insert(entry.seen.pod.pod_name.clone(), Box::new(entry));
         Some(key)
     }
 

@@ -3,7 +3,7 @@
 //!
 //! - [`run`]: one scope (all namespaces, or one) from its watches to its reconciles.
 //! - [`reconcile`]: the loop of decide and apply for one task.
-//! - [`lanes`]: which of the touched tasks go to the work queue, and which wait.
+//! - [`timers`] and [`lanes`]: when a task is looked at again, and which of those that are to be looked at go first.
 //! - [`apply`]: the requests that a plan asks for, in fixed order.
 //! - [`kept`], [`cache`] and [`memory`]: what the watches have shown of tasks and of Pods, and what this process remembers beyond it.
 //! - [`orphans`] and [`release`]: Pods that must be freed from the finalizer because their task, or the operator, goes away.
@@ -25,6 +25,7 @@ pub mod run;
 #[cfg(test)]
 mod scripted;
 pub mod tell;
+pub mod timers;
 pub mod watch;
 
 pub use error::Error;

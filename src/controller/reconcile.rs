@@ -4,6 +4,7 @@ use super::apply::{self, Created};
 use super::cache::Attempts;
 use super::memory::{Memory, Remembered};
 use super::tell::{Teller, log_plan};
+use super::timers::Timers;
 use super::{Error, Kept, Settings, TaskKey};
 use crate::api::{RetryableTask, RetryableTaskStatus};
 use crate::core::decide::{Answer, Happening, Plan, PodRef, Rejection, Seen, Situation, decide, is_finished, slot_of};
@@ -43,19 +44,22 @@ pub struct Context {
     orphans: UnboundedSender<TaskKey>,
     /// The tasks that are named and not yet looked after.
     orphaning: Mutex<HashSet<TaskKey>>,
+    /// When tasks are looked at again.
+    pub timers: Timers,
     /// Where happenings are told.
     pub teller: Teller,
 }
 
 impl Context {
     /// Nothing seen, nothing remembered.
-    pub fn new(settings: Settings, orphans: UnboundedSender<TaskKey>, teller: Teller) -> Self {
+    pub fn new(settings: Settings, orphans: UnboundedSender<TaskKey>, timers: Timers, teller: Teller) -> Self {
         Self {
             settings,
             attempts: Attempts::default(),
             memory: Memory::default(),
             orphans,
             orphaning: Mutex::default(),
+            timers,
             teller,
         }
     }
@@ -84,7 +88,8 @@ impl Context {
     }
 }
 
-/// One reconcile, contained: it ends within its limit, and a panic ends it alone.
+/// One reconcile, contained: it ends within its limit, and a panic ends it alone. When the task is to be looked at again
+/// is up to the timers, and not to the Controller.
 pub async fn reconcile(task: Arc<Kept>, context: Arc<Context>) -> Result<Action, Error> {
     let key = TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() };
     let uid = task.uid().unwrap_or_default();
@@ -99,13 +104,16 @@ pub async fn reconcile(task: Arc<Kept>, context: Arc<Context>) -> Result<Action,
         };
         context.settings.telemetry.metrics.reconciled(started.elapsed());
         match &result {
-            Ok(_) => context.memory.with(&key, &uid, Remembered::went_through),
+            Ok(wait) => {
+                context.memory.with(&key, &uid, Remembered::went_through);
+                context.timers.set(key.clone(), *wait);
+            }
             Err(error) => {
                 context.settings.telemetry.metrics.reconcile_failed(error.kind());
                 tracing::warn!(%error, "the reconcile failed");
             }
         }
-        result
+        result.map(|_| Action::await_change())
     }
     .instrument(span)
     .await
@@ -116,7 +124,9 @@ pub async fn reconcile(task: Arc<Kept>, context: Arc<Context>) -> Result<Action,
 #[allow(clippy::needless_pass_by_value)]
 pub fn when_failed(task: Arc<Kept>, _: &Error, context: Arc<Context>) -> Action {
     let key = TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() };
-    Action::requeue(context.memory.with(&key, &task.uid().unwrap_or_default(), Remembered::failed))
+    let wait = context.memory.with(&key, &task.uid().unwrap_or_default(), Remembered::failed);
+    context.timers.set(key, Some(wait));
+    Action::await_change()
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
@@ -124,7 +134,8 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
-async fn of(key: &TaskKey, task: &Kept, context: &Arc<Context>) -> Result<Action, Error> {
+/// Answers how long until the task is to be looked at again, whatever happens.
+async fn of(key: &TaskKey, task: &Kept, context: &Arc<Context>) -> Result<Option<Duration>, Error> {
     let task = match task.task() {
         Ok(task) => Arc::new(task),
         Err(invalid) => return unreadable(key, &invalid, context).await,
@@ -138,7 +149,7 @@ async fn of(key: &TaskKey, task: &Kept, context: &Arc<Context>) -> Result<Action
 }
 
 /// A task that this version cannot read is told so where its owner looks; its Pods, if any, stay as they are.
-async fn unreadable(key: &TaskKey, invalid: &InvalidObject, context: &Arc<Context>) -> Result<Action, Error> {
+async fn unreadable(key: &TaskKey, invalid: &InvalidObject, context: &Arc<Context>) -> Result<Option<Duration>, Error> {
     let message = format!("the operator cannot read this task: {}", invalid.error);
     tracing::warn!(error = invalid.error, "the task cannot be read");
     if invalid.metadata.deletion_timestamp.is_some() {
@@ -147,10 +158,10 @@ async fn unreadable(key: &TaskKey, invalid: &InvalidObject, context: &Arc<Contex
         let held = pods.into_iter().filter(|seen| seen.pod.held && !seen.gone && seen.pod.task_uid == uid);
         let held: Vec<PodRef> = held.map(|seen| PodRef { name: seen.pod.pod_name, uid: seen.pod.pod_uid }).collect();
         let done = apply::clean_up(context, key, &[], &held).await;
-        return Ok(if done { Action::await_change() } else { Action::requeue(CLEAN_UP_AGAIN) });
+        return Ok((!done).then_some(CLEAN_UP_AGAIN));
     }
     let done = apply::mark_unreadable(context, key, invalid, &message).await;
-    done.map(|()| Action::await_change()).map_err(Error::request(key, "marking the task as unreadable"))
+    done.map(|()| None).map_err(Error::request(key, "marking the task as unreadable"))
 }
 
 /// One reconcile on its way.
@@ -166,14 +177,14 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    async fn run(mut self) -> Result<Action, Error> {
+    async fn run(mut self) -> Result<Option<Duration>, Error> {
         for _ in 0..MAX_PLANS {
             let plan = self.decide();
             log_plan(&self.task, &plan);
             let Plan { status, ask, refresh, create, stop, delete, release, delete_task, look_again } = plan;
             if let Some((status, happenings)) = status {
                 if !self.store(status, happenings).await? {
-                    return Ok(Action::await_change());
+                    return Ok(None);
                 }
                 continue;
             }
@@ -183,7 +194,7 @@ impl Turn<'_> {
             }
             if refresh {
                 if !self.read().await? {
-                    return Ok(Action::await_change());
+                    return Ok(None);
                 }
                 continue;
             }
@@ -198,11 +209,11 @@ impl Turn<'_> {
             self.forget_gone();
             if delete_task {
                 apply::delete_task(self.context, self.key, &self.task).await?;
-                return Ok(Action::await_change());
+                return Ok(None);
             }
             let look_again = look_again.map(|wait| Duration::try_from(wait).unwrap_or_default());
             let wait = look_again.into_iter().chain(clean_up).fold(LOOK_AGAIN, Duration::min);
-            return Ok(Action::requeue(wait));
+            return Ok(Some(wait));
         }
         Err(Error::Restless(self.key.clone()))
     }

@@ -1,8 +1,8 @@
 //! One controller over one scope: its watches, its work queue, its reconciles.
 
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Line};
 use super::reconcile::{Context, reconcile, when_failed};
-use super::{Error, Kept, Settings, TaskKey, orphans, tell, watch};
+use super::{Error, Kept, Settings, TaskKey, orphans, tell, timers, watch};
 use crate::api::LABEL_TASK_UID;
 use futures::{StreamExt, future, stream};
 use k8s_openapi::api::core::v1::Pod;
@@ -43,7 +43,8 @@ pub async fn run(
     let (store, writer) = reflector::store();
     let (orphans, orphaned) = mpsc::unbounded_channel();
     let (teller, telling) = tell::teller(&settings);
-    let context = Arc::new(Context::new(settings, orphans, teller));
+    let (timers, set) = timers::timers();
+    let context = Arc::new(Context::new(settings, orphans, timers, teller));
     let health = HealthOf { context: context.clone(), namespace };
     health.begin();
 
@@ -57,6 +58,7 @@ pub async fn run(
     let tasks_synced = task_store.synced();
     background.spawn(watch_tasks(context.clone(), tasks, task_store));
     background.spawn(watch_pods(context.clone(), pods, lanes.clone()));
+    background.spawn(timers::work(set, lanes.clone()));
     background.spawn(tell_synced(context.clone(), health.namespace.clone(), tasks_synced));
 
     let seen = context.clone();
@@ -120,6 +122,7 @@ fn look_after(context: &Context, lanes: &Lanes, outcome: Outcome) {
             let key = key_of(reference.namespace, reference.name);
             lanes.settled(&key);
             context.memory.forget(&key);
+            context.timers.set(key.clone(), None);
             context.orphaned(key);
         }
         Err(Queue::QueueError(error)) => tracing::warn!(%error, "the work queue failed"),
@@ -148,7 +151,7 @@ async fn watch_pods(context: Arc<Context>, api: Api<Pod>, lanes: Arc<Lanes>) {
     let ours = watch::config().labels(LABEL_TASK_UID);
     watch::follow("pods", telemetry, watcher(api, ours), |event| {
         for key in context.attempts.apply(&event, (context.settings.clock)()) {
-            lanes.touched(key, false);
+            lanes.touched(key, Line::Begun);
         }
     })
     .await;

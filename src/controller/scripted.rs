@@ -1,7 +1,7 @@
 //! A server for tests that answers as it is told.
 
 use super::reconcile::Context;
-use super::{Settings, TaskKey, tell};
+use super::{Settings, TaskKey, tell, timers};
 use crate::core::testing::{NAME, NAMESPACE, at};
 use crate::telemetry::Telemetry;
 use http::{Request, Response};
@@ -47,7 +47,8 @@ pub fn context(script: Script) -> (Context, Requests) {
     };
     let (orphans, _) = mpsc::unbounded_channel();
     let (teller, _) = tell::teller(&settings);
-    (Context::new(settings, orphans, teller), requests)
+    let (timers, _) = timers::timers();
+    (Context::new(settings, orphans, timers, teller), requests)
 }
 
 /// A refusal.

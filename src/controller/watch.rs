@@ -1,7 +1,7 @@
 //! Watch streams that never end and never hold each other up: each has its own back-off, and an error is told, not
 //! passed on.
 
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Line};
 use super::{Kept, TaskKey};
 use crate::telemetry::Telemetry;
 use futures::{Stream, StreamExt};
@@ -45,8 +45,8 @@ pub struct Tasks {
     writer: Writer<Kept>,
     lanes: Arc<Lanes>,
     known: BTreeSet<TaskKey>,
-    /// With whether they are new.
-    listed: BTreeMap<TaskKey, bool>,
+    /// With their lines.
+    listed: BTreeMap<TaskKey, Line>,
     synced: Arc<SetOnce<()>>,
 }
 
@@ -72,15 +72,15 @@ impl Tasks {
         match event {
             Event::Init => self.listed.clear(),
             Event::InitApply(task) => {
-                self.listed.insert(key(task), task.is_new());
+                self.listed.insert(key(task), line(task));
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed);
                 for gone in self.known.iter().filter(|key| !listed.contains_key(key)) {
-                    self.lanes.touched(gone.clone(), false);
+                    self.lanes.touched(gone.clone(), Line::Begun);
                 }
-                for (key, is_new) in &listed {
-                    self.lanes.touched(key.clone(), *is_new);
+                for (key, line) in &listed {
+                    self.lanes.touched(key.clone(), *line);
                 }
                 self.known = listed.into_keys().collect();
                 // Said again by each list.
@@ -88,11 +88,11 @@ impl Tasks {
             }
             Event::Apply(task) => {
                 self.known.insert(key(task));
-                self.lanes.touched(key(task), task.is_new());
+                self.lanes.touched(key(task), line(task));
             }
             Event::Delete(task) => {
                 self.known.remove(&key(task));
-                self.lanes.touched(key(task), false);
+                self.lanes.touched(key(task), Line::Begun);
             }
         }
     }
@@ -101,4 +101,8 @@ impl Tasks {
 fn key(task: &Kept) -> TaskKey {
     use kube::ResourceExt;
     TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() }
+}
+
+fn line(task: &Kept) -> Line {
+    if task.is_new() { Line::New } else { Line::Begun }
 }

@@ -1,0 +1,97 @@
+//! When each task is to be looked at again though nothing happens to it.
+//!
+//! The timers are ours, and not those of the work queue of kube-runtime: what has run out there would pass by the lanes.
+
+use super::TaskKey;
+use super::lanes::{Lanes, Line};
+use futures::StreamExt;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::time::DelayQueue;
+
+/// Sets the timers.
+#[derive(Clone, Debug)]
+pub struct Timers(UnboundedSender<Setting>);
+
+/// The timers as they are set, for [`work`].
+#[derive(Debug)]
+pub struct Settings(UnboundedReceiver<Setting>);
+
+type Setting = (TaskKey, Option<Duration>);
+
+/// Timers of which none is set.
+pub fn timers() -> (Timers, Settings) {
+    let (sender, receiver) = unbounded_channel();
+    (Timers(sender), Settings(receiver))
+}
+
+impl Timers {
+    /// The task is to be looked at once this time has passed, or not by time. What was set before no longer holds.
+    pub fn set(&self, key: TaskKey, wait: Option<Duration>) {
+        // A closed channel means that the controller is going away.
+        let _ = self.0.send((key, wait));
+    }
+}
+
+/// Gets each task into line when its time has come, for as long as there is anybody who sets timers.
+pub async fn work(Settings(mut settings): Settings, lanes: Arc<Lanes>) {
+    let mut queue = DelayQueue::new();
+    let mut places = HashMap::new();
+    loop {
+        tokio::select! {
+            biased;
+            setting = settings.recv() => {
+                let Some((key, wait)) = setting else { return };
+                if let Some(place) = places.remove(&key) {
+                    queue.remove(&place);
+                }
+                if let Some(wait) = wait {
+                    places.insert(key.clone(), queue.insert(key, wait));
+                }
+            }
+            Some(over) = queue.next(), if !queue.is_empty() => {
+                let key: TaskKey = over.into_inner();
+                places.remove(&key);
+                lanes.touched(key, Line::Due);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TaskKey, timers, work};
+    use crate::controller::lanes::Lanes;
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::time::Instant;
+
+    fn key(name: &str) -> TaskKey {
+        TaskKey { namespace: "default".into(), name: name.into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_setting_holds() {
+        let (timers, settings) = timers();
+        let (sender, mut queue) = unbounded_channel();
+        let lanes = Arc::new(Lanes::new(sender, 32));
+        let working = tokio::spawn(work(settings, lanes));
+        let began = Instant::now();
+        timers.set(key("sooner"), Some(Duration::from_secs(60)));
+        timers.set(key("later"), Some(Duration::from_secs(1)));
+        timers.set(key("never"), Some(Duration::from_secs(2)));
+        timers.set(key("sooner"), Some(Duration::from_millis(1500)));
+        timers.set(key("later"), Some(Duration::from_secs(3)));
+        timers.set(key("never"), None);
+        for (name, after) in [("sooner", 1500), ("later", 3000)] {
+            assert_eq!(queue.recv().await, Some(key(name)));
+            assert_eq!(began.elapsed().as_millis(), after, "{name}");
+        }
+        drop(timers);
+        working.await.unwrap();
+        assert_eq!(queue.recv().await, None);
+    }
+}
