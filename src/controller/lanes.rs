@@ -3,7 +3,9 @@
 //!
 //! The work queue of kube-runtime takes what is ready in no fair order: the newest first, as it turns out, so that under
 //! load some tasks wait until the load is over. Here the lines wait, and the queue is never longer than what it works on.
-//! What is due goes first; and a storm of new tasks holds up nothing that has begun.
+//!
+//! Each line has its share of the places, so that no storm in one stops another; and some are for what is due alone. New
+//! tasks have the smallest share: each that begins brings more to do, which is due in time.
 
 use super::TaskKey;
 use std::collections::{HashMap, VecDeque};
@@ -12,8 +14,8 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// Out of how many places one is for what is due alone.
 const FOR_DUE_OF: usize = 4;
-/// Out of how many that are let in one is new, if those that have begun wait too.
-const NEW_OF: usize = 4;
+/// How many places of others one of a new task counts for.
+const NEW_COUNTS: usize = 3;
 
 /// Why a task is to be looked at, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +34,7 @@ pub struct Lanes {
     queue: UnboundedSender<TaskKey>,
     /// How many tasks may be in the queue or reconciled.
     most: usize,
-    /// How many, before one is let in that is not due.
+    /// How many of them may be there though they are not due.
     most_not_due: usize,
     lines: Mutex<Lines>,
 }
@@ -44,16 +46,19 @@ struct Lines {
     new: VecDeque<TaskKey>,
     /// Where each task is that is in a line, in the queue or reconciled.
     places: HashMap<TaskKey, Place>,
-    inside: usize,
-    let_in: usize,
+    /// How many are in the queue or reconciled, by the line that they came from.
+    inside: [usize; LINES.len()],
 }
+
+const LINES: [Line; 3] = [Line::Due, Line::Begun, Line::New];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// In a line.
     Waiting(Line),
-    /// In the queue, or reconciled; with the line that it gets into again, if it was touched since.
-    Inside(Option<Line>),
+    /// In the queue, or reconciled; with the line that it came from, and the one that it gets into again, if it was
+    /// touched since.
+    Inside(Line, Option<Line>),
 }
 
 impl Lanes {
@@ -70,9 +75,9 @@ impl Lanes {
             None => lines.get_in_line(key, line),
             Some(Place::Waiting(other)) if line < other => lines.get_in_line(key, line),
             Some(Place::Waiting(_)) => {}
-            Some(Place::Inside(again)) => {
-                let line = again.map_or(line, |again| again.min(line));
-                lines.places.insert(key, Place::Inside(Some(line)));
+            Some(Place::Inside(from, again)) => {
+                let again = again.map_or(line, |again| again.min(line));
+                lines.places.insert(key, Place::Inside(from, Some(again)));
             }
         }
         self.let_in(&mut lines);
@@ -81,26 +86,40 @@ impl Lanes {
     /// A reconcile of the task is over.
     pub fn settled(&self, key: &TaskKey) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        match lines.places.get(key).copied() {
-            None | Some(Place::Waiting(_)) => return,
-            Some(Place::Inside(None)) => {
+        let Some(Place::Inside(from, again)) = lines.places.get(key).copied() else { return };
+        match again {
+            None => {
                 lines.places.remove(key);
             }
-            Some(Place::Inside(Some(line))) => lines.get_in_line(key.clone(), line),
+            Some(line) => lines.get_in_line(key.clone(), line),
         }
-        lines.inside -= 1;
+        lines.inside[from as usize] -= 1;
         self.let_in(&mut lines);
     }
 
     fn let_in(&self, lines: &mut Lines) {
-        while lines.inside < self.most
-            && let Some(key) = lines.next(lines.inside < self.most_not_due)
-        {
-            (lines.inside, lines.let_in) = (lines.inside + 1, lines.let_in + 1);
-            lines.places.insert(key.clone(), Place::Inside(None));
+        while let Some((key, from)) = self.next(lines) {
+            lines.inside[from as usize] += 1;
+            lines.places.insert(key.clone(), Place::Inside(from, None));
             // A closed queue means that the controller is going away.
             let _ = self.queue.send(key);
         }
+    }
+
+    /// Whose turn it is: the first of the line that has the fewest places, or of the most urgent of several such lines.
+    fn next(&self, lines: &mut Lines) -> Option<(TaskKey, Line)> {
+        let [due, begun, new] = lines.inside;
+        if due + begun + new >= self.most {
+            return None;
+        }
+        let mut order = LINES;
+        order.sort_by_key(|line| match line {
+            Line::Due => due,
+            Line::Begun => begun,
+            Line::New => new * NEW_COUNTS,
+        });
+        let has_room = |line: &Line| *line == Line::Due || begun + new < self.most_not_due;
+        order.into_iter().filter(has_room).find_map(|line| Some((lines.first_of(line)?, line)))
     }
 }
 
@@ -118,14 +137,6 @@ impl Lines {
         }
     }
 
-    /// Whose turn it is: what is due, and where others may go too, what has begun, and now and then what is new.
-    fn next(&mut self, others_too: bool) -> Option<TaskKey> {
-        let new_first = (self.let_in + 1).is_multiple_of(NEW_OF);
-        let order = if new_first { [Line::New, Line::Begun] } else { [Line::Begun, Line::New] };
-        let order = std::iter::once(Line::Due).chain(order.into_iter().filter(|_| others_too));
-        order.into_iter().find_map(|line| self.first_of(line))
-    }
-
     /// The first in this line. One that got into another meanwhile is passed over.
     fn first_of(&mut self, line: Line) -> Option<TaskKey> {
         loop {
@@ -140,6 +151,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::{Lanes, Line, TaskKey};
+    use std::collections::VecDeque;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     fn key(name: &str) -> TaskKey {
@@ -193,23 +205,37 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_of_new_tasks_holds_up_nothing_that_has_begun_and_is_not_held_up_for_ever() {
+    fn each_line_has_its_share() {
+        let (sender, mut queue) = unbounded_channel();
+        let lanes = Lanes::new(sender, 14);
+        let storms = [("new", Line::New), ("begun", Line::Begun), ("due", Line::Due)];
+        let mut inside = VecDeque::new();
+        for (of, line) in storms {
+            (0..200).for_each(|n| lanes.touched(key(&format!("{of}-{n}")), line));
+            inside.extend(queued(&mut queue));
+        }
+        assert_eq!(inside.len(), 14);
+        for _ in 0..100 {
+            lanes.settled(&key(&inside.pop_front().unwrap()));
+            inside.extend(queued(&mut queue));
+        }
+        let shares = storms.map(|(of, _)| inside.iter().filter(|name| name.starts_with(of)).count());
+        assert_eq!(shares, [2, 6, 6]);
+    }
+
+    #[test]
+    fn a_storm_of_what_is_due_holds_up_nothing_else() {
         let (lanes, mut queue) = lanes();
-        let names = |of: &str| (0..12).map(|n| format!("{of}-{n}")).collect::<Vec<_>>();
-        for name in names("new") {
-            lanes.touched(key(&name), Line::New);
+        for n in 0..12 {
+            lanes.touched(key(&format!("due-{n}")), Line::Due);
         }
-        assert_eq!(queued(&mut queue), ["new-0", "new-1", "new-2"]);
-        for name in names("begun") {
-            lanes.touched(key(&name), Line::Begun);
+        assert_eq!(queued(&mut queue).len(), 4, "all places");
+        lanes.touched(key("new"), Line::New);
+        lanes.touched(key("begun"), Line::Begun);
+        for (settled, next) in [("due-0", "begun"), ("due-1", "new"), ("begun", "due-4")] {
+            lanes.settled(&key(settled));
+            assert_eq!(queued(&mut queue), [next]);
         }
-        let mut order: Vec<String> = vec!["new-0".into()];
-        for n in 0..8 {
-            lanes.settled(&key(&order[n].clone()));
-            order.extend(queued(&mut queue));
-        }
-        let expected = ["new-3", "begun-0", "begun-1", "begun-2", "new-4", "begun-3", "begun-4", "begun-5"];
-        assert_eq!(order[1..], expected);
     }
 
     #[test]
@@ -230,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_goes_first_and_has_a_place_of_its_own() {
+    fn what_is_due_has_a_place_of_its_own_and_changes_its_line() {
         let (lanes, mut queue) = lanes();
         for name in ["a", "b", "c", "d", "e"] {
             lanes.touched(key(name), Line::Begun);
@@ -245,9 +271,7 @@ mod tests {
         for settled in ["a", "b", "c", "due-0"] {
             lanes.settled(&key(settled));
         }
-        assert_eq!(queued(&mut queue), ["due-1", "e", "a"]);
-        lanes.settled(&key("e"));
-        assert_eq!(queued(&mut queue), ["d"]);
+        assert_eq!(queued(&mut queue), ["due-1", "d", "e", "a"]);
     }
 
     #[test]
