@@ -45,7 +45,7 @@ struct Args {
     /// How much of it.
     #[arg(long, env = "SCALE", default_value = "full")]
     scale: Scale,
-    /// Only these parts: one, hundred, thousand, drain, waiting, size, sharing.
+    /// Only these parts: one, hundred, thousand, spread, drain, waiting, size, sharing.
     #[arg(long, env = "ONLY", value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -60,6 +60,11 @@ enum Scale {
 impl Scale {
     fn of(self, count: usize) -> usize {
         if self == Self::Small { count.div_ceil(10) } else { count }
+    }
+
+    /// The time between two of a thousand tasks, so that they come in so many seconds; a tenth of them takes as long.
+    fn pace(self, seconds: u32) -> Duration {
+        Duration::from_secs(1) * seconds / if self == Self::Small { 100 } else { 1000 }
     }
 }
 
@@ -105,13 +110,13 @@ async fn measure(args: &Args, report: &mut Report) {
         report.twenty_failures = told(report, "twenty failures", twenty_failures(program).await);
     }
     let numbers = [
-        ("one", scale.of(40), Some(Duration::from_millis(900))),
-        ("hundred", scale.of(100), None),
-        ("thousand", scale.of(1000), None),
+        ("one", "one at a time".into(), scale.of(40), Some(Duration::from_millis(900))),
+        ("hundred", format!("{} at once", scale.of(100)), scale.of(100), None),
+        ("thousand", format!("{} at once", scale.of(1000)), scale.of(1000), None),
+        ("spread", format!("{} in three minutes", scale.of(1000)), scale.of(1000), Some(scale.pace(180))),
     ];
-    for (part, count, pace) in numbers {
+    for (part, name, count, pace) in numbers {
         if wanted(part) {
-            let name = if pace.is_some() { "one at a time".into() } else { format!("{count} at once") };
             let task = told(report, &name, attempts::run(program, Kind::Task, count, pace).await);
             let job = told(report, &name, attempts::run(program, Kind::Job, count, pace).await);
             report.attempts.push((name, task, job));

@@ -149,6 +149,7 @@ impl Report {
         let mut costs: Vec<(usize, f64, f64)> = self
             .attempts
             .iter()
+            .filter(|(name, ..)| name.ends_with("at once"))
             .filter_map(|(_, task, _)| task.as_ref())
             .chain(self.waiting.iter().map(|waiting| &waiting.attempts))
             .filter(|measured| measured.tasks >= 100)
