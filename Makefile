@@ -17,7 +17,7 @@ LOCAL_IMAGE := docker.io/library/retryable-tasks:dev
 KUBERNETES := tests/cluster/cluster
 # kubectl and helm of the project's own cluster, before those of the machine
 IN_CLUSTER := eval "$$($(KUBERNETES) env)" &&
-SCRIPTS := .ci/run demo/run fuzz/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test tests/simulation/mutate $(wildcard tests/cluster/lib/*.sh)
+SCRIPTS := .ci/run demo/run fuzz/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test tests/e2e/run tests/simulation/mutate $(wildcard tests/cluster/lib/*.sh)
 # Most of an end-to-end test's time is waiting, so more of them run at a time than there are processors.
 E2E_THREADS ?= 8
 # Further arguments for the test programs, such as the name of one test
@@ -77,7 +77,9 @@ TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/retryable-tasks/tools
 
 .PHONY: deny
 deny: $(TOOLS)/bin/cargo-deny-$(DENY_VERSION) ## licences, sources and bans of what is linked, by deny.toml
-	$< --log-level error check bans licenses sources
+	for package in . bench fuzz; do \
+	  $< --manifest-path $$package/Cargo.toml --config deny.toml --log-level error check bans licenses sources || exit 1; \
+	done
 
 # Unoptimised: it is built in a third of the time, and asked once.
 $(TOOLS)/bin/cargo-deny-$(DENY_VERSION):
@@ -89,7 +91,9 @@ $(TOOLS)/bin/cargo-deny-$(DENY_VERSION):
 check: deny ## what CI refuses: warnings, formatting, stale generated files, faults in chart and scripts
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path bench/Cargo.toml
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --manifest-path bench/Cargo.toml -- -D warnings
 	$(CARGO) run --locked --quiet -- crd | diff -u crds/retryabletasks.yaml - || \
 	  { echo "crds/retryabletasks.yaml is stale: run 'make generate'" >&2; exit 1; }
 	$(KUBERNETES) build

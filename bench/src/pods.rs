@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::PartialObjectMeta;
 use kube::{Api, Client};
 use kube_runtime::watcher::{Config, Event, watcher};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Watches the Pods of a namespace until it is dropped.
@@ -23,19 +23,18 @@ impl Watch {
         let pods: Api<PartialObjectMeta<Pod>> = Api::namespaced(client.clone(), namespace);
         let keep = first.clone();
         let task = tokio::spawn(async move {
-            let mut known = HashMap::new();
-            let take = |event: Event<PartialObjectMeta<Pod>>| {
+            let mut known = HashSet::new();
+            let mut take = |event: Event<PartialObjectMeta<Pod>>| {
                 if let Event::Apply(pod) | Event::InitApply(pod) = event {
                     let (Some(name), Some(version)) = (pod.metadata.name, pod.metadata.resource_version) else {
                         return;
                     };
-                    if known.insert(name.clone(), ()).is_none() {
+                    if known.insert(name.clone()) {
                         let version = version.parse().unwrap_or(0);
                         keep.lock().unwrap_or_else(PoisonError::into_inner).insert(version, name);
                     }
                 }
             };
-            let mut take = take;
             let watch = watcher(pods, Config::default());
             // It ends with the benchmark; until then an error is followed by another try.
             let mut watch = std::pin::pin!(watch);
