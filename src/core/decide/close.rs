@@ -158,8 +158,9 @@ fn remember(draft: &mut Draft, entry: HistoryEntry) {
 
 /// The time is over before the next attempt: the task fails without it.
 pub(super) fn fail_by_deadline(draft: &mut Draft) -> Current {
-    let number = draft.current.number;
-    if let Some(entry) = draft.status.history.last_mut().filter(|entry| entry.attempt.saturating_add(1) == number) {
+    let (number, run) = (draft.current.number, draft.status.run.map(|run| run.number));
+    let is_before = |entry: &&mut HistoryEntry| entry.attempt.saturating_add(1) == number && entry.run == run;
+    if let Some(entry) = draft.status.history.last_mut().filter(is_before) {
         (entry.action, entry.delay_milliseconds) = (Action::Fail, None);
     }
     let cause = cause_of_standstill(draft);

@@ -11,10 +11,12 @@ use crate::core::message::{MAX_MESSAGE_BYTES, short};
 use crate::core::observe::Outcome;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-/// Whether a failure for that reason is followed by the fallback.
+/// Whether a failure for that reason is followed by the fallback. A later run that has had no attempt has none: its slot
+/// would be the one after the last attempt of the run before.
 pub(super) fn follows(draft: &Draft, reason: ConditionReason) -> bool {
     let ends_at_once = matches!(reason, ConditionReason::Succeeded | ConditionReason::Cancelled);
-    draft.situation.task.spec.on_failure.is_some() && !draft.current.fallback && !ends_at_once
+    let has_slot = draft.status.run.is_none_or(|run| draft.current.number >= run.first_attempt);
+    draft.situation.task.spec.on_failure.is_some() && !draft.current.fallback && !ends_at_once && has_slot
 }
 
 /// The task will be failed; the fallback is due. The current attempt is the last one.

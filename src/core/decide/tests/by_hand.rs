@@ -1,8 +1,9 @@
 //! Retry now, run again, cancel: each once for each value of its annotation.
 
-use super::story::Step::{Ask, DeletePod, Edit, Exit, Look, Pass, Restart, Resume, Run, Say, Suspend};
+use super::story::Step::{Api, Ask, DeletePod, Edit, Exit, Look, Pass, Restart, Resume, Run, Say, Suspend};
 use super::story::{play, play_in};
-use crate::api::{AttemptOverride, HistoryEntry, RetryableTaskStatus};
+use super::world::Server;
+use crate::api::{Action, AttemptOverride, HistoryEntry, OnFailure, RetryableTaskStatus};
 use crate::core::testing::{BuildTask, fixed, task};
 use serde_json::json;
 
@@ -182,6 +183,39 @@ fn the_end_of_a_later_run_speaks_of_that_run() {
         ],
     );
     assert!(failed(&world.status()).1.starts_with("the only attempt failed"), "{:?}", failed(&world.status()));
+}
+
+#[test]
+fn a_run_that_ends_before_its_first_attempt_leaves_the_one_before_as_it_is() {
+    let fallback = OnFailure { image: Some("notify".into()), ..OnFailure::default() };
+    let once = task().max_retries(0).change(|task| {
+        task.spec.active_deadline_seconds = Some(60);
+        task.spec.on_failure = Some(fallback);
+    });
+    let world = play(
+        once.clone(),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Running 1/0/0 Error [FailureTarget] 1E 1fP"),
+            (Exit(0), "Failed 1/0/0 Error [Failed Finished Stalled] 1E 1fE"),
+            (Api(Server::Rejects("exceeded quota")), "Failed 1/0/0 Error [Failed Finished Stalled] 1E 1fE"),
+            (Ask("run-again", "1"), "Pending 1/0/0 PodRejected [Stalled] 1E 1fE"),
+            (Pass(60_000), "Failed 1/0/0 [Stalled Failed Finished] 1E- 1fE-"),
+        ],
+    );
+    assert_eq!(world.status().fallback, None, "the slot is that of the first run's");
+    let world = play(
+        once,
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(0), "Succeeded 1/0/0 [Complete Finished] 1E"),
+            (Api(Server::Rejects("exceeded quota")), "Succeeded 1/0/0 [Complete Finished] 1E"),
+            (Ask("run-again", "1"), "Pending 1/0/0 PodRejected [Stalled] 1E"),
+            (Pass(60_000), "Failed 1/0/0 [Stalled Failed Finished] 1E-"),
+        ],
+    );
+    let status = world.status();
+    assert_eq!((status.history[0].action, failed(&status).0), (Action::Complete, "DeadlineExceeded"));
 }
 
 #[test]
