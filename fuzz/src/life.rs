@@ -98,7 +98,7 @@ impl<'a> Life<'a> {
                 self.create(slot);
             } else {
                 self.remove(stop.iter().chain(&delete), &release);
-                return look_again.filter(|_| !delete_task);
+                return look_again.soonest().filter(|_| !delete_task);
             }
         }
         panic!("the decisions do not come to rest: {:#?}", self.task.status);

@@ -5,7 +5,7 @@
 //! load some tasks wait until the load is over. Here the lines wait, and the queue is never longer than what it works on.
 //!
 //! Each line has its share of the places, so that no storm in one stops another; and some are for what is due alone. New
-//! tasks have the smallest share: each that begins brings more to do, which is due in time.
+//! tasks have a small share, since each that begins brings more to do, which is due in time; and so has what can wait.
 
 use super::TaskKey;
 use std::collections::{HashMap, VecDeque};
@@ -14,11 +14,11 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// Out of how many places one is for what is due alone.
 const FOR_DUE_OF: usize = 4;
-/// How many places of others one of a new task counts for.
-const NEW_COUNTS: usize = 3;
+/// How many places of what is due or has begun one of a new task counts for, or one of a clean-up.
+const OTHERS_COUNT: usize = 3;
 
 /// Why a task is to be looked at, the most urgent first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Line {
     /// Its time has come.
     Due,
@@ -26,6 +26,8 @@ pub enum Line {
     Begun,
     /// Nothing of it has begun.
     New,
+    /// What is left of it can be cleaned up.
+    CleanUp,
 }
 
 /// The lines before the work queue of one controller.
@@ -44,13 +46,18 @@ struct Lines {
     due: VecDeque<TaskKey>,
     begun: VecDeque<TaskKey>,
     new: VecDeque<TaskKey>,
+    clean_up: VecDeque<TaskKey>,
     /// Where each task is that is in a line, in the queue or reconciled.
     places: HashMap<TaskKey, Place>,
     /// How many are in the queue or reconciled, by the line that they came from.
     inside: [usize; LINES.len()],
+    let_in: usize,
+    /// Which of all that were let in was the last, by the line that it came from.
+    last: [usize; LINES.len()],
 }
 
-const LINES: [Line; 3] = [Line::Due, Line::Begun, Line::New];
+/// The most urgent first.
+pub const LINES: [Line; 4] = [Line::Due, Line::Begun, Line::New, Line::CleanUp];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -100,25 +107,25 @@ impl Lanes {
     fn let_in(&self, lines: &mut Lines) {
         while let Some((key, from)) = self.next(lines) {
             lines.inside[from as usize] += 1;
+            lines.let_in += 1;
+            lines.last[from as usize] = lines.let_in;
             lines.places.insert(key.clone(), Place::Inside(from, None));
             // A closed queue means that the controller is going away.
             let _ = self.queue.send(key);
         }
     }
 
-    /// Whose turn it is: the first of the line that has the fewest places, or of the most urgent of several such lines.
+    /// Whose turn it is: the first of the line that has the fewest places, or of that of several which has waited longest.
     fn next(&self, lines: &mut Lines) -> Option<(TaskKey, Line)> {
-        let [due, begun, new] = lines.inside;
-        if due + begun + new >= self.most {
+        let [due, begun, new, clean_up] = lines.inside;
+        let not_due = begun + new + clean_up;
+        if due + not_due >= self.most {
             return None;
         }
+        let counts = [due, begun, new * OTHERS_COUNT, clean_up * OTHERS_COUNT];
         let mut order = LINES;
-        order.sort_by_key(|line| match line {
-            Line::Due => due,
-            Line::Begun => begun,
-            Line::New => new * NEW_COUNTS,
-        });
-        let has_room = |line: &Line| *line == Line::Due || begun + new < self.most_not_due;
+        order.sort_by_key(|line| (counts[*line as usize], lines.last[*line as usize]));
+        let has_room = |line: &Line| *line == Line::Due || not_due < self.most_not_due;
         order.into_iter().filter(has_room).find_map(|line| Some((lines.first_of(line)?, line)))
     }
 }
@@ -134,6 +141,7 @@ impl Lines {
             Line::Due => &mut self.due,
             Line::Begun => &mut self.begun,
             Line::New => &mut self.new,
+            Line::CleanUp => &mut self.clean_up,
         }
     }
 
@@ -207,20 +215,20 @@ mod tests {
     #[test]
     fn each_line_has_its_share() {
         let (sender, mut queue) = unbounded_channel();
-        let lanes = Lanes::new(sender, 14);
-        let storms = [("new", Line::New), ("begun", Line::Begun), ("due", Line::Due)];
+        let lanes = Lanes::new(sender, 16);
+        let storms = [("clean", Line::CleanUp), ("new", Line::New), ("begun", Line::Begun), ("due", Line::Due)];
         let mut inside = VecDeque::new();
         for (of, line) in storms {
             (0..200).for_each(|n| lanes.touched(key(&format!("{of}-{n}")), line));
             inside.extend(queued(&mut queue));
         }
-        assert_eq!(inside.len(), 14);
+        assert_eq!(inside.len(), 16);
         for _ in 0..100 {
             lanes.settled(&key(&inside.pop_front().unwrap()));
             inside.extend(queued(&mut queue));
         }
         let shares = storms.map(|(of, _)| inside.iter().filter(|name| name.starts_with(of)).count());
-        assert_eq!(shares, [2, 6, 6]);
+        assert_eq!(shares, [2, 2, 6, 6]);
     }
 
     #[test]
@@ -272,6 +280,27 @@ mod tests {
             lanes.settled(&key(settled));
         }
         assert_eq!(queued(&mut queue), ["due-1", "d", "e", "a"]);
+    }
+
+    #[test]
+    fn with_one_place_or_two_every_line_has_its_turn() {
+        for places in [1, 2] {
+            let (sender, mut queue) = unbounded_channel();
+            let lanes = Lanes::new(sender, places);
+            let storms = [("due", Line::Due), ("begun", Line::Begun), ("new", Line::New), ("clean", Line::CleanUp)];
+            for (of, line) in storms {
+                (0..20).for_each(|n| lanes.touched(key(&format!("{of}-{n}")), line));
+            }
+            let mut order = queued(&mut queue);
+            for n in 0..20 {
+                lanes.settled(&key(&order[n].clone()));
+                order.extend(queued(&mut queue));
+            }
+            for (of, _) in storms {
+                let turns = order.iter().filter(|name| name.starts_with(of)).count();
+                assert!(turns >= 2, "{places}: {order:?}");
+            }
+        }
     }
 
     #[test]

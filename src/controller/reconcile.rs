@@ -2,12 +2,15 @@
 
 use super::apply::{self, Created};
 use super::cache::Attempts;
+use super::lanes::Line;
 use super::memory::{Memory, Remembered};
 use super::tell::{Teller, log_plan};
 use super::timers::Timers;
 use super::{Error, Kept, Settings, TaskKey};
 use crate::api::{RetryableTask, RetryableTaskStatus};
-use crate::core::decide::{Answer, Happening, Plan, PodRef, Rejection, Seen, Situation, decide, is_finished, slot_of};
+use crate::core::decide::{
+    Answer, Happening, LookAgain, Plan, PodRef, Rejection, Seen, Situation, decide, is_finished, slot_of,
+};
 use crate::core::identity::{Slot, trace_id};
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
@@ -106,7 +109,8 @@ pub async fn reconcile(task: Arc<Kept>, context: Arc<Context>) -> Result<Action,
         match &result {
             Ok(wait) => {
                 context.memory.with(&key, &uid, Remembered::went_through);
-                context.timers.set(key.clone(), *wait);
+                context.timers.set(key.clone(), Line::Begun, None);
+                context.timers.set(key.clone(), Line::CleanUp, *wait);
             }
             Err(error) => {
                 context.settings.telemetry.metrics.reconcile_failed(error.kind());
@@ -125,7 +129,7 @@ pub async fn reconcile(task: Arc<Kept>, context: Arc<Context>) -> Result<Action,
 pub fn when_failed(task: Arc<Kept>, _: &Error, context: Arc<Context>) -> Action {
     let key = TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() };
     let wait = context.memory.with(&key, &task.uid().unwrap_or_default(), Remembered::failed);
-    context.timers.set(key, Some(wait));
+    context.timers.set(key, Line::Begun, Some(wait));
     Action::await_change()
 }
 
@@ -134,7 +138,7 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
-/// Answers how long until the task is to be looked at again, whatever happens.
+/// Answers how long until the task is to be looked at again though nothing happens and nothing is urgent.
 async fn of(key: &TaskKey, task: &Kept, context: &Arc<Context>) -> Result<Option<Duration>, Error> {
     let task = match task.task() {
         Ok(task) => Arc::new(task),
@@ -205,15 +209,19 @@ impl Turn<'_> {
             if let Some(pod) = stop {
                 apply::stop(self.context, self.key, &pod).await?;
             }
+            // Before the requests that follow, which may take long.
+            let LookAgain { for_current, to_clean_up } = look_again;
+            let for_current = for_current.map(|wait| Duration::try_from(wait).unwrap_or_default().min(LOOK_AGAIN));
+            self.context.timers.set(self.key.clone(), Line::Due, for_current);
             let clean_up = self.clean_up(&delete, &release).await;
             self.forget_gone();
             if delete_task {
                 apply::delete_task(self.context, self.key, &self.task).await?;
                 return Ok(None);
             }
-            let look_again = look_again.map(|wait| Duration::try_from(wait).unwrap_or_default());
-            let wait = look_again.into_iter().chain(clean_up).fold(LOOK_AGAIN, Duration::min);
-            return Ok(Some(wait));
+            let to_clean_up = to_clean_up.map(|wait| Duration::try_from(wait).unwrap_or_default());
+            let sometime = for_current.is_none().then_some(LOOK_AGAIN);
+            return Ok(to_clean_up.into_iter().chain(clean_up).chain(sometime).min());
         }
         Err(Error::Restless(self.key.clone()))
     }

@@ -122,7 +122,7 @@ fn look_after(context: &Context, lanes: &Lanes, outcome: Outcome) {
             let key = key_of(reference.namespace, reference.name);
             lanes.settled(&key);
             context.memory.forget(&key);
-            context.timers.set(key.clone(), None);
+            context.timers.forget(&key);
             context.orphaned(key);
         }
         Err(Queue::QueueError(error)) => tracing::warn!(%error, "the work queue failed"),

@@ -212,7 +212,7 @@ pub fn log_plan(task: &RetryableTask, plan: &Plan) {
         delete = ?names(delete),
         release = ?names(release),
         delete_task,
-        delay_milliseconds = look_again.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
+        delay_milliseconds = look_again.soonest().map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
         "decided"
     );
 }

@@ -3,7 +3,7 @@
 //! The timers are ours, and not those of the work queue of kube-runtime: what has run out there would pass by the lanes.
 
 use super::TaskKey;
-use super::lanes::{Lanes, Line};
+use super::lanes::{LINES, Lanes, Line};
 use futures::StreamExt;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub struct Timers(UnboundedSender<Setting>);
 #[derive(Debug)]
 pub struct Settings(UnboundedReceiver<Setting>);
 
-type Setting = (TaskKey, Option<Duration>);
+type Setting = ((TaskKey, Line), Option<Duration>);
 
 /// Timers of which none is set.
 pub fn timers() -> (Timers, Settings) {
@@ -28,10 +28,18 @@ pub fn timers() -> (Timers, Settings) {
 }
 
 impl Timers {
-    /// The task is to be looked at once this time has passed, or not by time. What was set before no longer holds.
-    pub fn set(&self, key: TaskKey, wait: Option<Duration>) {
+    /// The task gets into this line once this time has passed, or not by time. What was set before for this line no
+    /// longer holds.
+    pub fn set(&self, key: TaskKey, line: Line, wait: Option<Duration>) {
         // A closed channel means that the controller is going away.
-        let _ = self.0.send((key, wait));
+        let _ = self.0.send(((key, line), wait));
+    }
+
+    /// The task is gone.
+    pub fn forget(&self, key: &TaskKey) {
+        for line in LINES {
+            self.set(key.clone(), line, None);
+        }
     }
 }
 
@@ -43,18 +51,19 @@ pub async fn work(Settings(mut settings): Settings, lanes: Arc<Lanes>) {
         tokio::select! {
             biased;
             setting = settings.recv() => {
-                let Some((key, wait)) = setting else { return };
-                if let Some(place) = places.remove(&key) {
+                let Some((of, wait)) = setting else { return };
+                if let Some(place) = places.remove(&of) {
                     queue.remove(&place);
                 }
                 if let Some(wait) = wait {
-                    places.insert(key.clone(), queue.insert(key, wait));
+                    places.insert(of.clone(), queue.insert(of, wait));
                 }
             }
             Some(over) = queue.next(), if !queue.is_empty() => {
-                let key: TaskKey = over.into_inner();
-                places.remove(&key);
-                lanes.touched(key, Line::Due);
+                let of: (TaskKey, Line) = over.into_inner();
+                places.remove(&of);
+                let (key, line) = of;
+                lanes.touched(key, line);
             }
         }
     }
@@ -63,7 +72,7 @@ pub async fn work(Settings(mut settings): Settings, lanes: Arc<Lanes>) {
 #[cfg(test)]
 mod tests {
     use super::{TaskKey, timers, work};
-    use crate::controller::lanes::Lanes;
+    use crate::controller::lanes::{Lanes, Line};
     use std::sync::Arc;
     use std::time::Duration;
     use tokio::sync::mpsc::unbounded_channel;
@@ -78,19 +87,23 @@ mod tests {
         let (timers, settings) = timers();
         let (sender, mut queue) = unbounded_channel();
         let lanes = Arc::new(Lanes::new(sender, 32));
-        let working = tokio::spawn(work(settings, lanes));
+        let working = tokio::spawn(work(settings, lanes.clone()));
         let began = Instant::now();
-        timers.set(key("sooner"), Some(Duration::from_secs(60)));
-        timers.set(key("later"), Some(Duration::from_secs(1)));
-        timers.set(key("never"), Some(Duration::from_secs(2)));
-        timers.set(key("sooner"), Some(Duration::from_millis(1500)));
-        timers.set(key("later"), Some(Duration::from_secs(3)));
-        timers.set(key("never"), None);
-        for (name, after) in [("sooner", 1500), ("later", 3000)] {
+        timers.set(key("sooner"), Line::Due, Some(Duration::from_secs(60)));
+        timers.set(key("later"), Line::Due, Some(Duration::from_secs(1)));
+        timers.set(key("never"), Line::Due, Some(Duration::from_secs(2)));
+        timers.set(key("sooner"), Line::Due, Some(Duration::from_millis(1500)));
+        timers.set(key("later"), Line::Due, Some(Duration::from_secs(3)));
+        timers.set(key("never"), Line::Due, None);
+        timers.set(key("gone"), Line::CleanUp, Some(Duration::from_secs(2)));
+        timers.forget(&key("gone"));
+        timers.set(key("sooner"), Line::CleanUp, Some(Duration::from_secs(5)));
+        for (name, after) in [("sooner", 1500), ("later", 3000), ("sooner", 5000)] {
             assert_eq!(queue.recv().await, Some(key(name)));
             assert_eq!(began.elapsed().as_millis(), after, "{name}");
+            lanes.settled(&key(name));
         }
-        drop(timers);
+        drop((timers, lanes));
         working.await.unwrap();
         assert_eq!(queue.recv().await, None);
     }

@@ -128,7 +128,7 @@ impl<'a> Stage<'a> {
                 self.watch();
             } else {
                 self.actors.retain(|(_, seen)| delete.iter().all(|pod| pod.uid != seen.pod.pod_uid));
-                return Ok(look_again);
+                return Ok(look_again.soonest());
             }
         }
         Err(Error::Restless(self.prepared))

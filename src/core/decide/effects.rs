@@ -123,7 +123,7 @@ fn clean_up(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan
         };
         let ended = matches!(seen.pod.progress, Progress::Ended(_));
         if ended && !wait.is_zero() && (seen.pod.held || !kept) {
-            plan.look_again_in(wait);
+            plan.clean_up_in(wait);
             continue;
         }
         if !kept && !seen.pod.deleting {
@@ -143,7 +143,7 @@ fn expire(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan) 
     if wait.is_zero() {
         plan.delete_task = true;
     } else {
-        plan.look_again_in(wait);
+        plan.clean_up_in(wait);
     }
 }
 
@@ -153,6 +153,12 @@ fn pod_ref(seen: &Seen) -> PodRef {
 
 impl Plan {
     fn look_again_in(&mut self, wait: SignedDuration) {
-        self.look_again = Some(self.look_again.map_or(wait, |sooner| sooner.min(wait)));
+        let before = self.look_again.for_current;
+        self.look_again.for_current = Some(before.map_or(wait, |sooner| sooner.min(wait)));
+    }
+
+    fn clean_up_in(&mut self, wait: SignedDuration) {
+        let before = self.look_again.to_clean_up;
+        self.look_again.to_clean_up = Some(before.map_or(wait, |sooner| sooner.min(wait)));
     }
 }

@@ -139,7 +139,24 @@ pub struct Plan {
     /// Whether to delete the task itself: its time after the end is over.
     pub delete_task: bool,
     /// When to look again if nothing happens.
-    pub look_again: Option<SignedDuration>,
+    pub look_again: LookAgain,
+}
+
+/// When to look at a task again if nothing happens: what is urgent, and what can wait when there is much to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LookAgain {
+    /// For the current attempt: it is due, or its time is over, or it must be seen to.
+    pub for_current: Option<SignedDuration>,
+    /// To free or delete the Pods of ended attempts, or the task itself.
+    pub to_clean_up: Option<SignedDuration>,
+}
+
+impl LookAgain {
+    /// The sooner of them.
+    pub fn soonest(self) -> Option<SignedDuration> {
+        let Self { for_current, to_clean_up } = self;
+        for_current.into_iter().chain(to_clean_up).min()
+    }
 }
 
 /// A Pod that a Plan speaks of.

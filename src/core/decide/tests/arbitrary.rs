@@ -313,7 +313,7 @@ proptest! {
                 continue;
             }
             if let Some((status, _)) = status {
-                prop_assert!(ask.is_none() && create.is_none() && !delete_task && look_again.is_none());
+                prop_assert!(ask.is_none() && create.is_none() && !delete_task && look_again.soonest().is_none());
                 prop_assert!(stop.is_none() && delete.is_empty() && release.is_empty());
                 prop_assert_ne!(given.task.status.as_ref(), Some(&status), "a write changes something");
                 given.task.status = Some(status);
@@ -327,7 +327,7 @@ proptest! {
                     prop_assert_eq!(slot_of(given.task.status.as_ref().unwrap().current.as_ref().unwrap()), slot);
                     pod(&given.task, slot, true);
                 }
-                prop_assert!(look_again.is_none_or(|wait| wait >= SignedDuration::ZERO));
+                prop_assert!(look_again.soonest().is_none_or(|wait| wait >= SignedDuration::ZERO));
                 return Ok(());
             }
         }

@@ -164,7 +164,7 @@ impl World {
                 self.task_is_deleted |= delete_task;
                 let delete: Vec<_> = stop.into_iter().chain(delete).collect();
                 self.clean_up(&delete, &release);
-                self.look_again = look_again;
+                self.look_again = look_again.soonest();
                 return;
             }
         }

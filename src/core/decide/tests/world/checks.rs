@@ -15,7 +15,7 @@ impl World {
         let clean_up = [!delete.is_empty(), !release.is_empty()];
         if let Some((status, _)) = status {
             assert_eq!(
-                ((effects, clean_up), *look_again),
+                ((effects, clean_up), look_again.soonest()),
                 (([false; 4], [false; 2]), None),
                 "a write is all: {plan:?}"
             );
