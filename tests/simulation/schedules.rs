@@ -32,6 +32,7 @@ fn play(seed: u64) -> Result<Outcome, String> {
     let mut outcome = catch_unwind(AssertUnwindSafe(|| world::run(plan, log))).map_err(panic_text)?;
     if let Some(plan) = again {
         let calm = catch_unwind(AssertUnwindSafe(|| world::run(plan, false))).map_err(panic_text)?;
+        outcome.violations.extend(calm.violations);
         // Whether a Pod died of its deletion or by itself is not to be seen when both come within a second.
         let alike = |summary: &str| summary.replace("PodDeleted", "Error").replace("ContainerStatusUnknown", "Error");
         if outcome.summary.len() != calm.summary.len() {

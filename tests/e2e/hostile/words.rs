@@ -6,6 +6,9 @@ use retryable_tasks::api::{LastFailure, RetryableTaskStatus, State};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
+/// The longest wait that a task can ask for.
+const YEAR_MILLIS: i64 = 31_536_000_000;
+
 /// What a container does before it fails, and what its last failure then says: beginning and end of the message.
 const SPEAKERS: [(&str, &str, (&str, &str)); 12] = [
     ("colours", r"printf '\033[31mred\033[0m\033]0;owned\007 \r\b\033[2Jplain'", ("red plain", "plain")),
@@ -138,7 +141,9 @@ async fn a_task_that_asks_for_absurd_waits_gets_them_within_bounds() {
         scene.apply(&sh(name, &say(number), &now));
         let status = scene.status(name, "its wait", |status| status.state == Some(State::Waiting)).await;
         let wait = status.history[0].delay_milliseconds.unwrap();
-        assert!(wait > 0 && status.next_retry_time.is_some(), "{status:#?}");
+        // A year, and the default jitter of a quarter more at most.
+        assert!((YEAR_MILLIS..=YEAR_MILLIS * 5 / 4).contains(&wait), "{status:#?}");
+        assert!(status.next_retry_time.is_some(), "{status:#?}");
         eprintln!("retryAfterSeconds {number}: {wait} ms, until {:?}", status.next_retry_time);
     }
     for name in ["negative", "fraction", "words", "beyond"] {

@@ -60,8 +60,9 @@ impl Life {
     }
 
     /// Waits for the end, and asserts that the story is told as if nothing had been: each attempt once, with its own
-    /// outcome, after its wait, in the books and in the counters. Where the evidence is whole, every rule holds that
-    /// the simulation knows; elsewhere the waits were kept, and the books agree with the Pods that are left.
+    /// outcome, after its wait, in the books and in the counters. Where the evidence is whole, the rules hold that
+    /// the simulation knows, but for those of rest, promptness and leaders; elsewhere the waits were kept, and the books
+    /// agree with the Pods that are left.
     pub async fn is_told(self, scene: &Scene, record: &Record) -> RetryableTaskStatus {
         let Self { failures, words, evidence, refused } = self;
         let versions = record.until_finished().await;

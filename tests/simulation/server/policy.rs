@@ -49,7 +49,7 @@ impl Policies {
             (Resource::Tasks, false) => [Verb::Get, Verb::List, Verb::Watch, Verb::Delete].as_slice(),
             (Resource::Tasks, true) => &[Verb::Update],
             (Resource::Pods, false) => &[Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Patch, Verb::Delete],
-            (Resource::Events, false) => &[Verb::Create, Verb::Patch],
+            (Resource::Events, false) => &[Verb::Create],
             (Resource::Leases, false) => &[Verb::Get, Verb::Create, Verb::Update],
             _ => &[],
         };
