@@ -99,7 +99,7 @@ pub async fn run(program: &Path, kind: Kind, count: usize, pace: Option<Duration
     let group = if kind == Kind::Task { "retryable.dev/retryabletasks" } else { "jobs" };
     measured.stored_tasks = stored(&format!("/registry/{group}/{NAMESPACE}/"))?.0;
     (measured.stored_pods, measured.stored_pod_count) = stored(&format!("/registry/pods/{NAMESPACE}/"))?;
-    let mut lives = lives(&log, &who, watch.as_ref());
+    let mut lives = lives(&log, &who, watch.as_ref())?;
     if kind == Kind::Job {
         cut_ends(&cluster, &mut lives).await?;
     }

@@ -109,6 +109,9 @@ async fn measure(args: &Args, report: &mut Report) {
         report.idle_memory = told(report, "an idle operator", idle(program).await);
         report.twenty_failures = told(report, "twenty failures", twenty_failures(program).await);
     }
+    if wanted("waiting") {
+        report.waiting = told(report, "tasks that wait", waiting::run(program, scale.of(10_000)).await);
+    }
     let numbers = [
         ("one", "one at a time".into(), scale.of(40), Some(Duration::from_millis(900))),
         ("hundred", format!("{} at once", scale.of(100)), scale.of(100), None),
@@ -129,9 +132,6 @@ async fn measure(args: &Args, report: &mut Report) {
         let few = count / 5;
         let default = drain::run(program, Kind::Job, few, Limits::Default).await;
         report.drain_job_default = told(report, "drain of Jobs with default limits", default);
-    }
-    if wanted("waiting") {
-        report.waiting = told(report, "tasks that wait", waiting::run(program, scale.of(10_000)).await);
     }
     if wanted("sharing") {
         report.sharing = told(report, "two operators", sharing::run(program, scale.of(100)).await).unwrap_or_default();

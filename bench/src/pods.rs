@@ -2,6 +2,7 @@
 //! the order of versions, which a watch shows, tells which creation it was.
 
 use crate::audit::{Log, Request, Who};
+use anyhow::{Result, ensure};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -73,8 +74,9 @@ pub struct Life {
     pub ended: Option<Timestamp>,
 }
 
-/// The Pods of `who` by the name of their task or Job, in the order of their creation.
-pub fn lives(log: &Log, who: &Who, watch: Option<&Watch>) -> BTreeMap<String, Vec<Life>> {
+/// The Pods of `who` by the name of their task or Job, in the order of their creation. Fails if the watch has not shown as
+/// many as were created: then nobody can say whose is which.
+pub fn lives(log: &Log, who: &Who, watch: Option<&Watch>) -> Result<BTreeMap<String, Vec<Life>>> {
     let mut reports: HashMap<&str, (u32, Timestamp)> = HashMap::new();
     for report in log.requests.iter().filter(|request| request.who == Who::Nodes && request.is("patch", "pods/status"))
     {
@@ -88,13 +90,14 @@ pub fn lives(log: &Log, who: &Who, watch: Option<&Watch>) -> BTreeMap<String, Ve
         Some(watch) => watch.names(),
         None => creations.iter().map(|request| request.name.clone()).collect(),
     };
+    ensure!(names.len() == creations.len(), "{} Pods were created and {} seen", creations.len(), names.len());
     let mut lives: BTreeMap<String, Vec<Life>> = BTreeMap::new();
     for (creation, name) in creations.iter().zip(&names) {
         let ended = reports.get(name.as_str()).filter(|(count, _)| *count >= 2).map(|(_, at)| *at);
         let life = Life { name: name.clone(), asked: creation.received, created: creation.answered, ended };
         lives.entry(owner(name).to_owned()).or_default().push(life);
     }
-    lives
+    Ok(lives)
 }
 
 /// `work-00001` of `work-00001-x7k2p` and of `work-00001-6gtn8h-2`.

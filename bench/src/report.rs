@@ -212,7 +212,7 @@ fn attempt_rows(name: &str, task: &Attempts, job: Option<&Attempts>) -> Vec<Row>
     let writes = |measured: &Attempts| measured.writes_per_attempt;
     let events = |measured: &Attempts| measured.events_per_attempt;
     let row = |measure: &str, told: &dyn Fn(&Attempts) -> String| Row::new(format!("{name}: {measure}"), told(task));
-    let told_writes = |measured: &Attempts| number(writes(measured));
+    let told_writes = |measured: &Attempts| format!("{:.3}", writes(measured));
     let told_removals = |measured: &Attempts| number(measured.removals_per_attempt);
     let told_events = |measured: &Attempts| number(events(measured));
     let told_reads = |measured: &Attempts| format!("{}, {}", measured.reads, measured.watches);
@@ -221,6 +221,8 @@ fn attempt_rows(name: &str, task: &Attempts, job: Option<&Attempts>) -> Vec<Row>
     let told_own = |measured: &Attempts| middle_and_worst(&measured.own_lag);
     let told_api = |measured: &Attempts| middle_and_worst(&measured.api);
     let told_cpu = |measured: &Attempts| format!("{:.1} ms", measured.controller_cpu);
+    let told_api_cpu = |measured: &Attempts| format!("{:.1} ms", measured.apiserver_cpu);
+    let told_busy = |measured: &Attempts| format!("{:.0} %", measured.busy * 100.0);
     let nothing = |_: &Attempts| f64::NAN;
     let not_behind = job.map(|job| p50(&task.start) <= p50(&job.start) && p99(&task.start) <= p99(&job.start));
     let far_ahead = job.map(|job| p50(&job.lag) >= 20.0 * p50(&task.lag) && p99(&job.lag) >= 20.0 * p99(&task.lag));
@@ -230,16 +232,18 @@ fn attempt_rows(name: &str, task: &Attempts, job: Option<&Attempts>) -> Vec<Row>
             .target("≤ 4", writes(task) <= 4.0),
         beside(row("removals of Pods past their retention an attempt", &told_removals), &told_removals, &nothing),
         beside(row("Events an attempt", &told_events), &told_events, &events).target("≤ 1", events(task) <= 1.0),
-        beside(row("reads in all, watches open", &told_reads), &told_reads, &nothing)
+        // The watches of the Job controller are those of the whole controller manager.
+        row("reads in all, watches open", &told_reads)
             .target("0, constant", task.reads == 0 && task.watches <= WATCHES),
         beside(row("task created → first Pod, p50 / p99", &told_start), &told_start, &|m| p50(&m.start))
             .perhaps("not behind Job", not_behind),
         beside(row("due → Pod created, p50 / p99", &told_lag), &told_lag, &|m| p50(&m.lag))
             .perhaps("Job's ≥ 20 times", far_ahead),
-        beside(row("… without the API server's own time", &told_own), &told_own, &|m| p50(&m.own_lag))
-            .target("≤ 20 ms / ≤ 100 ms", in_time),
+        row("… without the API server's own time", &told_own).target("≤ 20 ms / ≤ 100 ms", in_time),
         beside(row("the API server's time for one write", &told_api), &told_api, &|m| p50(&m.api)),
         beside(row("controller's processor time an attempt", &told_cpu), &told_cpu, &|m| m.controller_cpu),
+        beside(row("the API server's processor time an attempt", &told_api_cpu), &told_api_cpu, &|m| m.apiserver_cpu),
+        beside(row("of the whole machine, busy", &told_busy), &told_busy, &nothing),
     ]
 }
 
