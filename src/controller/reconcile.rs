@@ -211,7 +211,7 @@ impl Turn<'_> {
             }
             // Before the requests that follow, which may take long.
             let LookAgain { for_current, to_clean_up } = look_again;
-            let for_current = for_current.map(|wait| Duration::try_from(wait).unwrap_or_default().min(LOOK_AGAIN));
+            let for_current = for_current.map(|wait| unsigned(wait).min(LOOK_AGAIN));
             self.context.timers.set(self.key.clone(), Line::Due, for_current);
             let clean_up = self.clean_up(&delete, &release).await;
             self.forget_gone();
@@ -219,9 +219,8 @@ impl Turn<'_> {
                 apply::delete_task(self.context, self.key, &self.task).await?;
                 return Ok(None);
             }
-            let to_clean_up = to_clean_up.map(|wait| Duration::try_from(wait).unwrap_or_default());
             let sometime = for_current.is_none().then_some(LOOK_AGAIN);
-            return Ok(to_clean_up.into_iter().chain(clean_up).chain(sometime).min());
+            return Ok(to_clean_up.map(unsigned).into_iter().chain(clean_up).chain(sometime).min());
         }
         Err(Error::Restless(self.key.clone()))
     }
@@ -326,6 +325,11 @@ impl Turn<'_> {
             !finished && pod.task_uid == self.uid && open.is_none_or(|open| pod.slot() >= open)
         });
     }
+}
+
+/// A wait that is over is none.
+fn unsigned(wait: SignedDuration) -> Duration {
+    Duration::try_from(wait).unwrap_or_default()
 }
 
 /// The last wait that was decided: the current one is no longer.

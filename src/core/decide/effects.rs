@@ -153,12 +153,14 @@ fn pod_ref(seen: &Seen) -> PodRef {
 
 impl Plan {
     fn look_again_in(&mut self, wait: SignedDuration) {
-        let before = self.look_again.for_current;
-        self.look_again.for_current = Some(before.map_or(wait, |sooner| sooner.min(wait)));
+        shorten(&mut self.look_again.for_current, wait);
     }
 
     fn clean_up_in(&mut self, wait: SignedDuration) {
-        let before = self.look_again.to_clean_up;
-        self.look_again.to_clean_up = Some(before.map_or(wait, |sooner| sooner.min(wait)));
+        shorten(&mut self.look_again.to_clean_up, wait);
     }
+}
+
+fn shorten(wait: &mut Option<SignedDuration>, to: SignedDuration) {
+    *wait = Some(wait.map_or(to, |sooner| sooner.min(to)));
 }

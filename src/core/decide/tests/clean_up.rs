@@ -4,6 +4,7 @@ use super::story::Step::{DeletePod, Exit, Look, Pass, Restart};
 use super::story::{play, play_in, take};
 use super::world::World;
 use crate::api::RetryableTask;
+use crate::core::decide::{LATE_POST_BOUND, LookAgain};
 use crate::core::observe::observe;
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, at, end, fixed, task};
 use jiff::SignedDuration;
@@ -83,6 +84,16 @@ fn the_finalizer_stays_so_long_whatever_the_servers_clock_says() {
         world.reconcile();
         assert!(!observe(world.pods.values().next().unwrap()).unwrap().held, "skew {skew}: too late");
     }
+}
+
+#[test]
+fn a_clean_up_can_wait_and_what_is_due_cannot() {
+    let mut world = play(
+        task().backoff(fixed(60)),
+        &[(Look, "Running 1/0/0 [Reconciling] 1P"), (Exit(1), "Waiting 1/1/0 due 60000 Error 1E")],
+    );
+    let LookAgain { for_current, to_clean_up } = world.plan().look_again;
+    assert_eq!((for_current, to_clean_up), (Some(SignedDuration::from_secs(60)), Some(LATE_POST_BOUND)));
 }
 
 #[test]
