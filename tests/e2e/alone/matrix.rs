@@ -2,6 +2,7 @@
 //! simulated nodes; `faults::writes` has a sample on the real one.
 
 use crate::faults::writes::{Fault, Nodes, suffer};
+use crate::support::cluster::Turn;
 use crate::support::machine;
 use futures::StreamExt;
 
@@ -14,16 +15,17 @@ const AT_A_TIME: usize = 9;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_every_write_of_four_attempts() {
     machine::simulate_nodes();
-    let cases = (0..WRITES).flat_map(|at| [Fault::KilledBefore, Fault::KilledAfter].map(|fault| (at, fault)));
+    let turn = &Turn::shared();
+    let cases = (0..=WRITES).flat_map(|at| [Fault::KilledBefore, Fault::KilledAfter].map(|fault| (at, fault)));
     let hits: Vec<_> = futures::stream::iter(cases)
         .map(|(at, fault)| async move {
-            let hit = suffer(Nodes::Simulated, at, fault).await;
+            let hit = suffer(turn, Nodes::Simulated, at, fault).await;
             eprintln!("write {at:2} {fault:?}: {}", if hit { "told as it was" } else { "there was no such write" });
             (at, fault, hit)
         })
         .buffer_unordered(AT_A_TIME)
         .collect()
         .await;
-    let missed: Vec<_> = hits.iter().filter(|(.., hit)| !hit).collect();
-    assert!(missed.is_empty(), "{WRITES} writes were to be hit, and these were not there: {missed:?}");
+    let wrong: Vec<_> = hits.iter().filter(|(at, _, hit)| *hit != (*at < WRITES)).collect();
+    assert!(wrong.is_empty(), "{WRITES} writes were to be hit and no other was to be there; not so: {wrong:?}");
 }

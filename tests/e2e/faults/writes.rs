@@ -1,6 +1,7 @@
 //! Every write of a task's life, hit by every fault: the process killed before or after it, its answer lost.
 
 use super::{through, unlucky};
+use crate::support::cluster::Turn;
 use crate::support::manifest::simulated;
 use crate::support::oracle::Life;
 use crate::support::proxy::{Asked, Proxy, Treatment};
@@ -68,8 +69,8 @@ impl Fault {
 }
 
 /// Lets the operator bring a task to its end, with the fault at its write `at`. Answers whether there was such a write.
-pub async fn suffer(nodes: Nodes, at: usize, fault: Fault) -> bool {
-    let scene = Scene::new("write-fault").await;
+pub async fn suffer(turn: &Turn, nodes: Nodes, at: usize, fault: Fault) -> bool {
+    let scene = Scene::in_turn(turn, "write-fault").await;
     let proxy = Proxy::start().await;
     let hit = Arc::new(AtomicBool::new(false));
     let marked = hit.clone();
@@ -107,11 +108,12 @@ async fn is_over(scene: &Scene, record: &Record) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_write_is_critical() {
+    let turn = &Turn::shared();
     // How many writes there are follows from the run itself: the faults go on until one comes too late to hit any.
     for first in (0..).step_by(2) {
         let cases = (first..first + 2).flat_map(|at| Fault::ALL.map(|fault| (at, fault)));
         let hits: Vec<_> = futures::stream::iter(cases)
-            .map(|(at, fault)| async move { (at, fault, suffer(Nodes::Real, at, fault).await) })
+            .map(|(at, fault)| async move { (at, fault, suffer(turn, Nodes::Real, at, fault).await) })
             .buffer_unordered(SCENES)
             .collect()
             .await;

@@ -2,6 +2,7 @@
 
 use super::kubectl::{kubectl, kubectl_with};
 use super::wait::{INTERVAL, LIMIT};
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -13,26 +14,44 @@ const NO_CLUSTER: &str = "these tests need a cluster and found none. Run `make e
 static PREPARED: OnceLock<Result<(), String>> = OnceLock::new();
 static TURNS: RwLock<()> = RwLock::new(());
 
-/// A turn on the cluster.
+thread_local! {
+    static HAS_TURN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A turn on the cluster. A test has one, whatever number of places it uses: while it waited for a second one, it would
+/// keep others from theirs, and one of them may be before it in the queue.
 #[derive(Debug)]
-pub enum Turn {
-    /// Beside others.
+pub struct Turn {
+    _guard: Guard,
+}
+
+#[derive(Debug)]
+enum Guard {
     Shared { _guard: RwLockReadGuard<'static, ()> },
-    /// Alone: the test stops what others rest on.
     Alone { _guard: RwLockWriteGuard<'static, ()> },
 }
 
 impl Turn {
     /// A turn beside other tests.
     pub fn shared() -> Self {
-        prepare();
-        Self::Shared { _guard: TURNS.read().unwrap_or_else(PoisonError::into_inner) }
+        Self::of(|| Guard::Shared { _guard: TURNS.read().unwrap_or_else(PoisonError::into_inner) })
     }
 
-    /// A turn while no other test runs.
+    /// A turn while no other test runs: the test stops what others rest on.
     pub fn alone() -> Self {
+        Self::of(|| Guard::Alone { _guard: TURNS.write().unwrap_or_else(PoisonError::into_inner) })
+    }
+
+    fn of(guard: impl FnOnce() -> Guard) -> Self {
         prepare();
-        Self::Alone { _guard: TURNS.write().unwrap_or_else(PoisonError::into_inner) }
+        assert!(!HAS_TURN.replace(true), "this test has its turn already: see `Scene::in_turn` and `Scene::beside`");
+        Self { _guard: guard() }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        HAS_TURN.set(false);
     }
 }
 

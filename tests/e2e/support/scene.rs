@@ -52,6 +52,12 @@ impl Scene {
         Self::with(format!("{namespace}-home"), namespace, Some(Turn::shared())).await
     }
 
+    /// A place with operators of its own, for a test that has its turn and uses several.
+    pub async fn in_turn(_turn: &Turn, name: &str) -> Self {
+        let namespace = unique(name);
+        Self::with(namespace.clone(), namespace, None).await
+    }
+
     /// Another namespace for the same operator.
     pub async fn beside(&self, name: &str) -> Self {
         Self::with(self.home.clone(), unique(name), None).await
