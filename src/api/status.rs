@@ -4,6 +4,7 @@ use super::{FailureClass, HistoryEntry, LastFailure};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What happened so far, why, and what comes next. Written by the operator alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -99,7 +100,7 @@ pub struct RetryableTaskStatus {
 
     /// The attempts that ended, oldest first, at most historyLimit of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<HistoryEntry>,
+    pub history: Vec<Arc<HistoryEntry>>,
 
     /// How many older attempts are no longer in the history.
     #[serde(skip_serializing_if = "is_zero")]

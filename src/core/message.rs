@@ -63,9 +63,15 @@ pub fn short(text: &str, max: usize) -> String {
     head.into_iter().chain(GAP.chars()).chain(tail.into_iter().rev()).collect()
 }
 
-/// How many bytes a JSON text takes in the API server's store.
-pub fn stored_bytes(json: &str) -> usize {
-    json.chars().map(|c| if matches!(c, '<' | '>' | '&') { 6 } else { c.len_utf8() }).sum()
+/// Most bytes that a text takes as JSON in the API server's store, quotes included, and few more than it does take.
+pub fn most_stored_bytes(text: &str) -> usize {
+    const FIRST_OF_LINE_SEPARATORS: u8 = 0xe2;
+    let most = |byte| match byte {
+        FIRST_OF_LINE_SEPARATORS => 4,
+        byte if byte.is_ascii() => escaped_len(char::from(byte)),
+        _ => 1,
+    };
+    text.bytes().map(most).sum::<usize>() + 2
 }
 
 /// Whether two messages say the same but for their numbers.
@@ -87,7 +93,8 @@ fn take(chars: impl Iterator<Item = char>, max: usize) -> Vec<char> {
 fn escaped_len(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\t' => 2,
-        '<' | '>' | '&' => 6, // as Go writes them, and so etcd keeps them
+        '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => 6, // as Go writes them, and so etcd keeps them
+        c if c.is_ascii_control() => 6,
         c => c.len_utf8(),
     }
 }

@@ -9,6 +9,7 @@ pub mod identity;
 pub mod message;
 pub mod more_memory;
 pub mod observe;
+mod pattern;
 pub mod pod;
 pub mod rules;
 pub mod time;

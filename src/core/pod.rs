@@ -5,8 +5,8 @@ use super::identity::{Slot, pod_name, traceparent};
 use super::observe::DEFAULT_CONTAINER;
 use super::{backoff, conditions, rules, variant};
 use crate::api::{
-    ANNOTATION_GENERATION, ConditionType, FINALIZER, GROUP, HistoryEntry, LABEL_ATTEMPT, LABEL_FALLBACK,
-    LABEL_TASK_NAME, LABEL_TASK_UID, MAIN_CONTAINER, RetryableTask, RetryableTaskSpec,
+    ANNOTATION_GENERATION, ConditionType, FINALIZER, GROUP, LABEL_ATTEMPT, LABEL_FALLBACK, LABEL_TASK_NAME,
+    LABEL_TASK_UID, MAIN_CONTAINER, RetryableTask, RetryableTaskSpec,
 };
 use serde_json::{Map, Value, json};
 
@@ -164,7 +164,7 @@ fn own_env(task: &RetryableTask, slot: Slot) -> Vec<Value> {
             env.push(variable("RETRYABLE_FAILURE_MESSAGE", &failure.message));
         }
         let run = status.run.map(|run| run.number);
-        let entries: Vec<&HistoryEntry> = status.history.iter().filter(|entry| entry.run == run).collect();
+        let entries: Vec<_> = status.history.iter().filter(|entry| entry.run == run).collect();
         env.push(variable("RETRYABLE_HISTORY", &serde_json::to_string(&entries).unwrap_or_default()));
     }
     env

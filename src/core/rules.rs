@@ -1,12 +1,10 @@
 //! Which rule matches a failure, and what is wrong with a rule.
 
 use super::observe::Outcome;
+use super::pattern::compiled;
 use crate::api::{FailureRule, IntOrText, Preset, When};
-use regex::{Regex, RegexBuilder};
 use std::ops::RangeInclusive;
 
-/// Most memory that a compiled expression of a rule may take.
-const REGEX_BYTES: usize = 1 << 20;
 /// The highest exit code.
 const MAX_CODE: i64 = 255;
 /// What the runtimes say of a command that cannot be run; containerd's exit code for it is 128.
@@ -42,7 +40,7 @@ fn all_match(when: &When, outcome: &Outcome) -> bool {
         && holds(pod_conditions.as_ref(), |types| outcome.conditions.iter().any(|type_| types.contains(type_)))
         && holds(message.as_ref(), |pattern| {
             let text = outcome.message.as_deref().unwrap_or_default();
-            regex(pattern).is_ok_and(|regex| regex.is_match(text))
+            compiled(pattern).is_ok_and(|regex| regex.is_match(text))
         })
 }
 
@@ -80,8 +78,9 @@ fn when_problem(when: &When) -> Option<String> {
     let signals = when.signals.iter().flatten().filter(|signal| signal_number(signal).is_none());
     let bad_signal = signals.map(|signal| format!("{signal:?} is no signal"));
     let pattern = when.message.as_ref();
-    let bad_pattern = pattern
-        .and_then(|pattern| regex(pattern).err().map(|error| format!("message `{pattern}` does not compile: {error}")));
+    let bad_pattern = pattern.and_then(|pattern| {
+        compiled(pattern).err().map(|error| format!("message `{pattern}` does not compile: {error}"))
+    });
     bad_code.chain(bad_signal).chain(bad_pattern).next().or_else(|| contradiction(when))
 }
 
@@ -89,32 +88,18 @@ fn when_problem(when: &When) -> Option<String> {
 fn contradiction(when: &When) -> Option<String> {
     let When { preset, exit_codes, not_exit_codes, signals, .. } = when;
     let is_given = preset.is_some() || exit_codes.is_some() || not_exit_codes.is_some();
+    let signals = signals.as_ref().map(|signals| signals.iter().filter_map(signal_number).collect::<Vec<_>>());
+    let ranges = |codes: &Option<Vec<IntOrText>>| codes.as_ref().map(|codes| codes.iter().filter_map(range).collect());
+    let (codes, not_codes): (Option<Vec<_>>, Option<Vec<_>>) = (ranges(exit_codes), ranges(not_exit_codes));
+    let any = |ranges: &Vec<RangeInclusive<i64>>, code| ranges.iter().any(|range| range.contains(&code));
     let possible = (1..=MAX_CODE).any(|code| {
-        let of_signal = |signals: &Vec<IntOrText>| signals.iter().any(|s| signal_number(s) == Some(code - 128));
         holds(preset.as_ref(), |preset| preset_codes(*preset).iter().any(|range| range.contains(&code)))
-            && holds(exit_codes.as_ref(), |codes| any_contains(codes, code))
-            && holds(not_exit_codes.as_ref(), |codes| !any_contains(codes, code))
-            && holds(signals.as_ref(), of_signal)
+            && holds(codes.as_ref(), |codes| any(codes, code))
+            && holds(not_codes.as_ref(), |codes| !any(codes, code))
+            && holds(signals.as_ref(), |signals| signals.contains(&(code - 128)))
     });
     (is_given && !possible)
         .then(|| "no failure matches preset, exitCodes, notExitCodes and signals at once: give fewer of them".into())
-}
-
-/// In RE2, which admission knows, `\<` and `\>` are just these characters; here they would be the ends of a word.
-fn regex(pattern: &str) -> Result<Regex, regex::Error> {
-    let mut plain = String::with_capacity(pattern.len());
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        match (c, chars.clone().next()) {
-            ('\\', Some('<' | '>')) => {}
-            ('\\', Some(escaped)) => {
-                plain.extend([c, escaped]);
-                chars.next();
-            }
-            _ => plain.push(c),
-        }
-    }
-    RegexBuilder::new(&plain).size_limit(REGEX_BYTES).build()
 }
 
 fn any_contains(codes: &[IntOrText], code: i64) -> bool {

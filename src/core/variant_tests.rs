@@ -3,6 +3,7 @@ use crate::api::{ConditionReason, ConditionType, Run};
 use crate::core::conditions;
 use crate::core::pod::{pod, problem};
 use crate::core::testing::{BuildTask, at, task, task_with};
+use std::sync::Arc;
 
 fn main(pod: &Value) -> &Value {
     &pod["spec"]["containers"][0]
@@ -18,8 +19,9 @@ fn with_status(spec: Value, change: impl FnOnce(&mut RetryableTaskStatus)) -> Re
     task_with(spec).status(status)
 }
 
-fn failed_on(attempt: i32, node: &str, action: Action, reason: &str) -> HistoryEntry {
-    HistoryEntry { attempt, node_name: Some(node.into()), action, reason: reason.into(), ..HistoryEntry::default() }
+fn failed_on(attempt: i32, node: &str, action: Action, reason: &str) -> Arc<HistoryEntry> {
+    let node_name = Some(node.into());
+    HistoryEntry { attempt, node_name, action, reason: reason.into(), ..HistoryEntry::default() }.into()
 }
 
 #[test]
@@ -211,7 +213,7 @@ fn a_fallback_knows_why_it_runs() {
     assert_eq!(variable(&pod, "RETRYABLE_FAILURE_REASON"), Some("RetriesExhausted"));
     let said = variable(&pod, "RETRYABLE_FAILURE_MESSAGE").unwrap();
     assert!(said.ends_with("costs $$(PRICE)"), "not a reference for the kubelet: {said}");
-    let history: Vec<HistoryEntry> = serde_json::from_str(variable(&pod, "RETRYABLE_HISTORY").unwrap()).unwrap();
+    let history: Vec<Arc<HistoryEntry>> = serde_json::from_str(variable(&pod, "RETRYABLE_HISTORY").unwrap()).unwrap();
     assert_eq!(history, task.status.as_ref().unwrap().history);
     assert_eq!(variable(&pod, "A"), None, "overrides are for attempts");
 }

@@ -61,8 +61,8 @@ fn one_way(story: &Story, found: &mut Vec<Violation>) {
         for entry in &after.history {
             let (_, first) = &story.entries[&entry.attempt];
             // A deadline that passes during the wait takes the wait back.
-            let ended = HistoryEntry { action: Action::Fail, delay_milliseconds: None, ..first.clone() };
-            let by_deadline = matches!(first.action, Action::Retry | Action::Ignore) && *entry == ended;
+            let ended = HistoryEntry { action: Action::Fail, delay_milliseconds: None, ..(**first).clone() };
+            let by_deadline = matches!(first.action, Action::Retry | Action::Ignore) && **entry == ended;
             if first != entry && !by_deadline {
                 say(format!("at {at:?} the entry of attempt {} went from {first:?} to {entry:?}", entry.attempt));
             }

@@ -33,7 +33,7 @@ pub struct Story {
     /// Its Pods, by creation.
     pub pods: Vec<PodStory>,
     /// Every history entry that it ever had, by attempt, with the version that had it first.
-    pub entries: BTreeMap<i32, (usize, HistoryEntry)>,
+    pub entries: BTreeMap<i32, (usize, Arc<HistoryEntry>)>,
 }
 
 /// One Pod of a task, from its creation to its end.

@@ -11,16 +11,19 @@ use crate::core::backoff::{Spread, spread};
 use crate::core::classify::{OUT_OF_MEMORY_REASON, Verdict, classify, count};
 use crate::core::conditions;
 use crate::core::identity::dice;
-use crate::core::message::{MAX_MESSAGE_BYTES, short, stored_bytes};
+use crate::core::message::{MAX_MESSAGE_BYTES, most_stored_bytes, short};
 use crate::core::observe::Outcome;
 use crate::core::pod::main_container_name;
 use crate::core::time::{human, micros, plus, until};
 use crate::core::variant::{can_raise_memory, number_in_run};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use std::sync::Arc;
 
 /// Most bytes of JSON that the history takes, however long its messages: what is older is dropped.
 const MAX_HISTORY_BYTES: usize = 48 * 1024;
+/// Most bytes of an entry's JSON but for its texts: the names of its fields, numbers, times.
+const MAX_BYTES_BUT_TEXTS: usize = 390;
 
 /// Writes the end of the current attempt into the draft, and makes the next attempt due or ends the task.
 pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
@@ -144,10 +147,10 @@ fn entry(draft: &Draft, end: &End, outcome: &Outcome, verdict: &Verdict, wait: O
 fn remember(draft: &mut Draft, entry: HistoryEntry) {
     let limit = usize::try_from(draft.situation.task.spec.history_limit).unwrap_or(0);
     let history = &mut draft.status.history;
-    history.push(entry);
+    history.push(Arc::new(entry));
     let mut bytes = 0;
     let fitting = history.iter().rev().take_while(|entry| {
-        bytes += serde_json::to_string(entry).map_or(MAX_HISTORY_BYTES, |text| stored_bytes(&text));
+        bytes += most_bytes(entry);
         bytes <= MAX_HISTORY_BYTES
     });
     let excess = history.len().saturating_sub(limit.min(fitting.count()));
@@ -156,11 +159,27 @@ fn remember(draft: &mut Draft, entry: HistoryEntry) {
     draft.status.history_dropped = draft.status.history_dropped.saturating_add(dropped);
 }
 
+/// Most bytes that an entry takes in the API server's store, and few more than it does take. To write it out would take
+/// longer than all the rest of the decision.
+pub(super) fn most_bytes(entry: &HistoryEntry) -> usize {
+    // A new field makes the rest larger.
+    #[rustfmt::skip]
+    let HistoryEntry {
+        pod_name, pod_uid, node_name, container, reason, error_type, message, rule, memory, avoided_nodes,
+        attempt: _, start_time: _, finish_time: _, exit_code: _, signal: _, action: _, delay_milliseconds: _, generation: _,
+        override_from: _, run: _,
+    } = entry;
+    let texts = [pod_uid, node_name, container, error_type, message, rule, memory].into_iter().flatten();
+    let texts = texts.chain([pod_name, reason]).chain(avoided_nodes);
+    MAX_BYTES_BUT_TEXTS + texts.map(|text| most_stored_bytes(text) + 1).sum::<usize>()
+}
+
 /// The time is over before the next attempt: the task fails without it.
 pub(super) fn fail_by_deadline(draft: &mut Draft) -> Current {
     let (number, run) = (draft.current.number, draft.status.run.map(|run| run.number));
-    let is_before = |entry: &&mut HistoryEntry| entry.attempt.saturating_add(1) == number && entry.run == run;
+    let is_before = |entry: &&mut Arc<HistoryEntry>| entry.attempt.saturating_add(1) == number && entry.run == run;
     if let Some(entry) = draft.status.history.last_mut().filter(is_before) {
+        let entry = Arc::make_mut(entry);
         (entry.action, entry.delay_milliseconds) = (Action::Fail, None);
     }
     let cause = cause_of_standstill(draft);

@@ -236,10 +236,11 @@ pub fn decide(situation: &Situation) -> Plan {
     if situation.task.metadata.deletion_timestamp.is_some() {
         return effects::of_deleted_task(situation);
     }
-    let stored = situation.task.status.clone().unwrap_or_default();
-    match next::next_status(situation, &stored) {
+    let none = RetryableTaskStatus::default();
+    let stored = situation.task.status.as_ref().unwrap_or(&none);
+    match next::next_status(situation, stored) {
         next::Next::Ask(pod_name) => Plan { ask: Some(pod_name), ..Plan::default() },
-        next::Next::Status { status, .. } if *status == stored => effects::of_stored_status(situation, &stored),
+        next::Next::Status { status, .. } if *status == *stored => effects::of_stored_status(situation, stored),
         next::Next::Status { status, happenings } => Plan { status: Some((*status, happenings)), ..Plan::default() },
     }
 }

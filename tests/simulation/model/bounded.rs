@@ -6,7 +6,6 @@ use retryable_tasks::{
     api::RetryableTask,
     core::{
         decide::{Seen, Situation, decide, slot_of},
-        message::stored_bytes,
         observe::observe,
         pod::pod,
     },
@@ -34,6 +33,11 @@ fn ended(task: &RetryableTask, at: Timestamp) -> Seen {
     let pod = observe(&serde_json::from_value(body).unwrap()).expect("a Pod of ours");
     let known = SignedDuration::ZERO;
     Seen { pod, first_seen: at, known_since: known, deleting_since: None, end_seen: Some(at), gone: false }
+}
+
+/// How many bytes of its store the API server needs for this JSON: Go writes some characters as six.
+fn in_store(json: &str) -> usize {
+    json.chars().map(|c| if matches!(c, '<' | '>' | '&') { 6 } else { c.len_utf8() }).sum()
 }
 
 #[test]
@@ -67,7 +71,7 @@ fn ten_thousand_failures_stay_far_below_100_kib() {
         now += SignedDuration::from_secs(1);
         if let Some((status, _)) = plan.status {
             task.status = Some(status);
-            largest = largest.max(stored_bytes(&serde_json::to_string(&task).unwrap()));
+            largest = largest.max(in_store(&serde_json::to_string(&task).unwrap()));
         } else if plan.create.is_some() {
             pods = vec![ended(&task, now)];
         } else if task.status.as_ref().is_some_and(|status| status.completion_time.is_some()) {

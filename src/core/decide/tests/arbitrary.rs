@@ -18,6 +18,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Mostly what occurs, at times what cannot.
 fn number() -> impl Strategy<Value = i32> {
@@ -173,7 +174,7 @@ prop_compose! {
             memory_raises, run: run.map(|(number, first_attempt)| Run { number, first_attempt }),
             acknowledged: heard.into_iter().map(acknowledged).collect(),
             classes: disruptions.map(class).into_iter().collect(),
-            history: history.into_iter().map(entry).collect(),
+            history: history.into_iter().map(entry).map(Arc::new).collect(),
             ..RetryableTaskStatus::default()
         }
     }

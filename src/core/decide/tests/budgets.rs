@@ -106,7 +106,7 @@ fn past_its_cap_a_rule_that_ignores_is_charged() {
     );
     assert_eq!(failed(&world).0, "RetriesExhausted");
     assert_eq!(world.status().exhausted_budget.as_deref(), Some("maxRetries"));
-    let rules: Vec<_> = world.status().history.into_iter().map(|entry| entry.rule.unwrap_or_default()).collect();
+    let rules: Vec<_> = world.status().history.iter().map(|entry| entry.rule.clone().unwrap_or_default()).collect();
     assert_eq!(rules, ["flaky", "flaky", "flaky"]);
 }
 

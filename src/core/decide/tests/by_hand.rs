@@ -6,6 +6,7 @@ use super::world::Server;
 use crate::api::{Action, AttemptOverride, HistoryEntry, OnFailure, RetryableTaskStatus};
 use crate::core::testing::{BuildTask, fixed, task};
 use serde_json::json;
+use std::sync::Arc;
 
 /// What came of the last request of that kind.
 fn effect<'a>(status: &'a RetryableTaskStatus, annotation: &str) -> &'a str {
@@ -148,7 +149,8 @@ fn an_end_that_came_before_the_cancellation_counts() {
 
 #[test]
 fn run_again_has_a_new_budget_and_keeps_the_history() {
-    let runs = |history: &[HistoryEntry]| history.iter().map(|entry| (entry.attempt, entry.run)).collect::<Vec<_>>();
+    let runs =
+        |history: &[Arc<HistoryEntry>]| history.iter().map(|entry| (entry.attempt, entry.run)).collect::<Vec<_>>();
     let world = play(
         task().max_retries(1),
         &[
@@ -301,7 +303,7 @@ fn the_history_says_what_each_attempt_was_given_even_if_it_started_in_the_write_
             (Exit(0), "Succeeded 3/0/0 [Complete Finished] 1E 2E 3E"),
         ],
     );
-    let given = |entry: &HistoryEntry| (entry.override_from, entry.avoided_nodes.len());
+    let given = |entry: &Arc<HistoryEntry>| (entry.override_from, entry.avoided_nodes.len());
     let told: Vec<_> = world.status().history.iter().map(given).collect();
     assert_eq!(told, [(None, 0), (Some(2), 1), (None, 0)]);
 }

@@ -33,8 +33,9 @@ pub fn classes(world: &World) -> Vec<(String, i32)> {
 
 /// Reason, rule and action of the last attempt.
 pub fn last(world: &World) -> (String, Option<String>, Action) {
-    let HistoryEntry { reason, rule, action, .. } = world.status().history.pop().unwrap();
-    (reason, rule, action)
+    let status = world.status();
+    let HistoryEntry { reason, rule, action, .. } = &**status.history.last().unwrap();
+    (reason.clone(), rule.clone(), *action)
 }
 
 pub fn looks_again_in(world: &World, millis: i64) -> bool {

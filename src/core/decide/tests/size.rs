@@ -1,10 +1,12 @@
 //! How large a status gets.
 
-use crate::api::{CurrentAttempt, RetryableTask, RetryableTaskStatus};
+use crate::api::{Action, CurrentAttempt, HistoryEntry, RetryableTask, RetryableTaskStatus};
+use crate::core::decide::close::most_bytes;
 use crate::core::decide::{Seen, Situation, decide};
 use crate::core::observe::observe;
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, at, end, fixed, pod_of, task, time};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 /// The history is full after a hundred; the counters start where 9,880 failures have brought them, to save the time.
@@ -53,6 +55,41 @@ fn the_status_stays_small_after_ten_thousand_failures() {
     }
 }
 
+/// The history's limit rests on it.
+#[test]
+fn an_entry_takes_no_more_bytes_than_are_reckoned_and_few_fewer() {
+    let last = Time(Timestamp::MIN);
+    for text in ["x", "\"", "\u{1f980}", "\u{1}", "<", "\u{2028}"] {
+        let text = || Some(text.repeat(100));
+        let (number, large) = (Some(i32::MIN), Some(i64::MIN));
+        let entry = HistoryEntry {
+            attempt: i32::MIN,
+            pod_name: text().unwrap(),
+            pod_uid: text(),
+            node_name: text(),
+            container: text(),
+            start_time: Some(last.clone()),
+            finish_time: Some(last.clone()),
+            exit_code: number,
+            signal: number,
+            reason: text().unwrap(),
+            error_type: text(),
+            message: text(),
+            rule: text(),
+            action: Action::Complete,
+            delay_milliseconds: large,
+            generation: large,
+            memory: text(),
+            avoided_nodes: vec![text().unwrap(); 7],
+            override_from: number,
+            run: number,
+        };
+        let takes = go_json_len(&serde_json::to_string(&entry).unwrap());
+        let reckoned = most_bytes(&entry);
+        assert!((takes..takes + 32).contains(&reckoned), "{reckoned} for {takes}");
+    }
+}
+
 fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen]) -> Situation<'a> {
     Situation {
         task,
@@ -68,7 +105,7 @@ fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen]) -> Situation<'a> {
     }
 }
 
-/// As the API server stores it: Go's encoder writes `<`, `>` and `&` as six bytes each.
+/// As the API server stores it: Go's encoder writes some characters as six bytes.
 fn go_json_len(text: &str) -> usize {
-    text.chars().map(|c| if matches!(c, '<' | '>' | '&') { 6 } else { c.len_utf8() }).sum()
+    text.chars().map(|c| if matches!(c, '<' | '>' | '&' | '\u{2028}') { 6 } else { c.len_utf8() }).sum()
 }

@@ -1,0 +1,65 @@
+//! The regular expressions of rules, compiled.
+
+use regex::{Error, Regex, RegexBuilder};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+/// Most memory that a compiled expression may take.
+const BYTES: usize = 1 << 20;
+/// Most expressions that are remembered: what the tasks of a cluster have in common, and no more memory than an operator
+/// has to spare if somebody writes the largest of them.
+const REMEMBERED: usize = 16;
+
+/// An expression, or why it is none.
+pub type Compiled = Result<Arc<Regex>, Error>;
+
+/// To compile an expression takes a hundred times as long as all the rest of a decision, and every decision asks whether
+/// the task's expressions are any good. The answer is always the same, so to remember it takes nothing from the purity of
+/// those who ask.
+static COMPILED: LazyLock<Mutex<HashMap<String, Compiled>>> = LazyLock::new(Mutex::default);
+
+/// The pattern, compiled.
+pub fn compiled(pattern: &str) -> Compiled {
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = compiled.get(pattern) {
+        return known.clone();
+    }
+    if compiled.len() >= REMEMBERED {
+        compiled.clear();
+    }
+    compiled.entry(pattern.to_owned()).or_insert_with(|| compile(pattern).map(Arc::new)).clone()
+}
+
+/// In RE2, which admission knows, `\<` and `\>` are just these characters; here they would be the ends of a word.
+fn compile(pattern: &str) -> Result<Regex, Error> {
+    let mut plain = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match (c, chars.clone().next()) {
+            ('\\', Some('<' | '>')) => {}
+            ('\\', Some(escaped)) => {
+                plain.extend([c, escaped]);
+                chars.next();
+            }
+            _ => plain.push(c),
+        }
+    }
+    RegexBuilder::new(&plain).size_limit(BYTES).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_answers_as_before() {
+        let patterns: Vec<String> = (0..3 * REMEMBERED).map(|n| format!("code {n}$")).collect();
+        for pattern in patterns.iter().chain(&patterns) {
+            let text = pattern.trim_end_matches('$');
+            assert!(compiled(pattern).unwrap().is_match(text) && !compiled(pattern).unwrap().is_match("other"));
+            assert!(COMPILED.lock().unwrap().len() <= REMEMBERED);
+        }
+        let problem = || compiled("(").unwrap_err().to_string();
+        assert_eq!(problem(), problem(), "what is wrong with it is remembered too");
+    }
+}
