@@ -232,7 +232,9 @@ fn says(pod: &Pod, script: &Value) -> Option<Pod> {
 fn harmless(value: &Value) {
     match value {
         Value::String(text) => {
-            let bad = |c: char| (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}');
+            let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+            let ends_a_line = |c| matches!(c, '\u{2028}' | '\u{2029}');
+            let bad = |c: char| (c.is_control() && c != '\n' && c != '\t') || turns(c) || ends_a_line(c);
             assert!(!text.contains(bad), "{text:?}");
             assert!(text.len() <= MAX_MESSAGE_BYTES, "{} bytes: {text}", text.len());
         }

@@ -1,6 +1,6 @@
 //! The operator killed with SIGKILL: the story goes on as if nothing had been.
 
-use crate::support::oracle::no_rule_is_broken;
+use crate::support::oracle::{no_rule_is_broken, nothing_more_is_written};
 use crate::support::record::{Record, assert_waits, due_times};
 use crate::support::{Scene, eventually, sh};
 use k8s_openapi::api::core::v1::Pod;
@@ -45,6 +45,8 @@ async fn killed_while_an_attempt_runs() {
     assert_waits(&scene, &versions);
     assert_eq!(story(&versions), story(&twin));
     assert_eq!(versions.last().unwrap().status.as_ref().unwrap().history[0].pod_uid, pod.uid());
+    no_rule_is_broken(&scene, &record, false).await;
+    no_rule_is_broken(&scene, &undisturbed, false).await;
 }
 
 #[tokio::test]
@@ -63,10 +65,12 @@ async fn killed_while_a_task_waits() {
     eventually("the due time to pass", async || passed(due)().await).await;
     assert_eq!(scene.pods_of("short").await.len(), 1);
     let _operator = scene.operator().await;
-    let (short, long) = (short.until_finished().await, long.until_finished().await);
-    assert_waits(&scene, &short);
-    assert_waits(&scene, &long);
-    assert_eq!((due_times(&short)[&2], due_times(&long)[&2]), (due, later));
+    for (record, due) in [(short, due), (long, later)] {
+        let versions = record.until_finished().await;
+        assert_waits(&scene, &versions);
+        assert_eq!(due_times(&versions)[&2], due);
+        no_rule_is_broken(&scene, &record, false).await;
+    }
 }
 
 #[tokio::test]
@@ -100,4 +104,5 @@ async fn killed_again_and_again() {
     no_rule_is_broken(&scene, &record, false).await;
     let told: Vec<&str> = status.history.iter().filter_map(|entry| entry.message.as_deref()).collect();
     assert_eq!(told[..2], ["attempt 1", "attempt 2"]);
+    nothing_more_is_written(&scene).await;
 }

@@ -12,14 +12,15 @@ use serde_json::json;
 const TASK: &str = "doomed";
 
 /// A task with a failed attempt whose Pod is kept, and a second that runs.
-async fn half_done(scene: &Scene) -> (Operator, Pod) {
+async fn half_done(scene: &Scene) -> (Operator, Record, Pod) {
+    let record = Record::of(scene, TASK).await;
     let operator = scene.operator().await;
     let script = format!("test $RETRYABLE_ATTEMPT = 1 && exit 1; {UNTIL_STOPPED}");
     let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 0});
     scene.apply(&sh(TASK, &script, &json!({"backoff": backoff, "podRetention": {"failed": 5}})));
     let running = scene.running(TASK, 2).await;
     assert!(running.finalizers().iter().any(|finalizer| finalizer == FINALIZER), "{running:#?}");
-    (operator, running)
+    (operator, record, running)
 }
 
 fn delete(scene: &Scene, mode: &str) {
@@ -36,38 +37,38 @@ async fn task_is_gone(scene: &Scene) {
 /// Deleted with its Pods, which takes the operator: their finalizer is its own.
 async fn with_pods(mode: &str, up: bool) {
     let scene = Scene::new(&format!("del-{mode}-{}", if up { "up" } else { "down" })).await;
-    let (operator, _) = half_done(&scene).await;
+    let (mut operator, record, _) = half_done(&scene).await;
     if up {
         delete(&scene, mode);
-        scene.no_pods_of(TASK).await;
-        task_is_gone(&scene).await;
-        return;
+    } else {
+        operator.kill_9();
+        delete(&scene, mode);
+        eventually("the Pods to be deleted", async || {
+            let pods = scene.pods_of(TASK).await;
+            let all = pods.len() == 2 && pods.iter().all(|pod| pod.metadata.deletion_timestamp.is_some());
+            if all { Ok(()) } else { Err(format!("{pods:#?}")) }
+        })
+        .await;
+        operator = scene.operator().await;
     }
-    operator.kill_9();
-    delete(&scene, mode);
-    eventually("the Pods to be deleted", async || {
-        let pods = scene.pods_of(TASK).await;
-        let all = pods.len() == 2 && pods.iter().all(|pod| pod.metadata.deletion_timestamp.is_some());
-        if all { Ok(()) } else { Err(format!("{pods:#?}")) }
-    })
-    .await;
-    let _operator = scene.operator().await;
     scene.no_pods_of(TASK).await;
     task_is_gone(&scene).await;
+    no_rule_is_broken(&scene, &record, false).await;
+    drop(operator);
 }
 
 /// Deleted without its Pods: they stay, free.
 async fn without_pods(up: bool) {
     let scene = Scene::new(&format!("del-orphan-{}", if up { "up" } else { "down" })).await;
-    let (operator, running) = half_done(&scene).await;
-    let mut operator = Some(operator);
-    if !up && let Some(operator) = operator.take() {
+    let (mut operator, record, running) = half_done(&scene).await;
+    if up {
+        delete(&scene, "orphan");
+        task_is_gone(&scene).await;
+    } else {
         operator.kill_9();
-    }
-    delete(&scene, "orphan");
-    task_is_gone(&scene).await;
-    if !up {
-        operator = Some(scene.operator().await);
+        delete(&scene, "orphan");
+        task_is_gone(&scene).await;
+        operator = scene.operator().await;
     }
     eventually("the Pods to be free", async || {
         let pods = scene.pods_of(TASK).await;
@@ -78,6 +79,7 @@ async fn without_pods(up: bool) {
     let left = scene.pods().get(&running.name_any()).await.unwrap();
     assert_eq!((left.uid(), left.metadata.deletion_timestamp), (running.uid(), None));
     assert_eq!(left.status.unwrap().phase.as_deref(), Some("Running"));
+    no_rule_is_broken(&scene, &record, false).await;
     drop(operator);
 }
 
@@ -114,7 +116,7 @@ async fn orphaning_its_pods_with_the_operator_down() {
 #[tokio::test]
 async fn a_namesake_starts_from_nothing() {
     let scene = Scene::new("namesake").await;
-    let (_operator, old) = half_done(&scene).await;
+    let (_operator, record, old) = half_done(&scene).await;
     let old_uid = scene.task(TASK).await.uid();
     scene.kubectl(&["delete", "retryabletask", TASK]).ok();
     scene.apply(&sh(TASK, "echo new", &json!({"maxRetries": 0})));
@@ -124,13 +126,13 @@ async fn a_namesake_starts_from_nothing() {
     assert_eq!(status.history.len(), 1);
     assert_ne!(status.history[0].pod_name, old.name_any());
     scene.pod(&old.name_any(), "the old task's Pod to be gone", |pod| pod.is_none()).await;
+    no_rule_is_broken(&scene, &record, false).await;
 }
 
 #[tokio::test]
 async fn a_namesake_made_while_the_operator_is_down_starts_from_nothing() {
     let scene = Scene::new("namesake-down").await;
-    let record = Record::of(&scene, TASK).await;
-    let (operator, old) = half_done(&scene).await;
+    let (operator, record, old) = half_done(&scene).await;
     operator.kill_9();
     // Nobody is there who could free its Pods, so only the task goes at once.
     delete(&scene, "background");

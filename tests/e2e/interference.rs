@@ -155,6 +155,26 @@ async fn a_foreign_pod_of_the_attempts_name_is_left_alone() {
     assert!(conditions::find(&status.conditions, ConditionType::Stalled).is_none(), "{status:#?}");
 }
 
+/// For what the attempt itself uses, not for its node's need: that is the task's doing.
+#[tokio::test]
+async fn an_eviction_for_too_much_storage_is_charged() {
+    let scene = Scene::new("evicted").await;
+    let _operator = scene.operator().await;
+    let record = Record::of(&scene, "greedy").await;
+    let script = format!(
+        "test \"$RETRYABLE_LAST_REASON\" = Evicted && exit 0; dd if=/dev/zero of=/much bs=1M count=8 2>/dev/null; \
+         {UNTIL_STOPPED}"
+    );
+    scene.apply(&sh("greedy", &script, &json!({"resources": {"limits": {"ephemeral-storage": "1Mi"}}})));
+    let status = scene.finished("greedy").await;
+    let first = first_of_two(&status);
+    assert_eq!((first.reason.as_str(), first.action, first.rule.as_deref()), ("Evicted", Action::Retry, None));
+    assert_eq!((status.retries, status.ignored), (1, 0));
+    let said = first.message.as_deref().unwrap_or_default();
+    assert!(said.contains("ephemeral") && said.contains("limit"), "not the kubelet's words: {said:?}");
+    no_rule_is_broken(&scene, &record, false).await;
+}
+
 /// Takes a node back into service, whatever happens.
 struct Cordoned(String);
 

@@ -1,5 +1,7 @@
 //! Two replicas: one leads, and when it is gone the other goes on, without running any attempt twice.
 
+use crate::support::oracle::{no_rule_is_broken, nothing_more_is_written};
+use crate::support::proxy::{Asked, Proxy, Treatment};
 use crate::support::record::{Record, assert_waits};
 use crate::support::{Operator, Scene, eventually, sh};
 use jiff::SignedDuration;
@@ -7,15 +9,17 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::Api;
 use retryable_tasks::api::{RetryableTaskStatus, State};
 use serde_json::json;
+use std::sync::{Arc, Mutex};
 
 const LEASE: &str = "retryable-tasks";
 const DURATION: SignedDuration = SignedDuration::from_secs(6);
 
-/// Starts a replica. The lease is short, and long enough for a machine that is busy.
-fn replica(scene: &Scene, identity: &str) -> Operator {
+/// Starts a replica, perhaps behind a proxy. The lease is short, and long enough for a machine that is busy.
+fn replica(scene: &Scene, identity: &str, proxy: Option<&Proxy>) -> Operator {
     let times = ["--lease-duration-seconds=6", "--renew-deadline-seconds=4", "--retry-period-seconds=1"];
     let place = ["--leader-elect", "--operator-namespace", &scene.home, "--identity", identity];
-    scene.operator_with(&[&place[..], &times[..]].concat())
+    let more = [&place[..], &times[..]].concat();
+    Operator::spawn_with(&scene.operator_user(), &scene.namespace, &more, proxy.map(Proxy::kubeconfig))
 }
 
 async fn lease(scene: &Scene) -> Option<LeaseSpec> {
@@ -31,11 +35,11 @@ async fn holder(scene: &Scene, identity: &str) -> LeaseSpec {
     .await
 }
 
-/// Two replicas of which `first` leads, and a task of three attempts that waits for its second.
-async fn two(scene: &Scene) -> (Operator, Operator, Record) {
-    let first = replica(scene, "first").at_work().await;
+/// Two replicas of which `first`, perhaps behind a proxy, leads, and a task of three attempts that waits for its second.
+async fn two(scene: &Scene, proxy: Option<&Proxy>) -> (Operator, Operator, Record) {
+    let first = replica(scene, "first", proxy).at_work().await;
     holder(scene, "first").await;
-    let second = replica(scene, "second");
+    let second = replica(scene, "second", None);
     eventually("the other to stand by", async || {
         let (ready, metrics) = (second.get("/readyz").0, second.get("/metrics").1);
         let stands_by = ready == 200 && metrics.lines().any(|line| line == "retryabletask_leader 0");
@@ -59,12 +63,13 @@ async fn nothing_happened_twice(scene: &Scene, record: &Record) {
     assert_eq!((status.state, status.attempts, status.retries), (Some(State::Succeeded), 3, 2));
     let numbers: Vec<i32> = status.history.iter().map(|entry| entry.attempt).collect();
     assert_eq!(numbers, [1, 2, 3]);
+    no_rule_is_broken(scene, record, false).await;
 }
 
 #[tokio::test]
 async fn a_killed_leader_is_followed_when_its_lease_has_run_out() {
     let scene = Scene::with_home("leader-killed").await;
-    let (first, second, record) = two(&scene).await;
+    let (first, second, record) = two(&scene, None).await;
     first.kill_9();
     let last = holder(&scene, "first").await;
     let next = holder(&scene, "second").await;
@@ -80,7 +85,7 @@ async fn a_killed_leader_is_followed_when_its_lease_has_run_out() {
 #[tokio::test]
 async fn a_leader_that_is_asked_to_end_hands_over_at_once() {
     let scene = Scene::with_home("leader-ended").await;
-    let (first, _second, record) = two(&scene).await;
+    let (first, _second, record) = two(&scene, None).await;
     assert!(first.terminate().await.success());
     // It has given the lease back by the time that it ends: nobody has to wait for it to run out.
     let after = lease(&scene).await.unwrap();
@@ -92,13 +97,31 @@ async fn a_leader_that_is_asked_to_end_hands_over_at_once() {
 #[tokio::test]
 async fn a_leader_that_was_paused_past_its_lease_ends_and_does_nothing_more() {
     let scene = Scene::with_home("leader-paused").await;
-    let (mut first, _second, record) = two(&scene).await;
+    let proxy = Proxy::start().await;
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let noted = sent.clone();
+    proxy.control(move |asked: &Asked| {
+        if asked.method != "GET" && !asked.path.contains("/leases/") {
+            noted.lock().unwrap().push(asked.clone());
+        }
+        Treatment::Pass
+    });
+    let (mut first, _second, record) = two(&scene, Some(&proxy)).await;
     first.signal("STOP");
     holder(&scene, "second").await;
+    // By now the paused one has something to do.
+    scene.pod_of("handed-over", 2).await;
+    let before = std::mem::take(&mut *sent.lock().unwrap());
     first.signal("CONT");
     let status = first.ended().await;
     assert!(!status.success(), "{status}");
     assert!(first.log().contains("the lease was lost"), "it does not say why");
+    // A status that it sends before it knows meets a newer version: the rules show that nothing came of it.
+    let after = sent.lock().unwrap().clone();
+    let creates = |asked: &Asked| asked.method == "POST" && asked.path.contains("/pods?");
+    assert!(before.iter().any(creates), "no test: it has created no Pod through the proxy: {before:#?}");
+    assert!(!after.iter().any(creates), "it leads no more, and sent {after:#?}");
     nothing_happened_twice(&scene, &record).await;
     holder(&scene, "second").await;
+    nothing_more_is_written(&scene).await;
 }

@@ -1,6 +1,7 @@
 //! Pods that the API server will not have: told in its own words, tried again, and no attempt.
 
 use crate::support::manifest::IMAGE;
+use crate::support::oracle::no_rule_is_broken;
 use crate::support::record::Record;
 use crate::support::{Scene, kubectl, sh, task};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -68,6 +69,7 @@ async fn a_quota_holds_a_task_up_until_it_is_lifted() {
     let told = scene.events("poor").await;
     let told: Vec<_> = told.iter().filter(|event| event.reason.as_deref() == Some("PodRejected")).collect();
     assert!(matches!(told[..], [only] if only.series.is_none()), "the same words are told once: {told:#?}");
+    no_rule_is_broken(&scene, &record, true).await;
 }
 
 #[tokio::test]
@@ -92,11 +94,13 @@ async fn pod_security_holds_a_task_up_until_it_is_relaxed() {
     assert_eq!((status.state, status.attempts, status.retries), (Some(State::Succeeded), 1, 0));
     assert!(conditions::find(&status.conditions, ConditionType::Stalled).is_none(), "{:#?}", status.conditions);
     assert_tries_kept(&scene, &versions);
+    no_rule_is_broken(&scene, &record, true).await;
 }
 
 #[tokio::test]
 async fn a_misspelt_field_of_the_template_is_named_and_mended_by_editing() {
     let scene = Scene::new("typo").await;
+    let record = Record::of(&scene, "misspelt").await;
     let _operator = scene.operator().await;
     let template = json!({"spec": {"hostNetwrok": true}});
     scene.apply(&sh("misspelt", "true", &json!({"template": template})));
@@ -106,11 +110,13 @@ async fn a_misspelt_field_of_the_template_is_named_and_mended_by_editing() {
     scene.patch_spec("misspelt", &json!({"template": {"spec": {"hostNetwrok": null, "hostNetwork": false}}}));
     let status = scene.finished("misspelt").await;
     assert_eq!((status.state, status.attempts), (Some(State::Succeeded), 1));
+    no_rule_is_broken(&scene, &record, true).await;
 }
 
 #[tokio::test]
 async fn a_template_that_makes_no_sense_is_told_in_the_servers_words() {
     let scene = Scene::new("invalid").await;
+    let record = Record::of(&scene, "invalid").await;
     let _operator = scene.operator().await;
     let mount = json!([{"name": "task", "volumeMounts": [{"name": "nowhere", "mountPath": "/data"}]}]);
     scene.apply(&task(
@@ -123,6 +129,7 @@ async fn a_template_that_makes_no_sense_is_told_in_the_servers_words() {
     assert!(message.contains(r#"spec.containers[0].volumeMounts[0].name: Not found: "nowhere""#), "{message}");
     scene.patch_spec("invalid", &json!({"template": {"spec": {"volumes": [{"name": "nowhere", "emptyDir": {}}]}}}));
     assert_eq!(scene.finished("invalid").await.state, Some(State::Succeeded));
+    no_rule_is_broken(&scene, &record, true).await;
 }
 
 #[tokio::test]

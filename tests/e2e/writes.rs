@@ -9,7 +9,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 
 /// How many requests there were of each kind.
-fn by_kind<'a>(requests: impl IntoIterator<Item = &'a Request>) -> BTreeMap<String, usize> {
+pub fn by_kind<'a>(requests: impl IntoIterator<Item = &'a Request>) -> BTreeMap<String, usize> {
     requests.into_iter().fold(BTreeMap::new(), |mut kinds, request| {
         *kinds.entry(request.kind()).or_default() += 1;
         kinds
@@ -17,7 +17,7 @@ fn by_kind<'a>(requests: impl IntoIterator<Item = &'a Request>) -> BTreeMap<Stri
 }
 
 /// How many of the writes neither started nor ended an attempt. All that they may tell is that a Pod is slow to start.
-fn reports(versions: &[RetryableTask]) -> usize {
+pub fn reports(versions: &[RetryableTask]) -> usize {
     let place = |task: &RetryableTask| {
         let status = task.status.clone().unwrap_or_default();
         let started = status.current.as_ref().is_some_and(|current| current.pod_name.is_some());

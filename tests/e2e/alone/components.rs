@@ -3,12 +3,14 @@
 use super::InFlight;
 use crate::support::gates::Gates;
 use crate::support::machine::{self, Killed};
-use crate::support::oracle::{Life, agrees_with_pods, is_free};
+use crate::support::oracle::{Life, agrees_with_pods, is_free, no_rule_is_broken};
 use crate::support::record::{Evidence, Record, assert_waits_by};
 use crate::support::{Scene, eventually};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use retryable_tasks::api::{RetryableTaskStatus, State};
+use retryable_tasks::api::{Action, RetryableTaskStatus, State};
+use serde_json::json;
 
 /// How long the API server is away.
 const AWAY: SignedDuration = SignedDuration::from_secs(60);
@@ -105,4 +107,51 @@ async fn the_container_runtime_is_killed_with_a_running_attempt() {
     assert!(status.history[0].exit_code.is_some_and(|code| code != 0), "{status:#?}");
     agrees_with_pods(&scene, task).await;
     is_free(&scene, "struck").await;
+}
+
+/// The cluster deletes the Pods of a node that is silent, and nobody reports their end. Somebody who knows that the node
+/// is dead deletes them by force, and is believed.
+#[tokio::test]
+async fn the_node_is_lost_with_a_running_attempt() {
+    let scene = Scene::alone("no-node").await;
+    let _operator = scene.operator().await;
+    let gates = Gates::new(&scene);
+    let record = Record::of(&scene, "stranded").await;
+    gates.open("stranded", 2);
+    let mut task = gates.task("stranded", 0, 1);
+    task["spec"]["maxRetries"] = 0.into();
+    task["spec"]["template"]["spec"]["tolerations"] = json!([{"key": "node.kubernetes.io/unreachable",
+        "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}]);
+    scene.apply(&task);
+    let pod = scene.running("stranded", 1).await;
+    let (name, uid) = (pod.name_any(), pod.uid().unwrap());
+    let killed = Killed::with_9("kubelet");
+    let deleted = |pod: Option<&Pod>| pod.is_some_and(|pod| pod.metadata.deletion_timestamp.is_some());
+    scene.pod(&name, "the cluster to delete it", deleted).await;
+    assert_eq!(scene.task("stranded").await.status.unwrap().history, [], "its node may still report");
+    scene.kubectl(&["delete", "pod", &name, "--force", "--grace-period=0", "--wait=false"]).ok();
+    let unschedulable =
+        |status: &RetryableTaskStatus| status.history.len() == 1 && status.reason.as_deref() == Some("Unschedulable");
+    let status = scene.status("stranded", "the next attempt to want a node", unschedulable).await;
+    let lost = &status.history[0];
+    assert_eq!((lost.reason.as_str(), lost.exit_code), ("DeletionByTaintManager", None));
+    assert_eq!((lost.action, lost.rule.as_deref()), (Action::Ignore, Some("disruption")));
+    assert_eq!(lost.pod_uid.as_ref(), Some(&uid));
+    scene.pod(&name, "it to be let go", |pod| pod.is_none()).await;
+    assert!(
+        !machine::processes_of(&uid).is_empty(),
+        "no test: its container has ended, and somebody could have seen it"
+    );
+
+    killed.repair();
+    let versions = record.until_finished().await;
+    let status = versions.last().unwrap().status.as_ref().unwrap();
+    let counts = (status.attempts, status.retries, status.ignored);
+    assert_eq!((status.state, counts), (Some(State::Succeeded), (2, 0, 1)), "{status:#?}");
+    eventually("the node to end the attempt that was given up", async || {
+        let left = machine::processes_of(&uid);
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?} live on")) }
+    })
+    .await;
+    no_rule_is_broken(&scene, &record, false).await;
 }

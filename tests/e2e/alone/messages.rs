@@ -4,7 +4,8 @@ use crate::support::manifest::simulated;
 use crate::support::record::Record;
 use crate::support::{Scene, kubectl, machine};
 use retryable_tasks::api::State;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 const FAILURES: i32 = 100;
 /// What a kubelet passes on of a termination message, in bytes.
@@ -19,13 +20,18 @@ async fn a_hundred_failures_with_long_messages_keep_the_object_small() {
     let _operator = scene.operator().await;
     let record = Record::of(&scene, "verbose").await;
     // All that grows when it is written as JSON.
-    let message: String = "\"\\\n<\u{1f980}é".chars().cycle().take(MESSAGE).collect();
-    let message = &message[..message.floor_char_boundary(MESSAGE)];
+    let message = "\"\\\n<\u{1f980}".repeat(MESSAGE / 8);
+    assert_eq!(message.len(), MESSAGE);
     let annotations = json!({"simulate.retryable.dev/duration": "1ms", "simulate.retryable.dev/message": message});
     let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 0});
     let more = json!({"maxRetries": FAILURES, "historyLimit": 100, "backoff": backoff});
     scene.apply(&simulated("verbose", FAILURES, &annotations, &more));
     let versions = record.until_finished().await;
+    assert_eq!(
+        ended_with(&record, &message),
+        usize::try_from(FAILURES).unwrap(),
+        "no test: the Pods did not say it all"
+    );
     let status = versions.last().unwrap().status.as_ref().unwrap();
     assert_eq!((status.state, status.attempts, status.retries), (Some(State::Succeeded), FAILURES + 1, FAILURES));
     let told = i32::try_from(status.history.len()).unwrap();
@@ -39,4 +45,13 @@ async fn a_hundred_failures_with_long_messages_keep_the_object_small() {
     let size = kubectl(&["get", "--raw", &path]).ok().len();
     eprintln!("after {FAILURES} failures with {} bytes each, {told} of them told: {size} bytes", message.len());
     assert!(size < MAX_OBJECT, "{size} bytes");
+}
+
+/// How many Pods have ended with exactly this termination message.
+fn ended_with(record: &Record, message: &str) -> usize {
+    let sights = record.sights();
+    let said = |pod: &Value| pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"] == message;
+    let names =
+        sights.iter().filter(|sight| said(&sight.object)).map(|sight| sight.object["metadata"]["name"].as_str());
+    names.collect::<BTreeSet<_>>().len()
 }

@@ -3,7 +3,7 @@
 
 use crate::support::cluster::program;
 use crate::support::kubectl::run;
-use crate::support::oracle::{Life, is_free};
+use crate::support::oracle::{Life, is_free, nothing_more_is_written};
 use crate::support::record::Record;
 use crate::support::{Scene, eventually, kubectl, kubectl_with, sh};
 use serde_json::{Value, json};
@@ -86,6 +86,8 @@ async fn a_task_that_cannot_be_read_is_told_so_and_holds_up_no_other() {
     scene.patch_spec(NAME, &json!({"maxRetries": 1}));
     let cured = Record::of(&scene, NAME).await;
     Life::of(0).interrupted().is_told(&scene, &cured).await;
+    is_free(&scene, NAME).await;
+    nothing_more_is_written(&scene).await;
 }
 
 async fn is_told_to_be_unreadable(scene: &Scene) {

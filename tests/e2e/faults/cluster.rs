@@ -1,9 +1,12 @@
 //! Others in the cluster that get in the way: writers, policies, rights taken away.
 
-use super::{told_as_it_was, unlucky};
-use crate::support::oracle::Life;
+use super::{through, told_as_it_was, unlucky};
+use crate::support::audit::{Outcome, Request};
+use crate::support::oracle::{Life, nothing_more_is_written};
+use crate::support::proxy::{Asked, Proxy, Treatment};
 use crate::support::record::Record;
 use crate::support::{Scene, eventually, kubectl, kubectl_with};
+use crate::writes::{by_kind, reports};
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use retryable_tasks::api::State;
@@ -13,11 +16,19 @@ use tokio::sync::watch;
 
 /// How often the foreign writer writes.
 const EVERY: Duration = Duration::from_millis(50);
+/// How long every second status of the operator is under way: long enough for a foreign write to overtake it.
+const OVERTAKEN: Duration = Duration::from_millis(500);
 
 #[tokio::test]
 async fn a_foreign_writer_costs_nothing_but_conflicts() {
     let scene = Scene::new("foreign-writer").await;
-    let _operator = scene.operator().await;
+    let proxy = Proxy::start().await;
+    let mut slow = false;
+    proxy.control(move |asked: &Asked| {
+        slow ^= asked.method == "PUT";
+        if slow && asked.method == "PUT" { Treatment::Delay(OVERTAKEN) } else { Treatment::Pass }
+    });
+    let _operator = through(&proxy, &scene).at_work().await;
     let record = Record::of(&scene, "unlucky").await;
     scene.apply(&unlucky("unlucky", 3, 1));
     let tasks = scene.tasks();
@@ -36,6 +47,27 @@ async fn a_foreign_writer_costs_nothing_but_conflicts() {
     told.send(true).unwrap();
     let writes = writing.await.unwrap();
     assert!(writes > 20, "there were only {writes} foreign writes");
+    cost_nothing_but_conflicts(&scene, &record).await;
+}
+
+/// For three failures and the success the operator has done no more than it does undisturbed, and was refused nothing
+/// but statuses that a foreign write had overtaken.
+async fn cost_nothing_but_conflicts(scene: &Scene, record: &Record) {
+    let requests = scene.operators_requests(scene.audit);
+    let of_task = |r: &&Request| r.is_write() && r.resource != "events" && r.name.starts_with("unlucky");
+    let (done, refused): (Vec<_>, Vec<_>) =
+        requests.iter().filter(of_task).partition(|request| request.outcome() == Outcome::Done);
+    assert!(!refused.is_empty(), "no write of the operator met a foreign one: no test");
+    let is_conflict = |r: &&Request| r.code == 409 && r.resource == "retryabletasks/status";
+    assert!(refused.iter().all(is_conflict), "{refused:#?}");
+    let mut kinds = by_kind(done);
+    let mut versions = record.until_finished().await;
+    versions.dedup_by(|later, earlier| later.status == earlier.status);
+    // An attempt that is due when the last one's end is stored begins in the same write.
+    let statuses = kinds.remove("update retryabletasks/status").unwrap();
+    assert!(statuses <= 4 * 2 + reports(&versions), "{statuses} statuses of four attempts: {versions:#?}");
+    let of_pods = [("create pods", 4), ("delete pods", 3), ("patch pods", 4)];
+    assert_eq!(kinds, of_pods.map(|(kind, count)| (kind.to_owned(), count)).into());
 }
 
 #[tokio::test]
@@ -79,6 +111,7 @@ async fn a_policy_that_denies_our_changes_of_pods_holds_up_no_attempt() {
         kubectl(&["delete", kind, &name]).ok();
     }
     Life::of(2).refused().is_told(&scene, &record).await;
+    nothing_more_is_written(&scene).await;
 }
 
 #[tokio::test]
@@ -108,4 +141,5 @@ async fn rights_on_pods_taken_away_and_given_back() {
     .await;
     kubectl_with(&["replace", "-f", "-"], &whole.to_string()).ok();
     Life::of(2).refused().is_told(&scene, &record).await;
+    nothing_more_is_written(&scene).await;
 }

@@ -51,16 +51,19 @@ fn pid_of(component: &str) -> String {
     text.split_whitespace().next().expect("a process id").to_owned()
 }
 
-/// Kills, with SIGKILL, everything that holds a container of the Pod: the shim and the container's processes.
+/// The ids of all processes that hold a container of the Pod: the shim and the container's own.
+pub fn processes_of(pod_uid: &str) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let of_pod = entries.filter(|entry| {
+        std::fs::read_to_string(entry.path().join("cgroup")).is_ok_and(|groups| groups.contains(pod_uid))
+    });
+    of_pod.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Kills, with SIGKILL, everything that holds a container of the Pod.
 pub fn kill_containers_of(pod_uid: &str) {
-    let mut killed = 0;
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(groups) = std::fs::read_to_string(entry.path().join("cgroup")) else { continue };
-        let pid = entry.file_name().to_string_lossy().into_owned();
-        if groups.contains(pod_uid) && Command::new("kill").args(["-KILL", &pid]).status().unwrap().success() {
-            killed += 1;
-        }
-    }
+    let kill = |pid: &String| Command::new("kill").args(["-KILL", pid]).status().unwrap().success();
+    let killed = processes_of(pod_uid).iter().filter(|pid| kill(pid)).count();
     assert!(killed > 0, "the Pod {pod_uid} has no process");
 }
 
