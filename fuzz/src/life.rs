@@ -78,7 +78,9 @@ impl<'a> Life<'a> {
 
     /// Decides and acts until there is nothing to do but wait. Answers how long; nothing if for ever.
     fn instant(&mut self) -> Option<SignedDuration> {
-        for _ in 0..MAX_PLANS {
+        let mut plans = 0;
+        while plans < MAX_PLANS {
+            plans += 1;
             let plan = self.decide();
             assert_eq!(plan, self.decide(), "the same situation has two plans");
             let Plan { status, ask, refresh, create, stop, delete, release, delete_task, look_again } = plan;
@@ -96,6 +98,11 @@ impl<'a> Life<'a> {
                 self.fresh = true;
             } else if let Some(slot) = create {
                 self.create(slot);
+                if self.made > MAX_PODS {
+                    return None;
+                }
+                // A reconcile does not see the Pod's end: that is another one's.
+                plans = 0;
             } else {
                 self.remove(stop.iter().chain(&delete), &release);
                 return look_again.soonest().filter(|_| !delete_task);

@@ -52,13 +52,16 @@ fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
-/// Stores `status`, if the task is still the one that was read.
+/// Stores `status`, if the task is still the one that was read. Sent only while this process may write.
 pub async fn store(
     context: &Context,
     key: &TaskKey,
     task: &RetryableTask,
     status: RetryableTaskStatus,
 ) -> Result<Stored, Error> {
+    if !(context.settings.may_write)() {
+        return Err(Error::NotLeading(key.clone()));
+    }
     let next = RetryableTask { status: Some(status), ..task.clone() };
     match tasks(context, key).replace_status(&key.name, &PostParams::default(), &next).await {
         Ok(mut stored) => {

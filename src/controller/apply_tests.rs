@@ -43,11 +43,13 @@ async fn a_look_that_fails_says_nothing_of_the_pod() {
 }
 
 #[tokio::test]
-async fn a_process_that_does_not_lead_creates_nothing() {
+async fn a_process_that_does_not_lead_creates_and_stores_nothing() {
     let created = || Arc::new(|_: &str| (201_u16, serde_json::json!(pod_of(&task(), 1))));
     let (mut context, requests) = context(created());
     context.settings.may_write = Arc::new(|| false);
     let refused = create(&context, &key(), &task(), 1.into()).await;
+    assert!(matches!(refused, Err(Error::NotLeading(_))));
+    let refused = store(&context, &key(), &task(), RetryableTaskStatus::default()).await;
     assert!(matches!(refused, Err(Error::NotLeading(_))));
     assert_eq!(requests.lock().unwrap().len(), 0);
     context.settings.may_write = Arc::new(|| true);

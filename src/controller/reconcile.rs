@@ -2,7 +2,7 @@
 
 use super::apply::{self, Created};
 use super::cache::Attempts;
-use super::lanes::Line;
+use super::lanes::{Lanes, Line};
 use super::memory::{Memory, Remembered};
 use super::tell::{Teller, log_plan};
 use super::timers::Timers;
@@ -49,15 +49,24 @@ pub struct Context {
     orphaning: Mutex<HashSet<TaskKey>>,
     /// When tasks are looked at again.
     pub timers: Timers,
+    /// Which of those that are to be looked at go first.
+    pub lanes: Arc<Lanes>,
     /// Where happenings are told.
     pub teller: Teller,
 }
 
 impl Context {
     /// Nothing seen, nothing remembered.
-    pub fn new(settings: Settings, orphans: UnboundedSender<TaskKey>, timers: Timers, teller: Teller) -> Self {
+    pub fn new(
+        settings: Settings,
+        orphans: UnboundedSender<TaskKey>,
+        timers: Timers,
+        lanes: Arc<Lanes>,
+        teller: Teller,
+    ) -> Self {
         Self {
             settings,
+            lanes,
             attempts: Attempts::default(),
             memory: Memory::default(),
             orphans,
@@ -213,6 +222,11 @@ impl Turn<'_> {
             let LookAgain { for_current, to_clean_up } = look_again;
             let for_current = for_current.map(|wait| unsigned(wait).min(LOOK_AGAIN));
             self.context.timers.set(self.key.clone(), Line::Due, for_current);
+            let something_can_go = delete_task || !delete.is_empty() || !release.is_empty();
+            if something_can_go && self.holds_up_others() {
+                self.forget_gone();
+                return Ok(Some(Duration::ZERO));
+            }
             let clean_up = self.clean_up(&delete, &release).await;
             self.forget_gone();
             if delete_task {
@@ -299,6 +313,14 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// Whether a clean-up would take a place from what is more urgent. It has a line of its own.
+    fn holds_up_others(&self) -> bool {
+        match self.context.lanes.line_of(self.key) {
+            Some(Line::Due | Line::Begun | Line::New) => true,
+            Some(Line::CleanUp) | None => false,
+        }
+    }
+
     /// Deletes and frees Pods; the Pods of ended attempts are a best effort with a back-off of its own. Answers how
     /// long until it is tried again.
     async fn clean_up(&self, delete: &[PodRef], release: &[PodRef]) -> Option<Duration> {
@@ -336,3 +358,7 @@ fn unsigned(wait: SignedDuration) -> Duration {
 fn last_delay(status: &RetryableTaskStatus) -> Option<SignedDuration> {
     status.history.last()?.delay_milliseconds.map(|millis| SignedDuration::from_millis(millis.saturating_add(1)))
 }
+
+#[cfg(test)]
+#[path = "reconcile_tests.rs"]
+mod tests;

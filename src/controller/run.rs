@@ -44,7 +44,8 @@ pub async fn run(
     let (orphans, orphaned) = mpsc::unbounded_channel();
     let (teller, telling) = tell::teller(&settings);
     let (timers, set) = timers::timers();
-    let context = Arc::new(Context::new(settings, orphans, timers, teller));
+    let lanes = Arc::new(Lanes::new(queue, settings.concurrency));
+    let context = Arc::new(Context::new(settings, orphans, timers, lanes.clone(), teller));
     let health = HealthOf { context: context.clone(), namespace };
     health.begin();
 
@@ -53,12 +54,11 @@ pub async fn run(
     events.spawn(telling);
     let mut background = JoinSet::new();
     background.spawn(orphans::work(context.clone(), orphaned));
-    let lanes = Arc::new(Lanes::new(queue, context.settings.concurrency));
     let task_store = watch::Tasks::new(writer, lanes.clone());
     let tasks_synced = task_store.synced();
     background.spawn(watch_tasks(context.clone(), tasks, task_store));
-    background.spawn(watch_pods(context.clone(), pods, lanes.clone()));
-    background.spawn(timers::work(set, lanes.clone()));
+    background.spawn(watch_pods(context.clone(), pods));
+    background.spawn(timers::work(set, lanes));
     background.spawn(tell_synced(context.clone(), health.namespace.clone(), tasks_synced));
 
     let seen = context.clone();
@@ -74,7 +74,7 @@ pub async fn run(
         .reconcile_on(touched)
         .graceful_shutdown_on(stop)
         .run(reconcile, when_failed, context.clone());
-    let result = drive(&context, &lanes, &health, outcomes, &mut background).await;
+    let result = drive(&context, &health, outcomes, &mut background).await;
     health.end();
     background.shutdown().await;
     // With nobody left who could tell more, the Events that wait are sent, and that is all.
@@ -85,7 +85,6 @@ pub async fn run(
 
 async fn drive(
     context: &Arc<Context>,
-    lanes: &Lanes,
     health: &HealthOf,
     outcomes: impl futures::Stream<Item = Outcome>,
     background: &mut JoinSet<()>,
@@ -106,7 +105,7 @@ async fn drive(
             }
             outcome = outcomes.next() => match outcome {
                 None => return Ok(()),
-                Some(outcome) => look_after(context, lanes, outcome),
+                Some(outcome) => look_after(context, outcome),
             },
         }
     }
@@ -114,22 +113,24 @@ async fn drive(
 
 /// Makes room for the next new task. A task that the queue names and the store has not is gone: what is left of it must
 /// be freed.
-fn look_after(context: &Context, lanes: &Lanes, outcome: Outcome) {
+fn look_after(context: &Context, outcome: Outcome) {
     use kube_runtime::controller::Error as Queue;
     let key_of = |namespace: Option<String>, name| TaskKey { namespace: namespace.unwrap_or_default(), name };
     match outcome {
         Err(Queue::ObjectNotFound(reference)) => {
             let key = key_of(reference.namespace, reference.name);
-            lanes.settled(&key);
+            context.lanes.settled(&key);
             context.memory.forget(&key);
             context.timers.forget(&key);
             context.orphaned(key);
         }
         Err(Queue::QueueError(error)) => tracing::warn!(%error, "the work queue failed"),
         Err(Queue::RunnerError(error)) => tracing::error!(%error, "the controller's runner failed"),
-        Ok((reference, _)) => lanes.settled(&key_of(reference.namespace, reference.name)),
+        Ok((reference, _)) => context.lanes.settled(&key_of(reference.namespace, reference.name)),
         // Told where it happens.
-        Err(Queue::ReconcilerFailed(_, reference)) => lanes.settled(&key_of(reference.namespace, reference.name)),
+        Err(Queue::ReconcilerFailed(_, reference)) => {
+            context.lanes.settled(&key_of(reference.namespace, reference.name));
+        }
     }
 }
 
@@ -146,12 +147,12 @@ async fn watch_tasks(context: Arc<Context>, api: Api<Kept>, mut tasks: watch::Ta
     watch::follow("retryabletasks", telemetry, watcher(api, watch::config()), |event| tasks.apply(&event)).await;
 }
 
-async fn watch_pods(context: Arc<Context>, api: Api<Pod>, lanes: Arc<Lanes>) {
+async fn watch_pods(context: Arc<Context>, api: Api<Pod>) {
     let telemetry = context.settings.telemetry.clone();
     let ours = watch::config().labels(LABEL_TASK_UID);
     watch::follow("pods", telemetry, watcher(api, ours), |event| {
         for key in context.attempts.apply(&event, (context.settings.clock)()) {
-            lanes.touched(key, Line::Begun);
+            context.lanes.touched(key, Line::Begun);
         }
     })
     .await;

@@ -1,5 +1,6 @@
 //! A server for tests that answers as it is told.
 
+use super::lanes::Lanes;
 use super::reconcile::Context;
 use super::{Settings, TaskKey, tell, timers};
 use crate::core::testing::{NAME, NAMESPACE, at};
@@ -48,7 +49,9 @@ pub fn context(script: Script) -> (Context, Requests) {
     let (orphans, _) = mpsc::unbounded_channel();
     let (teller, _) = tell::teller(&settings);
     let (timers, _) = timers::timers();
-    (Context::new(settings, orphans, timers, teller), requests)
+    let (queue, _) = mpsc::unbounded_channel();
+    let lanes = Arc::new(Lanes::new(queue, settings.concurrency));
+    (Context::new(settings, orphans, timers, lanes, teller), requests)
 }
 
 /// A refusal.
