@@ -121,15 +121,16 @@ fn clean_up(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan
             // A creation that came late, after its attempt had been given up: it never counts.
             Progress::Pending(_) | Progress::Running | Progress::Outlived(_) => false,
         };
-        let ended = matches!(seen.pod.progress, Progress::Ended(_));
-        if ended && !wait.is_zero() && (seen.pod.held || !kept) {
+        let is_settled = wait.is_zero();
+        if !is_settled && (seen.pod.held || !kept) {
             plan.clean_up_in(wait);
-            continue;
         }
-        if !kept && !seen.pod.deleting {
+        // One that has not ended must not run on. It may be the attempt's own, seen late: that is freed as late as any.
+        let ended = matches!(seen.pod.progress, Progress::Ended(_));
+        if !kept && !seen.pod.deleting && (is_settled || !ended) {
             plan.delete.push(pod_ref(seen));
         }
-        if seen.pod.held {
+        if seen.pod.held && is_settled {
             plan.release.push(pod_ref(seen));
         }
     }

@@ -4,6 +4,7 @@ use super::story::Step::{Api, Ask, Exit, Kubelet, Land, Look, Pass, Restart, Res
 use super::story::{play, play_in};
 use super::world::{Server, World};
 use crate::api::RetryableTaskStatus;
+use crate::core::decide::LATE_POST_BOUND;
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, at, end, pod_of, running, task};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
@@ -199,17 +200,35 @@ fn a_late_pod_of_a_closed_attempt_is_removed_and_never_counted() {
     let world = play_in(
         world,
         &[
-            (Look, "Running 2/1/0 Error 2P"),
-            (Exit(0), "Succeeded 2/1/0 Error [Complete Finished] 2E"),
+            (Look, "Running 2/1/0 Error 1E! 2P"),
+            (Exit(0), "Succeeded 2/1/0 Error [Complete Finished] 1E! 2E"),
             (Pass(30_000), "Succeeded 2/1/0 Error [Complete Finished]"),
         ],
     );
     let mut world = world;
     late(&mut world);
     world.change_pod(1, BuildPod::running);
-    let mut world = play_in(world, &[(Look, "Succeeded 2/1/0 Error [Complete Finished] 1R!-")]);
+    let mut world = play_in(world, &[(Look, "Succeeded 2/1/0 Error [Complete Finished] 1R!")]);
     world.change_pod(1, |pod| pod.exit(137));
-    play_in(world, &[(Look, "Succeeded 2/1/0 Error [Complete Finished]")]);
+    play_in(
+        world,
+        &[
+            (Look, "Succeeded 2/1/0 Error [Complete Finished] 1E!"),
+            (Pass(20_000), "Succeeded 2/1/0 Error [Complete Finished]"),
+        ],
+    );
+}
+
+/// A new process whose watch is behind sees the attempt's own Pod so. A creation of it that is on its way must meet it.
+#[test]
+fn a_pod_of_a_closed_attempt_that_seems_to_run_is_freed_no_sooner_than_any() {
+    let mut world =
+        play(task(), &[(Look, "Running 1/0/0 [Reconciling] 1P"), (Exit(1), "Waiting 1/1/0 due 1000 Error 1E")]);
+    let before = pod_of(&world.task, 1).uid("its own").running();
+    world.change_pod(1, |_| before);
+    world.restart();
+    let mut world = play_in(world, &[(Look, "Waiting 1/1/0 due 1000 Error 1R!")]);
+    assert_eq!(world.plan().look_again.to_clean_up, Some(LATE_POST_BOUND));
 }
 
 #[test]
