@@ -264,6 +264,9 @@ pub async fn mark_unreadable(
     let before = live.data.get("status").cloned().unwrap_or_default();
     let Some(after) = unreadable(&before, message, (context.now(), live.metadata.generation)) else { return Ok(()) };
     live.data["status"] = after;
+    if !(context.settings.may_write)() {
+        return Ok(()); // the next leader will see it
+    }
     match api.replace_status(&key.name, &PostParams::default(), &live).await {
         Ok(_) => Ok(()),
         // Gone, or changed: the watch will tell.

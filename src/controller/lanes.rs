@@ -6,7 +6,8 @@
 //!
 //! Each line has its share of the places, so that no storm in one stops another; and some are for what is due alone. New
 //! tasks have a smaller share, since each that begins brings more to do, which is due in time. What can wait has the
-//! smallest, and is done in no other line: to delete and free a Pod takes two requests, more than most of what is due.
+//! smallest, since to delete and free a Pod takes two requests, more than most of what is due; until so much waits that it
+//! would fill the cluster.
 
 use super::TaskKey;
 use std::collections::{HashMap, VecDeque};
@@ -19,6 +20,8 @@ const FOR_DUE_OF: usize = 4;
 const NEW_COUNTS: usize = 2;
 /// How many places of what is due or has begun a clean-up counts for.
 const CLEAN_UP_COUNTS: usize = 6;
+/// How many clean-ups may wait for each place; with more of them, one counts as much as anything.
+const CLEAN_UPS_A_PLACE: usize = 64;
 
 /// Why a task is to be looked at, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,7 +137,9 @@ impl Lanes {
         if due + not_due >= self.most {
             return None;
         }
-        let counts = [due, begun, new * NEW_COUNTS, clean_up * CLEAN_UP_COUNTS];
+        let many = lines.clean_up.len() > self.most * CLEAN_UPS_A_PLACE;
+        let clean_up_counts = if many { 1 } else { CLEAN_UP_COUNTS };
+        let counts = [due, begun, new * NEW_COUNTS, clean_up * clean_up_counts];
         let mut order = LINES;
         order.sort_by_key(|line| (counts[*line as usize], lines.last[*line as usize]));
         let has_room = |line: &Line| *line == Line::Due || not_due < self.most_not_due;
@@ -224,14 +229,15 @@ mod tests {
         assert!(queued(&mut queue).is_empty());
     }
 
-    #[test]
-    fn each_line_has_its_share() {
+    /// How 16 places are shared when much waits in each line, and so many clean-ups: clean-ups, new, begun, due.
+    fn shares(clean_ups: usize) -> [usize; 4] {
         let (sender, mut queue) = unbounded_channel();
         let lanes = Lanes::new(sender, 16);
         let storms = [("clean", Line::CleanUp), ("new", Line::New), ("begun", Line::Begun), ("due", Line::Due)];
         let mut inside = VecDeque::new();
         for (of, line) in storms {
-            (0..200).for_each(|n| lanes.touched(key(&format!("{of}-{n}")), line));
+            let many = if line == Line::CleanUp { clean_ups } else { 200 };
+            (0..many).for_each(|n| lanes.touched(key(&format!("{of}-{n}")), line));
             inside.extend(queued(&mut queue));
         }
         assert_eq!(inside.len(), 16);
@@ -239,8 +245,13 @@ mod tests {
             lanes.settled(&key(&inside.pop_front().unwrap()));
             inside.extend(queued(&mut queue));
         }
-        let shares = storms.map(|(of, _)| inside.iter().filter(|name| name.starts_with(of)).count());
-        assert_eq!(shares, [1, 3, 6, 6]);
+        storms.map(|(of, _)| inside.iter().filter(|name| name.starts_with(of)).count())
+    }
+
+    #[test]
+    fn each_line_has_its_share() {
+        assert_eq!(shares(200), [1, 3, 6, 6]);
+        assert_eq!(shares(2000), [5, 3, 4, 4], "before they fill the cluster");
     }
 
     #[test]

@@ -41,7 +41,7 @@ use std::sync::Arc;
 /// The wall clock.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Whether this process may write now. Asked right before every creation of a Pod.
+/// Whether this process may write now. Asked right before every creation of a Pod and every write of a status.
 pub type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What a controller needs from outside.

@@ -117,7 +117,10 @@ pub async fn reconcile(task: Arc<Kept>, context: Arc<Context>) -> Result<Action,
         context.settings.telemetry.metrics.reconciled(started.elapsed());
         match &result {
             Ok(wait) => {
-                context.memory.with(&key, &uid, Remembered::went_through);
+                // One that puts a clean-up off says nothing of whether it works.
+                if *wait != Some(Duration::ZERO) {
+                    context.memory.with(&key, &uid, Remembered::went_through);
+                }
                 context.timers.set(key.clone(), Line::Begun, None);
                 context.timers.set(key.clone(), Line::CleanUp, *wait);
             }
@@ -194,7 +197,7 @@ impl Turn<'_> {
         for _ in 0..MAX_PLANS {
             let plan = self.decide();
             log_plan(&self.task, &plan);
-            let Plan { status, ask, refresh, create, stop, delete, release, delete_task, look_again } = plan;
+            let Plan { status, ask, refresh, create, stop, strays, delete, release, delete_task, look_again } = plan;
             if let Some((status, happenings)) = status {
                 if !self.store(status, happenings).await? {
                     return Ok(None);
@@ -222,6 +225,7 @@ impl Turn<'_> {
             let LookAgain { for_current, to_clean_up } = look_again;
             let for_current = for_current.map(|wait| unsigned(wait).min(LOOK_AGAIN));
             self.context.timers.set(self.key.clone(), Line::Due, for_current);
+            let strays_again = self.clean_up(&strays, &[]).await;
             let something_can_go = delete_task || !delete.is_empty() || !release.is_empty();
             if something_can_go && self.holds_up_others() {
                 self.forget_gone();
@@ -234,7 +238,8 @@ impl Turn<'_> {
                 return Ok(None);
             }
             let sometime = for_current.is_none().then_some(LOOK_AGAIN);
-            return Ok(to_clean_up.map(unsigned).into_iter().chain(clean_up).chain(sometime).min());
+            let waits = to_clean_up.map(unsigned).into_iter().chain(strays_again).chain(clean_up);
+            return Ok(waits.chain(sometime).min());
         }
         Err(Error::Restless(self.key.clone()))
     }

@@ -1,5 +1,7 @@
 use super::*;
-use crate::controller::scripted::{context, key};
+use crate::api::{ConditionReason, ConditionType};
+use crate::controller::scripted::{context, key, refusal};
+use crate::core::conditions;
 use crate::core::testing::{BuildPod, at, pod_of, task, time};
 use kube_runtime::watcher::Event;
 
@@ -22,4 +24,36 @@ async fn a_clean_up_takes_no_place_of_what_is_more_urgent() {
     }
     let sent = requests.lock().unwrap().clone();
     assert!(matches!(&sent[..], [patch] if patch.starts_with("PATCH ")), "{sent:?}");
+}
+
+#[tokio::test]
+async fn a_clean_up_that_fails_waits_longer_each_time() {
+    let mut over = task();
+    over.spec.ttl_seconds_after_finished = Some(0);
+    let mut status =
+        RetryableTaskStatus { observed_generation: over.metadata.generation, ..RetryableTaskStatus::default() };
+    let finished = (ConditionType::Finished, true);
+    conditions::set(&mut status.conditions, finished, ConditionReason::Succeeded, "", (at(0), None));
+    status.completion_time = Some(time(0));
+    over.status = Some(status);
+    let (context, requests) = context(Arc::new(|line| match line.split(' ').next() {
+        Some("DELETE") => refusal(403, "Forbidden"),
+        _ => panic!("{line}"),
+    }));
+    let context = Arc::new(context);
+    let kept: Kept = serde_json::from_value(serde_json::to_value(&over).unwrap()).unwrap();
+    let kept = Arc::new(kept);
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        context.lanes.touched(key(), Line::CleanUp);
+        assert!(reconcile(kept.clone(), context.clone()).await.is_err());
+        context.lanes.settled(&key());
+        let uid = kept.uid().unwrap();
+        waits.push(context.memory.with(&key(), &uid, Remembered::failed));
+        context.lanes.touched(key(), Line::Begun);
+        reconcile(kept.clone(), context.clone()).await.unwrap();
+        context.lanes.settled(&key());
+    }
+    assert_eq!(requests.lock().unwrap().len(), 3);
+    assert!(waits.is_sorted_by(|sooner, later| sooner < later), "{waits:?}");
 }

@@ -195,7 +195,7 @@ fn pod_reference(task: &RetryableTask, name: String, uid: Option<String>) -> Obj
 
 /// Every decision, for those who follow one: what is stored, or will be, and what is done about it.
 pub fn log_plan(task: &RetryableTask, plan: &Plan) {
-    let Plan { status, ask, refresh, create, stop, delete, release, delete_task, look_again } = plan;
+    let Plan { status, ask, refresh, create, stop, strays, delete, release, delete_task, look_again } = plan;
     let names = |pods: &[crate::core::decide::PodRef]| pods.iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
     let told = status.as_ref().map(|(status, _)| status).or(task.status.as_ref());
     let current = told.and_then(|status| status.current.as_ref());
@@ -209,6 +209,7 @@ pub fn log_plan(task: &RetryableTask, plan: &Plan) {
         refresh,
         create = create.is_some(),
         stop = stop.as_ref().map(|pod| pod.name.as_str()),
+        strays = ?names(strays),
         delete = ?names(delete),
         release = ?names(release),
         delete_task,

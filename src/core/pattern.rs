@@ -6,9 +6,9 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// Most memory that a compiled expression may take.
 const BYTES: usize = 1 << 20;
-/// Most expressions that are remembered: what the tasks of a cluster have in common, and no more memory than an operator
-/// has to spare if somebody writes the largest of them.
-const REMEMBERED: usize = 16;
+/// Most expressions that are remembered: as many as a task may have, and no more memory than an operator has to spare if
+/// somebody writes the largest of them.
+const REMEMBERED: usize = 32;
 
 /// An expression, or why it is none.
 pub type Compiled = Result<Arc<Regex>, Error>;
@@ -20,14 +20,19 @@ static COMPILED: LazyLock<Mutex<HashMap<String, Compiled>>> = LazyLock::new(Mute
 
 /// The pattern, compiled.
 pub fn compiled(pattern: &str) -> Compiled {
-    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = compiled.get(pattern) {
+    let remembered = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = remembered().get(pattern) {
         return known.clone();
     }
-    if compiled.len() >= REMEMBERED {
-        compiled.clear();
+    let new = compile(pattern).map(Arc::new);
+    let mut remembered = remembered();
+    if remembered.len() >= REMEMBERED
+        && let Some(any) = remembered.keys().next().cloned()
+    {
+        remembered.remove(&any);
     }
-    compiled.entry(pattern.to_owned()).or_insert_with(|| compile(pattern).map(Arc::new)).clone()
+    remembered.insert(pattern.to_owned(), new.clone());
+    new
 }
 
 /// In RE2, which admission knows, `\<` and `\>` are just these characters; here they would be the ends of a word.
@@ -44,7 +49,7 @@ fn compile(pattern: &str) -> Result<Regex, Error> {
             _ => plain.push(c),
         }
     }
-    RegexBuilder::new(&plain).size_limit(BYTES).build()
+    RegexBuilder::new(&plain).size_limit(BYTES).dfa_size_limit(BYTES).build()
 }
 
 #[cfg(test)]

@@ -111,7 +111,8 @@ impl<'a> Stage<'a> {
         for _ in 0..MAX_PLANS {
             self.prepare();
             let plan = self.decide();
-            let Plan { status, ask, refresh: _, create, stop, delete, release: _, delete_task: _, look_again } = plan;
+            let Plan { status, ask, refresh: _, create, stop, strays, delete, release: _, delete_task: _, look_again } =
+                plan;
             if let Some((status, happenings)) = status {
                 self.store(status, happenings);
             } else if let Some(name) = ask {
@@ -127,7 +128,8 @@ impl<'a> Stage<'a> {
                 }
                 self.watch();
             } else {
-                self.actors.retain(|(_, seen)| delete.iter().all(|pod| pod.uid != seen.pod.pod_uid));
+                let stays = |seen: &Seen| strays.iter().chain(&delete).all(|pod| pod.uid != seen.pod.pod_uid);
+                self.actors.retain(|(_, seen)| stays(seen));
                 return Ok(look_again.soonest());
             }
         }

@@ -1,6 +1,7 @@
 //! What is kept, what is cleared away, and what a task says of its own state to tools.
 
 use crate::support::audit::Audit;
+use crate::support::cluster::Turn;
 use crate::support::manifest::IMAGE;
 use crate::support::record::Record;
 use crate::support::scene::attempt_of;
@@ -131,7 +132,8 @@ async fn one_operator_serves_the_namespaces_it_is_given_and_no_other() {
 
 #[tokio::test]
 async fn two_operators_share_a_cluster_and_touch_nothing_of_each_other() {
-    let scenes = [Scene::new("share-one").await, Scene::new("share-two").await];
+    let turn = Turn::shared();
+    let scenes = [Scene::in_turn(&turn, "share-one").await, Scene::in_turn(&turn, "share-two").await];
     let audit = Audit::from_now();
     let _operators = [scenes[0].operator().await, scenes[1].operator().await];
     for scene in &scenes {

@@ -22,8 +22,6 @@ use std::sync::Arc;
 
 /// Most bytes of JSON that the history takes, however long its messages: what is older is dropped.
 const MAX_HISTORY_BYTES: usize = 48 * 1024;
-/// Most bytes of an entry's JSON but for its texts: the names of its fields, numbers, times.
-const MAX_BYTES_BUT_TEXTS: usize = 390;
 
 /// Writes the end of the current attempt into the draft, and makes the next attempt due or ends the task.
 pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
@@ -162,16 +160,39 @@ fn remember(draft: &mut Draft, entry: HistoryEntry) {
 /// Most bytes that an entry takes in the API server's store, and few more than it does take. To write it out would take
 /// longer than all the rest of the decision.
 pub(super) fn most_bytes(entry: &HistoryEntry) -> usize {
-    // A new field makes the rest larger.
+    const QUOTES_COLON_COMMA: usize = 4;
+    const TIME: usize = "\"-009999-01-01T00:00:00Z\"".len();
+    const LONGEST_ACTION: usize = "\"Complete\"".len();
     #[rustfmt::skip]
     let HistoryEntry {
         pod_name, pod_uid, node_name, container, reason, error_type, message, rule, memory, avoided_nodes,
-        attempt: _, start_time: _, finish_time: _, exit_code: _, signal: _, action: _, delay_milliseconds: _, generation: _,
-        override_from: _, run: _,
+        attempt, start_time, finish_time, exit_code, signal, action: _, delay_milliseconds, generation, override_from, run,
     } = entry;
-    let texts = [pod_uid, node_name, container, error_type, message, rule, memory].into_iter().flatten();
-    let texts = texts.chain([pod_name, reason]).chain(avoided_nodes);
-    MAX_BYTES_BUT_TEXTS + texts.map(|text| most_stored_bytes(text) + 1).sum::<usize>()
+    let field = |name: &str| name.len() + QUOTES_COLON_COMMA;
+    let digits = |n: i64| n.unsigned_abs().checked_ilog10().map_or(1, |log| log as usize + 1) + usize::from(n < 0);
+    let text = |name, text: Option<&String>| text.map_or(0, |text| field(name) + most_stored_bytes(text));
+    let number = |name, number: Option<i64>| number.map_or(0, |number| field(name) + digits(number));
+    let small = |name, small: Option<i32>| number(name, small.map(i64::from));
+    let time = |name, time: Option<&Time>| time.map_or(0, |_| field(name) + TIME);
+    let texts = text("podName", Some(pod_name))
+        + text("podUID", pod_uid.as_ref())
+        + text("nodeName", node_name.as_ref())
+        + text("container", container.as_ref())
+        + text("reason", Some(reason))
+        + text("errorType", error_type.as_ref())
+        + text("message", message.as_ref())
+        + text("rule", rule.as_ref())
+        + text("memory", memory.as_ref());
+    let numbers = small("attempt", Some(*attempt))
+        + small("exitCode", *exit_code)
+        + small("signal", *signal)
+        + number("delayMilliseconds", *delay_milliseconds)
+        + number("generation", *generation)
+        + small("overrideFrom", *override_from)
+        + small("run", *run);
+    let times = time("startTime", start_time.as_ref()) + time("finishTime", finish_time.as_ref());
+    let nodes: usize = avoided_nodes.iter().map(|node| most_stored_bytes(node) + 1).sum();
+    texts + numbers + times + nodes + field("avoidedNodes") + field("action") + LONGEST_ACTION + 2
 }
 
 /// The time is over before the next attempt: the task fails without it.

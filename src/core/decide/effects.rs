@@ -125,9 +125,11 @@ fn clean_up(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan
         if !is_settled && (seen.pod.held || !kept) {
             plan.clean_up_in(wait);
         }
-        // One that has not ended must not run on. It may be the attempt's own, seen late: that is freed as late as any.
+        // One that has not ended may be the attempt's own, seen late: it is freed as late as any.
         let ended = matches!(seen.pod.progress, Progress::Ended(_));
-        if !kept && !seen.pod.deleting && (is_settled || !ended) {
+        if !ended && !seen.pod.deleting {
+            plan.strays.push(pod_ref(seen));
+        } else if !kept && !seen.pod.deleting && is_settled {
             plan.delete.push(pod_ref(seen));
         }
         if seen.pod.held && is_settled {

@@ -132,6 +132,8 @@ pub struct Plan {
     pub create: Option<Slot>,
     /// The current attempt's Pod, to be stopped.
     pub stop: Option<PodRef>,
+    /// Pods of closed attempts that have not ended, to be deleted at once: they must not run on.
+    pub strays: Vec<PodRef>,
     /// Pods of ended attempts to remove.
     pub delete: Vec<PodRef>,
     /// Pods to free from the finalizer.

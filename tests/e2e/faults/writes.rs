@@ -9,6 +9,7 @@ use crate::support::record::Record;
 use crate::support::{Scene, eventually};
 use futures::StreamExt;
 use kube::ResourceExt;
+use retryable_tasks::api::RetryableTask;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,8 +69,9 @@ impl Fault {
     }
 }
 
-/// Lets the operator bring a task to its end, with the fault at its write `at`. Answers whether there was such a write.
-pub async fn suffer(turn: &Turn, nodes: Nodes, at: usize, fault: Fault) -> bool {
+/// Lets the operator bring a task to its end, with the fault at its write `at`. Answers the versions of the task if there
+/// was such a write.
+pub async fn suffer(turn: &Turn, nodes: Nodes, at: usize, fault: Fault) -> Option<Vec<RetryableTask>> {
     let scene = Scene::in_turn(turn, "write-fault").await;
     let proxy = Proxy::start().await;
     let hit = Arc::new(AtomicBool::new(false));
@@ -96,7 +98,7 @@ pub async fn suffer(turn: &Turn, nodes: Nodes, at: usize, fault: Fault) -> bool 
     life.is_told(&scene, &record).await;
     eventually("the Pods to be free", async || if is_over(&scene, &record).await { Ok(()) } else { Err("held") }).await;
     drop(operator);
-    hit.load(Ordering::SeqCst)
+    if hit.load(Ordering::SeqCst) { Some(record.until_finished().await) } else { None }
 }
 
 /// Whether the task has ended, and no Pod is held: nothing more will be written.
@@ -113,7 +115,7 @@ async fn no_write_is_critical() {
     for first in (0..).step_by(2) {
         let cases = (first..first + 2).flat_map(|at| Fault::ALL.map(|fault| (at, fault)));
         let hits: Vec<_> = futures::stream::iter(cases)
-            .map(|(at, fault)| async move { (at, fault, suffer(turn, Nodes::Real, at, fault).await) })
+            .map(|(at, fault)| async move { (at, fault, suffer(turn, Nodes::Real, at, fault).await.is_some()) })
             .buffer_unordered(SCENES)
             .collect()
             .await;

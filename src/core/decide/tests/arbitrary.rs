@@ -307,7 +307,7 @@ proptest! {
         for _ in 0..given.pods.len() + 12 {
             let plan = given.decide();
             prop_assert_eq!(&plan, &given.decide(), "the same situation, the same plan");
-            let Plan { status, ask, refresh, create, stop, delete, release, delete_task, look_again } = plan;
+            let Plan { status, ask, refresh, create, stop, strays, delete, release, delete_task, look_again } = plan;
             if refresh {
                 assert!(!given.fresh, "asked again");
                 given.fresh = true;
@@ -315,7 +315,7 @@ proptest! {
             }
             if let Some((status, _)) = status {
                 prop_assert!(ask.is_none() && create.is_none() && !delete_task && look_again.soonest().is_none());
-                prop_assert!(stop.is_none() && delete.is_empty() && release.is_empty());
+                prop_assert!(stop.is_none() && strays.is_empty() && delete.is_empty() && release.is_empty());
                 prop_assert_ne!(given.task.status.as_ref(), Some(&status), "a write changes something");
                 given.task.status = Some(status);
                 // What was created was for the attempt before.

@@ -84,9 +84,13 @@ fn an_entry_takes_no_more_bytes_than_are_reckoned_and_few_fewer() {
             override_from: number,
             run: number,
         };
-        let takes = go_json_len(&serde_json::to_string(&entry).unwrap());
-        let reckoned = most_bytes(&entry);
-        assert!((takes..takes + 32).contains(&reckoned), "{reckoned} for {takes}");
+        let usual =
+            HistoryEntry { attempt: 7, pod_name: text().unwrap(), exit_code: Some(0), ..HistoryEntry::default() };
+        for entry in [entry, usual, HistoryEntry::default()] {
+            let takes = go_json_len(&serde_json::to_string(&entry).unwrap());
+            let reckoned = most_bytes(&entry);
+            assert!((takes..takes + 32).contains(&reckoned), "{reckoned} for {takes}");
+        }
     }
 }
 

@@ -151,7 +151,7 @@ impl World {
         for _ in 0..20 {
             self.watch();
             let plan = self.decide();
-            let Plan { status, ask, refresh: _, create, stop, delete, release, delete_task, look_again } = plan;
+            let Plan { status, ask, refresh: _, create, stop, strays, delete, release, delete_task, look_again } = plan;
             if let Some((status, happenings)) = status {
                 self.store(&status, happenings);
             } else if let Some(name) = ask {
@@ -162,7 +162,7 @@ impl World {
                 }
             } else {
                 self.task_is_deleted |= delete_task;
-                let delete: Vec<_> = stop.into_iter().chain(delete).collect();
+                let delete: Vec<_> = stop.into_iter().chain(strays).chain(delete).collect();
                 self.clean_up(&delete, &release);
                 self.look_again = look_again.soonest();
                 return;

@@ -10,13 +10,13 @@ use std::fmt::Write;
 
 impl World {
     pub(super) fn check(&self, plan: &Plan) {
-        let Plan { status, ask, refresh: _, create, stop, delete, release, delete_task, look_again } = plan;
+        let Plan { status, ask, refresh: _, create, stop, strays, delete, release, delete_task, look_again } = plan;
         let effects = [ask.is_some(), create.is_some(), stop.is_some(), *delete_task];
-        let clean_up = [!delete.is_empty(), !release.is_empty()];
+        let clean_up = [!strays.is_empty(), !delete.is_empty(), !release.is_empty()];
         if let Some((status, _)) = status {
             assert_eq!(
                 ((effects, clean_up), look_again.soonest()),
-                (([false; 4], [false; 2]), None),
+                (([false; 4], [false; 3]), None),
                 "a write is all: {plan:?}"
             );
             assert_ne!(self.task.status.as_ref(), Some(status), "a write changes something");
@@ -40,7 +40,7 @@ impl World {
             let intended = current.stop_reason.is_some() && current.pod_uid.as_ref() == Some(&pod.uid);
             assert!(intended && slot(pod) == open, "intent before stop: {plan:?}");
         }
-        assert!(delete.iter().all(is_closed), "outcome before removal: {plan:?}");
+        assert!(strays.iter().chain(delete).all(is_closed), "outcome before removal: {plan:?}");
         assert!(release.iter().all(|pod| is_closed(pod) || leaving), "outcome before release: {plan:?}");
     }
 
