@@ -134,7 +134,7 @@ pub struct Plan {
     pub stop: Option<PodRef>,
     /// Pods of closed attempts that have not ended, to be deleted at once: they must not run on.
     pub strays: Vec<PodRef>,
-    /// Pods of ended attempts to remove.
+    /// Pods of closed attempts that have ended, to be removed when there is time.
     pub delete: Vec<PodRef>,
     /// Pods to free from the finalizer.
     pub release: Vec<PodRef>,
