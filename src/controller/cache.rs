@@ -145,7 +145,9 @@ impl Inner {
         let version = pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0);
         let known = self.tasks.get(&key).and_then(|pods| pods.get(&observed.pod_name));
         let old = known.filter(|old| old.seen.pod.pod_uid == observed.pod_uid);
-        if old.is_some_and(|old| old.version > version || (old.deleted && by != By::Watch))
+        // The request that frees a Pod which is being deleted ends it, and is answered with the version from before.
+        let freed = |old: &Entry| old.version == version && !old.seen.pod.held && observed.held && by != By::Deletion;
+        if old.is_some_and(|old| old.version > version || freed(old) || (old.deleted && by != By::Watch))
             || (old.is_none() && by == By::ChangeAnswer)
         {
             return Some(key); // an older answer that came late

@@ -102,6 +102,23 @@ fn an_answer_does_not_bring_a_deleted_pod_back() {
     assert_eq!(known(&attempts), [(2, "pod-2".into(), false, false)], "a GET or POST does");
 }
 
+/// The last finalizer's removal is answered with the version that the deletion gave the Pod, and the watch may show that
+/// one afterwards.
+#[test]
+fn a_deletion_that_is_seen_late_does_not_put_the_finalizer_back() {
+    let attempts = Attempts::default();
+    let deleting = pod(1).exit(1).deleted_at(0).version(5);
+    let freed = deleting.clone().without_finalizer();
+    attempts.apply(&Event::Apply(pod(1).exit(1).version(4)), at(0));
+    attempts.changed(&deleting, at(1));
+    assert!(attempts.of(&key())[0].pod.held, "until it is freed");
+    attempts.changed(&freed, at(1));
+    attempts.apply(&Event::Apply(deleting), at(2));
+    assert!(!attempts.of(&key())[0].pod.held, "it would be freed twice");
+    attempts.apply(&Event::Delete(freed.version(6)), at(2));
+    assert_eq!(known(&attempts), [(1, "pod-1".into(), true, true)]);
+}
+
 /// A Pod whose label is taken off leaves the watch, and comes back with the label.
 #[test]
 fn the_watch_brings_a_pod_back() {
