@@ -1,8 +1,5 @@
-//! The way to the work queue: whatever touches a task gets it into line, and so many are let in at a time, first come
-//! first served.
-//!
-//! The work queue of kube-runtime takes what is ready in no fair order: the newest first, as it turns out, so that under
-//! load some tasks wait until the load is over. Here the lines wait, and the queue is never longer than what it works on.
+//! The way to a reconcile: whatever touches a task gets it into line, and so many are let in at a time, each once, first
+//! come first served.
 //!
 //! Each line has its share of the places, so that no storm in one stops another; and some are for what is due alone. New
 //! tasks have a smaller share, since each that begins brings more to do, which is due in time. What can wait has the
@@ -36,11 +33,11 @@ pub enum Line {
     CleanUp,
 }
 
-/// The lines before the work queue of one controller.
+/// The lines before the reconciles of one controller.
 #[derive(Debug)]
 pub struct Lanes {
     queue: UnboundedSender<TaskKey>,
-    /// How many tasks may be in the queue or reconciled.
+    /// How many tasks may be let in at a time.
     most: usize,
     /// How many of them may be there though they are not due.
     most_not_due: usize,
@@ -53,9 +50,9 @@ struct Lines {
     begun: VecDeque<TaskKey>,
     new: VecDeque<TaskKey>,
     clean_up: VecDeque<TaskKey>,
-    /// Where each task is that is in a line, in the queue or reconciled.
+    /// Where each task is that is in a line or let in.
     places: HashMap<TaskKey, Place>,
-    /// How many are in the queue or reconciled, by the line that they came from.
+    /// How many are let in, by the line that they came from.
     inside: [usize; LINES.len()],
     let_in: usize,
     /// Which of all that were let in was the last, by the line that it came from.
@@ -69,8 +66,7 @@ pub const LINES: [Line; 4] = [Line::Due, Line::Begun, Line::New, Line::CleanUp];
 enum Place {
     /// In a line.
     Waiting(Line),
-    /// In the queue, or reconciled; with the line that it came from, and the one that it gets into again, if it was
-    /// touched since.
+    /// Let in; with the line that it came from, and the one that it gets into again, if it was touched since.
     Inside(Line, Option<Line>),
 }
 

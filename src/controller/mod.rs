@@ -74,12 +74,7 @@ pub struct TaskKey {
 }
 
 impl TaskKey {
-    /// The key of `reference`.
-    pub fn of(reference: &ObjectRef<Kept>) -> Self {
-        Self { namespace: reference.namespace.clone().unwrap_or_default(), name: reference.name.clone() }
-    }
-
-    /// The reference that the work queue knows the task by.
+    /// The reference that the store knows the task by.
     pub fn reference(&self) -> ObjectRef<Kept> {
         ObjectRef::new(&self.name).within(&self.namespace)
     }

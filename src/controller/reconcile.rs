@@ -16,7 +16,6 @@ use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::core::error_boundary::InvalidObject;
-use kube_runtime::controller::Action;
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,49 +99,52 @@ impl Context {
     }
 }
 
-/// One reconcile, contained: it ends within its limit, and a panic ends it alone. When the task is to be looked at again
-/// is up to the timers, and not to the Controller.
-pub async fn reconcile(task: Arc<Kept>, context: Arc<Context>) -> Result<Action, Error> {
+/// When a task is to be looked at again though nothing happens to it and nothing of its current attempt is urgent.
+enum Again {
+    /// After so long, or not by time.
+    In(Option<Duration>),
+    /// When there is time: a clean-up was put off for what is more urgent, which says nothing of whether it works.
+    PutOff,
+}
+
+/// One reconcile, contained: it ends within its limit, and a panic ends it alone. When the task is looked at again is up
+/// to the timers, which it sets.
+///
+/// # Errors
+/// Logged and counted already.
+pub async fn reconcile(task: &Kept, context: &Arc<Context>) -> Result<(), Error> {
     let key = TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() };
     let uid = task.uid().unwrap_or_default();
     let span = tracing::info_span!("task", namespace = key.namespace, name = key.name, trace_id = trace_id(&uid));
     async {
         let started = tokio::time::Instant::now();
-        let contained = AssertUnwindSafe(of(&key, &task, &context)).catch_unwind();
+        let contained = AssertUnwindSafe(of(&key, task, context)).catch_unwind();
         let result = match tokio::time::timeout(LIMIT, contained).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(Error::Panic { task: key.clone(), message: panic_message(panic.as_ref()) }),
             Err(_) => Err(Error::Timeout { task: key.clone(), limit: LIMIT }),
         };
         context.settings.telemetry.metrics.reconciled(started.elapsed());
-        match &result {
-            Ok(wait) => {
-                // One that puts a clean-up off says nothing of whether it works.
-                if *wait != Some(Duration::ZERO) {
-                    context.memory.with(&key, &uid, Remembered::went_through);
-                }
-                context.timers.set(key.clone(), Line::Begun, None);
-                context.timers.set(key.clone(), Line::CleanUp, *wait);
+        let (begun, clean_up) = match &result {
+            Ok(Again::In(wait)) => {
+                context.memory.with(&key, &uid, Remembered::went_through);
+                (None, Some(*wait))
             }
+            Ok(Again::PutOff) => (None, Some(Some(Duration::ZERO))),
             Err(error) => {
                 context.settings.telemetry.metrics.reconcile_failed(error.kind());
                 tracing::warn!(%error, "the reconcile failed");
+                (Some(context.memory.with(&key, &uid, Remembered::failed)), None)
             }
+        };
+        context.timers.set(key.clone(), Line::Begun, begun);
+        if let Some(wait) = clean_up {
+            context.timers.set(key.clone(), Line::CleanUp, wait);
         }
-        result.map(|_| Action::await_change())
+        result.map(drop)
     }
     .instrument(span)
     .await
-}
-
-/// When a failed reconcile is tried again.
-// The signature is the Controller's.
-#[allow(clippy::needless_pass_by_value)]
-pub fn when_failed(task: Arc<Kept>, _: &Error, context: Arc<Context>) -> Action {
-    let key = TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() };
-    let wait = context.memory.with(&key, &task.uid().unwrap_or_default(), Remembered::failed);
-    context.timers.set(key, Line::Begun, Some(wait));
-    Action::await_change()
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
@@ -150,8 +152,7 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
-/// Answers how long until the task is to be looked at again though nothing happens and nothing is urgent.
-async fn of(key: &TaskKey, task: &Kept, context: &Arc<Context>) -> Result<Option<Duration>, Error> {
+async fn of(key: &TaskKey, task: &Kept, context: &Arc<Context>) -> Result<Again, Error> {
     let task = match task.task() {
         Ok(task) => Arc::new(task),
         Err(invalid) => return unreadable(key, &invalid, context).await,
@@ -165,7 +166,7 @@ async fn of(key: &TaskKey, task: &Kept, context: &Arc<Context>) -> Result<Option
 }
 
 /// A task that this version cannot read is told so where its owner looks; its Pods, if any, stay as they are.
-async fn unreadable(key: &TaskKey, invalid: &InvalidObject, context: &Arc<Context>) -> Result<Option<Duration>, Error> {
+async fn unreadable(key: &TaskKey, invalid: &InvalidObject, context: &Arc<Context>) -> Result<Again, Error> {
     let message = format!("the operator cannot read this task: {}", invalid.error);
     tracing::warn!(error = invalid.error, "the task cannot be read");
     if invalid.metadata.deletion_timestamp.is_some() {
@@ -174,10 +175,10 @@ async fn unreadable(key: &TaskKey, invalid: &InvalidObject, context: &Arc<Contex
         let held = pods.into_iter().filter(|seen| seen.pod.held && !seen.gone && seen.pod.task_uid == uid);
         let held: Vec<PodRef> = held.map(|seen| PodRef { name: seen.pod.pod_name, uid: seen.pod.pod_uid }).collect();
         let done = apply::clean_up(context, key, &[], &held).await;
-        return Ok((!done).then_some(CLEAN_UP_AGAIN));
+        return Ok(Again::In((!done).then_some(CLEAN_UP_AGAIN)));
     }
     let done = apply::mark_unreadable(context, key, invalid, &message).await;
-    done.map(|()| None).map_err(Error::request(key, "marking the task as unreadable"))
+    done.map(|()| Again::In(None)).map_err(Error::request(key, "marking the task as unreadable"))
 }
 
 /// One reconcile on its way.
@@ -193,14 +194,14 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    async fn run(mut self) -> Result<Option<Duration>, Error> {
+    async fn run(mut self) -> Result<Again, Error> {
         for _ in 0..MAX_PLANS {
             let plan = self.decide();
             log_plan(&self.task, &plan);
             let Plan { status, ask, refresh, create, stop, strays, delete, release, delete_task, look_again } = plan;
             if let Some((status, happenings)) = status {
                 if !self.store(status, happenings).await? {
-                    return Ok(None);
+                    return Ok(Again::In(None));
                 }
                 continue;
             }
@@ -210,7 +211,7 @@ impl Turn<'_> {
             }
             if refresh {
                 if !self.read().await? {
-                    return Ok(None);
+                    return Ok(Again::In(None));
                 }
                 continue;
             }
@@ -229,17 +230,17 @@ impl Turn<'_> {
             let something_can_go = delete_task || !delete.is_empty() || !release.is_empty();
             if something_can_go && self.holds_up_others() {
                 self.forget_gone();
-                return Ok(Some(Duration::ZERO));
+                return Ok(Again::PutOff);
             }
             let clean_up = self.clean_up(&delete, &release).await;
             self.forget_gone();
             if delete_task {
                 apply::delete_task(self.context, self.key, &self.task).await?;
-                return Ok(None);
+                return Ok(Again::In(None));
             }
             let sometime = for_current.is_none().then_some(LOOK_AGAIN);
             let waits = to_clean_up.map(unsigned).into_iter().chain(strays_again).chain(clean_up);
-            return Ok(waits.chain(sometime).min());
+            return Ok(Again::In(waits.chain(sometime).min()));
         }
         Err(Error::Restless(self.key.clone()))
     }

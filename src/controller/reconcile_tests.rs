@@ -15,11 +15,10 @@ async fn a_clean_up_takes_no_place_of_what_is_more_urgent() {
     let context = Arc::new(context);
     context.attempts.apply(&Event::Apply(pod), at(0));
     let kept: Kept = serde_json::from_value(serde_json::to_value(&deleted).unwrap()).unwrap();
-    let kept = Arc::new(kept);
     for line in [Line::New, Line::Begun, Line::Due, Line::CleanUp] {
         assert!(requests.lock().unwrap().is_empty(), "before {line:?}");
         context.lanes.touched(key(), line);
-        reconcile(kept.clone(), context.clone()).await.unwrap();
+        reconcile(&kept, &context).await.unwrap();
         context.lanes.settled(&key());
     }
     let sent = requests.lock().unwrap().clone();
@@ -42,16 +41,15 @@ async fn a_clean_up_that_fails_waits_longer_each_time() {
     }));
     let context = Arc::new(context);
     let kept: Kept = serde_json::from_value(serde_json::to_value(&over).unwrap()).unwrap();
-    let kept = Arc::new(kept);
     let mut waits = Vec::new();
     for _ in 0..3 {
         context.lanes.touched(key(), Line::CleanUp);
-        assert!(reconcile(kept.clone(), context.clone()).await.is_err());
+        assert!(reconcile(&kept, &context).await.is_err());
         context.lanes.settled(&key());
         let uid = kept.uid().unwrap();
         waits.push(context.memory.with(&key(), &uid, Remembered::failed));
         context.lanes.touched(key(), Line::Begun);
-        reconcile(kept.clone(), context.clone()).await.unwrap();
+        reconcile(&kept, &context).await.unwrap();
         context.lanes.settled(&key());
     }
     assert_eq!(requests.lock().unwrap().len(), 3);

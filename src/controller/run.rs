@@ -1,22 +1,23 @@
-//! One controller over one scope: its watches, its work queue, its reconciles.
+//! One controller over one scope: its watches, its loop, its reconciles.
+//!
+//! The loop is ours and not the Controller of kube-runtime: the lanes order what is to be looked at and let each task in
+//! once, the timers say when, and what is left is to run what they let in. The Controller's own queue would be a second
+//! one behind them, which wakes by the millisecond.
 
 use super::lanes::{Lanes, Line};
-use super::reconcile::{Context, reconcile, when_failed};
-use super::{Error, Kept, Settings, TaskKey, orphans, tell, timers, watch};
+use super::reconcile::{Context, reconcile};
+use super::{Kept, Settings, TaskKey, orphans, tell, timers, watch};
 use crate::api::LABEL_TASK_UID;
-use futures::{StreamExt, future, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube_runtime::controller::{Action, Config, Controller};
-use kube_runtime::reflector::{self, ObjectRef};
-use kube_runtime::watcher::{self, watcher};
+use kube_runtime::reflector::{self, Store};
+use kube_runtime::watcher::watcher;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::{JoinError, JoinSet};
 
-/// How often the loop is looked after even if nothing wakes it. A lost wake-up in the Controller of kube-runtime 5.0.0
-/// (an item and an error of a watch in the same poll) would otherwise hang it for good.
+/// How often the loop tells the health probe that it turns.
 const TICK: Duration = Duration::from_secs(5);
 /// How long the last Events may take to be sent.
 const LAST_EVENTS: Duration = Duration::from_secs(3);
@@ -26,8 +27,6 @@ const LAST_EVENTS: Duration = Duration::from_secs(3);
 #[error("a part of the controller died")]
 pub struct Died;
 
-type Outcome = Result<(ObjectRef<Kept>, Action), kube_runtime::controller::Error<Error, watcher::Error>>;
-
 /// Runs the controller of `namespace` (all namespaces if `None`) until `stop`, then lets the reconciles that are under
 /// way finish.
 ///
@@ -36,7 +35,7 @@ type Outcome = Result<(ObjectRef<Kept>, Action), kube_runtime::controller::Error
 pub async fn run(
     settings: Settings,
     namespace: Option<String>,
-    stop: impl Future<Output = ()> + Send + Sync + 'static,
+    stop: impl Future<Output = ()> + Send,
 ) -> Result<(), Died> {
     let (tasks, pods) = apis(&settings, namespace.as_deref());
     let (queue, queued) = mpsc::unbounded_channel();
@@ -59,79 +58,84 @@ pub async fn run(
     background.spawn(watch_tasks(context.clone(), tasks, task_store));
     background.spawn(watch_pods(context.clone(), pods));
     background.spawn(timers::work(set, lanes));
-    background.spawn(tell_synced(context.clone(), health.namespace.clone(), tasks_synced));
 
-    let seen = context.clone();
-    let touched = stream::unfold((queued, seen), |(mut queued, seen)| async move {
-        // Without its Pods no task can be decided.
-        seen.attempts.synced().await;
-        let key: TaskKey = queued.recv().await?;
-        Some((key.reference(), (queued, seen)))
-    });
-    let concurrency = context.settings.concurrency;
-    let outcomes = Controller::for_stream(stream::pending(), store)
-        .with_config(Config::default().concurrency(concurrency))
-        .reconcile_on(touched)
-        .graceful_shutdown_on(stop)
-        .run(reconcile, when_failed, context.clone());
-    let result = drive(&context, &health, outcomes, &mut background).await;
+    // Without its Pods no task can be decided.
+    let pods_seen = context.clone();
+    let filled = async move {
+        tasks_synced.await;
+        pods_seen.attempts.synced().await;
+    };
+    let result = Loop { context, store, queued }.run(&health, (filled, stop), &mut background).await;
     health.end();
     background.shutdown().await;
     // With nobody left who could tell more, the Events that wait are sent, and that is all.
-    drop((context, health));
+    drop(health);
     let _ = tokio::time::timeout(LAST_EVENTS, events.join_next()).await;
     result
 }
 
-async fn drive(
-    context: &Arc<Context>,
-    health: &HealthOf,
-    outcomes: impl futures::Stream<Item = Outcome>,
-    background: &mut JoinSet<()>,
-) -> Result<(), Died> {
-    let mut outcomes = std::pin::pin!(outcomes);
-    let mut tick = tokio::time::interval(TICK);
-    loop {
-        tokio::select! {
-            biased;
-            Some(ended) = background.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a watch died; ending, so that a new process starts with fresh ones");
-                    return Err(Died);
+/// What reconciles run from.
+struct Loop {
+    context: Arc<Context>,
+    store: Store<Kept>,
+    /// What the lanes let in.
+    queued: UnboundedReceiver<TaskKey>,
+}
+
+impl Loop {
+    /// Reconciles whatever is let in, once the caches are `filled` and until `stop`; then what is under way ends.
+    async fn run(
+        mut self,
+        health: &HealthOf,
+        (filled, stop): (impl Future<Output = ()>, impl Future<Output = ()>),
+        background: &mut JoinSet<()>,
+    ) -> Result<(), Died> {
+        let (mut filled, mut stop) = (std::pin::pin!(filled), std::pin::pin!(stop));
+        let (mut is_filled, mut is_stopping) = (false, false);
+        let mut reconciles = JoinSet::new();
+        let mut tick = tokio::time::interval(TICK);
+        while !is_stopping || !reconciles.is_empty() {
+            tokio::select! {
+                biased;
+                Some(ended) = background.join_next() => return Err(died(ended.err())),
+                _ = tick.tick() => health.turned(),
+                () = &mut stop, if !is_stopping => is_stopping = true,
+                () = &mut filled, if !is_filled => {
+                    is_filled = true;
+                    health.synced();
+                }
+                Some(ended) = reconciles.join_next() => match ended {
+                    Ok(key) => self.context.lanes.settled(&key),
+                    Err(error) => return Err(died(Some(error))),
+                },
+                Some(key) = self.queued.recv(), if is_filled && !is_stopping => {
+                    reconciles.spawn(look_at(key, self.store.clone(), self.context.clone()));
                 }
             }
-            _ = tick.tick() => {
-                health.turned();
-            }
-            outcome = outcomes.next() => match outcome {
-                None => return Ok(()),
-                Some(outcome) => look_after(context, outcome),
-            },
         }
+        Ok(())
     }
 }
 
-/// Makes room for the next new task. A task that the queue names and the store has not is gone: what is left of it must
-/// be freed.
-fn look_after(context: &Context, outcome: Outcome) {
-    use kube_runtime::controller::Error as Queue;
-    let key_of = |namespace: Option<String>, name| TaskKey { namespace: namespace.unwrap_or_default(), name };
-    match outcome {
-        Err(Queue::ObjectNotFound(reference)) => {
-            let key = key_of(reference.namespace, reference.name);
-            context.lanes.settled(&key);
-            context.memory.forget(&key);
-            context.timers.forget(&key);
-            context.orphaned(key);
-        }
-        Err(Queue::QueueError(error)) => tracing::warn!(%error, "the work queue failed"),
-        Err(Queue::RunnerError(error)) => tracing::error!(%error, "the controller's runner failed"),
-        Ok((reference, _)) => context.lanes.settled(&key_of(reference.namespace, reference.name)),
-        // Told where it happens.
-        Err(Queue::ReconcilerFailed(_, reference)) => {
-            context.lanes.settled(&key_of(reference.namespace, reference.name));
-        }
+/// None of the parts ends while the loop turns.
+fn died(error: Option<JoinError>) -> Died {
+    let error = error.map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+    tracing::error!(error, "a part of the controller died; ending, so that a new process starts with all of them");
+    Died
+}
+
+/// Reconciles the task, and answers which it was. One that the lanes name and the store has not is gone: what is left of
+/// it must be freed.
+async fn look_at(key: TaskKey, store: Store<Kept>, context: Arc<Context>) -> TaskKey {
+    if let Some(task) = store.get(&key.reference()) {
+        // What went wrong is told there.
+        let _ = reconcile(&task, &context).await;
+    } else {
+        context.memory.forget(&key);
+        context.timers.forget(&key);
+        context.orphaned(key.clone());
     }
+    key
 }
 
 fn apis(settings: &Settings, namespace: Option<&str>) -> (Api<Kept>, Api<Pod>) {
@@ -158,12 +162,6 @@ async fn watch_pods(context: Arc<Context>, api: Api<Pod>) {
     .await;
 }
 
-async fn tell_synced(context: Arc<Context>, namespace: Option<String>, tasks: impl Future<Output = ()> + Send) {
-    future::join(tasks, context.attempts.synced()).await;
-    context.settings.telemetry.health.synced(namespace.as_deref());
-    tracing::info!("the caches are filled");
-}
-
 /// The watches of one scope, as the health probe knows them.
 struct HealthOf {
     context: Arc<Context>,
@@ -178,6 +176,11 @@ impl HealthOf {
         for resource in Self::RESOURCES {
             self.context.settings.telemetry.health.watching(self.namespace.as_deref(), resource);
         }
+    }
+
+    fn synced(&self) {
+        self.context.settings.telemetry.health.synced(self.namespace.as_deref());
+        tracing::info!("the caches are filled");
     }
 
     fn turned(&self) {

@@ -1,6 +1,4 @@
 //! When each task is to be looked at again though nothing happens to it.
-//!
-//! The timers are ours, and not those of the work queue of kube-runtime: what has run out there would pass by the lanes.
 
 use super::TaskKey;
 use super::lanes::{LINES, Lanes, Line};

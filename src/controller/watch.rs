@@ -57,8 +57,7 @@ impl Tasks {
         Self { writer, lanes, known: BTreeSet::new(), listed: BTreeMap::new(), synced }
     }
 
-    /// Resolves when the first list is complete. (The store can be waited for by one waiter only: kube-runtime 5.0.0
-    /// wakes the last that asked.)
+    /// Resolves when the first list is complete.
     pub fn synced(&self) -> impl Future<Output = ()> + Send + 'static {
         let synced = self.synced.clone();
         async move {

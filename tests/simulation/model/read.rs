@@ -169,11 +169,11 @@ fn a_reflector_recovers_from_every_fault_of_a_watch() {
         };
         faulty(seed, rates, move |world: World| async move {
             let mut random = Random::fork(seed, "test");
-            let (reader, writer) = reflector::store_shared(16);
+            let (reader, writer) = reflector::store();
             let all = Api::<Pod>::all(world.client.clone());
             let watch = watcher(all, watcher::Config::default()).default_backoff();
             let process = world.spawn(async move {
-                let mut events = std::pin::pin!(watch.reflect_shared(writer));
+                let mut events = std::pin::pin!(watch.reflect(writer));
                 while events.next().await.is_some() {}
             });
             for _ in 0..60 {
