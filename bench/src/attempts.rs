@@ -6,7 +6,7 @@ use crate::pods::{Life, Watch, lives};
 use crate::process::{Cpu, Process};
 use crate::work::{JOB_BACKOFF_SECONDS, Kind, Work};
 use anyhow::Result;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
 use retryable_tasks::api::RetryableTask;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const NAMESPACE: &str = "work";
 const HOME: &str = "operator";
 const RETRIES: i32 = 2;
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(400);
 const QUIET: Duration = Duration::from_secs(4);
 
 /// What was measured of one kind at one number.
@@ -39,6 +39,8 @@ pub struct Attempts {
     pub watches: i64,
     /// From the creation of the task to that of its first Pod, in milliseconds.
     pub start: Vec<f64>,
+    /// The same, without what the API server took for the status in between, which Job does not write.
+    pub start_but_for_status: Vec<f64>,
     /// From when a retry was due to its Pod's creation. A task's is due when its wait has passed since the end of the
     /// attempt before it. A Job counts from that end cut to whole seconds, so it is due up to a second earlier.
     pub lag: Vec<f64>,
@@ -62,9 +64,24 @@ pub struct Attempts {
     pub put_per_attempt: f64,
 }
 
-/// Runs `count` of `kind`, three attempts each, created at once or one each `pace`.
-pub async fn run(program: &Path, kind: Kind, count: usize, pace: Option<Duration>) -> Result<Attempts> {
-    let cluster = Cluster::fresh(program, Limits::Lifted).await?;
+/// What is to be run.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    pub kind: Kind,
+    /// How many, three attempts each.
+    pub count: usize,
+    /// Created at once, or one each so long.
+    pub pace: Option<Duration>,
+    /// What the Job controller may ask.
+    pub limits: Limits,
+    /// How many others have failed once and wait all the while.
+    pub waiting: usize,
+}
+
+/// Runs a scenario on a fresh cluster.
+pub async fn run(program: &Path, scenario: Scenario) -> Result<Attempts> {
+    let Scenario { kind, count, pace, limits, waiting } = scenario;
+    let cluster = Cluster::fresh(program, limits).await?;
     cluster.namespace(NAMESPACE)?;
     let mut operator = None;
     let (who, controller) = match kind {
@@ -75,6 +92,14 @@ pub async fn run(program: &Path, kind: Kind, count: usize, pace: Option<Duration
         Kind::Job => (Who::JobController, Process::of_cluster("controller-manager")?),
     };
     let watch = (kind == Kind::Job).then(|| Watch::new(&cluster.client, NAMESPACE));
+    if waiting > 0 {
+        let others = Work::that_waits();
+        let mut log = Log::from_now()?;
+        others.create(&cluster.client, (kind, NAMESPACE), count..count + waiting, None).await?;
+        let freed = |log: &Log| log.count(|request| request.who == who && request.is("patch", "pods")) >= waiting;
+        log.until("the others to wait", LIMIT, freed).await?;
+        anyhow::ensure!(log.until_quiet(&who, QUIET, LIMIT).await?, "the others do not wait");
+    }
     let mut watches = Log::from_start()?;
     watches.read()?;
     let mut log = Log::from_now()?;
@@ -91,7 +116,7 @@ pub async fn run(program: &Path, kind: Kind, count: usize, pace: Option<Duration
     let cpu = Cpu::now(controller)?.since(before);
     watches.read()?;
     let mut measured = costs(&log, &who, cpu);
-    measured.tasks = count;
+    measured.tasks = count + waiting;
     measured.seconds = began.elapsed().as_secs_f64() - QUIET.as_secs_f64();
     measured.watches = watches.open_watches(&who);
     measured.put_per_attempt = (put_into_etcd()? - put_before) / measured.attempts as f64;
@@ -169,6 +194,12 @@ fn job_wait(failures: usize) -> SignedDuration {
     SignedDuration::from_secs(i64::from(JOB_BACKOFF_SECONDS) * factor).min(SignedDuration::from_secs(600))
 }
 
+/// How long the API server took for status writes of a task that were under way between two times, in milliseconds.
+fn status_millis(of_task: &BTreeMap<&str, Vec<&Request>>, name: &str, from: Timestamp, to: Timestamp) -> f64 {
+    let writes = of_task.get(name).into_iter().flatten();
+    writes.filter(|request| request.answered > from && request.received < to).map(|request| request.millis()).sum()
+}
+
 fn times(
     measured: &mut Attempts,
     log: &Log,
@@ -186,15 +217,15 @@ fn times(
     let created: BTreeMap<&str, _> = creations.map(|request| (request.name.as_str(), request.answered)).collect();
     for (name, lives) in lives {
         if let (Some(first), Some(created)) = (lives.first(), created.get(name.as_str())) {
-            measured.start.push(millis_between(*created, first.created));
+            let start = millis_between(*created, first.created);
+            measured.start.push(start);
+            measured.start_but_for_status.push(start - status_millis(&of_task, name, *created, first.asked));
         }
         for (index, pair) in lives.windows(2).enumerate() {
             let wait = waits.get(name).map_or(Some(job_wait(index + 1)), |waits| waits.get(index).copied());
             let (Some(ended), Some(wait)) = (pair[0].ended, wait) else { continue };
             let due = ended + wait;
-            let status_writes = of_task.get(name.as_str()).into_iter().flatten();
-            let between = status_writes.filter(|request| request.answered > due && request.received < pair[1].asked);
-            let api: f64 = between.map(|request| request.millis()).sum();
+            let api = status_millis(&of_task, name, due, pair[1].asked);
             measured.lag.push(millis_between(due, pair[1].created));
             measured.own_lag.push(millis_between(due, pair[1].asked) - api);
         }

@@ -10,10 +10,12 @@ use crate::process::{Cpu, Process};
 use crate::work::{JOB_BACKOFF_SECONDS, Kind, Work};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
 use serde::Serialize;
 use serde_json::json;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const NAMESPACE: &str = "work";
 const HOME: &str = "operator";
@@ -39,6 +41,21 @@ pub struct Drain {
     pub created: Vec<f64>,
 }
 
+/// How many Pods have failed. The nodes may report twice that a Pod runs, so the audit log does not tell.
+async fn failed_pods(cluster: &Cluster) -> Result<usize> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    Ok(pods.list_metadata(&ListParams::default().fields("status.phase=Failed")).await?.items.len())
+}
+
+async fn until_failed(cluster: &Cluster, count: usize) -> Result<()> {
+    let began = Instant::now();
+    while failed_pods(cluster).await? < count {
+        anyhow::ensure!(began.elapsed() < LIMIT, "waited {} s in vain for the Pods to fail", LIMIT.as_secs());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
+}
+
 /// Lets `count` of `kind` fail at the same instant.
 pub async fn run(program: &Path, kind: Kind, count: usize, limits: Limits) -> Result<Drain> {
     let cluster = Cluster::fresh(program, limits).await?;
@@ -59,9 +76,10 @@ pub async fn run(program: &Path, kind: Kind, count: usize, limits: Limits) -> Re
     work.create(&cluster.client, (kind, NAMESPACE), 0..count, None).await?;
     log.until("the Pods to run", LIMIT, |log| log.running >= count).await?;
     log.until_quiet(&who, Duration::from_secs(2), LIMIT).await?;
-    anyhow::ensure!(log.ended == 0, "the first Pods ended before the last ran: this machine is too slow for this many");
+    let failed = failed_pods(&cluster).await?;
+    anyhow::ensure!(failed == 0, "the first Pods ended before the last ran: this machine is too slow for this many");
     controller.signal("STOP")?;
-    let failed = log.until("the Pods to fail", LIMIT, |log| log.ended >= count).await;
+    let failed = until_failed(&cluster, count).await;
     tokio::time::sleep(Duration::from_secs(u64::try_from(JOB_BACKOFF_SECONDS)? + 2)).await;
     let (mut log, before, began) = (Log::from_now()?, Cpu::now(controller)?, Timestamp::now());
     controller.signal("CONT")?;

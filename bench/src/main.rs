@@ -20,9 +20,10 @@ mod waiting;
 mod work;
 
 use anyhow::{Context, Result};
+use attempts::Scenario;
 use clap::{Parser, ValueEnum};
 use cluster::{Cluster, Limits};
-use report::Report;
+use report::{Report, SideBySide};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,7 +46,7 @@ struct Args {
     /// How much of it.
     #[arg(long, env = "SCALE", default_value = "full")]
     scale: Scale,
-    /// Only these parts: one, hundred, thousand, spread, drain, waiting, size, sharing.
+    /// Only these parts: one, hundred, thousand, spread, growth, drain, waiting, size, sharing.
     #[arg(long, env = "ONLY", value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -112,17 +113,43 @@ async fn measure(args: &Args, report: &mut Report) {
     if wanted("waiting") {
         report.waiting = told(report, "tasks that wait", waiting::run(program, scale.of(10_000)).await);
     }
-    let numbers = [
-        ("one", "one at a time".into(), scale.of(40), Some(Duration::from_millis(900))),
-        ("hundred", format!("{} at once", scale.of(100)), scale.of(100), None),
-        ("thousand", format!("{} at once", scale.of(1000)), scale.of(1000), None),
-        ("spread", format!("{} in three minutes", scale.of(1000)), scale.of(1000), Some(scale.pace(180))),
+    let second = Duration::from_secs(1);
+    let pace_of_a_thousand = scale.pace(180);
+    // With its default limits the Job controller makes three attempts a second: too long for a thousand.
+    let scenarios = [
+        ("one", "one at a time".to_owned(), scale.of(40), Some(second * 9 / 10), true),
+        ("hundred", format!("{} at once", scale.of(100)), scale.of(100), None, true),
+        ("thousand", format!("{} at once", scale.of(1000)), scale.of(1000), None, false),
+        ("spread", format!("{} in three minutes", scale.of(1000)), scale.of(1000), Some(pace_of_a_thousand), false),
     ];
-    for (part, name, count, pace) in numbers {
-        if wanted(part) {
-            let task = told(report, &name, attempts::run(program, Kind::Task, count, pace).await);
-            let job = told(report, &name, attempts::run(program, Kind::Job, count, pace).await);
-            report.attempts.push((name, task, job));
+    for (part, name, count, pace, by_default) in scenarios {
+        if !wanted(part) {
+            continue;
+        }
+        let of = |kind, limits| Scenario { kind, count, pace, limits, waiting: 0 };
+        let at = report.attempts.len();
+        report.attempts.push(SideBySide { name: name.clone(), ..SideBySide::default() });
+        let measured = told(report, &name, attempts::run(program, of(Kind::Task, Limits::Lifted)).await);
+        report.attempts[at].task = measured;
+        let job = format!("{name}, Job");
+        let measured = told(report, &job, attempts::run(program, of(Kind::Job, Limits::Lifted)).await);
+        report.attempts[at].job = measured;
+        if by_default {
+            let job = format!("{job} with its default limits");
+            let measured = told(report, &job, attempts::run(program, of(Kind::Job, Limits::Default)).await);
+            report.attempts[at].job_by_default = measured;
+        }
+    }
+    if wanted("growth") {
+        // Fewer than the smallest number of all, so that no process is measured cold.
+        let count = scale.of(50);
+        for all in [scale.of(100), scale.of(1000), scale.of(10_000)] {
+            let waiting = all - count;
+            let pace = Some(pace_of_a_thousand);
+            let scenario = Scenario { kind: Kind::Task, count, pace, limits: Limits::Lifted, waiting };
+            let name = format!("{count} of {all} tasks");
+            let measured = told(report, &name, attempts::run(program, scenario).await);
+            report.growth.extend(measured);
         }
     }
     if wanted("drain") {
@@ -180,7 +207,7 @@ async fn twenty_failures(program: &Path) -> Result<(usize, usize)> {
 }
 
 fn draw(out: &Path, report: &Report) -> Result<()> {
-    for (name, task, job) in &report.attempts {
+    for SideBySide { name, task, job, .. } in &report.attempts {
         let (Some(task), Some(job)) = (task, job) else { continue };
         let file = |what: &str| out.join(format!("{what}-{}.svg", name.replace(' ', "-")));
         plot::distribution(

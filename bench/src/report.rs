@@ -18,8 +18,9 @@ pub struct Report {
     pub idle_memory: Option<u64>,
     pub binary: u64,
     pub image: Option<u64>,
-    /// How they are named, RetryableTask, Job.
-    pub attempts: Vec<(String, Option<Attempts>, Option<Attempts>)>,
+    pub attempts: Vec<SideBySide>,
+    /// The same attempts among ever more tasks that wait.
+    pub growth: Vec<Attempts>,
     /// Bytes of a task after twenty failures, and of its Pods.
     pub twenty_failures: Option<(usize, usize)>,
     pub drain: Option<Drain>,
@@ -29,6 +30,17 @@ pub struct Report {
     pub sharing: Vec<Share>,
     /// Parts that could not be measured, and why.
     pub failed: Vec<String>,
+}
+
+/// The same work by both.
+#[derive(Debug, Default, Serialize)]
+pub struct SideBySide {
+    pub name: String,
+    pub task: Option<Attempts>,
+    /// With the Job controller's limits lifted.
+    pub job: Option<Attempts>,
+    /// With the limits that it comes with.
+    pub job_by_default: Option<Attempts>,
 }
 
 /// How many watches the operator needs for any number of tasks: of tasks and of Pods.
@@ -90,14 +102,15 @@ impl Report {
 
     fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        for (name, task, job) in &self.attempts {
+        for SideBySide { name, task, job, job_by_default } in &self.attempts {
             if let Some(task) = task {
                 rows.extend(attempt_rows(name, task, job.as_ref()));
+                rows.extend(job_by_default.iter().flat_map(|job| default_rows(name, task, job)));
             }
         }
         rows.extend(self.drain_rows());
         rows.extend(self.waiting.iter().flat_map(waiting_rows));
-        rows.extend(self.flatness());
+        rows.extend(self.costs_by_number());
         rows.extend(self.size_rows());
         for share in &self.sharing {
             let Share { namespace, attempts, own_requests, other_requests, foreign_writes, .. } = share;
@@ -144,32 +157,47 @@ impl Report {
         rows
     }
 
-    /// What an attempt costs at each number of tasks.
-    fn flatness(&self) -> Option<Row> {
-        let mut costs: Vec<(usize, f64, f64)> = self
-            .attempts
-            .iter()
-            .filter(|(name, ..)| name.ends_with("at once"))
-            .filter_map(|(_, task, _)| task.as_ref())
-            .chain(self.waiting.iter().map(|waiting| &waiting.attempts))
-            .filter(|measured| measured.tasks >= 100)
-            .map(|measured| (measured.tasks, measured.writes_per_attempt, measured.controller_cpu))
-            .collect();
-        costs.sort_by_key(|(tasks, ..)| *tasks);
-        let told: Vec<String> = costs.iter().map(|(n, writes, cpu)| format!("{n}: {writes:.2}, {cpu:.2} ms")).collect();
-        let spread = |values: Vec<f64>| percentile(&values, 1.0) / percentile(&values, 0.0) - 1.0;
-        let (writes, cpu) = costs.iter().map(|(_, writes, cpu)| (*writes, *cpu)).unzip();
-        let flat = spread(writes) <= 0.2 && spread(cpu) <= 0.2;
-        let row =
-            Row::new("an attempt's writes and the operator's processor time, by number of tasks", told.join("; "));
-        (costs.len() > 1).then(|| row.target("flat within 20 %", flat))
+    /// What an attempt costs at each number of tasks: the same attempts at the same pace, and in storms.
+    fn costs_by_number(&self) -> Vec<Row> {
+        let told = |measured: &[&Attempts], tell: &dyn Fn(&Attempts) -> String| {
+            let told: Vec<String> = measured.iter().map(|one| format!("{}: {}", one.tasks, tell(one))).collect();
+            told.join("; ")
+        };
+        let costs = |one: &Attempts| format!("{:.2}, {:.2} ms", one.writes_per_attempt, one.controller_cpu);
+        let lag = |one: &Attempts| middle_and_worst(&one.own_lag);
+        let mut rows = Vec::new();
+        let growth: Vec<&Attempts> = self.growth.iter().collect();
+        if growth.len() > 1 {
+            let spread = |value: &dyn Fn(&Attempts) -> f64| {
+                let values: Vec<f64> = growth.iter().map(|one| value(one)).collect();
+                percentile(&values, 1.0) / percentile(&values, 0.0) - 1.0
+            };
+            let flat = spread(&|one| one.writes_per_attempt) <= 0.2 && spread(&|one| one.controller_cpu) <= 0.2;
+            let row = Row::new(
+                "writes and the operator's processor time an attempt, of the same tasks among others that wait, by the number of all",
+                told(&growth, &costs),
+            );
+            rows.push(row.target("flat within 20 %", flat));
+            rows.push(Row::new(
+                "… due → Pod created without the API server's own time, p50 / p99",
+                told(&growth, &lag),
+            ));
+        }
+        let at_once =
+            self.attempts.iter().filter(|one| one.name.ends_with("at once")).filter_map(|one| one.task.as_ref());
+        let storms: Vec<&Attempts> = at_once.chain(self.waiting.iter().map(|waiting| &waiting.attempts)).collect();
+        if storms.len() > 1 {
+            let what = "writes and the operator's processor time an attempt, all tasks at once, by their number";
+            rows.push(Row::new(what, told(&storms, &costs)));
+        }
+        rows
     }
 
     fn size_rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
         let at_rest =
             |measured: &Attempts| (measured.stored_tasks + measured.stored_pods) as f64 / measured.attempts as f64;
-        let pair = self.attempts.iter().rev().find_map(|(_, task, job)| Some((task.as_ref()?, job.as_ref()?)));
+        let pair = self.attempts.iter().rev().find_map(|one| Some((one.task.as_ref()?, one.job.as_ref()?)));
         if let Some((task, job)) = pair {
             let (ours, theirs) = (at_rest(task), at_rest(job));
             let row = Row::new("bytes that an attempt leaves in etcd, with its Pods", bytes(ours));
@@ -207,8 +235,6 @@ fn attempt_rows(name: &str, task: &Attempts, job: Option<&Attempts>) -> Vec<Row>
         Some(job) => row.beside(told(job), value(job) / value(task)),
         None => row,
     };
-    let p50 = |values: &[f64]| percentile(values, 0.5);
-    let p99 = |values: &[f64]| percentile(values, 0.99);
     let writes = |measured: &Attempts| measured.writes_per_attempt;
     let events = |measured: &Attempts| measured.events_per_attempt;
     let row = |measure: &str, told: &dyn Fn(&Attempts) -> String| Row::new(format!("{name}: {measure}"), told(task));
@@ -217,6 +243,7 @@ fn attempt_rows(name: &str, task: &Attempts, job: Option<&Attempts>) -> Vec<Row>
     let told_events = |measured: &Attempts| number(events(measured));
     let told_reads = |measured: &Attempts| format!("{}, {}", measured.reads, measured.watches);
     let told_start = |measured: &Attempts| middle_and_worst(&measured.start);
+    let told_start_but_for_status = |measured: &Attempts| middle_and_worst(&measured.start_but_for_status);
     let told_lag = |measured: &Attempts| middle_and_worst(&measured.lag);
     let told_own = |measured: &Attempts| middle_and_worst(&measured.own_lag);
     let told_api = |measured: &Attempts| middle_and_worst(&measured.api);
@@ -224,8 +251,8 @@ fn attempt_rows(name: &str, task: &Attempts, job: Option<&Attempts>) -> Vec<Row>
     let told_api_cpu = |measured: &Attempts| format!("{:.1} ms", measured.apiserver_cpu);
     let told_busy = |measured: &Attempts| format!("{:.0} %", measured.busy * 100.0);
     let nothing = |_: &Attempts| f64::NAN;
-    let not_behind = job.map(|job| p50(&task.start) <= p50(&job.start) && p99(&task.start) <= p99(&job.start));
-    let far_ahead = job.map(|job| p50(&job.lag) >= 20.0 * p50(&task.lag) && p99(&job.lag) >= 20.0 * p99(&task.lag));
+    let not_behind = job.map(|job| is_ahead(1.0, &task.start, &job.start));
+    let far_ahead = job.map(|job| is_ahead(20.0, &task.lag, &job.lag));
     let in_time = p50(&task.own_lag) <= 20.0 && p99(&task.own_lag) <= 100.0;
     vec![
         beside(row("writes an attempt, Events and removals apart", &told_writes), &told_writes, &writes)
@@ -237,6 +264,7 @@ fn attempt_rows(name: &str, task: &Attempts, job: Option<&Attempts>) -> Vec<Row>
             .target("0, constant", task.reads == 0 && task.watches <= WATCHES),
         beside(row("task created → first Pod, p50 / p99", &told_start), &told_start, &|m| p50(&m.start))
             .perhaps("not behind Job", not_behind),
+        row("… without the API server's time for the status that comes before", &told_start_but_for_status),
         beside(row("due → Pod created, p50 / p99", &told_lag), &told_lag, &|m| p50(&m.lag))
             .perhaps("Job's ≥ 20 times", far_ahead),
         row("… without the API server's own time", &told_own).target("≤ 20 ms / ≤ 100 ms", in_time),
@@ -245,6 +273,32 @@ fn attempt_rows(name: &str, task: &Attempts, job: Option<&Attempts>) -> Vec<Row>
         beside(row("the API server's processor time an attempt", &told_api_cpu), &told_api_cpu, &|m| m.apiserver_cpu),
         beside(row("of the whole machine, busy", &told_busy), &told_busy, &nothing),
     ]
+}
+
+/// Beside the Job controller with the limits that it comes with.
+fn default_rows(name: &str, task: &Attempts, job: &Attempts) -> [Row; 2] {
+    let row = |what: &str, ours: &[f64], theirs: &[f64]| {
+        Row::new(format!("{name}, Job with its default limits: {what}, p50 / p99"), middle_and_worst(ours))
+            .beside(middle_and_worst(theirs), p50(theirs) / p50(ours))
+    };
+    [
+        row("task created → first Pod", &task.start, &job.start)
+            .target("not behind Job", is_ahead(1.0, &task.start, &job.start)),
+        row("due → Pod created", &task.lag, &job.lag).target("Job's ≥ 20 times", is_ahead(20.0, &task.lag, &job.lag)),
+    ]
+}
+
+fn p50(values: &[f64]) -> f64 {
+    percentile(values, 0.5)
+}
+
+fn p99(values: &[f64]) -> f64 {
+    percentile(values, 0.99)
+}
+
+/// Whether Job's times are at least so many times ours, in the middle and at the worst.
+fn is_ahead(times: f64, ours: &[f64], jobs: &[f64]) -> bool {
+    p50(jobs) >= times * p50(ours) && p99(jobs) >= times * p99(ours)
 }
 
 fn waiting_rows(waiting: &Waiting) -> Vec<Row> {

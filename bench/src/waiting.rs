@@ -52,9 +52,7 @@ pub async fn run(program: &Path, count: usize) -> Result<Waiting> {
     let mut log = Log::from_now()?;
     let before = Cpu::now(process)?;
     let began = Instant::now();
-    let work =
-        Work { duration: "1s".into(), retries: 3, backoff: json!({"strategy": "Fixed", "initialDelaySeconds": 3600}) };
-    work.create(&cluster.client, (Kind::Task, NAMESPACE), 0..count, None).await?;
+    Work::that_waits().create(&cluster.client, (Kind::Task, NAMESPACE), 0..count, None).await?;
     let freed = |log: &Log| log.count(|request| request.who == who && request.is("patch", "pods")) >= count;
     log.until("the Pods to be free", LIMIT, freed).await?;
     log.until_quiet(&who, QUIET, LIMIT).await?;

@@ -57,6 +57,12 @@ impl Work {
         Self { duration: "1s".into(), retries, backoff }
     }
 
+    /// Fails once, and waits for an hour.
+    pub fn that_waits() -> Self {
+        let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 3600});
+        Self { duration: "1s".into(), retries: 3, backoff }
+    }
+
     /// The manifest of the `index`-th. Its Pods name their node: the scheduler, which treats all Pods alike, is left
     /// out.
     fn manifest(&self, kind: Kind, index: usize) -> Value {
