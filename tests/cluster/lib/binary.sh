@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The one binary, kept per content of its sources: a stale one is never used.
+# The one binary of Kubernetes and those of containerd, kept per content of their sources: a stale one is never used.
 
 kubernetes_version() { awk '$1 == "k8s.io/kubernetes" {print $2}' "$HERE/go.mod"; }
 
@@ -16,26 +16,32 @@ build() {
   key=$(binary_key)
   dir=$CACHE/kube/$key
   mkdir -p "$dir" "$BIN" "$LOGS"
-  [ -x "$dir/kube" ] || compile "$dir/kube"
+  [ -x "$dir/kube" ] || compile "$dir"
   ln -sfn "$dir/kube" "$BIN/kube"
   ln -sfn "$dir/kube" "$BIN/kubectl"
   ln -sfn "$dir/kube" "$BIN/helm"
+  ln -sfn "$dir/containerd" "$BIN/containerd"
+  ln -sfn "$dir/ctr" "$BIN/ctr"
   remove_unused_binaries "$dir"
 }
 
 compile() {
-  local target=$1 version log=$LOGS/build.log began=$SECONDS
+  local dir=$1 version log=$LOGS/build.log began=$SECONDS
   version=$(kubernetes_version)
   say "building Kubernetes $version with $(cd "$HERE" && go env GOVERSION): several minutes the first time, seconds later"
   (
     exec {build_lock}>"$CACHE/kube/lock" # clusters of other numbers build the same binary
     flock "$build_lock"
-    [ ! -x "$target" ] || exit 0
+    [ ! -x "$dir/kube" ] || exit 0
     cd "$HERE"
-    CGO_ENABLED=0 with_progress "building" "$log" go build -v -trimpath -o "$target.unfinished" -ldflags "$(link_flags "$version")" .
-    mv "$target.unfinished" "$target"
+    mkdir -p "$dir/unfinished"
+    CGO_ENABLED=0 with_progress "building" "$log" \
+      go build -v -trimpath -o "$dir/unfinished/" -ldflags "$(link_flags "$version")" . tool
+    mv "$dir/unfinished/"{containerd,containerd-shim-runc-v2,ctr} "$dir/"
+    mv "$dir/unfinished/cluster" "$dir/kube" # the last: it says that all are there
+    rmdir "$dir/unfinished"
   ) || { tail -n 20 "$log" >&2 && fail "the build failed; all it said is in $log"; }
-  say "built in $((SECONDS - began)) s: $target"
+  say "built in $((SECONDS - began)) s: $dir"
 }
 
 # What `kubectl version`, the node and the user agents in the audit log say; without it that would be v0.0.0.
@@ -60,7 +66,7 @@ remove_unused_binaries() {
     dir=${dir%/}
     if [ "$dir" = "$current" ] || [ ! -x "$dir/kube" ]; then continue; fi
     for link in "$CACHE"/cluster-*/bin/kube /proc/[0-9]*/exe; do
-      [ "$(readlink "$link" 2>/dev/null)" != "$dir/kube" ] || continue 2
+      [[ $(readlink "$link" 2>/dev/null) != "$dir/"* ]] || continue 2
     done
     rm -rf "$dir"
   done

@@ -17,7 +17,7 @@ down() {
 # The container runtime removes its Pods in order, and is started once more for that if it had been killed.
 # What even that leaves is swept up after it.
 remove_containers() {
-  if ! have containerd; then
+  if ! [ -x "$BIN/containerd" ]; then
     say "containerd is gone from this machine"
   else
     start_containerd

@@ -67,11 +67,10 @@ cni_dir() {
   done
 }
 
-# Commands are asked for rather than packages: containerd from elsewhere will do, and must not be replaced.
+# Commands are asked for rather than packages: runc from elsewhere will do, and must not be replaced.
 missing_packages() {
   have ip && have ss || echo iproute2
   have iptables || echo iptables
-  have containerd && have ctr || echo containerd
   have runc || echo runc
   have busybox || echo busybox-static
   [ -n "$(cni_dir)" ] || echo containernetworking-plugins

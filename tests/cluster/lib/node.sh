@@ -7,7 +7,8 @@ KERNEL_SETTINGS="net/ipv4/ip_forward vm/overcommit_memory vm/panic_on_oom kernel
   kernel/keys/root_maxkeys kernel/keys/root_maxbytes"
 SAVED_KERNEL_SETTINGS=/run/retryable-tasks/kernel-settings # as forgetful of a reboot as the kernel
 
-containerd_ctr() { timeout 60 ctr --address "$CONTAINERD_SOCKET" --namespace k8s.io "$@"; }
+# Its warnings are of the machine (control groups of version 1), and of no use with each call.
+containerd_ctr() { CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1 timeout 60 "$BIN/ctr" --address "$CONTAINERD_SOCKET" --namespace k8s.io "$@"; }
 
 node() {
   local began
@@ -106,6 +107,7 @@ conf_dir = "$CLUSTER_DIR/cni"
 snapshotter = "$(snapshotter)"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
+runtime_path = "$(readlink -f "$BIN/containerd")-shim-runc-v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
 Root = "$CLUSTER_DIR/containerd/runc"
 TOML
@@ -145,7 +147,7 @@ YAML
 
 start_containerd() {
   alive containerd || remove_stale_sockets
-  start containerd containerd --config "$CLUSTER_DIR/containerd.toml"
+  start containerd "$BIN/containerd" --config "$CLUSTER_DIR/containerd.toml"
   wait_for "containerd" containerd containerd_ctr version
 }
 
