@@ -20,6 +20,8 @@ const QUIET: Duration = Duration::from_secs(5);
 const WINDOW: Duration = Duration::from_secs(30);
 /// How many new tasks are there when the operator comes back.
 const NEW: usize = 100;
+/// How often it is killed and comes back.
+const RESTARTS: usize = 3;
 
 /// What was measured.
 #[derive(Debug, Default, Serialize)]
@@ -33,13 +35,21 @@ pub struct Waiting {
     pub cpu: f64,
     pub writes: usize,
     pub reads: usize,
-    /// After a crash, in milliseconds from the start of the new process: to its first write, to the last Pod that was
-    /// due, and until it has looked at every task.
+    /// After each crash.
+    pub restarts: Vec<Restart>,
+}
+
+/// What came after a crash, in milliseconds from the start of the new process.
+#[derive(Debug, Serialize)]
+pub struct Restart {
+    /// To its first write.
     pub first_action: f64,
+    /// To the last Pod that was due.
     pub last_due: f64,
+    /// Until it has looked at every task.
     pub caught_up: f64,
-    /// After that: bytes of memory.
-    pub memory_after: u64,
+    /// After all that, in bytes.
+    pub memory: u64,
 }
 
 /// Lets `count` tasks fail once and wait for an hour.
@@ -74,29 +84,31 @@ pub async fn run(program: &Path, count: usize) -> Result<Waiting> {
         ..Waiting::default()
     };
     operator.kill()?;
-    restart(&cluster, &account, count, &mut waiting).await?;
+    for number in 0..RESTARTS {
+        waiting.restarts.push(restart(&cluster, &account, count + number * NEW).await?);
+    }
     Ok(waiting)
 }
 
-async fn restart(cluster: &Cluster, account: &Path, count: usize, waiting: &mut Waiting) -> Result<()> {
+/// Starts the operator when it has `count` tasks to find, and new ones; it is killed in the end.
+async fn restart(cluster: &Cluster, account: &Path, count: usize) -> Result<Restart> {
     let who = Who::Operator(HOME.into());
     let work = Work { duration: "1h".into(), retries: 3, backoff: json!({}) };
     work.create(&cluster.client, (Kind::Task, NAMESPACE), count..count + NEW, None).await?;
     let mut log = Log::from_now()?;
     let began = Timestamp::now();
     let operator = cluster.spawn(account)?;
-    waiting.caught_up = caught_up(&operator, count + NEW, began).await?;
+    let caught_up = caught_up(&operator, count + NEW, began).await?;
     let created = |log: &Log| log.count(|request| request.who == who && request.is("create", "pods"));
     log.until("the new tasks' Pods", LIMIT, |log| created(log) >= NEW).await?;
     let writes = log.requests.iter().filter(|request| request.who == who && request.is_write());
     let first = writes.map(|request| request.received).min().context("no write")?;
     let pods = log.requests.iter().filter(|request| request.who == who && request.is("create", "pods"));
     let last = pods.map(|request| request.answered).max().context("no Pod")?;
-    waiting.first_action = millis_between(began, first);
-    waiting.last_due = millis_between(began, last);
     log.until_quiet(&who, QUIET, LIMIT).await?;
-    waiting.memory_after = operator.process().memory()?;
-    Ok(())
+    let memory = operator.process().memory()?;
+    operator.kill()?;
+    Ok(Restart { first_action: millis_between(began, first), last_due: millis_between(began, last), caught_up, memory })
 }
 
 /// How long until every task was looked at and nothing more was to be looked at, in milliseconds.
