@@ -20,8 +20,8 @@ enum Words {
     Said,
     /// Nothing.
     None,
-    /// They say so too, and what of it has come into the Pods is the container runtime's to say.
-    AsPodsShow,
+    /// They say so too, but the container runtime may have lost that of the first, and how it ended.
+    Perhaps,
 }
 
 /// The life that a task was made for: so many failures with exit code 1, and then success.
@@ -44,9 +44,10 @@ impl Life {
         Self { words: Words::None, ..self }
     }
 
-    /// The container runtime was dead when an attempt ended, and may have lost its words.
-    pub const fn perhaps_unheard(self) -> Self {
-        Self { words: Words::AsPodsShow, ..self }
+    /// The container runtime was dead when the first attempt ended. It may have lost its words, and all that is known of
+    /// its end (exit code 255, as containerd 2 has it): then that counts as one more failure if it was none.
+    pub const fn perhaps_unknown(self) -> Self {
+        Self { words: Words::Perhaps, ..self }
     }
 
     /// The API server or its store was killed meanwhile.
@@ -67,13 +68,16 @@ impl Life {
         let Self { failures, words, evidence, refused } = self;
         let versions = record.until_finished().await;
         let status = last(&versions);
+        let is_unknown = matches!(words, Words::Perhaps) && ended_unknown(&status);
+        let failures = if is_unknown { failures.max(1) } else { failures };
+        let code = |n: i32| if n == 1 && is_unknown { UNKNOWN } else { i32::from(n <= failures) };
         let said = |n: i32| match words {
-            Words::Said | Words::AsPodsShow if n <= failures => Some(format!("attempt {n}")),
-            Words::Said | Words::AsPodsShow | Words::None => None,
+            Words::Said | Words::Perhaps if n <= failures => Some(format!("attempt {n}")),
+            Words::Said | Words::Perhaps | Words::None => None,
         };
-        let expected: Vec<_> = (1..=failures + 1).map(|n| (n, Some(i32::from(n <= failures)), said(n))).collect();
+        let expected: Vec<_> = (1..=failures + 1).map(|n| (n, Some(code(n)), said(n))).collect();
         let told = status.history.iter().map(|entry| {
-            let lost = matches!(words, Words::AsPodsShow) && entry.message.is_none();
+            let lost = matches!(words, Words::Perhaps) && entry.attempt == 1 && entry.message.is_none();
             let told = if lost { said(entry.attempt) } else { entry.message.clone() };
             (entry.attempt, entry.exit_code, told.filter(|_| entry.attempt <= failures))
         });
@@ -91,6 +95,14 @@ impl Life {
         }
         status
     }
+}
+
+/// What a container runtime says instead of the exit code of a container whose end it has missed.
+const UNKNOWN: i32 = 255;
+
+/// Whether the first attempt ended while its container runtime was dead, which does not know how.
+pub fn ended_unknown(status: &RetryableTaskStatus) -> bool {
+    status.history.first().is_some_and(|entry| entry.exit_code == Some(UNKNOWN) && entry.reason == "Unknown")
 }
 
 /// Asserts that the task's record breaks no rule, once what must come to an end has.
