@@ -1,10 +1,9 @@
 //! The way to a reconcile: whatever touches a task gets it into line, and so many are let in at a time, each once, first
 //! come first served.
 //!
-//! Each line has its share of the places, so that no storm in one stops another; and some are for what is due alone. New
-//! tasks have a smaller share, since each that begins brings more to do, which is due in time. What can wait has the
-//! smallest, since to delete and free a Pod takes two requests, more than most of what is due; until so much waits that it
-//! would fill the cluster.
+//! Each line has its share of the places, so that no storm in one stops another; and some are for what is due alone. What
+//! can wait has the smallest, since to delete and free a Pod takes two requests, more than most of what is due; until so
+//! much waits that it would fill the cluster.
 
 use super::TaskKey;
 use std::collections::{HashMap, VecDeque};
@@ -13,9 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// Out of how many places one is for what is due alone.
 const FOR_DUE_OF: usize = 4;
-/// How many places of what is due or has begun one of a new task counts for.
-const NEW_COUNTS: usize = 2;
-/// How many places of what is due or has begun a clean-up counts for.
+/// How many places of anything else one of a clean-up counts for.
 const CLEAN_UP_COUNTS: usize = 6;
 /// How many clean-ups may wait for each place; with more of them, one counts as much as anything.
 const CLEAN_UPS_A_PLACE: usize = 64;
@@ -135,7 +132,7 @@ impl Lanes {
         }
         let many = lines.clean_up.len() > self.most * CLEAN_UPS_A_PLACE;
         let clean_up_counts = if many { 1 } else { CLEAN_UP_COUNTS };
-        let counts = [due, begun, new * NEW_COUNTS, clean_up * clean_up_counts];
+        let counts = [due, begun, new, clean_up * clean_up_counts];
         let mut order = LINES;
         order.sort_by_key(|line| (counts[*line as usize], lines.last[*line as usize]));
         let has_room = |line: &Line| *line == Line::Due || not_due < self.most_not_due;
@@ -246,8 +243,8 @@ mod tests {
 
     #[test]
     fn each_line_has_its_share() {
-        assert_eq!(shares(200), [1, 3, 6, 6]);
-        assert_eq!(shares(2000), [5, 3, 4, 4], "before they fill the cluster");
+        assert_eq!(shares(200), [1, 5, 5, 5]);
+        assert_eq!(shares(2000), [4, 4, 4, 4], "before they fill the cluster");
     }
 
     #[test]
