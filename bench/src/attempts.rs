@@ -200,6 +200,13 @@ fn status_millis(of_task: &BTreeMap<&str, Vec<&Request>>, name: &str, from: Time
     writes.filter(|request| request.answered > from && request.received < to).map(|request| request.millis()).sum()
 }
 
+/// From the creation of each task to that of its first Pod, in milliseconds.
+pub fn start_of(log: &Log, who: &Who) -> Result<Vec<f64>> {
+    let mut measured = Attempts::default();
+    times(&mut measured, log, who, &lives(log, who, None)?, &BTreeMap::new());
+    Ok(measured.start)
+}
+
 fn times(
     measured: &mut Attempts,
     log: &Log,

@@ -86,6 +86,13 @@ impl Cluster {
         Ok(path)
     }
 
+    /// A client with that account.
+    pub async fn client_of(&self, kubeconfig: &Path) -> Result<Client> {
+        let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig)?;
+        let options = kube::config::KubeConfigOptions::default();
+        Ok(Client::try_from(kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?)?)
+    }
+
     /// Starts an operator with that account and waits until it has read all there is.
     pub async fn operator(&self, kubeconfig: &Path, more: &[&str]) -> Result<Operator> {
         let mut operator = Operator::spawn(&self.program, kubeconfig, 0, more)?;

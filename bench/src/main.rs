@@ -3,11 +3,12 @@
 //! - [`cluster`]: the control plane, fresh for each part, and the operator on it.
 //! - [`work`]: what both are given to do.
 //! - [`audit`], [`pods`], [`process`]: where figures come from: the audit log, and the operating system.
-//! - [`attempts`], [`drain`], [`waiting`], [`sharing`]: the parts.
+//! - [`attempts`], [`bare`], [`drain`], [`waiting`], [`sharing`]: the parts.
 //! - [`report`], [`plot`], [`stats`]: how they are told.
 
 mod attempts;
 mod audit;
+mod bare;
 mod cluster;
 mod drain;
 mod plot;
@@ -131,6 +132,8 @@ async fn measure(args: &Args, report: &mut Report) {
         report.attempts.push(SideBySide { name: name.clone(), ..SideBySide::default() });
         let measured = told(report, &name, attempts::run(program, of(Kind::Task, Limits::Lifted)).await);
         report.attempts[at].task = measured;
+        let bare = bare::run(program, count, pace).await;
+        report.attempts[at].bare = told(report, &format!("{name}, the two writes alone"), bare).unwrap_or_default();
         let job = format!("{name}, Job");
         let measured = told(report, &job, attempts::run(program, of(Kind::Job, Limits::Lifted)).await);
         report.attempts[at].job = measured;

@@ -41,6 +41,8 @@ pub struct SideBySide {
     pub job: Option<Attempts>,
     /// With the limits that it comes with.
     pub job_by_default: Option<Attempts>,
+    /// From each task's creation to its first Pod's, in milliseconds, by a client that does nothing but what it takes.
+    pub bare: Vec<f64>,
 }
 
 /// How many watches the operator needs for any number of tasks: of tasks and of Pods.
@@ -102,9 +104,17 @@ impl Report {
 
     fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        for SideBySide { name, task, job, job_by_default } in &self.attempts {
+        for SideBySide { name, task, job, job_by_default, bare } in &self.attempts {
             if let Some(task) = task {
                 rows.extend(attempt_rows(name, task, job.as_ref()));
+                if !bare.is_empty() {
+                    let what = "task created → first Pod, by a client that does nothing but these two writes";
+                    let row = Row::new(format!("{name}: {what}, p50 / p99"), middle_and_worst(bare));
+                    rows.push(match job {
+                        Some(job) => row.beside(middle_and_worst(&job.start), p50(&job.start) / p50(bare)),
+                        None => row,
+                    });
+                }
                 rows.extend(job_by_default.iter().flat_map(|job| default_rows(name, task, job)));
             }
         }

@@ -1,0 +1,86 @@
+//! What status before Pod costs, whoever does it: a client that does nothing but these two writes of each new task. No
+//! operator that keeps to this order can be sooner on this machine.
+
+use crate::attempts::start_of;
+use crate::audit::{Log, Who};
+use crate::cluster::{Cluster, Limits};
+use crate::work::{Kind, Work};
+use anyhow::{Context, Result};
+use futures::TryStreamExt;
+use jiff::{SignedDuration, Timestamp};
+use kube::api::PostParams;
+use kube::{Api, Client, ResourceExt};
+use kube_runtime::WatchStreamExt;
+use kube_runtime::watcher::{Config, watcher};
+use retryable_tasks::api::RetryableTask;
+use retryable_tasks::core::decide::{Situation, decide};
+use retryable_tasks::core::pod::pod;
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+const NAMESPACE: &str = "work";
+const HOME: &str = "operator";
+const LIMIT: Duration = Duration::from_secs(400);
+/// As many tasks at a time as the operator looks at.
+const AT_A_TIME: usize = 32;
+
+/// From the creation of each of `count` tasks to that of its first Pod, in milliseconds. The Pods fail, and nobody minds.
+pub async fn run(program: &Path, count: usize, pace: Option<Duration>) -> Result<Vec<f64>> {
+    let cluster = Cluster::fresh(program, Limits::Lifted).await?;
+    cluster.namespace(NAMESPACE)?;
+    let client = cluster.client_of(&cluster.account(HOME, None)?).await?;
+    let who = Who::Operator(HOME.into());
+    let mut log = Log::from_now()?;
+    let serving = tokio::spawn(serve(client));
+    Work::as_a_job_waits(0).create(&cluster.client, (Kind::Task, NAMESPACE), 0..count, pace).await?;
+    let created = |log: &Log| log.count(|request| request.who == who && request.is("create", "pods"));
+    log.until("the first Pods", LIMIT, |log| created(log) >= count || serving.is_finished()).await?;
+    if serving.is_finished() {
+        serving.await??;
+    } else {
+        serving.abort();
+    }
+    start_of(&log, &who)
+}
+
+/// Serves every new task until it fails.
+async fn serve(client: Client) -> Result<()> {
+    let tasks: Api<RetryableTask> = Api::namespaced(client.clone(), NAMESPACE);
+    let mut known = HashSet::new();
+    let mut is_new = move |task: &RetryableTask| known.insert(task.name_any());
+    watcher(tasks, Config::default())
+        .applied_objects()
+        .map_err(anyhow::Error::from)
+        .try_filter(move |task| std::future::ready(is_new(task)))
+        .map_ok(|task| begin(client.clone(), task))
+        .try_buffer_unordered(AT_A_TIME)
+        .try_collect()
+        .await
+}
+
+/// The two writes, as the operator has them.
+async fn begin(client: Client, task: RetryableTask) -> Result<()> {
+    let tasks: Api<RetryableTask> = Api::namespaced(client.clone(), NAMESPACE);
+    let situation = Situation {
+        task: &task,
+        pods: &[],
+        asked: None,
+        created: None,
+        rejection: None,
+        remaining: None,
+        now: Timestamp::now(),
+        uptime: SignedDuration::ZERO,
+        sent: None,
+        fresh: true,
+    };
+    let (status, _) = decide(&situation).status.context("a new task has no status to be written")?;
+    let begun = RetryableTask { status: Some(status), ..task.clone() };
+    let begun = tasks.replace_status(&task.name_any(), &PostParams::default(), &begun).await?;
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods?fieldValidation=Strict");
+    let request = http::Request::post(path)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(serde_json::to_vec(&pod(&begun, 1, true))?)?;
+    client.request::<serde_json::Value>(request).await?;
+    Ok(())
+}
