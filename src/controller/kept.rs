@@ -1,15 +1,16 @@
-//! A task as the cache keeps it: as the JSON that the API server sent, which takes less memory than its parts as values,
-//! and less time to take in.
+//! A task as the cache keeps it: as JSON, which takes less memory than its parts as values. It is written while it is
+//! read, so that no value of it is made before somebody looks at it.
+
+mod text;
 
 use crate::api::RetryableTask;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::error_boundary::InvalidObject;
-use serde::de::{Error, IgnoredAny};
+use serde::de::{DeserializeSeed, Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use text::Text;
 
 /// A task that was watched. What it says is read when it is looked at, so that one that cannot be read does not hide the
 /// others.
@@ -19,15 +20,15 @@ pub struct Kept {
     metadata: ObjectMeta,
     is_new: bool,
     /// The task without its `managedFields`.
-    json: Box<str>,
+    json: Box<[u8]>,
 }
 
 impl Kept {
     /// The task, or why it cannot be read.
     pub fn task(&self) -> Result<RetryableTask, Box<InvalidObject>> {
-        serde_json::from_str(&self.json).map_err(|error| {
-            let whole = serde_json::from_str(&self.json).ok().and_then(|Meta { metadata }| metadata);
-            let metadata = whole.unwrap_or_else(|| self.metadata.clone());
+        serde_json::from_slice(&self.json).map_err(|error| {
+            let whole = serde_json::from_slice(&self.json).map(|Meta { metadata }| metadata);
+            let metadata = whole.unwrap_or_else(|_| self.metadata.clone());
             Box::new(InvalidObject { error: error.to_string(), metadata })
         })
     }
@@ -38,13 +39,10 @@ impl Kept {
     }
 }
 
-/// The parts of an object as they are written.
-type Parts = BTreeMap<String, Box<RawValue>>;
-
-/// The metadata of an object whose rest may be anything.
+/// An object's metadata; the rest may be anything.
 #[derive(Deserialize)]
-struct Meta {
-    metadata: Option<ObjectMeta>,
+struct Meta<M = ObjectMeta> {
+    metadata: M,
 }
 
 /// What a task is known by.
@@ -55,6 +53,12 @@ struct Names {
     namespace: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
+}
+
+/// A task's status, as far as it tells whether it has begun.
+#[derive(Deserialize)]
+struct Status {
+    status: Option<Begun>,
 }
 
 /// Of a status, what [`nothing_has_begun`](crate::core::decide::nothing_has_begun) asks for: it may have a long history.
@@ -75,24 +79,16 @@ impl Begun {
 
 impl<'de> Deserialize<'de> for Kept {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut task = Parts::deserialize(deserializer)?;
-        let metadata = task.get("metadata").ok_or_else(|| D::Error::missing_field("metadata"))?;
-        let Names { name, namespace, uid, resource_version } = read(metadata)?;
-        let mut whole: Parts = read(metadata)?;
-        whole.remove("managedFields");
-        task.insert("metadata".into(), serde_json::value::to_raw_value(&whole).map_err(D::Error::custom)?);
-        let is_nothing = |status: Option<Begun>| status.is_none_or(|begun| begun.is_nothing());
-        let is_new = task.get("status").is_none_or(|status| serde_json::from_str(status.get()).is_ok_and(is_nothing));
-        Ok(Self {
-            metadata: ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() },
-            is_new,
-            json: serde_json::to_string(&task).map_err(D::Error::custom)?.into(),
-        })
+        let mut json = Vec::new();
+        Text::of_object(&mut json).deserialize(deserializer)?;
+        let Meta { metadata } = serde_json::from_slice(&json).map_err(D::Error::custom)?;
+        let Names { name, namespace, uid, resource_version } = metadata;
+        // A status that cannot be read is not none.
+        let is_new =
+            serde_json::from_slice(&json).is_ok_and(|Status { status }| status.is_none_or(|begun| begun.is_nothing()));
+        let metadata = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };
+        Ok(Self { metadata, is_new, json: json.into() })
     }
-}
-
-fn read<'de, T: Deserialize<'de>, E: Error>(part: &'de RawValue) -> Result<T, E> {
-    serde_json::from_str(part.get()).map_err(E::custom)
 }
 
 impl Resource for Kept {
@@ -130,11 +126,28 @@ mod tests {
     use crate::api::{RetryableTask, RetryableTaskStatus};
     use crate::core::decide::nothing_has_begun;
     use kube::ResourceExt;
+    use kube::core::{ObjectList, WatchEvent};
     use serde_json::{Value, json};
 
     fn kept(manifest: &Value) -> Kept {
-        // As it comes: RawValue tells a text from a value.
-        serde_json::from_str(&manifest.to_string()).unwrap()
+        serde_json::from_value(manifest.clone()).unwrap()
+    }
+
+    /// As a list has it, and as a watch does, with its type before the object and after it.
+    fn as_it_comes(manifest: &Value) -> [Kept; 3] {
+        let list = format!(
+            r#"{{"apiVersion": "retryable.dev/v1alpha1", "kind": "List", "metadata": {{}}, "items": [{manifest}]}}"#
+        );
+        let mut listed: ObjectList<Kept> = serde_json::from_str(&list).unwrap();
+        let watched = [
+            format!(r#"{{"type": "ADDED", "object": {manifest}}}"#),
+            format!(r#"{{"object": {manifest}, "type": "ADDED"}}"#),
+        ];
+        let [type_first, type_last] = watched.map(|event| match serde_json::from_str(&event).unwrap() {
+            WatchEvent::Added(kept) => kept,
+            other => panic!("{other:?}"),
+        });
+        [listed.items.remove(0), type_first, type_last]
     }
 
     fn manifest() -> Value {
@@ -155,7 +168,7 @@ mod tests {
         let mut before: RetryableTask = serde_json::from_value(manifest.clone()).unwrap();
         assert_eq!(before.managed_fields().len(), 1);
         before.managed_fields_mut().clear();
-        for kept in [kept(&manifest), serde_json::from_value(manifest).unwrap()] {
+        for kept in as_it_comes(&manifest) {
             let after = kept.task().unwrap();
             assert_eq!(after.metadata.managed_fields.iter().flatten().count(), 0);
             assert_eq!(after.annotations(), before.annotations());
@@ -196,7 +209,9 @@ mod tests {
     fn a_task_that_cannot_be_read_says_why() {
         let mut manifest = manifest();
         manifest["spec"] = json!({"maxRetries": "many"});
-        let invalid = kept(&manifest).task().unwrap_err();
+        let kept = kept(&manifest);
+        assert!(kept.is_new());
+        let invalid = kept.task().unwrap_err();
         assert!(invalid.error.contains("many"), "{}", invalid.error);
         assert_eq!(invalid.metadata.generation, Some(2), "all that is known of it");
     }

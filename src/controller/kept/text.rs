@@ -1,0 +1,171 @@
+//! JSON that is written while it is read, whatever it says.
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Writes the value that it reads.
+pub struct Text<'a> {
+    json: &'a mut Vec<u8>,
+    place: Place,
+}
+
+/// Where in an object of Kubernetes a value is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Object,
+    Metadata,
+    Elsewhere,
+}
+
+impl<'a> Text<'a> {
+    /// Writes a whole object, but for its `managedFields`.
+    pub fn of_object(json: &'a mut Vec<u8>) -> Self {
+        Self { json, place: Place::Object }
+    }
+
+    fn value<E: Error>(self, value: impl Serialize) -> Result<(), E> {
+        serde_json::to_writer(self.json, &value).map_err(E::custom)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Text<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.value(())
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        self.value(value)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.value(value)
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.value(value)
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        self.value(value)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        self.value(value)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
+        self.json.push(b'[');
+        let empty = self.json.len();
+        loop {
+            let before = self.json.len();
+            if before > empty {
+                self.json.push(b',');
+            }
+            if values.next_element_seed(Text { json: self.json, place: Place::Elsewhere })?.is_none() {
+                self.json.truncate(before);
+                break;
+            }
+        }
+        self.json.push(b']');
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        self.json.push(b'{');
+        let empty = self.json.len();
+        while let Some(Key(key)) = fields.next_key()? {
+            let place = match (self.place, &*key) {
+                (Place::Object, "metadata") => Place::Metadata,
+                (Place::Metadata, "managedFields") => {
+                    fields.next_value::<serde::de::IgnoredAny>()?;
+                    continue;
+                }
+                _ => Place::Elsewhere,
+            };
+            if self.json.len() > empty {
+                self.json.push(b',');
+            }
+            Text { json: self.json, place }.value(&*key)?;
+            self.json.push(b':');
+            fields.next_value_seed(Text { json: self.json, place })?;
+        }
+        self.json.push(b'}');
+        Ok(())
+    }
+}
+
+/// A field's name, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::Text;
+    use proptest::prelude::*;
+    use serde::de::DeserializeSeed;
+    use serde_json::{Map, Value, json};
+
+    fn written(value: &Value) -> Value {
+        let mut json = Vec::new();
+        Text::of_object(&mut json).deserialize(&mut serde_json::Deserializer::from_str(&value.to_string())).unwrap();
+        serde_json::from_slice(&json).unwrap()
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<i32>().prop_map(|n| Value::from(f64::from(n) / 8.0)),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..4)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect::<Map<_, _>>())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_is_written(value in any_json()) {
+            prop_assert_eq!(written(&value), value);
+        }
+    }
+
+    #[test]
+    fn nothing_but_the_managed_fields_of_the_object_itself_is_left_out() {
+        let inner = json!({"metadata": {"managedFields": [1]}, "managedFields": [2]});
+        let whole =
+            json!({"metadata": {"name": "a", "managedFields": [3], "z": inner}, "spec": inner, "managedFields": 4});
+        let mut expected = whole.clone();
+        expected["metadata"].as_object_mut().unwrap().remove("managedFields");
+        assert_eq!(written(&whole), expected);
+    }
+
+    #[test]
+    fn what_is_cut_off_is_no_value() {
+        let mut json = Vec::new();
+        let mut cut = serde_json::Deserializer::from_str(r#"{"metadata": {"name": "a""#);
+        assert!(Text::of_object(&mut json).deserialize(&mut cut).is_err());
+    }
+}
