@@ -1,23 +1,24 @@
-//! What status before Pod costs, whoever does it: a client that does nothing but these two writes of each new task. No
-//! operator that keeps to this order can be sooner on this machine.
+//! What a status before each Pod costs, whoever writes it: a client that does nothing but these two writes of each new
+//! task, as many at a time as the operator. What the operator takes beyond that is its own.
 
 use crate::attempts::start_of;
 use crate::audit::{Log, Who};
 use crate::cluster::{Cluster, Limits};
 use crate::work::{Kind, Work};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 use kube_runtime::WatchStreamExt;
-use kube_runtime::watcher::{Config, watcher};
+use kube_runtime::watcher::{Config, Event, watcher};
 use retryable_tasks::api::RetryableTask;
 use retryable_tasks::core::decide::{Situation, decide};
 use retryable_tasks::core::pod::pod;
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 const NAMESPACE: &str = "work";
 const HOME: &str = "operator";
@@ -32,7 +33,12 @@ pub async fn run(program: &Path, count: usize, pace: Option<Duration>) -> Result
     let client = cluster.client_of(&cluster.account(HOME, None)?).await?;
     let who = Who::Operator(HOME.into());
     let mut log = Log::from_now()?;
-    let serving = tokio::spawn(serve(client));
+    let (ready, is_ready) = oneshot::channel();
+    let serving = tokio::spawn(serve(client, ready));
+    if is_ready.await.is_err() {
+        serving.await??;
+        bail!("the watch of tasks ended");
+    }
     Work::as_a_job_waits(0).create(&cluster.client, (Kind::Task, NAMESPACE), 0..count, pace).await?;
     let created = |log: &Log| log.count(|request| request.who == who && request.is("create", "pods"));
     log.until("the first Pods", LIMIT, |log| created(log) >= count || serving.is_finished()).await?;
@@ -44,12 +50,18 @@ pub async fn run(program: &Path, count: usize, pace: Option<Duration>) -> Result
     start_of(&log, &who)
 }
 
-/// Serves every new task until it fails.
-async fn serve(client: Client) -> Result<()> {
+/// Serves every new task until it fails. Says when it knows all that there are.
+async fn serve(client: Client, ready: oneshot::Sender<()>) -> Result<()> {
     let tasks: Api<RetryableTask> = Api::namespaced(client.clone(), NAMESPACE);
-    let mut known = HashSet::new();
+    let (mut known, mut ready) = (HashSet::new(), Some(ready));
     let mut is_new = move |task: &RetryableTask| known.insert(task.name_any());
     watcher(tasks, Config::default())
+        .inspect_ok(move |event| {
+            if let Some(ready) = ready.take_if(|_| matches!(event, Event::InitDone)) {
+                // Nobody waits any more if the benchmark was interrupted.
+                let _ = ready.send(());
+            }
+        })
         .applied_objects()
         .map_err(anyhow::Error::from)
         .try_filter(move |task| std::future::ready(is_new(task)))
