@@ -1,6 +1,6 @@
 //! JSON that is written while it is read, whatever it says.
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -93,7 +93,7 @@ impl<'de> Visitor<'de> for Text<'_> {
             let place = match (self.place, &*key) {
                 (Place::Object, "metadata") => Place::Metadata,
                 (Place::Metadata, "managedFields") => {
-                    fields.next_value::<serde::de::IgnoredAny>()?;
+                    fields.next_value::<IgnoredAny>()?;
                     continue;
                 }
                 _ => Place::Elsewhere,
