@@ -82,18 +82,27 @@ impl Audit {
 
     /// The requests about `namespace`, in the order of their answers.
     pub fn of(self, namespace: &str) -> Vec<Request> {
+        self.at("ResponseComplete", namespace)
+    }
+
+    /// The watches of `namespace` that were begun, whether they have ended or not.
+    pub fn watches_of(self, namespace: &str) -> Vec<Request> {
+        self.at("ResponseStarted", namespace).into_iter().filter(|request| request.verb == "watch").collect()
+    }
+
+    fn at(self, stage: &str, namespace: &str) -> Vec<Request> {
         let path = cluster::audit_log();
         let mut file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         file.seek(SeekFrom::Start(self.from)).unwrap();
         let lines = BufReader::new(file).lines().map_while(Result::ok);
-        lines.filter(|line| line.contains(namespace)).filter_map(|line| request(&line, namespace)).collect()
+        lines.filter(|line| line.contains(namespace)).filter_map(|line| request(&line, stage, namespace)).collect()
     }
 }
 
-fn request(line: &str, namespace: &str) -> Option<Request> {
+fn request(line: &str, stage: &str, namespace: &str) -> Option<Request> {
     let event: Value = serde_json::from_str(line).ok()?;
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    if text("/stage") != "ResponseComplete" || text("/objectRef/namespace") != namespace {
+    if text("/stage") != stage || text("/objectRef/namespace") != namespace {
         return None;
     }
     let subresource = text("/objectRef/subresource");

@@ -266,6 +266,13 @@ impl Scene {
         requests.retain(|request| request.user == self.operator_user());
         requests
     }
+
+    /// The watches that the operator has begun of the scene.
+    pub fn operators_watches(&self) -> Vec<super::audit::Request> {
+        let mut watches = self.audit.watches_of(&self.namespace);
+        watches.retain(|request| request.user == self.operator_user());
+        watches
+    }
 }
 
 /// A namespace that no other test, of this run or another, has.
