@@ -171,7 +171,8 @@ impl World {
         panic!("the decisions do not come to rest: {}", self.gist());
     }
 
-    fn watch(&mut self) {
+    /// The watch shows what there is.
+    pub fn watch(&mut self) {
         if self.blind {
             return;
         }
