@@ -93,7 +93,7 @@ struct RunArgs {
     http_address: String,
 
     /// How many tasks are reconciled at a time
-    #[arg(long, env = "RETRYABLE_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "RETRYABLE_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
 
     /// How long a watch or the controller's loop may be silent before the liveness probe fails, in seconds
