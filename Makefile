@@ -108,7 +108,7 @@ check: deny ## what CI refuses: warnings, formatting, stale generated files, fau
 BENCH := $(TARGET_DIR)/bench
 
 .PHONY: bench
-bench: image ## side by side with batch/v1 Job, about 45 minutes; SCALE=small is a tenth, ONLY=drain,waiting parts of it, PUBLISH=1 updates docs/performance.md
+bench: image ## side by side with batch/v1 Job, about 50 minutes; SCALE=small is a tenth, ONLY=drain,waiting parts of it, PUBLISH=1 updates docs/performance.md
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --target $(TARGET) \
 	  --manifest-path bench/Cargo.toml --target-dir $(TARGET_DIR)
 	$(IN_CLUSTER) $(TARGET_DIR)/$(TARGET)/release/side-by-side --program $(BINARY) --image $(IMAGE_TAR) --out $(BENCH) \

@@ -1,15 +1,12 @@
 //! Tasks that fail, wait and are tried again: what an attempt costs, and how late it comes.
 
-use crate::audit::{Log, Request, Who, millis_between};
+use crate::audit::{Log, Who};
 use crate::cluster::{Cluster, Limits, put_into_etcd, stored};
-use crate::pods::{Life, Watch, lives};
+use crate::lateness::{Late, retries, starts};
+use crate::pods::{Watch, lives};
 use crate::process::{Cpu, Process};
-use crate::work::{JOB_BACKOFF_SECONDS, Kind, Work};
+use crate::work::{Kind, Work};
 use anyhow::Result;
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt};
-use retryable_tasks::api::RetryableTask;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,11 +38,13 @@ pub struct Attempts {
     pub start: Vec<f64>,
     /// The same, without what the API server took for the status in between, which Job does not write.
     pub start_but_for_status: Vec<f64>,
-    /// From when a retry was due to its Pod's creation. A task's is due when its wait has passed since the end of the
-    /// attempt before it. A Job counts from that end cut to whole seconds, so it is due up to a second earlier.
-    pub lag: Vec<f64>,
-    /// The same, without what the API server took for the requests in between.
-    pub own_lag: Vec<f64>,
+    /// How late retries were. A task's is due when its wait has passed since the end of the attempt before it. A Job
+    /// counts from that end cut to whole seconds, so it is due up to a second earlier.
+    #[serde(flatten)]
+    pub late: Late,
+    /// When each first retry was due, in milliseconds after the first of them.
+    #[serde(skip)]
+    pub due_after: Vec<f64>,
     /// The API server's own time for a write of the controller.
     pub api: Vec<f64>,
     /// Processor time in milliseconds per attempt.
@@ -98,7 +97,7 @@ pub async fn run(program: &Path, scenario: Scenario) -> Result<Attempts> {
         others.create(&cluster.client, (kind, NAMESPACE), count..count + waiting, None).await?;
         let freed = |log: &Log| log.count(|request| request.who == who && request.is("patch", "pods")) >= waiting;
         log.until("the others to wait", LIMIT, freed).await?;
-        anyhow::ensure!(log.until_quiet(&who, QUIET, LIMIT).await?, "the others do not wait");
+        log.until_quiet(&who, QUIET, LIMIT).await?;
     }
     let mut watches = Log::from_start()?;
     watches.read()?;
@@ -112,7 +111,7 @@ pub async fn run(program: &Path, scenario: Scenario) -> Result<Attempts> {
         let freed = |log: &Log| log.count(|request| request.who == who && request.is("patch", "pods")) >= attempts;
         log.until("the Pods to be free", LIMIT, freed).await?;
     }
-    anyhow::ensure!(log.until_quiet(&who, QUIET, LIMIT).await?, "{who:?} goes on writing");
+    log.until_quiet(&who, QUIET, LIMIT).await?;
     let cpu = Cpu::now(controller)?.since(before);
     watches.read()?;
     let mut measured = costs(&log, &who, cpu);
@@ -124,11 +123,9 @@ pub async fn run(program: &Path, scenario: Scenario) -> Result<Attempts> {
     let group = if kind == Kind::Task { "retryable.dev/retryabletasks" } else { "jobs" };
     measured.stored_tasks = stored(&format!("/registry/{group}/{NAMESPACE}/"))?.0;
     (measured.stored_pods, measured.stored_pod_count) = stored(&format!("/registry/pods/{NAMESPACE}/"))?;
-    let mut lives = lives(&log, &who, watch.as_ref())?;
-    if kind == Kind::Job {
-        cut_ends(&cluster, &mut lives).await?;
-    }
-    times(&mut measured, &log, &who, &lives, &waits(&cluster, kind).await?);
+    let lives = lives(&log, &who, watch.as_ref())?;
+    (measured.start, measured.start_but_for_status) = starts(&log, &who, &lives);
+    (measured.late, measured.due_after) = retries((&cluster, NAMESPACE, kind), (&log, &who), lives).await?;
     Ok(measured)
 }
 
@@ -158,83 +155,4 @@ pub fn costs(log: &Log, who: &Who, cpu: Cpu) -> Attempts {
     measured.etcd_cpu = cpu.etcd.as_secs_f64() * 1000.0 * per_attempt;
     measured.busy = cpu.busy();
     measured
-}
-
-/// The waits before each further attempt: of a task as its history tells, of a Job as its controller computes them.
-async fn waits(cluster: &Cluster, kind: Kind) -> Result<BTreeMap<String, Vec<SignedDuration>>> {
-    if kind == Kind::Job {
-        return Ok(BTreeMap::new());
-    }
-    let tasks: Api<RetryableTask> = Api::namespaced(cluster.client.clone(), NAMESPACE);
-    let waits = |task: &RetryableTask| {
-        let history = task.status.iter().flat_map(|status| &status.history);
-        history.filter_map(|entry| entry.delay_milliseconds).map(SignedDuration::from_millis).collect()
-    };
-    let tasks = tasks.list(&kube::api::ListParams::default()).await?.items;
-    Ok(tasks.iter().map(|task| (task.name_any(), waits(task))).collect())
-}
-
-/// Replaces the ends by those that the Job controller goes by: the Pods' own words, in whole seconds.
-async fn cut_ends(cluster: &Cluster, lives: &mut BTreeMap<String, Vec<Life>>) -> Result<()> {
-    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
-    let finished = |pod: &Pod| {
-        let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-        Some(statuses.first()?.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0)
-    };
-    let pods = pods.list(&kube::api::ListParams::default()).await?.items;
-    let ends: BTreeMap<String, _> = pods.iter().map(|pod| (pod.name_any(), finished(pod))).collect();
-    for life in lives.values_mut().flatten() {
-        life.ended = ends.get(&life.name).copied().flatten();
-    }
-    Ok(())
-}
-
-fn job_wait(failures: usize) -> SignedDuration {
-    let factor = 1_i64 << failures.saturating_sub(1).min(6);
-    SignedDuration::from_secs(i64::from(JOB_BACKOFF_SECONDS) * factor).min(SignedDuration::from_secs(600))
-}
-
-/// How long the API server took for status writes of a task that were under way between two times, in milliseconds.
-fn status_millis(of_task: &BTreeMap<&str, Vec<&Request>>, name: &str, from: Timestamp, to: Timestamp) -> f64 {
-    let writes = of_task.get(name).into_iter().flatten();
-    writes.filter(|request| request.answered > from && request.received < to).map(|request| request.millis()).sum()
-}
-
-/// From the creation of each task to that of its first Pod, in milliseconds.
-pub fn start_of(log: &Log, who: &Who) -> Result<Vec<f64>> {
-    let mut measured = Attempts::default();
-    times(&mut measured, log, who, &lives(log, who, None)?, &BTreeMap::new());
-    Ok(measured.start)
-}
-
-fn times(
-    measured: &mut Attempts,
-    log: &Log,
-    who: &Who,
-    lives: &BTreeMap<String, Vec<Life>>,
-    waits: &BTreeMap<String, Vec<SignedDuration>>,
-) {
-    let mut of_task: BTreeMap<&str, Vec<&Request>> = BTreeMap::new();
-    let of_ours = |request: &&Request| request.who == *who && request.kind() == "update retryabletasks/status";
-    for request in log.requests.iter().filter(of_ours) {
-        of_task.entry(&request.name).or_default().push(request);
-    }
-    let creations =
-        log.requests.iter().filter(|r| r.is("create", Kind::Task.plural()) || r.is("create", Kind::Job.plural()));
-    let created: BTreeMap<&str, _> = creations.map(|request| (request.name.as_str(), request.answered)).collect();
-    for (name, lives) in lives {
-        if let (Some(first), Some(created)) = (lives.first(), created.get(name.as_str())) {
-            let start = millis_between(*created, first.created);
-            measured.start.push(start);
-            measured.start_but_for_status.push(start - status_millis(&of_task, name, *created, first.asked));
-        }
-        for (index, pair) in lives.windows(2).enumerate() {
-            let wait = waits.get(name).map_or(Some(job_wait(index + 1)), |waits| waits.get(index).copied());
-            let (Some(ended), Some(wait)) = (pair[0].ended, wait) else { continue };
-            let due = ended + wait;
-            let api = status_millis(&of_task, name, due, pair[1].asked);
-            measured.lag.push(millis_between(due, pair[1].created));
-            measured.own_lag.push(millis_between(due, pair[1].asked) - api);
-        }
-    }
 }

@@ -172,8 +172,8 @@ impl Log {
         }
     }
 
-    /// Reads on until `who` has written nothing for `quiet`; false if that did not come about within `limit`.
-    pub async fn until_quiet(&mut self, who: &Who, quiet: Duration, limit: Duration) -> Result<bool> {
+    /// Reads on until `who` has written nothing for `quiet`; an error if that does not come about within `limit`.
+    pub async fn until_quiet(&mut self, who: &Who, quiet: Duration, limit: Duration) -> Result<()> {
         let began = Instant::now();
         let (mut seen, mut since) = (0, Instant::now());
         while began.elapsed() < limit {
@@ -183,11 +183,11 @@ impl Log {
                 (seen, since) = (writes, Instant::now());
             }
             if since.elapsed() >= quiet {
-                return Ok(true);
+                return Ok(());
             }
             tokio::time::sleep(INTERVAL).await;
         }
-        Ok(false)
+        anyhow::bail!("{who:?} goes on writing")
     }
 
     /// How many watches are open.

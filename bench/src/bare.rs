@@ -1,14 +1,15 @@
-//! What a status before each Pod costs, whoever writes it: a client that does nothing but these two writes of each new
-//! task, as many at a time as the operator. What the operator takes beyond that is its own.
+//! What a status before each Pod costs, whoever writes it: a client that does nothing but these two writes of each task, as
+//! many at a time as the operator. What the operator takes beyond that is its own.
 
-use crate::attempts::start_of;
 use crate::audit::{Log, Who};
 use crate::cluster::{Cluster, Limits};
+use crate::lateness::{Late, of_only_pods, starts};
+use crate::pods::lives;
 use crate::work::{Kind, Work};
 use anyhow::{Context, Result, bail};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use kube_runtime::WatchStreamExt;
 use kube_runtime::watcher::{Config, Event, watcher};
@@ -19,18 +20,27 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
 
 const NAMESPACE: &str = "work";
 const HOME: &str = "operator";
 const LIMIT: Duration = Duration::from_secs(400);
+/// From the last that must be known beforehand to when the first is due.
+const LEAD: Duration = Duration::from_secs(2);
 /// As many tasks at a time as the operator looks at.
-const AT_A_TIME: usize = 32;
+const AT_A_TIME: usize = 64;
 
-/// From the creation of each of `count` tasks to that of its first Pod, in milliseconds. The Pods fail, and nobody minds.
-pub async fn run(program: &Path, count: usize, pace: Option<Duration>) -> Result<Vec<f64>> {
+/// A cluster, and a client with an operator's rights.
+async fn cluster(program: &Path) -> Result<(Cluster, Client)> {
     let cluster = Cluster::fresh(program, Limits::Lifted).await?;
     cluster.namespace(NAMESPACE)?;
     let client = cluster.client_of(&cluster.account(HOME, None)?).await?;
+    Ok((cluster, client))
+}
+
+/// From the creation of each of `count` tasks to that of its first Pod, in milliseconds. The Pods fail, and nobody minds.
+pub async fn first_pods(program: &Path, count: usize, pace: Option<Duration>) -> Result<Vec<f64>> {
+    let (cluster, client) = cluster(program).await?;
     let who = Who::Operator(HOME.into());
     let mut log = Log::from_now()?;
     let (ready, is_ready) = oneshot::channel();
@@ -47,7 +57,33 @@ pub async fn run(program: &Path, count: usize, pace: Option<Duration>) -> Result
     } else {
         serving.abort();
     }
-    start_of(&log, &who)
+    Ok(starts(&log, &who, &lives(&log, &who, None)?).0)
+}
+
+/// How late the Pods of as many tasks are, each due so many milliseconds after the first.
+pub async fn due_pods(program: &Path, due_after: &[f64]) -> Result<Late> {
+    let (cluster, client) = cluster(program).await?;
+    let who = Who::Operator(HOME.into());
+    Work::as_a_job_waits(0).create(&cluster.client, (Kind::Task, NAMESPACE), 0..due_after.len(), None).await?;
+    let tasks: Api<RetryableTask> = Api::namespaced(client.clone(), NAMESPACE);
+    let tasks = tasks.list(&ListParams::default()).await?.items;
+    let mut log = Log::from_now()?;
+    let (first, began) = (Instant::now() + LEAD, Timestamp::now() + LEAD);
+    let mut order: Vec<(Duration, RetryableTask)> =
+        due_after.iter().map(|millis| Duration::from_secs_f64(millis / 1000.0)).zip(tasks).collect();
+    order.sort_by_key(|(after, _)| *after);
+    let due = order.iter().map(|(after, task)| (task.name_any(), began + *after)).collect();
+    stream::iter(order)
+        .then(|(after, task)| async move {
+            sleep_until(first + after).await;
+            task
+        })
+        .map(|task| begin(client.clone(), task))
+        .buffer_unordered(AT_A_TIME)
+        .try_collect::<()>()
+        .await?;
+    log.read()?;
+    of_only_pods(&log, &who, &due)
 }
 
 /// Serves every new task until it fails. Says when it knows all that there are.

@@ -31,7 +31,7 @@ impl Limits {
     const fn flags(self) -> &'static str {
         match self {
             Self::Default => "--kube-api-qps=20 --kube-api-burst=30 --concurrent-job-syncs=5",
-            Self::Lifted => "--kube-api-qps=100000 --kube-api-burst=100000 --concurrent-job-syncs=32",
+            Self::Lifted => "--kube-api-qps=100000 --kube-api-burst=100000 --concurrent-job-syncs=64",
         }
     }
 }

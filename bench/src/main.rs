@@ -2,7 +2,7 @@
 //!
 //! - [`cluster`]: the control plane, fresh for each part, and the operator on it.
 //! - [`work`]: what both are given to do.
-//! - [`audit`], [`pods`], [`process`]: where figures come from: the audit log, and the operating system.
+//! - [`audit`], [`pods`], [`process`], [`lateness`]: where figures come from: the audit log, and the operating system.
 //! - [`attempts`], [`bare`], [`drain`], [`waiting`], [`sharing`]: the parts.
 //! - [`report`], [`plot`], [`stats`]: how they are told.
 
@@ -11,6 +11,7 @@ mod audit;
 mod bare;
 mod cluster;
 mod drain;
+mod lateness;
 mod plot;
 mod pods;
 mod process;
@@ -134,8 +135,12 @@ async fn measure(args: &Args, report: &mut Report) {
         report.attempts[at].task = measured;
         // A pace at which nothing waits says the same of any number.
         if part != "spread" {
-            let bare = bare::run(program, count, pace).await;
+            let bare = bare::first_pods(program, count, pace).await;
             report.attempts[at].bare = told(report, &format!("{name}, the two writes alone"), bare).unwrap_or_default();
+            let due_after = report.attempts[at].task.as_ref().map(|task| task.due_after.clone()).unwrap_or_default();
+            let late = bare::due_pods(program, &due_after).await;
+            let late = told(report, &format!("{name}, the two writes alone when they are due"), late);
+            report.attempts[at].bare_late = late.unwrap_or_default();
         }
         let job = format!("{name}, Job");
         let measured = told(report, &job, attempts::run(program, of(Kind::Job, Limits::Lifted)).await);
@@ -213,18 +218,18 @@ async fn twenty_failures(program: &Path) -> Result<(usize, usize)> {
 }
 
 fn draw(out: &Path, report: &Report) -> Result<()> {
-    for SideBySide { name, task, job, .. } in &report.attempts {
+    for SideBySide { name, task, job, bare, bare_late: _, job_by_default: _ } in &report.attempts {
         let (Some(task), Some(job)) = (task, job) else { continue };
         let file = |what: &str| out.join(format!("{what}-{}.svg", name.replace(' ', "-")));
-        plot::distribution(
-            &file("start"),
-            &format!("task created → first Pod created, {name}"),
-            &[("RetryableTask", &task.start), ("Job", &job.start)],
-        )?;
+        let mut starts = vec![("RetryableTask", &task.start[..]), ("Job", &job.start)];
+        if !bare.is_empty() {
+            starts.push(("the two writes alone", bare));
+        }
+        plot::distribution(&file("start"), &format!("task created → first Pod created, {name}"), &starts)?;
         plot::distribution(
             &file("due"),
             &format!("retry due → Pod created, {name}"),
-            &[("RetryableTask", &task.lag), ("Job", &job.lag)],
+            &[("RetryableTask", &task.late.lag), ("Job", &job.late.lag)],
         )?;
     }
     if let (Some(task), Some(job)) = (&report.drain, &report.drain_job) {

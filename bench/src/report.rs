@@ -2,6 +2,7 @@
 
 use crate::attempts::Attempts;
 use crate::drain::Drain;
+use crate::lateness::Late;
 use crate::sharing::Share;
 use crate::stats::{bytes, middle_and_worst, percentile, time};
 use crate::waiting::{Restart, Waiting};
@@ -43,6 +44,8 @@ pub struct SideBySide {
     pub job_by_default: Option<Attempts>,
     /// From each task's creation to its first Pod's, in milliseconds, by a client that does nothing but what it takes.
     pub bare: Vec<f64>,
+    /// How late as many Pods are by that client which are due at the same times as the first retries.
+    pub bare_late: Late,
 }
 
 /// How many watches the operator needs for any number of tasks: of tasks and of Pods.
@@ -104,7 +107,7 @@ impl Report {
 
     fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        for SideBySide { name, task, job, job_by_default, bare } in &self.attempts {
+        for SideBySide { name, task, job, job_by_default, bare, bare_late } in &self.attempts {
             if let Some(task) = task {
                 rows.extend(attempt_rows(name, task, job.as_ref()));
                 if !bare.is_empty() {
@@ -114,6 +117,13 @@ impl Report {
                         Some(job) => row.beside(middle_and_worst(&job.start), p50(&job.start) / p50(bare)),
                         None => row,
                     });
+                }
+                let Late { lag, own_lag } = bare_late;
+                if !lag.is_empty() {
+                    let what = "due at the same times as the first retries → Pod created, by that client";
+                    rows.push(Row::new(format!("{name}: {what}, p50 / p99"), middle_and_worst(lag)));
+                    let what = "… without the API server's own time";
+                    rows.push(Row::new(format!("{name}: {what}"), middle_and_worst(own_lag)));
                 }
                 rows.extend(job_by_default.iter().flat_map(|job| default_rows(name, task, job)));
             }
@@ -174,7 +184,7 @@ impl Report {
             told.join("; ")
         };
         let costs = |one: &Attempts| format!("{:.2}, {:.2} ms", one.writes_per_attempt, one.controller_cpu);
-        let lag = |one: &Attempts| middle_and_worst(&one.own_lag);
+        let lag = |one: &Attempts| middle_and_worst(&one.late.own_lag);
         let mut rows = Vec::new();
         let growth: Vec<&Attempts> = self.growth.iter().collect();
         if growth.len() > 1 {
@@ -254,16 +264,16 @@ fn attempt_rows(name: &str, task: &Attempts, job: Option<&Attempts>) -> Vec<Row>
     let told_reads = |measured: &Attempts| format!("{}, {}", measured.reads, measured.watches);
     let told_start = |measured: &Attempts| middle_and_worst(&measured.start);
     let told_start_but_for_status = |measured: &Attempts| middle_and_worst(&measured.start_but_for_status);
-    let told_lag = |measured: &Attempts| middle_and_worst(&measured.lag);
-    let told_own = |measured: &Attempts| middle_and_worst(&measured.own_lag);
+    let told_lag = |measured: &Attempts| middle_and_worst(&measured.late.lag);
+    let told_own = |measured: &Attempts| middle_and_worst(&measured.late.own_lag);
     let told_api = |measured: &Attempts| middle_and_worst(&measured.api);
     let told_cpu = |measured: &Attempts| format!("{:.1} ms", measured.controller_cpu);
     let told_api_cpu = |measured: &Attempts| format!("{:.1} ms", measured.apiserver_cpu);
     let told_busy = |measured: &Attempts| format!("{:.0} %", measured.busy * 100.0);
     let nothing = |_: &Attempts| f64::NAN;
     let not_behind = job.map(|job| is_ahead(1.0, &task.start, &job.start));
-    let far_ahead = job.map(|job| is_ahead(20.0, &task.lag, &job.lag));
-    let in_time = p50(&task.own_lag) <= 20.0 && p99(&task.own_lag) <= 100.0;
+    let far_ahead = job.map(|job| is_ahead(20.0, &task.late.lag, &job.late.lag));
+    let in_time = p50(&task.late.own_lag) <= 20.0 && p99(&task.late.own_lag) <= 100.0;
     vec![
         beside(row("writes an attempt, Events and removals apart", &told_writes), &told_writes, &writes)
             .target("≤ 4", writes(task) <= 4.0),
@@ -275,7 +285,7 @@ fn attempt_rows(name: &str, task: &Attempts, job: Option<&Attempts>) -> Vec<Row>
         beside(row("task created → first Pod, p50 / p99", &told_start), &told_start, &|m| p50(&m.start))
             .perhaps("not behind Job", not_behind),
         row("… without the API server's time for the status that comes before", &told_start_but_for_status),
-        beside(row("due → Pod created, p50 / p99", &told_lag), &told_lag, &|m| p50(&m.lag))
+        beside(row("due → Pod created, p50 / p99", &told_lag), &told_lag, &|m| p50(&m.late.lag))
             .perhaps("Job's ≥ 20 times", far_ahead),
         row("… without the API server's own time", &told_own).target("≤ 20 ms / ≤ 100 ms", in_time),
         beside(row("the API server's time for one write", &told_api), &told_api, &|m| p50(&m.api)),
@@ -294,7 +304,8 @@ fn default_rows(name: &str, task: &Attempts, job: &Attempts) -> [Row; 2] {
     [
         row("task created → first Pod", &task.start, &job.start)
             .target("not behind Job", is_ahead(1.0, &task.start, &job.start)),
-        row("due → Pod created", &task.lag, &job.lag).target("Job's ≥ 20 times", is_ahead(20.0, &task.lag, &job.lag)),
+        row("due → Pod created", &task.late.lag, &job.late.lag)
+            .target("Job's ≥ 20 times", is_ahead(20.0, &task.late.lag, &job.late.lag)),
     ]
 }
 
