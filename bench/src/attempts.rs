@@ -42,7 +42,7 @@ pub struct Attempts {
     /// counts from that end cut to whole seconds, so it is due up to a second earlier.
     #[serde(flatten)]
     pub late: Late,
-    /// When each first retry was due, in milliseconds after the first of them.
+    /// When each retry was due, in milliseconds after the first of them.
     #[serde(skip)]
     pub due_after: Vec<f64>,
     /// The API server's own time for a write of the controller.

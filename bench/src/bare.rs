@@ -16,7 +16,7 @@ use kube_runtime::watcher::{Config, Event, watcher};
 use retryable_tasks::api::RetryableTask;
 use retryable_tasks::core::decide::{Situation, decide};
 use retryable_tasks::core::pod::pod;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -72,17 +72,20 @@ pub async fn due_pods(program: &Path, due_after: &[f64]) -> Result<Late> {
     let mut order: Vec<(Duration, RetryableTask)> =
         due_after.iter().map(|millis| Duration::from_secs_f64(millis / 1000.0)).zip(tasks).collect();
     order.sort_by_key(|(after, _)| *after);
-    let due = order.iter().map(|(after, task)| (task.name_any(), began + *after)).collect();
+    let due: BTreeMap<String, Timestamp> =
+        order.iter().map(|(after, task)| (task.name_any(), began + *after)).collect();
     stream::iter(order)
         .then(|(after, task)| async move {
             sleep_until(first + after).await;
             task
         })
-        .map(|task| begin(client.clone(), task))
+        .map(|task| tokio::spawn(begin(client.clone(), task)))
         .buffer_unordered(AT_A_TIME)
+        .map(|joined| joined?)
         .try_collect::<()>()
         .await?;
-    log.read()?;
+    let created = |log: &Log| log.count(|request| request.who == who && request.is("create", "pods"));
+    log.until("the Pods in the log", LIMIT, |log| created(log) >= due.len()).await?;
     of_only_pods(&log, &who, &due)
 }
 

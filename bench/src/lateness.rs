@@ -114,7 +114,7 @@ pub fn starts(log: &Log, who: &Who, lives: &BTreeMap<String, Vec<Life>>) -> (Vec
     lives.iter().filter_map(start).unzip()
 }
 
-/// How late the Pods of retries were; and when the first retries were due, in milliseconds after the first of them.
+/// How late the Pods of retries were; and when each was due, in milliseconds after the first of them.
 pub async fn retries(
     (cluster, namespace, kind): (&Cluster, &str, Kind),
     (log, who): (&Log, &Who),
@@ -127,23 +127,21 @@ pub async fn retries(
     if kind == Kind::Job {
         cut_ends((cluster, namespace), &mut lives).await?;
     }
-    let (statuses, mut late, mut first) = (Statuses::of(log, who), Late::default(), Vec::new());
+    let (statuses, mut late, mut all_due) = (Statuses::of(log, who), Late::default(), Vec::new());
     for (name, lives) in &lives {
         for (index, pair) in lives.windows(2).enumerate() {
             let Some(ended) = pair[0].ended else { continue };
-            let due = match waits.get(name) {
-                Some(waits) => waits.get(index).map(|wait| wait.due(ended)),
-                None => Some(ended + job_wait(index + 1)),
+            let due = match kind {
+                Kind::Task => waits.get(name).and_then(|waits| waits.get(index)).map(|wait| wait.due(ended)),
+                Kind::Job => Some(ended + job_wait(index + 1)),
             };
             let Some(due) = due else { continue };
             late.push(due, &pair[1], &statuses, name);
-            if index == 0 {
-                first.push(due);
-            }
+            all_due.push(due);
         }
     }
-    let earliest = first.iter().min().copied();
-    let due_after = first.iter().zip(earliest.iter().cycle()).map(|(due, earliest)| millis_between(*earliest, *due));
+    let first = all_due.iter().min().copied();
+    let due_after = all_due.iter().zip(first.iter().cycle()).map(|(due, first)| millis_between(*first, *due));
     Ok((late, due_after.collect()))
 }
 

@@ -138,9 +138,11 @@ async fn measure(args: &Args, report: &mut Report) {
             let bare = bare::first_pods(program, count, pace).await;
             report.attempts[at].bare = told(report, &format!("{name}, the two writes alone"), bare).unwrap_or_default();
             let due_after = report.attempts[at].task.as_ref().map(|task| task.due_after.clone()).unwrap_or_default();
-            let late = bare::due_pods(program, &due_after).await;
-            let late = told(report, &format!("{name}, the two writes alone when they are due"), late);
-            report.attempts[at].bare_late = late.unwrap_or_default();
+            if !due_after.is_empty() {
+                let late = bare::due_pods(program, &due_after).await;
+                let late = told(report, &format!("{name}, the two writes alone when they are due"), late);
+                report.attempts[at].bare_late = late.unwrap_or_default();
+            }
         }
         let job = format!("{name}, Job");
         let measured = told(report, &job, attempts::run(program, of(Kind::Job, Limits::Lifted)).await);

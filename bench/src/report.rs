@@ -44,7 +44,7 @@ pub struct SideBySide {
     pub job_by_default: Option<Attempts>,
     /// From each task's creation to its first Pod's, in milliseconds, by a client that does nothing but what it takes.
     pub bare: Vec<f64>,
-    /// How late as many Pods are by that client which are due at the same times as the first retries.
+    /// How late as many Pods are by that client which are due at the same times as the retries.
     pub bare_late: Late,
 }
 
@@ -120,7 +120,7 @@ impl Report {
                 }
                 let Late { lag, own_lag } = bare_late;
                 if !lag.is_empty() {
-                    let what = "due at the same times as the first retries → Pod created, by that client";
+                    let what = "due at the same times → Pod created, by that client";
                     rows.push(Row::new(format!("{name}: {what}, p50 / p99"), middle_and_worst(lag)));
                     let what = "… without the API server's own time";
                     rows.push(Row::new(format!("{name}: {what}"), middle_and_worst(own_lag)));

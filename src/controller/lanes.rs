@@ -1,9 +1,9 @@
 //! The way to a reconcile: whatever touches a task gets it into line, and so many are let in at a time, each once, first
 //! come first served.
 //!
-//! Each line has its share of the places, so that no storm in one stops another; and some are for what is due alone. What
-//! can wait has few, even while others are free: to delete and free a Pod takes two requests, more than most of what is due.
-//! But not when so much waits there that it would fill the cluster.
+//! Each line has its share of the places, so that no storm in one stops another; and some are for what is due alone. A
+//! clean-up can wait: it has few, even while others are free, since to delete and free a Pod takes two requests, more than
+//! most of what is due; until so much waits that it would fill the cluster.
 
 use super::TaskKey;
 use std::collections::{HashMap, VecDeque};
@@ -12,11 +12,11 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// Out of how many places one is for what is due alone.
 const FOR_DUE_OF: usize = 4;
-/// Out of how many places what can wait may have one, however many are free: more would be on their way when what is
-/// urgent comes, and take the API server's time.
-const CAN_WAIT_OF: usize = 8;
-/// How much of it may wait for each place; with more, it has the same share as anything.
-const CAN_WAIT_A_PLACE: usize = 64;
+/// Out of how many places one is for clean-ups, however many are free: more would be on their way when what is urgent
+/// comes, and take the API server's time.
+const CLEAN_UP_OF: usize = 8;
+/// How many clean-ups may wait for each place; with more of them, they have the same share as anything.
+const CLEAN_UPS_A_PLACE: usize = 64;
 
 /// Why a task is to be looked at, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,8 +27,8 @@ pub enum Line {
     Begun,
     /// Nothing of it has begun.
     New,
-    /// What is left of it can be cleaned up, or what has happened to it be written down later.
-    CanWait,
+    /// What is left of it can be cleaned up.
+    CleanUp,
 }
 
 /// The lines before the reconciles of one controller.
@@ -39,8 +39,8 @@ pub struct Lanes {
     most: usize,
     /// How many of them may be there though they are not due.
     most_not_due: usize,
-    /// How many of them may be there though they can wait, unless so much waits.
-    most_can_wait: usize,
+    /// How many of them may be clean-ups, unless so many wait.
+    most_clean_up: usize,
     lines: Mutex<Lines>,
 }
 
@@ -49,7 +49,7 @@ struct Lines {
     due: VecDeque<TaskKey>,
     begun: VecDeque<TaskKey>,
     new: VecDeque<TaskKey>,
-    can_wait: VecDeque<TaskKey>,
+    clean_up: VecDeque<TaskKey>,
     /// Where each task is that is in a line or let in.
     places: HashMap<TaskKey, Place>,
     /// How many are let in, by the line that they came from.
@@ -60,7 +60,7 @@ struct Lines {
 }
 
 /// The most urgent first.
-pub const LINES: [Line; 4] = [Line::Due, Line::Begun, Line::New, Line::CanWait];
+pub const LINES: [Line; 4] = [Line::Due, Line::Begun, Line::New, Line::CleanUp];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -74,8 +74,8 @@ impl Lanes {
     /// The lanes of a controller that reconciles so many tasks at a time.
     pub fn new(queue: UnboundedSender<TaskKey>, places: u16) -> Self {
         let most = usize::from(places.max(1));
-        let (most_not_due, most_can_wait) = (most - most / FOR_DUE_OF, (most / CAN_WAIT_OF).max(1));
-        Self { queue, most, most_not_due, most_can_wait, lines: Mutex::default() }
+        let (most_not_due, most_clean_up) = (most - most / FOR_DUE_OF, (most / CLEAN_UP_OF).max(1));
+        Self { queue, most, most_not_due, most_clean_up, lines: Mutex::default() }
     }
 
     /// The task is to be looked at.
@@ -129,18 +129,18 @@ impl Lanes {
 
     /// Whose turn it is: the first of the line that has the fewest places, or of that of several which has waited longest.
     fn next(&self, lines: &mut Lines) -> Option<(TaskKey, Line)> {
-        let [due, begun, new, can_wait] = lines.inside;
-        let not_due = begun + new + can_wait;
+        let [due, begun, new, clean_up] = lines.inside;
+        let not_due = begun + new + clean_up;
         if due + not_due >= self.most {
             return None;
         }
-        let many = lines.can_wait.len() > self.most * CAN_WAIT_A_PLACE;
+        let many = lines.clean_up.len() > self.most * CLEAN_UPS_A_PLACE;
         let mut order = LINES;
         order.sort_by_key(|line| (lines.inside[*line as usize], lines.last[*line as usize]));
         let has_room = |line: &Line| match line {
             Line::Due => true,
             Line::Begun | Line::New => not_due < self.most_not_due,
-            Line::CanWait => not_due < self.most_not_due && (many || can_wait < self.most_can_wait),
+            Line::CleanUp => not_due < self.most_not_due && (many || clean_up < self.most_clean_up),
         };
         order.into_iter().filter(has_room).find_map(|line| Some((lines.first_of(line)?, line)))
     }
@@ -157,7 +157,7 @@ impl Lines {
             Line::Due => &mut self.due,
             Line::Begun => &mut self.begun,
             Line::New => &mut self.new,
-            Line::CanWait => &mut self.can_wait,
+            Line::CleanUp => &mut self.clean_up,
         }
     }
 
@@ -228,14 +228,14 @@ mod tests {
         assert!(queued(&mut queue).is_empty());
     }
 
-    /// How 16 places are shared when much waits in each line, and so much can wait: of what can wait, new, begun, due.
-    fn shares(can_waits: usize) -> [usize; 4] {
+    /// How 16 places are shared when much waits in each line, and so many clean-ups: clean-ups, new, begun, due.
+    fn shares(clean_ups: usize) -> [usize; 4] {
         let (sender, mut queue) = unbounded_channel();
         let lanes = Lanes::new(sender, 16);
-        let storms = [("later", Line::CanWait), ("new", Line::New), ("begun", Line::Begun), ("due", Line::Due)];
+        let storms = [("clean", Line::CleanUp), ("new", Line::New), ("begun", Line::Begun), ("due", Line::Due)];
         let mut inside = VecDeque::new();
         for (of, line) in storms {
-            let many = if line == Line::CanWait { can_waits } else { 200 };
+            let many = if line == Line::CleanUp { clean_ups } else { 200 };
             (0..many).for_each(|n| lanes.touched(key(&format!("{of}-{n}")), line));
             inside.extend(queued(&mut queue));
         }
@@ -269,15 +269,15 @@ mod tests {
     }
 
     #[test]
-    fn what_can_wait_leaves_places_free() {
+    fn clean_ups_leave_places_free() {
         let (sender, mut queue) = unbounded_channel();
         let lanes = Lanes::new(sender, 16);
         for n in 0..10 {
-            lanes.touched(key(&n.to_string()), Line::CanWait);
+            lanes.touched(key(&n.to_string()), Line::CleanUp);
         }
         assert_eq!(queued(&mut queue), ["0", "1"]);
         lanes.touched(key("5"), Line::Begun);
-        assert_eq!(queued(&mut queue), ["5"], "it no longer can");
+        assert_eq!(queued(&mut queue), ["5"], "it is more than a clean-up now");
         lanes.settled(&key("0"));
         assert_eq!(queued(&mut queue), ["2"]);
     }
@@ -323,7 +323,7 @@ mod tests {
         for places in [1, 2] {
             let (sender, mut queue) = unbounded_channel();
             let lanes = Lanes::new(sender, places);
-            let storms = [("due", Line::Due), ("begun", Line::Begun), ("new", Line::New), ("later", Line::CanWait)];
+            let storms = [("due", Line::Due), ("begun", Line::Begun), ("new", Line::New), ("clean", Line::CleanUp)];
             for (of, line) in storms {
                 (0..20).for_each(|n| lanes.touched(key(&format!("{of}-{n}")), line));
             }

@@ -103,9 +103,8 @@ impl Context {
 enum Again {
     /// After so long, or not by time.
     In(Option<Duration>),
-    /// When there is time, and after so long at the latest: something was put off for what is more urgent, which says
-    /// nothing of whether it works.
-    PutOff(Option<Duration>),
+    /// When there is time: a clean-up was put off for what is more urgent, which says nothing of whether it works.
+    PutOff,
 }
 
 /// One reconcile, contained: it ends within its limit, and a panic ends it alone. When the task is looked at again is up
@@ -126,15 +125,12 @@ pub async fn reconcile(task: &Kept, context: &Arc<Context>) -> Result<(), Error>
             Err(_) => Err(Error::Timeout { task: key.clone(), limit: LIMIT }),
         };
         context.settings.telemetry.metrics.reconciled(started.elapsed());
-        let (begun, can_wait) = match &result {
+        let (begun, clean_up) = match &result {
             Ok(Again::In(wait)) => {
                 context.memory.with(&key, &uid, Remembered::went_through);
                 (None, Some(*wait))
             }
-            Ok(Again::PutOff(latest)) => {
-                context.lanes.touched(key.clone(), Line::CanWait);
-                (*latest, Some(None))
-            }
+            Ok(Again::PutOff) => (None, Some(Some(Duration::ZERO))),
             Err(error) => {
                 context.settings.telemetry.metrics.reconcile_failed(error.kind());
                 tracing::warn!(%error, "the reconcile failed");
@@ -142,8 +138,8 @@ pub async fn reconcile(task: &Kept, context: &Arc<Context>) -> Result<(), Error>
             }
         };
         context.timers.set(key.clone(), Line::Begun, begun);
-        if let Some(wait) = can_wait {
-            context.timers.set(key.clone(), Line::CanWait, wait);
+        if let Some(wait) = clean_up {
+            context.timers.set(key.clone(), Line::CleanUp, wait);
         }
         result.map(drop)
     }
@@ -201,10 +197,6 @@ impl Turn<'_> {
     async fn run(mut self) -> Result<Again, Error> {
         for _ in 0..MAX_PLANS {
             let plan = self.decide();
-            let can_wait = plan.can_wait(self.context.now()).map(unsigned);
-            if can_wait.is_some() && self.holds_up_others() {
-                return Ok(Again::PutOff(can_wait));
-            }
             log_plan(&self.task, &plan);
             let Plan { status, ask, refresh, create, stop, strays, delete, release, delete_task, look_again } = plan;
             if let Some((status, happenings)) = status {
@@ -238,7 +230,7 @@ impl Turn<'_> {
             let something_can_go = delete_task || !delete.is_empty() || !release.is_empty();
             if something_can_go && self.holds_up_others() {
                 self.forget_gone();
-                return Ok(Again::PutOff(None));
+                return Ok(Again::PutOff);
             }
             let clean_up = self.clean_up(&delete, &release).await;
             self.forget_gone();
@@ -327,11 +319,11 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Whether what can wait would take a place from what is more urgent. It has a line of its own.
+    /// Whether a clean-up would take a place from what is more urgent. It has a line of its own.
     fn holds_up_others(&self) -> bool {
         match self.context.lanes.line_of(self.key) {
             Some(Line::Due | Line::Begun | Line::New) => true,
-            Some(Line::CanWait) | None => false,
+            Some(Line::CleanUp) | None => false,
         }
     }
 

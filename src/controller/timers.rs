@@ -93,9 +93,9 @@ mod tests {
         timers.set(key("sooner"), Line::Due, Some(Duration::from_millis(1500)));
         timers.set(key("later"), Line::Due, Some(Duration::from_secs(3)));
         timers.set(key("never"), Line::Due, None);
-        timers.set(key("gone"), Line::CanWait, Some(Duration::from_secs(2)));
+        timers.set(key("gone"), Line::CleanUp, Some(Duration::from_secs(2)));
         timers.forget(&key("gone"));
-        timers.set(key("sooner"), Line::CanWait, Some(Duration::from_secs(5)));
+        timers.set(key("sooner"), Line::CleanUp, Some(Duration::from_secs(5)));
         for (name, after) in [("sooner", 1500), ("later", 3000), ("sooner", 5000)] {
             assert_eq!(queue.recv().await, Some(key(name)));
             assert_eq!(began.elapsed().as_millis(), after, "{name}");

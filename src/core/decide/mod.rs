@@ -38,8 +38,6 @@ pub const UNSEEN_BOUND: SignedDuration = SignedDuration::from_secs(10);
 pub const SETTLE: SignedDuration = SignedDuration::from_secs(10);
 /// How long other containers may run on after the main one ended, before the Pod is stopped.
 pub const OUTLIVED_GRACE: SignedDuration = SignedDuration::from_secs(3);
-/// How long an end that people can see may stay out of the status at most because others are in a hurry.
-pub const LONGEST_UNWRITTEN: SignedDuration = SignedDuration::from_secs(10);
 
 /// All that a decision rests on.
 #[derive(Clone, Debug)]
@@ -144,21 +142,6 @@ pub struct Plan {
     pub delete_task: bool,
     /// When to look again if nothing happens.
     pub look_again: LookAgain,
-}
-
-impl Plan {
-    /// For how long the status can stay unwritten while others are in a hurry; nothing if it cannot.
-    ///
-    /// The end of an attempt before a wait can: half of the wait is enough to write it down, and its Pod is held until
-    /// then. The wait counts from the end that was seen, and gets no longer.
-    pub fn can_wait(&self, now: Timestamp) -> Option<SignedDuration> {
-        let (_, happenings) = self.status.as_ref()?;
-        let [Happening::Ended { wait: Some(Wait { delay, due, spread: _ }), .. }] = &happenings[..] else {
-            return None;
-        };
-        let latest = until(now, *due).saturating_sub((*delay / 2).max(delay.saturating_sub(LONGEST_UNWRITTEN)));
-        (latest > SignedDuration::ZERO).then_some(latest)
-    }
 }
 
 /// When to look at a task again if nothing happens: what is urgent, and what can wait when there is much to do.

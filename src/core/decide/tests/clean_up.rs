@@ -4,7 +4,7 @@ use super::story::Step::{DeletePod, Exit, Look, Pass, Restart};
 use super::story::{play, play_in, take};
 use super::world::World;
 use crate::api::RetryableTask;
-use crate::core::decide::{LATE_POST_BOUND, LONGEST_UNWRITTEN, LookAgain};
+use crate::core::decide::{LATE_POST_BOUND, LookAgain};
 use crate::core::observe::observe;
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, at, end, fixed, task};
 use jiff::SignedDuration;
@@ -94,33 +94,6 @@ fn a_clean_up_can_wait_and_what_is_due_cannot() {
     );
     let LookAgain { for_current, to_clean_up } = world.plan().look_again;
     assert_eq!((for_current, to_clean_up), (Some(SignedDuration::from_secs(60)), Some(LATE_POST_BOUND)));
-}
-
-#[test]
-fn an_end_before_a_wait_can_be_written_down_later() {
-    let seconds = SignedDuration::from_secs;
-    let can_wait = |task: RetryableTask, since_the_end| {
-        let mut world = World::new(task);
-        world.reconcile();
-        take(&mut world, Exit(1));
-        world.watch();
-        world.pass(since_the_end);
-        world.plan().can_wait(world.now())
-    };
-    for (delay, since_the_end, left) in [
-        (8, seconds(0), Some(seconds(4))),
-        (8, seconds(3), Some(seconds(1))),
-        (8, seconds(4), None),
-        (8, seconds(9), None),
-        (3600, seconds(0), Some(LONGEST_UNWRITTEN)),
-        (3600, seconds(10), None),
-        (0, seconds(0), None),
-    ] {
-        let left_of = can_wait(task().backoff(fixed(delay)), since_the_end);
-        assert_eq!(left_of, left, "{delay} s, {since_the_end:?} after the end");
-    }
-    assert_eq!(can_wait(task().backoff(fixed(8)).max_retries(0), seconds(0)), None, "the end of the task");
-    assert_eq!(World::new(task()).plan().can_wait(at(0)), None, "a new task");
 }
 
 #[test]

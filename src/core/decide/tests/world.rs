@@ -171,8 +171,7 @@ impl World {
         panic!("the decisions do not come to rest: {}", self.gist());
     }
 
-    /// The watch shows what there is.
-    pub fn watch(&mut self) {
+    fn watch(&mut self) {
         if self.blind {
             return;
         }
