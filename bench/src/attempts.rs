@@ -38,8 +38,8 @@ pub struct Attempts {
     pub start: Vec<f64>,
     /// The same, without what the API server took for the status in between, which Job does not write.
     pub start_but_for_status: Vec<f64>,
-    /// How late retries were. A task's is due when its wait has passed since the end of the attempt before it. A Job
-    /// counts from that end cut to whole seconds, so it is due up to a second earlier.
+    /// How late retries were. A task's is due when its wait has passed since the report of the end before it, or since the
+    /// second after the one that the Pod says, whichever is earlier. A Job counts from that end cut to whole seconds.
     #[serde(flatten)]
     pub late: Late,
     /// When each retry was due, in milliseconds after the first of them.

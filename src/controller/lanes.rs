@@ -1,19 +1,19 @@
-//! The way to a reconcile: whatever touches a task gets it into line, and so many are let in at a time, each once, first
-//! come first served.
+//! The way to a reconcile: whatever touches a task gets it into line, and so many are let in at a time, each once, in each
+//! line first come first served.
 //!
 //! Each line has its share of the places, so that no storm in one stops another; and some are for what is due alone. A
-//! clean-up can wait: it has few, even while others are free, since to delete and free a Pod takes two requests, more than
-//! most of what is due; until so much waits that it would fill the cluster.
+//! clean-up can wait: it has few, even while others are free, since to delete and free a Pod takes two requests, as many as
+//! a retry; until so much waits that it would fill the cluster.
 
 use super::TaskKey;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Out of how many places one is for what is due alone.
+/// Out of how many places one is for what is due alone; none of fewer.
 const FOR_DUE_OF: usize = 4;
-/// Out of how many places one is for clean-ups, however many are free: more would be on their way when what is urgent
-/// comes, and take the API server's time.
+/// Out of how many places clean-ups may have one, and one in any case, however many are free: more would be on their way
+/// when what is urgent comes, and take the API server's time.
 const CLEAN_UP_OF: usize = 8;
 /// How many clean-ups may wait for each place; with more of them, they have the same share as anything.
 const CLEAN_UPS_A_PLACE: usize = 64;
@@ -250,6 +250,7 @@ mod tests {
     #[test]
     fn each_line_has_its_share() {
         assert_eq!(shares(200), [2, 4, 5, 5]);
+        assert_eq!(shares(1024), [2, 4, 5, 5], "64 for each place");
         assert_eq!(shares(2000), [4, 4, 4, 4], "before they fill the cluster");
     }
 
