@@ -1,10 +1,12 @@
 //! Tasks that fail, wait and are tried again: what an attempt costs, and how late it comes.
 
 use crate::audit::{Log, Who};
+use crate::bystander::Bystander;
 use crate::cluster::{Cluster, Limits, put_into_etcd, stored};
-use crate::lateness::{Late, retries, starts};
+use crate::lateness::{Late, of_jobs, of_tasks, starts};
 use crate::pods::{Watch, lives};
 use crate::process::{Cpu, Process};
+use crate::requests::{Requests, TOLD};
 use crate::work::{Kind, Work};
 use anyhow::Result;
 use serde::Serialize;
@@ -14,7 +16,6 @@ use std::time::{Duration, Instant};
 
 const NAMESPACE: &str = "work";
 const HOME: &str = "operator";
-const RETRIES: i32 = 2;
 const LIMIT: Duration = Duration::from_secs(400);
 const QUIET: Duration = Duration::from_secs(4);
 
@@ -38,15 +39,13 @@ pub struct Attempts {
     pub start: Vec<f64>,
     /// The same, without what the API server took for the status in between, which Job does not write.
     pub start_but_for_status: Vec<f64>,
-    /// How late retries were. A task's is due when its wait has passed since the report of the end before it, or since the
-    /// second after the one that the Pod says, whichever is earlier. A Job counts from that end cut to whole seconds.
+    /// How late retries were.
     #[serde(flatten)]
     pub late: Late,
-    /// When each retry was due, in milliseconds after the first of them.
-    #[serde(skip)]
-    pub due_after: Vec<f64>,
     /// The API server's own time for a write of the controller.
     pub api: Vec<f64>,
+    /// How long a request of somebody else waited until the API server had it, in milliseconds.
+    pub bystander: Vec<f64>,
     /// Processor time in milliseconds per attempt.
     pub controller_cpu: f64,
     pub apiserver_cpu: f64,
@@ -64,10 +63,11 @@ pub struct Attempts {
 }
 
 /// What is to be run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Scenario {
     pub kind: Kind,
-    /// How many, three attempts each.
+    pub work: Work,
+    /// How many of them.
     pub count: usize,
     /// Created at once, or one each so long.
     pub pace: Option<Duration>,
@@ -79,13 +79,13 @@ pub struct Scenario {
 
 /// Runs a scenario on a fresh cluster.
 pub async fn run(program: &Path, scenario: Scenario) -> Result<Attempts> {
-    let Scenario { kind, count, pace, limits, waiting } = scenario;
+    let Scenario { kind, work, count, pace, limits, waiting } = scenario;
     let cluster = Cluster::fresh(program, limits).await?;
     cluster.namespace(NAMESPACE)?;
     let mut operator = None;
     let (who, controller) = match kind {
         Kind::Task => {
-            let started = operator.insert(cluster.operator(&cluster.account(HOME, None)?, &[]).await?);
+            let started = operator.insert(cluster.operator(&cluster.account(HOME, None)?, &TOLD).await?);
             (Who::Operator(HOME.into()), started.process())
         }
         Kind::Job => (Who::JobController, Process::of_cluster("controller-manager")?),
@@ -102,10 +102,10 @@ pub async fn run(program: &Path, scenario: Scenario) -> Result<Attempts> {
     let mut watches = Log::from_start()?;
     watches.read()?;
     let mut log = Log::from_now()?;
+    let bystander = Bystander::new(NAMESPACE).await?;
     let (before, put_before, began) = (Cpu::now(controller)?, put_into_etcd()?, Instant::now());
-    let work = Work::as_a_job_waits(RETRIES);
     work.create(&cluster.client, (kind, NAMESPACE), 0..count, pace).await?;
-    let attempts = count * usize::try_from(RETRIES + 1)?;
+    let attempts = count * usize::try_from(work.retries + 1)?;
     log.until("the end of the attempts", LIMIT, |log| log.ended >= attempts).await?;
     if kind == Kind::Task {
         let freed = |log: &Log| log.count(|request| request.who == who && request.is("patch", "pods")) >= attempts;
@@ -115,6 +115,8 @@ pub async fn run(program: &Path, scenario: Scenario) -> Result<Attempts> {
     let cpu = Cpu::now(controller)?.since(before);
     watches.read()?;
     let mut measured = costs(&log, &who, cpu);
+    measured.bystander = bystander.waits(&log)?;
+    drop(bystander);
     measured.tasks = count + waiting;
     measured.seconds = began.elapsed().as_secs_f64() - QUIET.as_secs_f64();
     measured.watches = watches.open_watches(&who);
@@ -125,7 +127,11 @@ pub async fn run(program: &Path, scenario: Scenario) -> Result<Attempts> {
     (measured.stored_pods, measured.stored_pod_count) = stored(&format!("/registry/pods/{NAMESPACE}/"))?;
     let lives = lives(&log, &who, watch.as_ref())?;
     (measured.start, measured.start_but_for_status) = starts(&log, &who, &lives);
-    (measured.late, measured.due_after) = retries((&cluster, NAMESPACE, kind), (&log, &who), lives).await?;
+    let of_cluster = (&cluster, NAMESPACE);
+    measured.late = match kind {
+        Kind::Task => of_tasks(of_cluster, (&log, &who, &Requests::read()?), &lives).await?,
+        Kind::Job => of_jobs(of_cluster, &lives).await?,
+    };
     Ok(measured)
 }
 

@@ -3,7 +3,7 @@
 
 use crate::audit::{Log, Who};
 use crate::cluster::{Cluster, Limits};
-use crate::lateness::{Late, of_only_pods, starts};
+use crate::lateness::{of_only_pods, starts};
 use crate::pods::lives;
 use crate::work::{Kind, Work};
 use anyhow::{Context, Result, bail};
@@ -14,6 +14,8 @@ use kube::{Api, Client, ResourceExt};
 use kube_runtime::WatchStreamExt;
 use kube_runtime::watcher::{Config, Event, watcher};
 use retryable_tasks::api::RetryableTask;
+use retryable_tasks::controller::CONCURRENCY;
+use retryable_tasks::controller::lanes::DUE_A_PLACE;
 use retryable_tasks::core::decide::{Situation, decide};
 use retryable_tasks::core::pod::pod;
 use std::collections::{BTreeMap, HashSet};
@@ -27,8 +29,9 @@ const HOME: &str = "operator";
 const LIMIT: Duration = Duration::from_secs(400);
 /// From the last that must be known beforehand to when the first is due.
 const LEAD: Duration = Duration::from_secs(2);
-/// As many tasks at a time as the operator looks at.
-const AT_A_TIME: usize = 64;
+/// As many tasks at a time as the operator looks at, and as many that are due.
+const AT_A_TIME: usize = CONCURRENCY as usize;
+const DUE_AT_A_TIME: usize = AT_A_TIME * DUE_A_PLACE as usize;
 
 /// A cluster, and a client with an operator's rights.
 async fn cluster(program: &Path) -> Result<(Cluster, Client)> {
@@ -60,8 +63,8 @@ pub async fn first_pods(program: &Path, count: usize, pace: Option<Duration>) ->
     Ok(starts(&log, &who, &lives(&log, &who, None)?).0)
 }
 
-/// How late the Pods of as many tasks are, each due so many milliseconds after the first.
-pub async fn due_pods(program: &Path, due_after: &[f64]) -> Result<Late> {
+/// How late the Pods of as many tasks are, in milliseconds, each due so many milliseconds after the first.
+pub async fn due_pods(program: &Path, due_after: &[f64]) -> Result<Vec<f64>> {
     let (cluster, client) = cluster(program).await?;
     let who = Who::Operator(HOME.into());
     Work::as_a_job_waits(0).create(&cluster.client, (Kind::Task, NAMESPACE), 0..due_after.len(), None).await?;
@@ -80,7 +83,7 @@ pub async fn due_pods(program: &Path, due_after: &[f64]) -> Result<Late> {
             task
         })
         .map(|task| tokio::spawn(begin(client.clone(), task)))
-        .buffer_unordered(AT_A_TIME)
+        .buffer_unordered(DUE_AT_A_TIME)
         .map(|joined| joined?)
         .try_collect::<()>()
         .await?;

@@ -3,6 +3,8 @@
 use crate::process::Process;
 use anyhow::{Context, Result, ensure};
 use kube::Client;
+use retryable_tasks::controller::CONCURRENCY;
+use retryable_tasks::controller::lanes::DUE_A_PLACE;
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -23,16 +25,17 @@ const FIRST_PORT: u16 = 19_180;
 pub enum Limits {
     /// As it comes: 20 requests a second, bursts of 30, 5 Jobs at a time.
     Default,
-    /// None, as the operator has none, and as many Jobs at a time as the operator has tasks.
+    /// None, as the operator has none, and as many Jobs at a time as the operator has tasks, due and others.
     Lifted,
 }
 
 impl Limits {
-    const fn flags(self) -> &'static str {
-        match self {
-            Self::Default => "--kube-api-qps=20 --kube-api-burst=30 --concurrent-job-syncs=5",
-            Self::Lifted => "--kube-api-qps=100000 --kube-api-burst=100000 --concurrent-job-syncs=64",
-        }
+    fn flags(self) -> String {
+        let (requests, burst, at_a_time) = match self {
+            Self::Default => (20, 30, 5),
+            Self::Lifted => (100_000, 100_000, (1 + DUE_A_PLACE) * CONCURRENCY),
+        };
+        format!("--kube-api-qps={requests} --kube-api-burst={burst} --concurrent-job-syncs={at_a_time}")
     }
 }
 
@@ -127,7 +130,7 @@ pub struct Operator {
 impl Operator {
     fn spawn(program: &Path, kubeconfig: &Path, nth: u16, more: &[&str]) -> Result<Self> {
         let port = FIRST_PORT + nth;
-        let log = File::create(folder()?.join(format!("operator-{nth}.log")))?;
+        let log = File::create(operator_log(nth)?)?;
         let child = Command::new(program)
             .args(["run", "--http-address", &format!("127.0.0.1:{port}")])
             .args(more)
@@ -241,6 +244,11 @@ fn cluster(args: &[&str], limits: Limits) -> Result<String> {
 /// What kubectl prints.
 pub fn kubectl(args: &[&str], input: &str) -> Result<String> {
     run(Command::new("kubectl").args(args), input)
+}
+
+/// What the operator with this number writes, from the start of the last one.
+pub fn operator_log(nth: u16) -> Result<PathBuf> {
+    Ok(folder()?.join(format!("operator-{nth}.log")))
 }
 
 fn folder() -> Result<PathBuf> {

@@ -3,12 +3,13 @@
 use crate::audit::{Log, Request, Who, millis_between};
 use crate::cluster::Cluster;
 use crate::pods::{Life, lives};
+use crate::requests::{Requests, Wait};
 use crate::work::{JOB_BACKOFF_SECONDS, Kind};
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
-use retryable_tasks::api::{HistoryEntry, RetryableTask};
+use retryable_tasks::api::RetryableTask;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -17,61 +18,37 @@ use std::collections::BTreeMap;
 pub struct Late {
     /// Until the Pod was created.
     pub lag: Vec<f64>,
-    /// Without what the API server took for the creation, and for the status in between.
+    /// Without what the API server took, by its audit log, for the creation and for the status in between.
+    pub lag_by_audit: Vec<f64>,
+    /// Without what the operator waited for the API server for, by its own log: also before that had read the request.
     pub own_lag: Vec<f64>,
+    /// From the node's report of an end until the wait began.
+    pub until_wait: Vec<f64>,
+    /// When each retry was due, in milliseconds after the first of them.
+    #[serde(skip)]
+    pub due_after: Vec<f64>,
 }
 
-impl Late {
-    fn push(&mut self, due: Timestamp, pod: &Life, statuses: &Statuses, task: &str) {
-        self.lag.push(millis_between(due, pod.created));
-        self.own_lag.push(millis_between(due, pod.asked) - statuses.millis(task, due, pod.asked));
-    }
-}
-
-/// What an operator goes by before a further attempt, as the history of the task tells.
-#[derive(Clone, Copy, Debug)]
-struct Wait {
-    /// When the attempt before it ended by its node's clock, cut to whole seconds.
-    finished: Timestamp,
-    delay: SignedDuration,
-}
-
-impl Wait {
-    /// When the next attempt is due if its end was reported at `reported`: the operator counts from there, but not from
-    /// later than the second after the one that the node says.
-    fn due(self, reported: Timestamp) -> Timestamp {
-        reported.min(self.finished + SignedDuration::from_secs(1)) + self.delay
-    }
-}
-
-/// The waits before each further attempt of the tasks.
-async fn waits(cluster: &Cluster, namespace: &str) -> Result<BTreeMap<String, Vec<Wait>>> {
+/// When the attempts of the tasks that were followed by a further one ended by their node's clock, cut to whole seconds.
+async fn finished(cluster: &Cluster, namespace: &str) -> Result<BTreeMap<String, Vec<Timestamp>>> {
     let tasks: Api<RetryableTask> = Api::namespaced(cluster.client.clone(), namespace);
-    let waits = |task: &RetryableTask| {
+    let finished = |task: &RetryableTask| {
         let history = task.status.iter().flat_map(|status| &status.history);
-        let wait = |entry: &HistoryEntry| {
-            let delay = SignedDuration::from_millis(entry.delay_milliseconds?);
-            Some(Wait { finished: entry.finish_time.as_ref()?.0, delay })
-        };
-        history.filter_map(|entry| wait(entry)).collect()
+        history.filter_map(|entry| Some(entry.finish_time.as_ref()?.0)).collect()
     };
     let tasks = tasks.list(&kube::api::ListParams::default()).await?.items;
-    Ok(tasks.iter().map(|task| (task.name_any(), waits(task))).collect())
+    Ok(tasks.iter().map(|task| (task.name_any(), finished(task))).collect())
 }
 
-/// Replaces the ends by those that the Job controller goes by: the Pods' own words, in whole seconds.
-async fn cut_ends((cluster, namespace): (&Cluster, &str), lives: &mut BTreeMap<String, Vec<Life>>) -> Result<()> {
+/// When Pods ended by their own words, which the Job controller goes by: in whole seconds.
+async fn ends(cluster: &Cluster, namespace: &str) -> Result<BTreeMap<String, Option<Timestamp>>> {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
     let finished = |pod: &Pod| {
         let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
         Some(statuses.first()?.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0)
     };
     let pods = pods.list(&kube::api::ListParams::default()).await?.items;
-    let ends: BTreeMap<String, _> = pods.iter().map(|pod| (pod.name_any(), finished(pod))).collect();
-    for life in lives.values_mut().flatten() {
-        life.ended = ends.get(&life.name).copied().flatten();
-    }
-    Ok(())
+    Ok(pods.iter().map(|pod| (pod.name_any(), finished(pod))).collect())
 }
 
 fn job_wait(failures: usize) -> SignedDuration {
@@ -114,44 +91,49 @@ pub fn starts(log: &Log, who: &Who, lives: &BTreeMap<String, Vec<Life>>) -> (Vec
     lives.iter().filter_map(start).unzip()
 }
 
-/// How late the Pods of retries were; and when each was due, in milliseconds after the first of them.
-pub async fn retries(
-    (cluster, namespace, kind): (&Cluster, &str, Kind),
-    (log, who): (&Log, &Who),
-    mut lives: BTreeMap<String, Vec<Life>>,
-) -> Result<(Late, Vec<f64>)> {
-    let waits = match kind {
-        Kind::Task => waits(cluster, namespace).await?,
-        Kind::Job => BTreeMap::new(),
-    };
-    if kind == Kind::Job {
-        cut_ends((cluster, namespace), &mut lives).await?;
-    }
+/// How late the Pods of the tasks' retries were. Each was due when the status said so.
+pub async fn of_tasks(
+    (cluster, namespace): (&Cluster, &str),
+    (log, who, requests): (&Log, &Who, &Requests),
+    lives: &BTreeMap<String, Vec<Life>>,
+) -> Result<Late> {
+    let finished = finished(cluster, namespace).await?;
     let (statuses, mut late, mut all_due) = (Statuses::of(log, who), Late::default(), Vec::new());
-    for (name, lives) in &lives {
+    for (name, lives) in lives {
         for (index, pair) in lives.windows(2).enumerate() {
-            let Some(ended) = pair[0].ended else { continue };
-            let due = match kind {
-                Kind::Task => waits.get(name).and_then(|waits| waits.get(index)).map(|wait| wait.due(ended)),
-                Kind::Job => Some(ended + job_wait(index + 1)),
-            };
-            let Some(due) = due else { continue };
-            late.push(due, &pair[1], &statuses, name);
+            let (ended, pod) = (&pair[0], &pair[1]);
+            let Wait { began, due } = requests.wait_after(name, &ended.name)?;
+            late.lag.push(millis_between(due, pod.created));
+            late.lag_by_audit.push(millis_between(due, pod.asked) - statuses.millis(name, due, pod.asked));
+            late.own_lag.push(requests.own_lag(name, due, pod.asked)?);
+            let at = finished.get(name).and_then(|finished| finished.get(index));
+            if let Some(report) = at.and_then(|at| ended.reports.iter().find(|report| *report >= at)) {
+                late.until_wait.push(millis_between(*report, began));
+            }
             all_due.push(due);
         }
     }
     let first = all_due.iter().min().copied();
-    let due_after = all_due.iter().zip(first.iter().cycle()).map(|(due, first)| millis_between(*first, *due));
-    Ok((late, due_after.collect()))
+    late.due_after =
+        all_due.iter().zip(first.iter().cycle()).map(|(due, first)| millis_between(*first, *due)).collect();
+    Ok(late)
 }
 
-/// How late each task's only Pod was, given when it was due.
-pub fn of_only_pods(log: &Log, who: &Who, due: &BTreeMap<String, Timestamp>) -> Result<Late> {
-    let (statuses, mut late) = (Statuses::of(log, who), Late::default());
-    for (name, lives) in &lives(log, who, None)? {
-        if let (Some(pod), Some(due)) = (lives.first(), due.get(name)) {
-            late.push(*due, pod, &statuses, name);
-        }
-    }
-    Ok(late)
+/// How late the Pods of the Jobs' retries were: each was due when its back-off had passed since the end before it, cut to
+/// whole seconds.
+pub async fn of_jobs((cluster, namespace): (&Cluster, &str), lives: &BTreeMap<String, Vec<Life>>) -> Result<Late> {
+    let ends = ends(cluster, namespace).await?;
+    let lag = |(index, pair): (usize, &[Life])| {
+        let due = ends.get(&pair[0].name).copied().flatten()? + job_wait(index + 1);
+        Some(millis_between(due, pair[1].created))
+    };
+    let lag = lives.values().flat_map(|lives| lives.windows(2).enumerate().filter_map(lag)).collect();
+    Ok(Late { lag, ..Late::default() })
+}
+
+/// How late each task's only Pod was, in milliseconds, given when it was due.
+pub fn of_only_pods(log: &Log, who: &Who, due: &BTreeMap<String, Timestamp>) -> Result<Vec<f64>> {
+    let lives = lives(log, who, None)?;
+    let lag = |(name, lives): (&String, &Vec<Life>)| Some(millis_between(*due.get(name)?, lives.first()?.created));
+    Ok(lives.iter().filter_map(lag).collect())
 }

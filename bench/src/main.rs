@@ -2,13 +2,15 @@
 //!
 //! - [`cluster`]: the control plane, fresh for each part, and the operator on it.
 //! - [`work`]: what both are given to do.
-//! - [`audit`], [`pods`], [`process`], [`lateness`]: where figures come from: the audit log, and the operating system.
+//! - [`audit`], [`requests`], [`bystander`], [`pods`], [`process`], [`lateness`]: where figures come from: the audit log,
+//!   the operator's own log, and the operating system.
 //! - [`attempts`], [`bare`], [`drain`], [`waiting`], [`sharing`]: the parts.
 //! - [`report`], [`plot`], [`stats`]: how they are told.
 
 mod attempts;
 mod audit;
 mod bare;
+mod bystander;
 mod cluster;
 mod drain;
 mod lateness;
@@ -16,6 +18,7 @@ mod plot;
 mod pods;
 mod process;
 mod report;
+mod requests;
 mod sharing;
 mod stats;
 mod waiting;
@@ -30,6 +33,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use work::{Kind, Work};
+
+/// How often work is retried that both do.
+const RETRIES: i32 = 2;
 
 #[derive(Parser)]
 struct Args {
@@ -128,7 +134,10 @@ async fn measure(args: &Args, report: &mut Report) {
         if !wanted(part) {
             continue;
         }
-        let of = |kind, limits| Scenario { kind, count, pace, limits, waiting: 0 };
+        let of = |kind, limits| {
+            let work = Work::as_a_job_waits(RETRIES);
+            Scenario { kind, work, count, pace, limits, waiting: 0 }
+        };
         let at = report.attempts.len();
         report.attempts.push(SideBySide { name: name.clone(), ..SideBySide::default() });
         let measured = told(report, &name, attempts::run(program, of(Kind::Task, Limits::Lifted)).await);
@@ -137,7 +146,8 @@ async fn measure(args: &Args, report: &mut Report) {
         if part != "spread" {
             let bare = bare::first_pods(program, count, pace).await;
             report.attempts[at].bare = told(report, &format!("{name}, the two writes alone"), bare).unwrap_or_default();
-            let due_after = report.attempts[at].task.as_ref().map(|task| task.due_after.clone()).unwrap_or_default();
+            let due_after =
+                report.attempts[at].task.as_ref().map(|task| task.late.due_after.clone()).unwrap_or_default();
             if !due_after.is_empty() {
                 let late = bare::due_pods(program, &due_after).await;
                 let late = told(report, &format!("{name}, the two writes alone when they are due"), late);
@@ -159,7 +169,8 @@ async fn measure(args: &Args, report: &mut Report) {
         for all in [scale.of(100), scale.of(1000), scale.of(10_000)] {
             let waiting = all - count;
             let pace = Some(pace_of_a_thousand);
-            let scenario = Scenario { kind: Kind::Task, count, pace, limits: Limits::Lifted, waiting };
+            let (kind, work, limits) = (Kind::Task, Work::that_fails_often(), Limits::Lifted);
+            let scenario = Scenario { kind, work, count, pace, limits, waiting };
             let name = format!("{count} of {all} tasks");
             let measured = told(report, &name, attempts::run(program, scenario).await);
             report.growth.extend(measured);

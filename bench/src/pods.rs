@@ -70,18 +70,17 @@ pub struct Life {
     pub asked: Timestamp,
     /// When it was created.
     pub created: Timestamp,
-    /// When its node had reported its end.
-    pub ended: Option<Timestamp>,
+    /// When its node had reported on it: that it runs, that it has ended, and in a storm the one or the other again.
+    pub reports: Vec<Timestamp>,
 }
 
 /// The Pods of `who` by the name of their task or Job, in the order of their creation. Fails if the watch has not shown as
 /// many as were created: then nobody can say whose is which.
 pub fn lives(log: &Log, who: &Who, watch: Option<&Watch>) -> Result<BTreeMap<String, Vec<Life>>> {
-    let mut reports: HashMap<&str, (u32, Timestamp)> = HashMap::new();
+    let mut reports: HashMap<&str, Vec<Timestamp>> = HashMap::new();
     for report in log.requests.iter().filter(|request| request.who == Who::Nodes && request.is("patch", "pods/status"))
     {
-        let known = reports.entry(&report.name).or_insert((0, report.answered));
-        *known = (known.0 + 1, report.answered);
+        reports.entry(&report.name).or_default().push(report.answered);
     }
     let mut creations: Vec<&Request> =
         log.requests.iter().filter(|request| request.who == *who && request.is("create", "pods")).collect();
@@ -93,8 +92,8 @@ pub fn lives(log: &Log, who: &Who, watch: Option<&Watch>) -> Result<BTreeMap<Str
     ensure!(names.len() == creations.len(), "{} Pods were created and {} seen", creations.len(), names.len());
     let mut lives: BTreeMap<String, Vec<Life>> = BTreeMap::new();
     for (creation, name) in creations.iter().zip(&names) {
-        let ended = reports.get(name.as_str()).filter(|(count, _)| *count >= 2).map(|(_, at)| *at);
-        let life = Life { name: name.clone(), asked: creation.received, created: creation.answered, ended };
+        let reports = reports.remove(name.as_str()).unwrap_or_default();
+        let life = Life { name: name.clone(), asked: creation.received, created: creation.answered, reports };
         lives.entry(owner(name).to_owned()).or_default().push(life);
     }
     Ok(lives)

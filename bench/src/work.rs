@@ -50,6 +50,12 @@ pub struct Work {
 }
 
 impl Work {
+    /// Fails ten times, with the same wait each time.
+    pub fn that_fails_often() -> Self {
+        let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 5});
+        Self { duration: "1s".into(), retries: 9, backoff }
+    }
+
     /// Retried with the waits that Job has, and with the jitter that is the task's default.
     pub fn as_a_job_waits(retries: i32) -> Self {
         let backoff =

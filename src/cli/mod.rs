@@ -5,7 +5,7 @@ mod self_test;
 mod simulate;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use retryable_tasks::controller::release;
+use retryable_tasks::controller::{CONCURRENCY, release};
 use retryable_tasks::{api, controller, telemetry};
 use std::error::Error as StdError;
 use std::process::ExitCode;
@@ -92,8 +92,8 @@ struct RunArgs {
     #[arg(long, env = "RETRYABLE_HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: String,
 
-    /// How many tasks are reconciled at a time
-    #[arg(long, env = "RETRYABLE_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    /// How many tasks are reconciled at a time in each watched scope, and four times as many more whose time has come
+    #[arg(long, env = "RETRYABLE_CONCURRENCY", default_value_t = CONCURRENCY, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
 
     /// How long a watch or the controller's loop may be silent before the liveness probe fails, in seconds

@@ -17,6 +17,7 @@ use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
 };
+use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
 use crate::telemetry::Telemetry;
@@ -122,6 +123,7 @@ where
         if call.is_write() {
             limit_on_server(request.uri_mut());
         }
+        let sent = Instant::now();
         let answer = tokio::time::timeout(call.limit(), self.inner.call(request));
         let telemetry = self.telemetry.clone();
         Box::pin(async move {
@@ -136,6 +138,8 @@ where
                 Ok(Err(error)) => (Err(error.into()), "error".to_owned()),
                 Err(_) => (Err(call.no_answer().into()), "timeout".to_owned()),
             };
+            let microseconds = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
+            tracing::debug!(verb = call.verb, resource = call.resource, code, microseconds, "a request has ended");
             telemetry.metrics.api_request(call.verb, &call.resource, &code);
             result
         })

@@ -1,17 +1,18 @@
 //! The way to a reconcile: whatever touches a task gets it into line, and so many are let in at a time, each once, in each
 //! line first come first served.
 //!
-//! Each line has its share of the places, so that no storm in one stops another; and some are for what is due alone. A
-//! clean-up can wait: it has few, even while others are free, since to delete and free a Pod takes two requests, as many as
-//! a retry; until so much waits that it would fill the cluster.
+//! What is due has places of its own, more than all the others together: a retry whose time has come waits for none of them.
+//! Of the others each line has its share, so that no storm in one stops another. A clean-up can wait: it has few, even while
+//! others are free, since to delete and free a Pod takes two requests, as many as a retry; until so much waits that it would
+//! fill the cluster.
 
 use super::TaskKey;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Out of how many places one is for what is due alone; none of fewer.
-const FOR_DUE_OF: usize = 4;
+/// How many places there are for what is due, for each one for what is not.
+pub const DUE_A_PLACE: u16 = 4;
 /// Out of how many places clean-ups may have one, and one in any case, however many are free: more would be on their way
 /// when what is urgent comes, and take the API server's time.
 const CLEAN_UP_OF: usize = 8;
@@ -35,11 +36,11 @@ pub enum Line {
 #[derive(Debug)]
 pub struct Lanes {
     queue: UnboundedSender<TaskKey>,
-    /// How many tasks may be let in at a time.
+    /// How many that are due may be let in at a time.
+    most_due: usize,
+    /// How many that are not.
     most: usize,
-    /// How many of them may be there though they are not due.
-    most_not_due: usize,
-    /// How many of them may be clean-ups, unless so many wait.
+    /// How many of those may be clean-ups, unless so many wait.
     most_clean_up: usize,
     lines: Mutex<Lines>,
 }
@@ -71,11 +72,11 @@ enum Place {
 }
 
 impl Lanes {
-    /// The lanes of a controller that reconciles so many tasks at a time.
+    /// The lanes of a controller that reconciles so many tasks at a time that are not due.
     pub fn new(queue: UnboundedSender<TaskKey>, places: u16) -> Self {
         let most = usize::from(places.max(1));
-        let (most_not_due, most_clean_up) = (most - most / FOR_DUE_OF, (most / CLEAN_UP_OF).max(1));
-        Self { queue, most, most_not_due, most_clean_up, lines: Mutex::default() }
+        let (most_due, most_clean_up) = (most * usize::from(DUE_A_PLACE), (most / CLEAN_UP_OF).max(1));
+        Self { queue, most_due, most, most_clean_up, lines: Mutex::default() }
     }
 
     /// The task is to be looked at.
@@ -127,21 +128,22 @@ impl Lanes {
         }
     }
 
-    /// Whose turn it is: the first of the line that has the fewest places, or of that of several which has waited longest.
+    /// Whose turn it is: the first that is due; else the first of the line that has the fewest places, or of that of several
+    /// which has waited longest.
     fn next(&self, lines: &mut Lines) -> Option<(TaskKey, Line)> {
         let [due, begun, new, clean_up] = lines.inside;
-        let not_due = begun + new + clean_up;
-        if due + not_due >= self.most {
+        if due < self.most_due
+            && let Some(key) = lines.first_of(Line::Due)
+        {
+            return Some((key, Line::Due));
+        }
+        if begun + new + clean_up >= self.most {
             return None;
         }
         let many = lines.clean_up.len() > self.most * CLEAN_UPS_A_PLACE;
-        let mut order = LINES;
+        let has_room = |line: &Line| *line != Line::CleanUp || many || clean_up < self.most_clean_up;
+        let mut order = [Line::Begun, Line::New, Line::CleanUp];
         order.sort_by_key(|line| (lines.inside[*line as usize], lines.last[*line as usize]));
-        let has_room = |line: &Line| match line {
-            Line::Due => true,
-            Line::Begun | Line::New => not_due < self.most_not_due,
-            Line::CleanUp => not_due < self.most_not_due && (many || clean_up < self.most_clean_up),
-        };
         order.into_iter().filter(has_room).find_map(|line| Some((lines.first_of(line)?, line)))
     }
 }
@@ -186,10 +188,10 @@ mod tests {
         std::iter::from_fn(|| queue.try_recv().ok()).map(|key| key.name).collect()
     }
 
-    /// Lanes for four reconciles at a time, of which one is for what is due.
+    /// Lanes with twelve places for what is due, and three for the others.
     fn lanes() -> (Lanes, UnboundedReceiver<TaskKey>) {
         let (sender, queue) = unbounded_channel();
-        (Lanes::new(sender, 4), queue)
+        (Lanes::new(sender, 3), queue)
     }
 
     #[test]
@@ -198,7 +200,7 @@ mod tests {
         for name in ["a", "b", "c", "d", "e", "d"] {
             lanes.touched(key(name), Line::Begun);
         }
-        assert_eq!(queued(&mut queue), ["a", "b", "c"], "a place is left");
+        assert_eq!(queued(&mut queue), ["a", "b", "c"]);
         lanes.settled(&key("elsewhere"));
         lanes.settled(&key("e"));
         assert!(queued(&mut queue).is_empty(), "they had nobody's place");
@@ -228,7 +230,8 @@ mod tests {
         assert!(queued(&mut queue).is_empty());
     }
 
-    /// How 16 places are shared when much waits in each line, and so many clean-ups: clean-ups, new, begun, due.
+    /// How 16 places, and 64 for what is due, are shared when much waits in each line, and so many clean-ups: clean-ups, new,
+    /// begun, due.
     fn shares(clean_ups: usize) -> [usize; 4] {
         let (sender, mut queue) = unbounded_channel();
         let lanes = Lanes::new(sender, 16);
@@ -239,7 +242,7 @@ mod tests {
             (0..many).for_each(|n| lanes.touched(key(&format!("{of}-{n}")), line));
             inside.extend(queued(&mut queue));
         }
-        assert_eq!(inside.len(), 16);
+        assert_eq!(inside.len(), 80);
         for _ in 0..100 {
             lanes.settled(&key(&inside.pop_front().unwrap()));
             inside.extend(queued(&mut queue));
@@ -249,24 +252,28 @@ mod tests {
 
     #[test]
     fn each_line_has_its_share() {
-        assert_eq!(shares(200), [2, 4, 5, 5]);
-        assert_eq!(shares(1024), [2, 4, 5, 5], "64 for each place");
-        assert_eq!(shares(2000), [4, 4, 4, 4], "before they fill the cluster");
+        assert_eq!(shares(200), [2, 7, 7, 64]);
+        assert_eq!(shares(1024), [2, 7, 7, 64], "64 for each place");
+        let [clean_ups, new, begun, due] = shares(2000);
+        assert!(clean_ups >= 5 && new >= 5 && begun >= 5, "before they fill the cluster: {clean_ups}, {new}, {begun}");
+        assert_eq!(due, 64);
     }
 
     #[test]
     fn a_storm_of_what_is_due_holds_up_nothing_else() {
         let (lanes, mut queue) = lanes();
-        for n in 0..12 {
+        for n in 0..20 {
             lanes.touched(key(&format!("due-{n}")), Line::Due);
         }
-        assert_eq!(queued(&mut queue).len(), 4, "all places");
-        lanes.touched(key("new"), Line::New);
-        lanes.touched(key("begun"), Line::Begun);
-        for (settled, next) in [("due-0", "begun"), ("due-1", "new"), ("begun", "due-4")] {
-            lanes.settled(&key(settled));
-            assert_eq!(queued(&mut queue), [next]);
+        assert_eq!(queued(&mut queue).len(), 12);
+        for (name, line) in [("begun", Line::Begun), ("new", Line::New), ("left", Line::CleanUp)] {
+            lanes.touched(key(name), line);
+            assert_eq!(queued(&mut queue), [name]);
         }
+        lanes.settled(&key("begun"));
+        assert!(queued(&mut queue).is_empty(), "nor do they make way for it");
+        lanes.settled(&key("due-1"));
+        assert_eq!(queued(&mut queue), ["due-12"]);
     }
 
     #[test]
@@ -301,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_has_a_place_of_its_own_and_changes_its_line() {
+    fn what_is_due_waits_for_nothing_else_and_changes_its_line() {
         let (lanes, mut queue) = lanes();
         for name in ["a", "b", "c", "d", "e"] {
             lanes.touched(key(name), Line::Begun);
@@ -309,14 +316,12 @@ mod tests {
         assert_eq!(queued(&mut queue), ["a", "b", "c"]);
         for name in ["due-0", "due-1", "e"] {
             lanes.touched(key(name), Line::Due);
+            assert_eq!(queued(&mut queue), [name], "it has a place of its own");
         }
-        assert_eq!(queued(&mut queue), ["due-0"], "the place that is kept");
         lanes.touched(key("a"), Line::Due);
         lanes.touched(key("a"), Line::New);
-        for settled in ["a", "b", "c", "due-0"] {
-            lanes.settled(&key(settled));
-        }
-        assert_eq!(queued(&mut queue), ["due-1", "d", "e", "a"]);
+        lanes.settled(&key("a"));
+        assert_eq!(queued(&mut queue), ["a", "d"]);
     }
 
     #[test]
@@ -329,7 +334,7 @@ mod tests {
                 (0..20).for_each(|n| lanes.touched(key(&format!("{of}-{n}")), line));
             }
             let mut order = queued(&mut queue);
-            for n in 0..20 {
+            for n in 0..40 {
                 lanes.settled(&key(&order[n].clone()));
                 order.extend(queued(&mut queue));
             }
@@ -342,13 +347,15 @@ mod tests {
 
     #[test]
     fn there_is_always_a_place() {
-        for (places, most) in [(0, 1), (1, 1), (2, 2), (3, 3), (4, 3), (32, 24)] {
+        for (places, most) in [(0, 1), (1, 1), (2, 2), (32, 32)] {
             let (sender, mut queue) = unbounded_channel();
             let lanes = Lanes::new(sender, places);
             for n in 0..100 {
                 lanes.touched(key(&n.to_string()), if n % 2 == 0 { Line::New } else { Line::Begun });
             }
             assert_eq!(queued(&mut queue).len(), most, "of {places}");
+            (0..200).for_each(|n| lanes.touched(key(&format!("due-{n}")), Line::Due));
+            assert_eq!(queued(&mut queue).len(), 4 * most, "of {places}, due");
         }
     }
 }

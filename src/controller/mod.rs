@@ -44,6 +44,9 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Whether this process may write now. Asked right before every creation of a Pod and every write of a status.
 pub type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
 
+/// How many tasks are reconciled at a time unless told otherwise.
+pub const CONCURRENCY: u16 = 64;
+
 /// What a controller needs from outside.
 #[derive(Clone)]
 pub struct Settings {
@@ -58,7 +61,7 @@ pub struct Settings {
     /// The namespace that the operator runs in. Its Pods get no finalizer: the namespace's end would take the operator
     /// first.
     pub own_namespace: Option<String>,
-    /// How many tasks are reconciled at a time.
+    /// How many tasks are reconciled at a time, and four times as many more that are due.
     pub concurrency: u16,
     /// The name that Events carry as their reporting instance.
     pub identity: String,
@@ -83,5 +86,15 @@ impl TaskKey {
 impl fmt::Display for TaskKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_chart_gives_as_many_places_as_the_program_has_by_itself() {
+        let values: serde_json::Value =
+            serde_yaml_ng::from_str(include_str!("../../charts/retryable-tasks/values.yaml")).unwrap();
+        assert_eq!(values["controller"]["concurrency"], super::CONCURRENCY);
     }
 }

@@ -31,6 +31,8 @@ const MAX_CONFLICTS: u32 = 5;
 const MAX_PLANS: u32 = 20;
 /// When Pods of a task that cannot be read, and is being deleted, are tried again.
 const CLEAN_UP_AGAIN: Duration = Duration::from_secs(10);
+/// How long before the task's own time no clean-up begins: that would have to wait for its end.
+const NO_CLEAN_UP_BEFORE: Duration = Duration::from_secs(2);
 /// How long a quiet task is left alone at most.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -103,8 +105,9 @@ impl Context {
 enum Again {
     /// After so long, or not by time.
     In(Option<Duration>),
-    /// When there is time: a clean-up was put off for what is more urgent, which says nothing of whether it works.
-    PutOff,
+    /// After so long, when there is time: a clean-up was put off for what is more urgent, which says nothing of whether it
+    /// works.
+    PutOff(Duration),
 }
 
 /// One reconcile, contained: it ends within its limit, and a panic ends it alone. When the task is looked at again is up
@@ -130,7 +133,7 @@ pub async fn reconcile(task: &Kept, context: &Arc<Context>) -> Result<(), Error>
                 context.memory.with(&key, &uid, Remembered::went_through);
                 (None, Some(*wait))
             }
-            Ok(Again::PutOff) => (None, Some(Some(Duration::ZERO))),
+            Ok(Again::PutOff(wait)) => (None, Some(Some(*wait))),
             Err(error) => {
                 context.settings.telemetry.metrics.reconcile_failed(error.kind());
                 tracing::warn!(%error, "the reconcile failed");
@@ -228,9 +231,9 @@ impl Turn<'_> {
             self.context.timers.set(self.key.clone(), Line::Due, for_current);
             let strays_again = self.clean_up(&strays, &[]).await;
             let something_can_go = delete_task || !delete.is_empty() || !release.is_empty();
-            if something_can_go && self.holds_up_others() {
+            if let Some(wait) = self.more_urgent(for_current).filter(|_| something_can_go) {
                 self.forget_gone();
-                return Ok(Again::PutOff);
+                return Ok(Again::PutOff(wait));
             }
             let clean_up = self.clean_up(&delete, &release).await;
             self.forget_gone();
@@ -319,11 +322,12 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Whether a clean-up would take a place from what is more urgent. It has a line of its own.
-    fn holds_up_others(&self) -> bool {
+    /// How long a clean-up makes way for what is more urgent, if anything is: others, since it has a line of its own, or what
+    /// the task itself has to do in so long.
+    fn more_urgent(&self, for_current: Option<Duration>) -> Option<Duration> {
         match self.context.lanes.line_of(self.key) {
-            Some(Line::Due | Line::Begun | Line::New) => true,
-            Some(Line::CleanUp) | None => false,
+            Some(Line::Due | Line::Begun | Line::New) => Some(Duration::ZERO),
+            Some(Line::CleanUp) | None => for_current.filter(|wait| *wait < NO_CLEAN_UP_BEFORE),
         }
     }
 

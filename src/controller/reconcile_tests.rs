@@ -2,7 +2,8 @@ use super::*;
 use crate::api::{ConditionReason, ConditionType};
 use crate::controller::scripted::{context, key, refusal};
 use crate::core::conditions;
-use crate::core::testing::{BuildPod, at, pod_of, task, time};
+use crate::core::decide::LATE_POST_BOUND;
+use crate::core::testing::{BuildPod, BuildTask, at, fixed, pod_of, task, time, without_jitter};
 use kube_runtime::watcher::Event;
 
 #[tokio::test]
@@ -23,6 +24,45 @@ async fn a_clean_up_takes_no_place_of_what_is_more_urgent() {
     }
     let sent = requests.lock().unwrap().clone();
     assert!(matches!(&sent[..], [patch] if patch.starts_with("PATCH ")), "{sent:?}");
+}
+
+/// The task as it is once all is stored that is known of its Pods.
+fn settled(mut task: RetryableTask, context: &Context) -> RetryableTask {
+    let pods = context.attempts.of(&key());
+    loop {
+        let situation = Situation {
+            task: &task,
+            pods: &pods,
+            asked: None,
+            created: None,
+            rejection: None,
+            remaining: None,
+            now: at(0),
+            uptime: SignedDuration::ZERO,
+            sent: None,
+            fresh: true,
+        };
+        let Some((status, _)) = decide(&situation).status else { return task };
+        task.status = Some(status);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_clean_up_begins_right_before_the_tasks_own_time() {
+    for (wait, requests_sent) in [(1, 0), (60, 1)] {
+        let task = task().max_retries(1).backoff(without_jitter(fixed(wait)));
+        let pod = pod_of(&task, 1).uid("known").exit(1);
+        let freed = pod.clone();
+        let (context, requests) = context(Arc::new(move |_| (200, serde_json::json!(freed))));
+        let context = Arc::new(context);
+        context.attempts.apply(&Event::Apply(pod), at(0));
+        let task = settled(task, &context);
+        tokio::time::advance(unsigned(LATE_POST_BOUND)).await;
+        let kept: Kept = serde_json::from_value(serde_json::to_value(&task).unwrap()).unwrap();
+        context.lanes.touched(key(), Line::CleanUp);
+        reconcile(&kept, &context).await.unwrap();
+        assert_eq!(requests.lock().unwrap().len(), requests_sent, "{wait} s before: {requests:?}");
+    }
 }
 
 #[tokio::test]

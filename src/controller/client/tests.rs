@@ -8,7 +8,6 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use tower::service_fn;
 
 use super::*;
