@@ -6,14 +6,15 @@ use anyhow::{Result, ensure};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// How long after an answer it asks again.
 const PAUSE: Duration = Duration::from_millis(100);
-/// What it asks for: nobody else does, and there is none.
-const NAME: &str = "bystander";
+/// What it asks for, with a number after it: nobody else does, and there is none.
+const NAME: &str = "bystander-";
 
 /// Asks until it is dropped.
 pub struct Bystander {
@@ -25,13 +26,13 @@ impl Bystander {
     /// Begins to ask, on a connection of its own.
     pub async fn new(namespace: &str) -> Result<Self> {
         let maps: Api<ConfigMap> = Api::namespaced(Client::try_default().await?, namespace);
-        maps.get_opt(NAME).await?;
+        maps.get_opt("opens-the-connection").await?;
         let sent: Arc<Mutex<Vec<Timestamp>>> = Arc::default();
         let keep = sent.clone();
         let asking = tokio::spawn(async move {
-            loop {
+            for number in 0.. {
                 keep.lock().unwrap_or_else(PoisonError::into_inner).push(Timestamp::now());
-                if let Err(error) = maps.get_opt(NAME).await {
+                if let Err(error) = maps.get_opt(&format!("{NAME}{number}")).await {
                     eprintln!("the bystander: {error}");
                     return;
                 }
@@ -41,20 +42,21 @@ impl Bystander {
         Ok(Self { sent, asking })
     }
 
-    /// From when each request was sent until the API server had it, in milliseconds. `log` must begin before the bystander.
+    /// From when each request was sent until the API server had it, in milliseconds.
     pub fn waits(&self, log: &Log) -> Result<Vec<f64>> {
+        ensure!(!self.asking.is_finished(), "the bystander has given up");
         let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        let asked = log.requests.iter().filter(|request| request.verb == "get" && request.resource == "configmaps");
-        // One at a time, so they are had in the order in which they are sent; the first one opened the connection.
-        let had: Vec<Timestamp> =
-            asked.filter(|request| request.name == NAME).map(|one| one.received).skip(1).collect();
-        ensure!(
-            !had.is_empty() && had.len() <= sent.len(),
-            "the bystander sent {}, {} were had",
-            sent.len(),
-            had.len()
-        );
-        Ok(sent.iter().zip(had).map(|(sent, had)| millis_between(*sent, had)).collect())
+        let mut had = BTreeMap::new();
+        for request in &log.requests {
+            if let Some(number) = request.name.strip_prefix(NAME).and_then(|number| number.parse::<usize>().ok()) {
+                // The client asks again by itself if it is told to.
+                had.entry(number).or_insert(request.received);
+            }
+        }
+        let waits: Vec<f64> =
+            had.into_iter().filter_map(|(number, had)| Some(millis_between(*sent.get(number)?, had))).collect();
+        ensure!(!waits.is_empty(), "the API server had nothing of the bystander");
+        Ok(waits)
     }
 }
 

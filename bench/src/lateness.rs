@@ -5,7 +5,7 @@ use crate::cluster::Cluster;
 use crate::pods::{Life, lives};
 use crate::requests::{Requests, Wait};
 use crate::work::{JOB_BACKOFF_SECONDS, Kind};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
@@ -22,14 +22,15 @@ pub struct Late {
     pub lag_by_audit: Vec<f64>,
     /// Without what the operator waited for the API server for, by its own log: also before that had read the request.
     pub own_lag: Vec<f64>,
-    /// From the node's report of an end until the wait began.
+    /// From the node's report of an end until the wait began. Negative where the operator saw it late: then the wait begins
+    /// with the second after the end.
     pub until_wait: Vec<f64>,
     /// When each retry was due, in milliseconds after the first of them.
     #[serde(skip)]
     pub due_after: Vec<f64>,
 }
 
-/// When the attempts of the tasks that were followed by a further one ended by their node's clock, cut to whole seconds.
+/// When the attempts of the tasks ended by their node's clock, cut to whole seconds.
 async fn finished(cluster: &Cluster, namespace: &str) -> Result<BTreeMap<String, Vec<Timestamp>>> {
     let tasks: Api<RetryableTask> = Api::namespaced(cluster.client.clone(), namespace);
     let finished = |task: &RetryableTask| {
@@ -124,10 +125,12 @@ pub async fn of_tasks(
 pub async fn of_jobs((cluster, namespace): (&Cluster, &str), lives: &BTreeMap<String, Vec<Life>>) -> Result<Late> {
     let ends = ends(cluster, namespace).await?;
     let lag = |(index, pair): (usize, &[Life])| {
-        let due = ends.get(&pair[0].name).copied().flatten()? + job_wait(index + 1);
-        Some(millis_between(due, pair[1].created))
+        let name = &pair[0].name;
+        let ended =
+            ends.get(name).copied().flatten().with_context(|| format!("the Pod {name} does not say when it ended"))?;
+        Ok(millis_between(ended + job_wait(index + 1), pair[1].created))
     };
-    let lag = lives.values().flat_map(|lives| lives.windows(2).enumerate().filter_map(lag)).collect();
+    let lag = lives.values().flat_map(|lives| lives.windows(2).enumerate().map(lag)).collect::<Result<_>>()?;
     Ok(Late { lag, ..Late::default() })
 }
 

@@ -195,7 +195,7 @@ impl Report {
             );
             rows.push(row.target("flat within 20 %", flat));
             rows.push(Row::new(
-                "… due → Pod created without the API server's own time, p50 / p99",
+                "… due → Pod created without the API server's own time, as the operator waits for it, p50 / p99",
                 told(&growth, &lag),
             ));
         }

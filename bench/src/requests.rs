@@ -1,5 +1,5 @@
-//! What the operator's own log says: when each retry was due, when it sent each request, and when it had the answer. A busy
-//! API server lets a request wait before it reads it, and its audit log begins after that.
+//! What the operator's own log says: when each retry was due, when it sent each request, and when it had the answer. The
+//! API server's audit log begins only when it has read a request.
 
 use crate::audit::millis_between;
 use crate::cluster::operator_log;

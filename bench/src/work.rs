@@ -50,7 +50,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// Fails ten times, with the same wait each time.
+    /// Fails ten times, with a wait of about five seconds each time.
     pub fn that_fails_often() -> Self {
         let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 5});
         Self { duration: "1s".into(), retries: 9, backoff }

@@ -139,7 +139,13 @@ where
                 Err(_) => (Err(call.no_answer().into()), "timeout".to_owned()),
             };
             let microseconds = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
-            tracing::debug!(verb = call.verb, resource = call.resource, code, microseconds, "a request has ended");
+            tracing::debug!(
+                verb = call.verb,
+                resource = call.resource,
+                code,
+                microseconds,
+                "a request was answered, or has failed"
+            );
             telemetry.metrics.api_request(call.verb, &call.resource, &code);
             result
         })

@@ -1,8 +1,8 @@
 //! The way to a reconcile: whatever touches a task gets it into line, and so many are let in at a time, each once, in each
 //! line first come first served.
 //!
-//! What is due has places of its own, more than all the others together: a retry whose time has come waits for none of them.
-//! Of the others each line has its share, so that no storm in one stops another. A clean-up can wait: it has few, even while
+//! What is due has places of its own, more than all the others together: a retry whose time has come waits for none of them,
+//! only for what is under way for its own task. Of the others each line has its share, so that no storm in one stops another. A clean-up can wait: it has few, even while
 //! others are free, since to delete and free a Pod takes two requests, as many as a retry; until so much waits that it would
 //! fill the cluster.
 
@@ -11,8 +11,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc::UnboundedSender;
 
-/// How many places there are for what is due, for each one for what is not.
-pub const DUE_A_PLACE: u16 = 4;
+/// Places for what is due, for each place for the others.
+pub const DUE_PER_PLACE: u16 = 4;
 /// Out of how many places clean-ups may have one, and one in any case, however many are free: more would be on their way
 /// when what is urgent comes, and take the API server's time.
 const CLEAN_UP_OF: usize = 8;
@@ -53,6 +53,8 @@ struct Lines {
     clean_up: VecDeque<TaskKey>,
     /// Where each task is that is in a line or let in.
     places: HashMap<TaskKey, Place>,
+    /// How many are in each line. A line also has the keys of those that got into another since.
+    waiting: [usize; LINES.len()],
     /// How many are let in, by the line that they came from.
     inside: [usize; LINES.len()],
     let_in: usize,
@@ -75,7 +77,7 @@ impl Lanes {
     /// The lanes of a controller that reconciles so many tasks at a time that are not due.
     pub fn new(queue: UnboundedSender<TaskKey>, places: u16) -> Self {
         let most = usize::from(places.max(1));
-        let (most_due, most_clean_up) = (most * usize::from(DUE_A_PLACE), (most / CLEAN_UP_OF).max(1));
+        let (most_due, most_clean_up) = (most * usize::from(DUE_PER_PLACE), (most / CLEAN_UP_OF).max(1));
         Self { queue, most_due, most, most_clean_up, lines: Mutex::default() }
     }
 
@@ -140,7 +142,7 @@ impl Lanes {
         if begun + new + clean_up >= self.most {
             return None;
         }
-        let many = lines.clean_up.len() > self.most * CLEAN_UPS_A_PLACE;
+        let many = lines.waiting[Line::CleanUp as usize] > self.most * CLEAN_UPS_A_PLACE;
         let has_room = |line: &Line| *line != Line::CleanUp || many || clean_up < self.most_clean_up;
         let mut order = [Line::Begun, Line::New, Line::CleanUp];
         order.sort_by_key(|line| (lines.inside[*line as usize], lines.last[*line as usize]));
@@ -150,7 +152,10 @@ impl Lanes {
 
 impl Lines {
     fn get_in_line(&mut self, key: TaskKey, line: Line) {
-        self.places.insert(key.clone(), Place::Waiting(line));
+        if let Some(Place::Waiting(other)) = self.places.insert(key.clone(), Place::Waiting(line)) {
+            self.waiting[other as usize] -= 1;
+        }
+        self.waiting[line as usize] += 1;
         self.line(line).push_back(key);
     }
 
@@ -168,6 +173,7 @@ impl Lines {
         loop {
             let key = self.line(line).pop_front()?;
             if self.places.get(&key) == Some(&Place::Waiting(line)) {
+                self.waiting[line as usize] -= 1;
                 return Some(key);
             }
         }
@@ -257,6 +263,24 @@ mod tests {
         let [clean_ups, new, begun, due] = shares(2000);
         assert!(clean_ups >= 5 && new >= 5 && begun >= 5, "before they fill the cluster: {clean_ups}, {new}, {begun}");
         assert_eq!(due, 64);
+    }
+
+    #[test]
+    fn clean_ups_that_come_again_and_again_are_not_many() {
+        let (sender, mut queue) = unbounded_channel();
+        let lanes = Lanes::new(sender, 8);
+        for name in ["a", "b", "c"] {
+            lanes.touched(key(name), Line::CleanUp);
+        }
+        for _ in 0..1000 {
+            for line in [Line::Begun, Line::CleanUp] {
+                lanes.touched(key("b"), line);
+                lanes.settled(&key("b"));
+            }
+        }
+        queued(&mut queue);
+        lanes.settled(&key("a"));
+        assert!(queued(&mut queue).len() <= 1, "one of eight places");
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub struct Remembered {
     failures: i32,
     clean_up_failures: i32,
     clean_up_after: Option<Instant>,
+    clean_up_made_way: bool,
 }
 
 impl Memory {
@@ -124,8 +125,15 @@ impl Remembered {
         self.clean_up_after.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
     }
 
+    /// Whether a clean-up may make way for what the task itself has to do soon: not twice in a row, since there are tasks
+    /// that always have to.
+    pub fn clean_up_makes_way(&mut self) -> bool {
+        !std::mem::replace(&mut self.clean_up_made_way, true)
+    }
+
     /// Cleaning up went through, or failed and has to wait.
     pub fn cleaned_up(&mut self, ok: bool) {
+        self.clean_up_made_way = false;
         self.clean_up_failures = if ok { 0 } else { self.clean_up_failures.saturating_add(1) };
         self.clean_up_after = (!ok).then(|| Instant::now() + wait(self.clean_up_failures, &self.uid));
     }

@@ -61,7 +61,7 @@ pub struct Settings {
     /// The namespace that the operator runs in. Its Pods get no finalizer: the namespace's end would take the operator
     /// first.
     pub own_namespace: Option<String>,
-    /// How many tasks are reconciled at a time, and four times as many more that are due.
+    /// How many tasks are reconciled at a time, and beside them up to four times that number that are due.
     pub concurrency: u16,
     /// The name that Events carry as their reporting instance.
     pub identity: String,

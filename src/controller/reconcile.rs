@@ -31,7 +31,7 @@ const MAX_CONFLICTS: u32 = 5;
 const MAX_PLANS: u32 = 20;
 /// When Pods of a task that cannot be read, and is being deleted, are tried again.
 const CLEAN_UP_AGAIN: Duration = Duration::from_secs(10);
-/// How long before the task's own time no clean-up begins: that would have to wait for its end.
+/// How long before the task's own time no clean-up of it begins: the task would have to wait until that is over.
 const NO_CLEAN_UP_BEFORE: Duration = Duration::from_secs(2);
 /// How long a quiet task is left alone at most.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
@@ -231,7 +231,7 @@ impl Turn<'_> {
             self.context.timers.set(self.key.clone(), Line::Due, for_current);
             let strays_again = self.clean_up(&strays, &[]).await;
             let something_can_go = delete_task || !delete.is_empty() || !release.is_empty();
-            if let Some(wait) = self.more_urgent(for_current).filter(|_| something_can_go) {
+            if something_can_go && let Some(wait) = self.more_urgent(for_current) {
                 self.forget_gone();
                 return Ok(Again::PutOff(wait));
             }
@@ -322,12 +322,15 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// How long a clean-up makes way for what is more urgent, if anything is: others, since it has a line of its own, or what
-    /// the task itself has to do in so long.
+    /// How long a clean-up makes way for what is more urgent, if anything is: what the task itself has to do soon, or others,
+    /// since it has a line of its own.
     fn more_urgent(&self, for_current: Option<Duration>) -> Option<Duration> {
+        let soon = for_current.filter(|wait| *wait < NO_CLEAN_UP_BEFORE);
         match self.context.lanes.line_of(self.key) {
-            Some(Line::Due | Line::Begun | Line::New) => Some(Duration::ZERO),
-            Some(Line::CleanUp) | None => for_current.filter(|wait| *wait < NO_CLEAN_UP_BEFORE),
+            Some(Line::Due | Line::Begun | Line::New) => Some(soon.unwrap_or_default()),
+            Some(Line::CleanUp) | None => {
+                soon.filter(|_| self.context.memory.with(self.key, &self.uid, Remembered::clean_up_makes_way))
+            }
         }
     }
 

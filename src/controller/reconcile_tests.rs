@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::{ConditionReason, ConditionType};
-use crate::controller::scripted::{context, key, refusal};
+use crate::controller::scripted::{context, context_and_timers, key, refusal};
 use crate::core::conditions;
 use crate::core::decide::LATE_POST_BOUND;
 use crate::core::testing::{BuildPod, BuildTask, at, fixed, pod_of, task, time, without_jitter};
@@ -48,20 +48,28 @@ fn settled(mut task: RetryableTask, context: &Context) -> RetryableTask {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_clean_up_begins_right_before_the_tasks_own_time() {
-    for (wait, requests_sent) in [(1, 0), (60, 1)] {
+async fn a_clean_up_makes_way_once_for_what_its_task_has_to_do_soon() {
+    let second = Duration::from_secs(1);
+    for (wait, first, again) in [(1, 0, Some(second)), (2, 1, None), (60, 1, None)] {
         let task = task().max_retries(1).backoff(without_jitter(fixed(wait)));
         let pod = pod_of(&task, 1).uid("known").exit(1);
         let freed = pod.clone();
-        let (context, requests) = context(Arc::new(move |_| (200, serde_json::json!(freed))));
+        let (context, requests, mut timers) = context_and_timers(Arc::new(move |_| (200, serde_json::json!(freed))));
         let context = Arc::new(context);
         context.attempts.apply(&Event::Apply(pod), at(0));
         let task = settled(task, &context);
         tokio::time::advance(unsigned(LATE_POST_BOUND)).await;
         let kept: Kept = serde_json::from_value(serde_json::to_value(&task).unwrap()).unwrap();
-        context.lanes.touched(key(), Line::CleanUp);
-        reconcile(&kept, &context).await.unwrap();
-        assert_eq!(requests.lock().unwrap().len(), requests_sent, "{wait} s before: {requests:?}");
+        let mut clean_up = async || {
+            context.lanes.touched(key(), Line::CleanUp);
+            reconcile(&kept, &context).await.unwrap();
+            context.lanes.settled(&key());
+            (requests.lock().unwrap().len(), timers.last(Line::CleanUp))
+        };
+        assert_eq!(clean_up().await, (first, Some(again)), "{wait} s before");
+        if first == 0 {
+            assert_eq!(clean_up().await.0, 1, "{wait} s before, the second time");
+        }
     }
 }
 

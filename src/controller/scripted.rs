@@ -28,6 +28,12 @@ pub fn key() -> TaskKey {
 
 /// A controller's context whose API server answers by this script, and what it was asked.
 pub fn context(script: Script) -> (Context, Requests) {
+    let (context, requests, _) = context_and_timers(script);
+    (context, requests)
+}
+
+/// The same, and the timers that it sets.
+pub fn context_and_timers(script: Script) -> (Context, Requests, timers::Settings) {
     let requests = Requests::default();
     let log = requests.clone();
     let service = service_fn(move |request: Request<Body>| {
@@ -48,10 +54,10 @@ pub fn context(script: Script) -> (Context, Requests) {
     };
     let (orphans, _) = mpsc::unbounded_channel();
     let (teller, _) = tell::teller(&settings);
-    let (timers, _) = timers::timers();
+    let (timers, set) = timers::timers();
     let (queue, _) = mpsc::unbounded_channel();
     let lanes = Arc::new(Lanes::new(queue, settings.concurrency));
-    (Context::new(settings, orphans, timers, lanes, teller), requests)
+    (Context::new(settings, orphans, timers, lanes, teller), requests, set)
 }
 
 /// A refusal.

@@ -68,6 +68,15 @@ pub async fn work(Settings(mut settings): Settings, lanes: Arc<Lanes>) {
 }
 
 #[cfg(test)]
+impl Settings {
+    /// What was set last for this line.
+    pub fn last(&mut self, line: Line) -> Option<Option<Duration>> {
+        let mut settings = std::iter::from_fn(|| self.0.try_recv().ok());
+        settings.by_ref().filter(|((_, of), _)| *of == line).map(|(_, wait)| wait).last()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::{TaskKey, timers, work};
     use crate::controller::lanes::{Lanes, Line};

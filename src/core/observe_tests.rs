@@ -342,29 +342,6 @@ fn when_a_pod_ended() {
 }
 
 #[test]
-fn the_message_is_the_tasks_word_its_log_or_the_pods() {
-    let evicted = |message: &str| pod().ended(end(1).saying(message)).because("Evicted", "low on disk");
-    let cases = [
-        (evicted("log line\n"), Some("log line")),
-        (evicted(r#"{"message": "slow down", "errorType": "RateLimit"}"#), Some("slow down")),
-        (evicted(r#"{"errorType": "RateLimit"}"#), Some(r#"{"errorType": "RateLimit"}"#)),
-        (evicted(" \n"), Some("low on disk")),
-        (pod().exit(1).disrupted("PreemptionByScheduler", 1), Some("the cluster says so")),
-        (pod().exit(1), None),
-    ];
-    for (pod, message) in cases {
-        assert_eq!(outcome_of(&pod).message.as_deref(), message);
-    }
-    let word = outcome_of(&evicted(r#"{"errorType": "RateLimit", "retryAfterSeconds": 30, "doNotRetry": true}"#)).word;
-    assert_eq!(
-        (word.error_type.as_deref(), word.retry_after_seconds, word.do_not_retry),
-        (Some("RateLimit"), Some(30), true)
-    );
-    let result = outcome_of(&pod().ended(end(0).saying(r#"{"result": 5}"#))).word.result;
-    assert_eq!(result.as_deref(), Some("5"));
-}
-
-#[test]
 fn the_attempt_is_read_from_labels_owner_and_finalizer() {
     let observed = observe(&pod().on_node("node-1").deleted_at(5)).unwrap();
     assert_eq!((observed.task_name.as_str(), observed.task_uid.as_str(), observed.number), (NAME, UID, 1));

@@ -28,7 +28,7 @@ pub(super) fn of_stored_status(situation: &Situation, status: &RetryableTaskStat
     if is_finished(&status.conditions) {
         expire(situation, status, &mut plan);
     } else if conditions::find(&status.conditions, ConditionType::Stalled).is_some_and(is_invalid_spec) {
-        if let Some(deadline) = limits::deadline(situation, status) {
+        if let Some(deadline) = limits::deadline_to_come(situation, status) {
             plan.look_again_in(until(situation.now, deadline));
         }
     } else {
@@ -68,7 +68,7 @@ fn create(situation: &Situation, status: &RetryableTaskStatus, current: &Current
         plan.create = Some(slot_of(current));
     } else {
         plan.look_again_in(wait);
-        if let Some(deadline) = limits::deadline(situation, status).filter(|_| !current.fallback) {
+        if let Some(deadline) = limits::deadline_to_come(situation, status) {
             plan.look_again_in(until(situation.now, deadline));
         }
     }

@@ -49,6 +49,13 @@ pub(super) fn deadline(situation: &Situation, status: &RetryableTaskStatus) -> O
     Some(plus(plus(plus(start, limit), suspended), still))
 }
 
+/// When the deadline will pass by itself, if it will: a fallback has none, and while a task is suspended its clock stands.
+pub(super) fn deadline_to_come(situation: &Situation, status: &RetryableTaskStatus) -> Option<Timestamp> {
+    let is_fallback = status.current.as_ref().is_some_and(|current| current.fallback);
+    let stands = status.suspended_time.is_some();
+    deadline(situation, status).filter(|at| !is_fallback && !stands && *at > situation.now)
+}
+
 /// Whether the deadline has passed, or will have by the time `due`.
 pub(super) fn is_over(situation: &Situation, status: &RetryableTaskStatus, due: Timestamp) -> bool {
     deadline(situation, status).is_some_and(|deadline| due.max(situation.now) >= deadline)

@@ -210,3 +210,20 @@ fn running_again_may_need_it_again() {
     );
     assert_eq!(world.status().history.len(), 2);
 }
+
+#[test]
+fn while_the_spec_is_impossible_it_waits_and_the_deadline_is_none_of_its() {
+    let break_it = |task: &mut RetryableTask| task.spec.image = None;
+    let mend = |task: &mut RetryableTask| task.spec.image = Some("busybox".into());
+    play(
+        with_fallback().change(|task| task.spec.active_deadline_seconds = Some(60)),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Edit(break_it), "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Pending 1/0/0 InvalidSpec [FailureTarget Stalled] 1E"),
+            (Pass(60_000), "Pending 1/0/0 InvalidSpec [FailureTarget Stalled] 1E-"),
+            (Look, "Pending 1/0/0 InvalidSpec [FailureTarget Stalled] 1E-"),
+            (Edit(mend), "Running 1/0/0 Error [FailureTarget] 1E- 1fP"),
+        ],
+    );
+}

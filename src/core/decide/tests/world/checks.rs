@@ -6,11 +6,12 @@ use crate::core::decide::{Plan, PodRef, is_finished, slot_of};
 use crate::core::identity::Slot;
 use crate::core::observe::{Observed, Progress, observe};
 use crate::core::testing::at;
+use jiff::SignedDuration;
 use std::fmt::Write;
 
 impl World {
     pub(super) fn check(&self, plan: &Plan) {
-        let Plan { status, ask, refresh: _, create, stop, strays, delete, release, delete_task, look_again } = plan;
+        let Plan { status, ask, refresh, create, stop, strays, delete, release, delete_task, look_again } = plan;
         let effects = [ask.is_some(), create.is_some(), stop.is_some(), *delete_task];
         let clean_up = [!strays.is_empty(), !delete.is_empty(), !release.is_empty()];
         if let Some((status, _)) = status {
@@ -20,6 +21,9 @@ impl World {
                 "a write is all: {plan:?}"
             );
             assert_ne!(self.task.status.as_ref(), Some(status), "a write changes something");
+        }
+        if status.is_none() && !refresh && effects == [false; 4] && clean_up == [false; 3] {
+            assert_ne!(look_again.soonest(), Some(SignedDuration::ZERO), "it would decide the same at once: {plan:?}");
         }
         let current = self.status().current.unwrap_or_default();
         let finished = is_finished(&self.status().conditions);
