@@ -2,9 +2,9 @@
 //! line first come first served.
 //!
 //! What is due has places of its own, more than all the others together: a retry whose time has come waits for none of them,
-//! only for what is under way for its own task. Of the others each line has its share, so that no storm in one stops another. A clean-up can wait: it has few, even while
-//! others are free, since to delete and free a Pod takes two requests, as many as a retry; until so much waits that it would
-//! fill the cluster.
+//! only for what is under way for its own task. Of the others each line has its share, so that no storm in one stops another.
+//! A clean-up can wait: it has few, even while others are free, since to delete and free a Pod takes two requests, as many as
+//! a retry; until so much waits that it would fill the cluster.
 
 use super::TaskKey;
 use std::collections::{HashMap, VecDeque};

@@ -128,12 +128,12 @@ impl Remembered {
     /// Whether a clean-up may make way for what the task itself has to do soon: not twice in a row, since there are tasks
     /// that always have to.
     pub fn clean_up_makes_way(&mut self) -> bool {
-        !std::mem::replace(&mut self.clean_up_made_way, true)
+        self.clean_up_made_way = !self.clean_up_made_way;
+        self.clean_up_made_way
     }
 
     /// Cleaning up went through, or failed and has to wait.
     pub fn cleaned_up(&mut self, ok: bool) {
-        self.clean_up_made_way = false;
         self.clean_up_failures = if ok { 0 } else { self.clean_up_failures.saturating_add(1) };
         self.clean_up_after = (!ok).then(|| Instant::now() + wait(self.clean_up_failures, &self.uid));
     }

@@ -325,12 +325,11 @@ impl Turn<'_> {
     /// How long a clean-up makes way for what is more urgent, if anything is: what the task itself has to do soon, or others,
     /// since it has a line of its own.
     fn more_urgent(&self, for_current: Option<Duration>) -> Option<Duration> {
-        let soon = for_current.filter(|wait| *wait < NO_CLEAN_UP_BEFORE);
         match self.context.lanes.line_of(self.key) {
-            Some(Line::Due | Line::Begun | Line::New) => Some(soon.unwrap_or_default()),
-            Some(Line::CleanUp) | None => {
-                soon.filter(|_| self.context.memory.with(self.key, &self.uid, Remembered::clean_up_makes_way))
-            }
+            Some(Line::Due | Line::Begun | Line::New) => Some(Duration::ZERO),
+            Some(Line::CleanUp) | None => for_current
+                .filter(|wait| *wait < NO_CLEAN_UP_BEFORE)
+                .filter(|_| self.context.memory.with(self.key, &self.uid, Remembered::clean_up_makes_way)),
         }
     }
 
