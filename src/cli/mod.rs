@@ -92,7 +92,8 @@ struct RunArgs {
     #[arg(long, env = "RETRYABLE_HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: String,
 
-    /// How many tasks are reconciled at a time in each watched scope, and beside them up to four times that number whose time has come
+    /// How many tasks are reconciled at a time in each watched scope, and beside them up to four times that number whose
+    /// time has come
     #[arg(long, env = "RETRYABLE_CONCURRENCY", default_value_t = CONCURRENCY, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
 

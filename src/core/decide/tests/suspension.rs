@@ -1,6 +1,6 @@
 //! Suspended in every state, and resumed.
 
-use super::story::Step::{Blind, Exit, Jump, Look, Pass, Resume, Run, Suspend};
+use super::story::Step::{Blind, Edit, Exit, Jump, Look, Pass, Resume, Run, Suspend};
 use super::story::play;
 use crate::core::testing::{BuildTask, fixed, task};
 
@@ -150,4 +150,19 @@ fn what_fell_due_while_suspended_starts_on_resuming_and_is_not_late() {
         ],
     );
     assert_eq!(world.status().current.unwrap().due_time, None);
+}
+
+#[test]
+fn while_the_spec_is_impossible_too_nothing_is_looked_at_for_a_deadline_whose_clock_stands() {
+    let world = play(
+        task().change(|task| task.spec.active_deadline_seconds = Some(60)),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Waiting 1/1/0 due 1000 Error 1E"),
+            (Suspend, "Suspended 1/1/0 Error [Suspended] 1E"),
+            (Edit(|task| task.spec.image = None), "Pending 1/1/0 InvalidSpec [Suspended Stalled] 1E"),
+            (Pass(30_000), "Pending 1/1/0 InvalidSpec [Suspended Stalled] 1E-"),
+        ],
+    );
+    assert_eq!(world.look_again, None);
 }
