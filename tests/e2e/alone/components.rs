@@ -133,6 +133,8 @@ async fn the_node_is_lost_with_a_running_attempt() {
     task["spec"]["maxRetries"] = 0.into();
     task["spec"]["template"]["spec"]["tolerations"] = json!([{"key": "node.kubernetes.io/unreachable",
         "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}]);
+    // A node that is back takes Pods up to five seconds before it loses the taint that evicts them.
+    task["spec"]["overrides"] = json!([{"fromAttempt": 2, "tolerations": []}]);
     scene.apply(&task);
     let pod = scene.running("stranded", 1).await;
     let (name, uid) = (pod.name_any(), pod.uid().unwrap());
