@@ -71,6 +71,7 @@ fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen], now: Timestamp) -> S
         uptime: SignedDuration::from_hours(1),
         sent: None,
         fresh: true,
+        has_time: false,
     }
 }
 

@@ -127,6 +127,7 @@ async fn begin(client: Client, task: RetryableTask) -> Result<()> {
         uptime: SignedDuration::ZERO,
         sent: None,
         fresh: true,
+        has_time: true,
     };
     let (status, _) = decide(&situation).status.context("a new task has no status to be written")?;
     let begun = RetryableTask { status: Some(status), ..task.clone() };

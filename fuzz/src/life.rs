@@ -124,6 +124,7 @@ impl<'a> Life<'a> {
             uptime: self.now.duration_since(self.begun) + SignedDuration::from_secs(60),
             sent: None,
             fresh: self.fresh,
+            has_time: true,
         })
     }
 

@@ -28,7 +28,7 @@ pub enum Line {
     Begun,
     /// Nothing of it has begun.
     New,
-    /// What is left of it can be cleaned up.
+    /// It can wait: what is left of it can be cleaned up, or how far it is can be told.
     CleanUp,
 }
 

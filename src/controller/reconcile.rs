@@ -165,7 +165,11 @@ async fn of(key: &TaskKey, task: &Kept, context: &Arc<Context>) -> Result<Again,
         context.orphaned(key.clone());
     }
     let task = context.memory.with(key, &uid, |remembered| remembered.newest(task));
-    Turn { key, uid, context, task, asked: None, rejection: None, conflicts: 0, fresh: false }.run().await
+    let has_time = match context.lanes.line_of(key) {
+        Some(Line::Due | Line::Begun | Line::New) => false,
+        Some(Line::CleanUp) | None => true,
+    };
+    Turn { key, uid, context, task, asked: None, rejection: None, conflicts: 0, fresh: false, has_time }.run().await
 }
 
 /// A task that this version cannot read is told so where its owner looks; its Pods, if any, stay as they are.
@@ -194,6 +198,8 @@ struct Turn<'a> {
     rejection: Option<Rejection>,
     conflicts: u32,
     fresh: bool,
+    /// It came from the line of what can wait.
+    has_time: bool,
 }
 
 impl Turn<'_> {
@@ -226,7 +232,7 @@ impl Turn<'_> {
                 apply::stop(self.context, self.key, &pod).await?;
             }
             // Before the requests that follow, which may take long.
-            let LookAgain { for_current, to_clean_up } = look_again;
+            let LookAgain { for_current, when_there_is_time } = look_again;
             let for_current = for_current.map(|wait| unsigned(wait).min(LOOK_AGAIN));
             self.context.timers.set(self.key.clone(), Line::Due, for_current);
             let strays_again = self.clean_up(&strays, &[]).await;
@@ -242,7 +248,7 @@ impl Turn<'_> {
                 return Ok(Again::In(None));
             }
             let sometime = for_current.is_none().then_some(LOOK_AGAIN);
-            let waits = to_clean_up.map(unsigned).into_iter().chain(strays_again).chain(clean_up);
+            let waits = when_there_is_time.map(unsigned).into_iter().chain(strays_again).chain(clean_up);
             return Ok(Again::In(waits.chain(sometime).min()));
         }
         Err(Error::Restless(self.key.clone()))
@@ -271,6 +277,7 @@ impl Turn<'_> {
             uptime: self.context.attempts.uptime(),
             sent,
             fresh: self.fresh,
+            has_time: self.has_time,
         };
         decide(&situation)
     }
@@ -325,12 +332,12 @@ impl Turn<'_> {
     /// How long a clean-up makes way for what is more urgent, if anything is: what the task itself has to do soon, or others,
     /// since it has a line of its own.
     fn more_urgent(&self, for_current: Option<Duration>) -> Option<Duration> {
-        match self.context.lanes.line_of(self.key) {
-            Some(Line::Due | Line::Begun | Line::New) => Some(Duration::ZERO),
-            Some(Line::CleanUp) | None => for_current
-                .filter(|wait| *wait < NO_CLEAN_UP_BEFORE)
-                .filter(|_| self.context.memory.with(self.key, &self.uid, Remembered::clean_up_makes_way)),
+        if !self.has_time {
+            return Some(Duration::ZERO);
         }
+        for_current
+            .filter(|wait| *wait < NO_CLEAN_UP_BEFORE)
+            .filter(|_| self.context.memory.with(self.key, &self.uid, Remembered::clean_up_makes_way))
     }
 
     /// Deletes and frees Pods; the Pods of ended attempts are a best effort with a back-off of its own. Answers how

@@ -2,7 +2,7 @@ use super::*;
 use crate::api::{ConditionReason, ConditionType};
 use crate::controller::scripted::{context, context_and_timers, key, refusal};
 use crate::core::conditions;
-use crate::core::decide::LATE_POST_BOUND;
+use crate::core::decide::{LATE_POST_BOUND, SETTLE};
 use crate::core::testing::{BuildPod, BuildTask, at, fixed, pod_of, task, time, without_jitter};
 use kube_runtime::watcher::Event;
 
@@ -41,6 +41,7 @@ fn settled(mut task: RetryableTask, context: &Context) -> RetryableTask {
             uptime: SignedDuration::ZERO,
             sent: None,
             fresh: true,
+            has_time: true,
         };
         let Some((status, _)) = decide(&situation).status else { return task };
         task.status = Some(status);
@@ -71,6 +72,30 @@ async fn a_clean_up_makes_way_once_for_what_its_task_has_to_do_soon() {
             assert_eq!(clean_up().await.0, 1, "{wait} s before, the second time");
         }
     }
+}
+
+#[tokio::test]
+async fn how_far_an_attempt_is_is_told_from_the_line_of_what_can_wait() {
+    let task = task();
+    let pod = pod_of(&task, 1).uid("known");
+    let (context, requests, mut timers) = context_and_timers(Arc::new(move |_| refusal(503, "ServiceUnavailable")));
+    let context = Arc::new(context);
+    context.attempts.apply(&Event::Apply(pod.clone()), at(0));
+    let task = settled(task, &context);
+    let long_ago = -SETTLE.as_secs();
+    context.attempts.apply(&Event::Apply(pod.created(long_ago).version(2)), at(0));
+    let kept: Kept = serde_json::from_value(serde_json::to_value(&task).unwrap()).unwrap();
+    for line in [Line::Due, Line::Begun, Line::New] {
+        context.lanes.touched(key(), line);
+        reconcile(&kept, &context).await.unwrap();
+        context.lanes.settled(&key());
+        let again = timers.last(Line::CleanUp);
+        assert_eq!((requests.lock().unwrap().len(), again), (0, Some(Some(Duration::ZERO))), "{line:?}");
+    }
+    context.lanes.touched(key(), Line::CleanUp);
+    reconcile(&kept, &context).await.unwrap_err();
+    let sent = requests.lock().unwrap().clone();
+    assert!(matches!(&sent[..], [put] if put.starts_with("PUT ") && put.ends_with("/status")), "{sent:?}");
 }
 
 #[tokio::test]

@@ -15,9 +15,13 @@ use tokio::sync::SetOnce;
 /// How long a watch call lasts at most, in seconds; also what a silent connection costs before it is noticed.
 pub const WATCH_SECONDS: u32 = 290;
 
+/// How many objects a list has in one answer. Whatever is in one is held at a time, as text and as values: with the usual
+/// 500 that is 30 MB more at the start of an operator with 10,000 tasks, for no time gained.
+const PAGE: u32 = 200;
+
 /// How a kind is watched.
 pub fn config() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_SECONDS)
+    watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
 }
 
 /// Feeds `stream` to `take` for ever. Errors are logged and counted; the back-off is the stream's own.

@@ -159,6 +159,7 @@ impl<'a> Stage<'a> {
             uptime: self.uptime(),
             sent: None,
             fresh: true,
+            has_time: true,
         })
     }
 

@@ -78,13 +78,16 @@ fn watch(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentA
     if current.stop_reason.is_some() && !seen.pod.deleting && !seen.gone {
         plan.stop = Some(pod_ref(seen));
     }
-    let settled_at = plus(seen.pod.created.min(seen.first_seen), SETTLE);
     for wait in patience(situation, seen).into_iter().filter(|wait| !wait.is_zero()) {
         plan.look_again_in(wait);
     }
     let stops = limits::stops(situation, status, current, seen).into_iter().map(|stop| stop.at);
-    for at in stops.chain([settled_at]).filter(|at| *at > situation.now) {
+    for at in stops.filter(|at| *at > situation.now) {
         plan.look_again_in(until(situation.now, at));
+    }
+    let settles_in = until(situation.now, plus(seen.pod.created.min(seen.first_seen), SETTLE));
+    if !settles_in.is_zero() {
+        plan.when_there_is_time(settles_in);
     }
 }
 
@@ -123,7 +126,7 @@ fn clean_up(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan
         };
         let is_settled = wait.is_zero();
         if !is_settled && (seen.pod.held || !kept) {
-            plan.clean_up_in(wait);
+            plan.when_there_is_time(wait);
         }
         // One that has not ended may be the attempt's own, seen late: it is freed as late as any.
         let ended = matches!(seen.pod.progress, Progress::Ended(_));
@@ -146,7 +149,7 @@ fn expire(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan) 
     if wait.is_zero() {
         plan.delete_task = true;
     } else {
-        plan.clean_up_in(wait);
+        plan.when_there_is_time(wait);
     }
 }
 
@@ -159,8 +162,8 @@ impl Plan {
         shorten(&mut self.look_again.for_current, wait);
     }
 
-    fn clean_up_in(&mut self, wait: SignedDuration) {
-        shorten(&mut self.look_again.to_clean_up, wait);
+    pub(super) fn when_there_is_time(&mut self, wait: SignedDuration) {
+        shorten(&mut self.look_again.when_there_is_time, wait);
     }
 }
 

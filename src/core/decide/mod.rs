@@ -33,8 +33,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 pub const LATE_POST_BOUND: SignedDuration = SignedDuration::from_secs(20);
 /// How long a created Pod may stay unseen by the watch before it is asked for.
 pub const UNSEEN_BOUND: SignedDuration = SignedDuration::from_secs(10);
-/// How long a Pod has to start before its waiting is worth a write: most start at once, and a write each would be a
-/// quarter more.
+/// How long a Pod has to start, or to end, before its waiting is worth a write: most start at once, and a write each would
+/// be a quarter more. Even then it is written when there is time.
 pub const SETTLE: SignedDuration = SignedDuration::from_secs(10);
 /// How long other containers may run on after the main one ended, before the Pod is stopped.
 pub const OUTLIVED_GRACE: SignedDuration = SignedDuration::from_secs(3);
@@ -62,6 +62,9 @@ pub struct Situation<'a> {
     pub sent: Option<SignedDuration>,
     /// Whether the task has just been read live, or written, rather than found in a cache that may be behind.
     pub fresh: bool,
+    /// Whether nothing more urgent waits. What is only worth telling is not written without; the plan says to look again
+    /// for it.
+    pub has_time: bool,
 }
 
 /// A Pod as this process has seen it.
@@ -149,15 +152,15 @@ pub struct Plan {
 pub struct LookAgain {
     /// For the current attempt: it is due, or its time is over, or it must be seen to.
     pub for_current: Option<SignedDuration>,
-    /// To free or delete the Pods of ended attempts, or the task itself.
-    pub to_clean_up: Option<SignedDuration>,
+    /// To free or delete the Pods of ended attempts, or the task itself, or to tell how far an attempt is.
+    pub when_there_is_time: Option<SignedDuration>,
 }
 
 impl LookAgain {
     /// The sooner of them.
     pub fn soonest(self) -> Option<SignedDuration> {
-        let Self { for_current, to_clean_up } = self;
-        for_current.into_iter().chain(to_clean_up).min()
+        let Self { for_current, when_there_is_time } = self;
+        for_current.into_iter().chain(when_there_is_time).min()
     }
 }
 
@@ -242,8 +245,22 @@ pub fn decide(situation: &Situation) -> Plan {
     let stored = situation.task.status.as_ref().unwrap_or(&none);
     match next::next_status(situation, stored) {
         next::Next::Ask(pod_name) => Plan { ask: Some(pod_name), ..Plan::default() },
-        next::Next::Status { status, .. } if *status == *stored => effects::of_stored_status(situation, stored),
+        next::Next::Status { status, .. } if *status == *stored => {
+            let mut plan = effects::of_stored_status(situation, stored);
+            if !situation.has_time && has_something_to_tell(situation, stored) {
+                plan.when_there_is_time(SignedDuration::ZERO);
+            }
+            plan
+        }
         next::Next::Status { status, happenings } => Plan { status: Some((*status, happenings)), ..Plan::default() },
+    }
+}
+
+/// Whether the status would be another one if there were time to write it.
+fn has_something_to_tell(situation: &Situation, stored: &RetryableTaskStatus) -> bool {
+    match next::next_status(&Situation { has_time: true, ..situation.clone() }, stored) {
+        next::Next::Ask(_) => false,
+        next::Next::Status { status, .. } => *status != *stored,
     }
 }
 

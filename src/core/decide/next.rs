@@ -224,7 +224,8 @@ impl<'a> Draft<'a> {
 
     /// What people see of a Pod that has not ended.
     fn tell_how_far(&mut self, seen: &Seen) {
-        let settled = until(seen.pod.created.min(seen.first_seen), self.situation.now) >= SETTLE;
+        let settled =
+            self.situation.has_time && until(seen.pod.created.min(seen.first_seen), self.situation.now) >= SETTLE;
         let hold_up = match &seen.pod.progress {
             Progress::Pending(hold_up) => hold_up.as_ref(),
             Progress::Running | Progress::Outlived(_) | Progress::Ended(_) => None,

@@ -66,6 +66,7 @@ fn ten_thousand_failures_stay_far_below_100_kib() {
             uptime: SignedDuration::from_hours(1),
             sent: None,
             fresh: true,
+            has_time: true,
         };
         let plan = decide(&situation);
         now += SignedDuration::from_secs(1);

@@ -265,6 +265,7 @@ struct Given {
     uptime: SignedDuration,
     sent: Option<SignedDuration>,
     fresh: bool,
+    has_time: bool,
 }
 
 impl Given {
@@ -280,6 +281,7 @@ impl Given {
             uptime: self.uptime,
             sent: self.sent,
             fresh: self.fresh,
+            has_time: self.has_time,
         })
     }
 }
@@ -290,9 +292,10 @@ prop_compose! {
         asked in of(prop::sample::select(vec![Answer::There, Answer::Absent, Answer::Foreign])),
         age in of(duration()), rejected in any::<bool>(), remaining in of((moment(), duration())), now in moment(),
         uptime in duration(), sent in of(duration()), fresh in any::<bool>(),
+        has_time in any::<bool>(),
     ) -> Given {
         Given {
-            task, pods, asked, remaining, now, uptime, sent, fresh,
+            task, pods, asked, remaining, now, uptime, sent, fresh, has_time,
             created: age.map(|age| Created { pod_uid: "pod-1".into(), age }),
             rejection: rejected.then(|| Rejection { reason: ConditionReason::PodRejected, message: "quota".into() }),
         }

@@ -92,8 +92,8 @@ fn a_clean_up_can_wait_and_what_is_due_cannot() {
         task().backoff(fixed(60)),
         &[(Look, "Running 1/0/0 [Reconciling] 1P"), (Exit(1), "Waiting 1/1/0 due 60000 Error 1E")],
     );
-    let LookAgain { for_current, to_clean_up } = world.plan().look_again;
-    assert_eq!((for_current, to_clean_up), (Some(SignedDuration::from_secs(60)), Some(LATE_POST_BOUND)));
+    let LookAgain { for_current, when_there_is_time } = world.plan().look_again;
+    assert_eq!((for_current, when_there_is_time), (Some(SignedDuration::from_secs(60)), Some(LATE_POST_BOUND)));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::story::Step::{
 use super::story::{play, play_in, take};
 use super::world::World;
 use crate::api::{MAIN_CONTAINER, RetryableTask};
-use crate::core::decide::Happening;
+use crate::core::decide::{Happening, LookAgain};
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, end, fixed, running, task, task_with, waiting};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
@@ -25,6 +25,25 @@ fn success() {
         ],
     );
     assert_eq!(world.status().duration.as_deref(), Some("10s"));
+}
+
+#[test]
+fn how_far_an_attempt_is_waits_until_there_is_time_to_tell() {
+    let mut task = task();
+    task.spec.startup_timeout_seconds = Some(60);
+    let mut world = play(task, &[(Look, "Running 1/0/0 [Reconciling] 1P")]);
+    world.is_hurried = true;
+    let mut world = play_in(world, &[(Pass(9_999), "Running 1/0/0 [Reconciling] 1P")]);
+    assert_eq!(world.plan().look_again.when_there_is_time, Some(SignedDuration::from_millis(1)));
+    let mut world = play_in(world, &[(Pass(20_001), "Running 1/0/0 [Reconciling] 1P")]);
+    let untold =
+        LookAgain { for_current: Some(SignedDuration::from_secs(30)), when_there_is_time: Some(SignedDuration::ZERO) };
+    assert_eq!((world.writes, world.plan().look_again), (1, untold));
+    world.is_hurried = false;
+    let mut world = play_in(world, &[(Look, "Pending 1/0/0 1P")]);
+    world.is_hurried = true;
+    let told = LookAgain { when_there_is_time: None, ..untold };
+    assert_eq!((world.writes, world.plan().look_again), (2, told));
 }
 
 #[test]

@@ -228,7 +228,7 @@ fn a_pod_of_a_closed_attempt_that_seems_to_run_is_freed_no_sooner_than_any() {
     world.change_pod(1, |_| before);
     world.restart();
     let mut world = play_in(world, &[(Look, "Waiting 1/1/0 due 1000 Error 1R!")]);
-    assert_eq!(world.plan().look_again.to_clean_up, Some(LATE_POST_BOUND));
+    assert_eq!(world.plan().look_again.when_there_is_time, Some(LATE_POST_BOUND));
 }
 
 #[test]

@@ -106,6 +106,7 @@ fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen]) -> Situation<'a> {
         uptime: SignedDuration::from_secs(4),
         sent: None,
         fresh: false,
+        has_time: true,
     }
 }
 

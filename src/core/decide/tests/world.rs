@@ -48,6 +48,8 @@ pub struct World {
     pub blind: bool,
     /// The task comes out of a cache that may be behind.
     pub stale: bool,
+    /// More urgent things wait.
+    pub is_hurried: bool,
     pub told: Vec<Happening>,
     pub writes: u32,
     pub look_again: Option<SignedDuration>,
@@ -70,6 +72,7 @@ impl World {
             holds_pods: true,
             blind: false,
             stale: false,
+            is_hurried: false,
             told: Vec::new(),
             writes: 0,
             look_again: None,
@@ -213,6 +216,7 @@ impl World {
             uptime: self.monotonic - self.process.begun,
             sent: self.process.sent.map(|sent| self.monotonic - sent),
             fresh: !self.stale,
+            has_time: !self.is_hurried,
         })
     }
 
