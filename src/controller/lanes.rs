@@ -119,6 +119,13 @@ impl Lanes {
         }
     }
 
+    /// Whether all are let in but those that can wait.
+    pub fn nothing_urgent_waits(&self) -> bool {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let [due, begun, new, _] = lines.waiting;
+        due + begun + new == 0
+    }
+
     fn let_in(&self, lines: &mut Lines) {
         while let Some((key, from)) = self.next(lines) {
             lines.inside[from as usize] += 1;

@@ -165,11 +165,7 @@ async fn of(key: &TaskKey, task: &Kept, context: &Arc<Context>) -> Result<Again,
         context.orphaned(key.clone());
     }
     let task = context.memory.with(key, &uid, |remembered| remembered.newest(task));
-    let has_time = match context.lanes.line_of(key) {
-        Some(Line::Due | Line::Begun | Line::New) => false,
-        Some(Line::CleanUp) | None => true,
-    };
-    Turn { key, uid, context, task, asked: None, rejection: None, conflicts: 0, fresh: false, has_time }.run().await
+    Turn { key, uid, context, task, asked: None, rejection: None, conflicts: 0, fresh: false }.run().await
 }
 
 /// A task that this version cannot read is told so where its owner looks; its Pods, if any, stay as they are.
@@ -198,8 +194,6 @@ struct Turn<'a> {
     rejection: Option<Rejection>,
     conflicts: u32,
     fresh: bool,
-    /// It came from the line of what can wait.
-    has_time: bool,
 }
 
 impl Turn<'_> {
@@ -277,7 +271,7 @@ impl Turn<'_> {
             uptime: self.context.attempts.uptime(),
             sent,
             fresh: self.fresh,
-            has_time: self.has_time,
+            has_time: self.context.lanes.nothing_urgent_waits(),
         };
         decide(&situation)
     }
@@ -332,12 +326,12 @@ impl Turn<'_> {
     /// How long a clean-up makes way for what is more urgent, if anything is: what the task itself has to do soon, or others,
     /// since it has a line of its own.
     fn more_urgent(&self, for_current: Option<Duration>) -> Option<Duration> {
-        if !self.has_time {
-            return Some(Duration::ZERO);
+        match self.context.lanes.line_of(self.key) {
+            Some(Line::Due | Line::Begun | Line::New) => Some(Duration::ZERO),
+            Some(Line::CleanUp) | None => for_current
+                .filter(|wait| *wait < NO_CLEAN_UP_BEFORE)
+                .filter(|_| self.context.memory.with(self.key, &self.uid, Remembered::clean_up_makes_way)),
         }
-        for_current
-            .filter(|wait| *wait < NO_CLEAN_UP_BEFORE)
-            .filter(|_| self.context.memory.with(self.key, &self.uid, Remembered::clean_up_makes_way))
     }
 
     /// Deletes and frees Pods; the Pods of ended attempts are a best effort with a back-off of its own. Answers how

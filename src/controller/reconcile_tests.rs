@@ -75,7 +75,7 @@ async fn a_clean_up_makes_way_once_for_what_its_task_has_to_do_soon() {
 }
 
 #[tokio::test]
-async fn how_far_an_attempt_is_is_told_from_the_line_of_what_can_wait() {
+async fn that_an_attempt_has_not_ended_is_told_when_nothing_urgent_waits() {
     let task = task();
     let pod = pod_of(&task, 1).uid("known");
     let (context, requests, mut timers) = context_and_timers(Arc::new(move |_| refusal(503, "ServiceUnavailable")));
@@ -85,12 +85,16 @@ async fn how_far_an_attempt_is_is_told_from_the_line_of_what_can_wait() {
     let long_ago = -SETTLE.as_secs();
     context.attempts.apply(&Event::Apply(pod.created(long_ago).version(2)), at(0));
     let kept: Kept = serde_json::from_value(serde_json::to_value(&task).unwrap()).unwrap();
-    for line in [Line::Due, Line::Begun, Line::New] {
-        context.lanes.touched(key(), line);
+    let waits = TaskKey { name: "waits".into(), ..key() };
+    for line in [Line::Begun, Line::New] {
+        // The only place is taken.
+        context.lanes.touched(key(), Line::CleanUp);
+        context.lanes.touched(waits.clone(), line);
         reconcile(&kept, &context).await.unwrap();
         context.lanes.settled(&key());
-        let again = timers.last(Line::CleanUp);
-        assert_eq!((requests.lock().unwrap().len(), again), (0, Some(Some(Duration::ZERO))), "{line:?}");
+        context.lanes.settled(&waits);
+        assert!(requests.lock().unwrap().is_empty(), "{line:?}");
+        assert!(timers.last(Line::CleanUp).unwrap().is_some_and(|wait| wait < LOOK_AGAIN), "{line:?}");
     }
     context.lanes.touched(key(), Line::CleanUp);
     reconcile(&kept, &context).await.unwrap_err();

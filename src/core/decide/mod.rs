@@ -33,9 +33,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 pub const LATE_POST_BOUND: SignedDuration = SignedDuration::from_secs(20);
 /// How long a created Pod may stay unseen by the watch before it is asked for.
 pub const UNSEEN_BOUND: SignedDuration = SignedDuration::from_secs(10);
-/// How long a Pod has to start, or to end, before its waiting is worth a write: most start at once, and a write each would
-/// be a quarter more. Even then it is written when there is time.
+/// How long a Pod has to start, or to end, before that it has not is worth a write: most do at once, and a write each
+/// would be a quarter more.
 pub const SETTLE: SignedDuration = SignedDuration::from_secs(10);
+/// The same while more urgent things wait. In a storm most attempts end by then, and their end takes the write along.
+pub const SETTLE_IN_A_STORM: SignedDuration = SignedDuration::from_secs(30);
+/// How long until it is seen whether there is time by now.
+const TIME_AGAIN: SignedDuration = SignedDuration::from_secs(2);
 /// How long other containers may run on after the main one ended, before the Pod is stopped.
 pub const OUTLIVED_GRACE: SignedDuration = SignedDuration::from_secs(3);
 
@@ -62,8 +66,7 @@ pub struct Situation<'a> {
     pub sent: Option<SignedDuration>,
     /// Whether the task has just been read live, or written, rather than found in a cache that may be behind.
     pub fresh: bool,
-    /// Whether nothing more urgent waits. What is only worth telling is not written without; the plan says to look again
-    /// for it.
+    /// Whether nothing more urgent waits than what is only worth telling.
     pub has_time: bool,
 }
 
@@ -248,7 +251,7 @@ pub fn decide(situation: &Situation) -> Plan {
         next::Next::Status { status, .. } if *status == *stored => {
             let mut plan = effects::of_stored_status(situation, stored);
             if !situation.has_time && has_something_to_tell(situation, stored) {
-                plan.when_there_is_time(SignedDuration::ZERO);
+                plan.when_there_is_time(TIME_AGAIN);
             }
             plan
         }

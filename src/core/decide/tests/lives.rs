@@ -28,22 +28,19 @@ fn success() {
 }
 
 #[test]
-fn how_far_an_attempt_is_waits_until_there_is_time_to_tell() {
+fn that_an_attempt_has_not_ended_is_told_later_while_more_urgent_things_wait() {
     let mut task = task();
     task.spec.startup_timeout_seconds = Some(60);
     let mut world = play(task, &[(Look, "Running 1/0/0 [Reconciling] 1P")]);
     world.is_hurried = true;
     let mut world = play_in(world, &[(Pass(9_999), "Running 1/0/0 [Reconciling] 1P")]);
     assert_eq!(world.plan().look_again.when_there_is_time, Some(SignedDuration::from_millis(1)));
-    let mut world = play_in(world, &[(Pass(20_001), "Running 1/0/0 [Reconciling] 1P")]);
-    let untold =
-        LookAgain { for_current: Some(SignedDuration::from_secs(30)), when_there_is_time: Some(SignedDuration::ZERO) };
-    assert_eq!((world.writes, world.plan().look_again), (1, untold));
-    world.is_hurried = false;
-    let mut world = play_in(world, &[(Look, "Pending 1/0/0 1P")]);
-    world.is_hurried = true;
-    let told = LookAgain { when_there_is_time: None, ..untold };
-    assert_eq!((world.writes, world.plan().look_again), (2, told));
+    let mut world = play_in(world, &[(Pass(20_000), "Running 1/0/0 [Reconciling] 1P")]);
+    let LookAgain { for_current, when_there_is_time } = world.plan().look_again;
+    assert_eq!(for_current, Some(SignedDuration::from_millis(30_001)), "what is urgent is not put off");
+    assert!(when_there_is_time.is_some_and(|wait| wait.is_positive()), "{when_there_is_time:?}");
+    let mut world = play_in(world, &[(Pass(1), "Pending 1/0/0 1P")]);
+    assert_eq!((world.writes, world.plan().look_again.when_there_is_time), (2, None));
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl World {
             );
             assert_ne!(self.task.status.as_ref(), Some(status), "a write changes something");
         }
-        if status.is_none() && !refresh && !self.is_hurried && effects == [false; 4] && clean_up == [false; 3] {
+        if status.is_none() && !refresh && effects == [false; 4] && clean_up == [false; 3] {
             assert_ne!(look_again.soonest(), Some(SignedDuration::ZERO), "it would decide the same at once: {plan:?}");
         }
         let current = self.status().current.unwrap_or_default();
