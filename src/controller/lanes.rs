@@ -119,11 +119,12 @@ impl Lanes {
         }
     }
 
-    /// Whether all are let in but those that can wait.
-    pub fn nothing_urgent_waits(&self) -> bool {
+    /// Whether few are let in, or wait, but those that can wait: no more than of these may be let in. With as many requests
+    /// on their way, the API server answers slowly, though nobody waits here.
+    pub fn has_time(&self) -> bool {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let [due, begun, new, _] = lines.waiting;
-        due + begun + new == 0
+        let urgent = |line: Line| lines.inside[line as usize] + lines.waiting[line as usize];
+        urgent(Line::Due) + urgent(Line::Begun) + urgent(Line::New) <= self.most_clean_up
     }
 
     fn let_in(&self, lines: &mut Lines) {

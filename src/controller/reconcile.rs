@@ -271,7 +271,7 @@ impl Turn<'_> {
             uptime: self.context.attempts.uptime(),
             sent,
             fresh: self.fresh,
-            has_time: self.context.lanes.nothing_urgent_waits(),
+            has_time: self.context.lanes.has_time(),
         };
         decide(&situation)
     }

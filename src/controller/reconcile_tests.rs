@@ -75,7 +75,7 @@ async fn a_clean_up_makes_way_once_for_what_its_task_has_to_do_soon() {
 }
 
 #[tokio::test]
-async fn that_an_attempt_has_not_ended_is_told_when_nothing_urgent_waits() {
+async fn that_an_attempt_has_not_ended_is_told_when_there_is_time() {
     let task = task();
     let pod = pod_of(&task, 1).uid("known");
     let (context, requests, mut timers) = context_and_timers(Arc::new(move |_| refusal(503, "ServiceUnavailable")));
@@ -85,14 +85,16 @@ async fn that_an_attempt_has_not_ended_is_told_when_nothing_urgent_waits() {
     let long_ago = -SETTLE.as_secs();
     context.attempts.apply(&Event::Apply(pod.created(long_ago).version(2)), at(0));
     let kept: Kept = serde_json::from_value(serde_json::to_value(&task).unwrap()).unwrap();
-    let waits = TaskKey { name: "waits".into(), ..key() };
-    for line in [Line::Begun, Line::New] {
-        // The only place is taken.
+    let others = ["one", "two"].map(|name| TaskKey { name: name.into(), ..key() });
+    for line in [Line::Due, Line::Begun, Line::New] {
         context.lanes.touched(key(), Line::CleanUp);
-        context.lanes.touched(waits.clone(), line);
+        for other in &others {
+            context.lanes.touched(other.clone(), line);
+        }
         reconcile(&kept, &context).await.unwrap();
-        context.lanes.settled(&key());
-        context.lanes.settled(&waits);
+        for key in [&key()].into_iter().chain(&others) {
+            context.lanes.settled(key);
+        }
         assert!(requests.lock().unwrap().is_empty(), "{line:?}");
         assert!(timers.last(Line::CleanUp).unwrap().is_some_and(|wait| wait < LOOK_AGAIN), "{line:?}");
     }

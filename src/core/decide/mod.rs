@@ -36,7 +36,7 @@ pub const UNSEEN_BOUND: SignedDuration = SignedDuration::from_secs(10);
 /// How long a Pod has to start, or to end, before that it has not is worth a write: most do at once, and a write each
 /// would be a quarter more.
 pub const SETTLE: SignedDuration = SignedDuration::from_secs(10);
-/// The same while more urgent things wait. In a storm most attempts end by then, and their end takes the write along.
+/// The same while there is much to do that is more urgent. In a storm most attempts end by then, and their end takes the write along.
 pub const SETTLE_IN_A_STORM: SignedDuration = SignedDuration::from_secs(30);
 /// How long until it is seen whether there is time by now.
 const TIME_AGAIN: SignedDuration = SignedDuration::from_secs(2);
@@ -66,7 +66,7 @@ pub struct Situation<'a> {
     pub sent: Option<SignedDuration>,
     /// Whether the task has just been read live, or written, rather than found in a cache that may be behind.
     pub fresh: bool,
-    /// Whether nothing more urgent waits than what is only worth telling.
+    /// Whether there is little to do that is more urgent than what is only worth telling.
     pub has_time: bool,
 }
 

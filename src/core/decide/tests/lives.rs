@@ -28,7 +28,7 @@ fn success() {
 }
 
 #[test]
-fn that_an_attempt_has_not_ended_is_told_later_while_more_urgent_things_wait() {
+fn that_an_attempt_has_not_ended_is_told_later_while_there_is_much_to_do() {
     let mut task = task();
     task.spec.startup_timeout_seconds = Some(60);
     let mut world = play(task, &[(Look, "Running 1/0/0 [Reconciling] 1P")]);

@@ -48,7 +48,7 @@ pub struct World {
     pub blind: bool,
     /// The task comes out of a cache that may be behind.
     pub stale: bool,
-    /// More urgent things wait.
+    /// There is much to do that is more urgent.
     pub is_hurried: bool,
     pub told: Vec<Happening>,
     pub writes: u32,
