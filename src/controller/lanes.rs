@@ -4,7 +4,7 @@
 //! What is due has places of its own, more than all the others together: a retry whose time has come waits for none of them,
 //! only for what is under way for its own task. Of the others each line has its share, so that no storm in one stops another.
 //! A clean-up can wait: it has few, even while others are free, since to delete and free a Pod takes two requests, as many as
-//! a retry; until so much waits that it would fill the cluster.
+//! a retry; until so much waits that it would fill the cluster. What is only to be told of a task is in line with it.
 
 use super::TaskKey;
 use std::collections::{HashMap, VecDeque};
@@ -119,8 +119,8 @@ impl Lanes {
         }
     }
 
-    /// Whether few are let in, or wait, but those that can wait: no more than of these may be let in. With as many requests
-    /// on their way, the API server answers slowly, though nobody waits here.
+    /// Whether there is little to do that is urgent: at most as many tasks are let in or in line for it as clean-ups may be let
+    /// in. With more of them under way the API server answers slowly, though nobody may be in line here.
     pub fn has_time(&self) -> bool {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let urgent = |line: Line| lines.inside[line as usize] + lines.waiting[line as usize];
@@ -320,6 +320,27 @@ mod tests {
         assert_eq!(queued(&mut queue), ["5"], "it is more than a clean-up now");
         lanes.settled(&key("0"));
         assert_eq!(queued(&mut queue), ["2"]);
+    }
+
+    #[test]
+    fn there_is_time_while_few_are_let_in_or_in_line_for_what_is_urgent() {
+        let (sender, _queue) = unbounded_channel();
+        let lanes = Lanes::new(sender, 16);
+        for n in 0..100 {
+            lanes.touched(key(&format!("clean-up-{n}")), Line::CleanUp);
+        }
+        for line in [Line::Due, Line::Begun, Line::New] {
+            let urgent = ["a", "b", "c"].map(key);
+            let has_time = urgent.clone().map(|key| {
+                lanes.touched(key, line);
+                lanes.has_time()
+            });
+            assert_eq!(has_time, [true, true, false], "{line:?}");
+            for key in &urgent {
+                lanes.settled(key);
+            }
+            assert!(lanes.has_time(), "{line:?}");
+        }
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl Turn<'_> {
             }
             let sometime = for_current.is_none().then_some(LOOK_AGAIN);
             let waits = when_there_is_time.map(unsigned).into_iter().chain(strays_again).chain(clean_up);
-            return Ok(Again::In(waits.chain(sometime).min()));
+            return Ok(Again::In(waits.chain(sometime).map(|wait| wait.min(LOOK_AGAIN)).min()));
         }
         Err(Error::Restless(self.key.clone()))
     }

@@ -36,10 +36,11 @@ pub const UNSEEN_BOUND: SignedDuration = SignedDuration::from_secs(10);
 /// How long a Pod has to start, or to end, before that it has not is worth a write: most do at once, and a write each
 /// would be a quarter more.
 pub const SETTLE: SignedDuration = SignedDuration::from_secs(10);
-/// The same while there is much to do that is more urgent. In a storm most attempts end by then, and their end takes the write along.
+/// The same while there is much to do that is more urgent: in a storm most attempts end before, and what tells of the end
+/// tells this too.
 pub const SETTLE_IN_A_STORM: SignedDuration = SignedDuration::from_secs(30);
 /// How long until it is seen whether there is time by now.
-const TIME_AGAIN: SignedDuration = SignedDuration::from_secs(2);
+const TIME_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 /// How long other containers may run on after the main one ended, before the Pod is stopped.
 pub const OUTLIVED_GRACE: SignedDuration = SignedDuration::from_secs(3);
 
@@ -259,8 +260,11 @@ pub fn decide(situation: &Situation) -> Plan {
     }
 }
 
-/// Whether the status would be another one if there were time to write it.
+/// Whether the status would be another one if there were time to write it: of an attempt that has begun.
 fn has_something_to_tell(situation: &Situation, stored: &RetryableTaskStatus) -> bool {
+    if stored.current.as_ref().is_none_or(|current| current.pod_name.is_none()) {
+        return false;
+    }
     match next::next_status(&Situation { has_time: true, ..situation.clone() }, stored) {
         next::Next::Ask(_) => false,
         next::Next::Status { status, .. } => *status != *stored,
