@@ -4,8 +4,8 @@ use super::limits;
 use super::next::remaining;
 use super::standstill::create_wait;
 use super::{
-    LATE_POST_BOUND, Plan, PodRef, SETTLE, Seen, Situation, UNSEEN_BOUND, is_an_attempts, is_finished, must_not_run,
-    patience, pod_of, slot_of, unsettled,
+    LATE_POST_BOUND, Plan, PodRef, SETTLE, Seen, Situation, UNSEEN_BOUND, age, is_an_attempts, is_finished,
+    must_not_run, patience, pod_of, slot_of, unsettled,
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus};
 use crate::core::conditions;
@@ -85,8 +85,8 @@ fn watch(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentA
     for at in stops.filter(|at| *at > situation.now) {
         plan.look_again_in(until(situation.now, at));
     }
-    let settles_in = until(situation.now, plus(seen.pod.created.min(seen.first_seen), SETTLE));
-    if !settles_in.is_zero() {
+    let settles_in = SETTLE.saturating_sub(age(situation, seen));
+    if settles_in.is_positive() {
         plan.when_there_is_time(settles_in);
     }
 }

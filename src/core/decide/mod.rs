@@ -288,6 +288,12 @@ fn patience(situation: &Situation, seen: &Seen) -> Option<SignedDuration> {
     Some(wait.max(SignedDuration::ZERO))
 }
 
+/// How long ago the Pod was created, by its own time or this process's first sight of it, whichever is earlier. Negative
+/// while the wall clock is behind both.
+fn age(situation: &Situation, seen: &Seen) -> SignedDuration {
+    situation.now.duration_since(seen.pod.created.min(seen.first_seen))
+}
+
 /// Whether an attempt without a Pod is not to get one: the task is suspended or cancelled, its spec makes no sense, or
 /// its time is over. The deadline is not the fallback's.
 fn must_not_run(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt) -> bool {

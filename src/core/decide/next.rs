@@ -3,8 +3,8 @@
 use super::end::End;
 use super::limits::{self, Stop};
 use super::{
-    Answer, Happening, SETTLE, SETTLE_IN_A_STORM, Seen, Situation, by_hand, close, fallback, is_finished, must_not_run,
-    name_of, patience, pod_of, slot_of, unsettled,
+    Answer, Happening, SETTLE, SETTLE_IN_A_STORM, Seen, Situation, age, by_hand, close, fallback, is_finished,
+    must_not_run, name_of, patience, pod_of, slot_of, unsettled,
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus, State, StopReason};
 use crate::core::conditions;
@@ -225,7 +225,7 @@ impl<'a> Draft<'a> {
     /// What people see of a Pod that has not ended.
     fn tell_how_far(&mut self, seen: &Seen) {
         let settles = if self.situation.has_time { SETTLE } else { SETTLE_IN_A_STORM };
-        let settled = until(seen.pod.created.min(seen.first_seen), self.situation.now) >= settles;
+        let settled = age(self.situation, seen) >= settles;
         let hold_up = match &seen.pod.progress {
             Progress::Pending(hold_up) => hold_up.as_ref(),
             Progress::Running | Progress::Outlived(_) | Progress::Ended(_) => None,
