@@ -50,8 +50,8 @@ pub struct Write {
     pub kind: &'static str,
     /// The object's namespace and name, with a slash between.
     pub object: String,
-    /// What was sent.
-    pub body: Value,
+    /// What was sent, null if nothing was. None if that is not known: the API server answered before it read the body.
+    pub body: Option<Value>,
     /// The API server's answer, seen or not; 0 without one.
     pub code: u16,
     /// Whether it changed the object.
@@ -60,6 +60,13 @@ pub struct Write {
     pub faulty: bool,
     /// Which process asked for it.
     pub by: u32,
+}
+
+impl Write {
+    /// Whether the API server will not do it, however often it is asked.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.code, 400 | 401 | 403 | 413 | 422)
+    }
 }
 
 /// The record of a run.

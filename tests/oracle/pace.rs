@@ -97,7 +97,7 @@ fn still_waits(before: &Change, after: &Change) -> bool {
 /// What is refused is not asked for again at once.
 pub fn check_refusals(trace: &Trace, found: &mut Vec<Violation>) {
     let mut times: BTreeMap<(&str, &str, &str), Vec<Duration>> = BTreeMap::new();
-    for write in trace.writes.iter().filter(|write| matches!(write.code, 400 | 403 | 422)) {
+    for write in trace.writes.iter().filter(|write| write.is_refused()) {
         let times = times.entry((&write.verb, write.kind, &write.object)).or_default();
         times.push(write.called);
         // Whatever happens to a task or its Pods is a reason to look again.

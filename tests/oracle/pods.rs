@@ -124,15 +124,23 @@ fn outcome_before_release(trace: &Trace, story: &Story, found: &mut Vec<Violatio
 fn intent_before_stop(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
     let namespace = story.name.split('/').next().unwrap_or("");
     for write in trace.writes.iter().filter(|write| write.kind == "Pod" && write.verb == "delete") {
-        let uid = write.body["preconditions"]["uid"].as_str();
-        let Some(uid) = uid else {
-            if story.pods.iter().any(|pod| write.object == format!("{namespace}/{}", pod.name)) {
-                let text = format!("{}: the DELETE of {} at {:?} has no UID", story.name, write.object, write.called);
-                found.push(Violation::new("a Pod is deleted by its UID", text));
+        let named = |pod: &&PodStory| write.object == format!("{namespace}/{}", pod.name);
+        let pod = match &write.body {
+            Some(body) if body["preconditions"]["uid"].is_string() => {
+                story.pods.iter().find(|pod| body["preconditions"]["uid"] == pod.uid)
             }
-            continue;
+            Some(_) => {
+                if story.pods.iter().any(|pod| named(&pod)) {
+                    let (name, called) = (&write.object, write.called);
+                    let text = format!("{}: the DELETE of {name} at {called:?} has no UID", story.name);
+                    found.push(Violation::new("a Pod is deleted by its UID", text));
+                }
+                None
+            }
+            // Whatever UID it had, it was about the Pod that was there.
+            None => story.pods.iter().filter(named).rfind(|pod| pod.is_there(write.called)),
         };
-        let Some(pod) = story.pods.iter().find(|pod| pod.uid == uid) else { continue };
+        let Some(pod) = pod else { continue };
         let known = pod.versions.iter().rev().find(|(at, _)| *at <= write.called);
         if known.is_none_or(|(_, pod)| is_terminal(pod))
             || story.deleted().is_some_and(|deleted| deleted <= write.called)
@@ -140,7 +148,7 @@ fn intent_before_stop(trace: &Trace, story: &Story, found: &mut Vec<Violation>) 
             continue;
         }
         let current = story.status_at(write.called).and_then(|status| status.current.as_ref());
-        let meant = current.is_some_and(|c| c.stop_reason.is_some() && c.pod_uid.as_deref() == Some(uid));
+        let meant = current.is_some_and(|c| c.stop_reason.is_some() && c.pod_uid.as_ref() == Some(&pod.uid));
         if !meant && !story.is_closed(pod.slot(), write.called) {
             let text = format!(
                 "{}: Pod {} was stopped at {:?}, when the status said {current:?}",

@@ -86,7 +86,7 @@ pub fn check_all(trace: &Trace, found: &mut Vec<Violation>) {
             let text = format!("{} {} at {:?} changes nothing", write.verb, write.object, write.called);
             found.push(Violation::new("no write that changes nothing", text));
         }
-        if matches!(write.code, 400 | 403 | 422) && !write.faulty && !is_wrong_uid(trace, write) {
+        if write.is_refused() && !write.faulty && !is_wrong_uid(trace, write) {
             let text = format!("{} {} {} at {:?}: {}", write.verb, write.kind, write.object, write.called, write.code);
             found.push(Violation::new("no write that the API server refuses", text));
         }
@@ -95,7 +95,7 @@ pub fn check_all(trace: &Trace, found: &mut Vec<Violation>) {
 
 /// A patch by UID that found another Pod of that name.
 fn is_wrong_uid(trace: &Trace, write: &super::Write) -> bool {
-    let uid = &write.body["metadata"]["uid"];
+    let Some(uid) = write.body.as_ref().map(|body| &body["metadata"]["uid"]) else { return false };
     let same = |change: &super::Change| change.object["metadata"]["uid"] == *uid;
     let newest = trace.changes.iter().rev().find(|change| {
         let metadata = &change.object["metadata"];

@@ -186,6 +186,11 @@ impl PodStory {
         versions.filter(move |(index, (_, pod))| shows(*index, pod)).map(|(_, (_, pod))| &**pod)
     }
 
+    /// Whether it is there at this time.
+    pub fn is_there(&self, at: Duration) -> bool {
+        self.created() <= at && self.gone.is_none_or(|gone| gone > at)
+    }
+
     /// Whether our finalizer holds it now.
     pub fn is_held(&self) -> bool {
         self.gone.is_none() && has_finalizer(self.last())

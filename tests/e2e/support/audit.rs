@@ -38,12 +38,13 @@ pub struct Request {
     pub name: String,
     /// Who asked, or in whose name.
     pub user: String,
-    /// The status code of the answer.
+    /// The status code of the answer; 0 without one.
     pub code: u64,
     /// When the API server took it in.
     pub received: Timestamp,
-    /// What was sent, where the log has it (see the audit policy of the cluster).
-    pub sent: Value,
+    /// What was sent, where the log has it (see the audit policy of the cluster): not if nothing was, and not if the
+    /// request was answered before that was read. Then a creation has no name either.
+    pub sent: Option<Value>,
     /// The version of the object in the answer, where the log has it.
     pub version: Option<u64>,
 }
@@ -56,6 +57,11 @@ impl Request {
             0 | 500.. => Outcome::Unknown,
             _ => Outcome::Refused,
         }
+    }
+
+    /// Whether it is a creation that was refused before its name was read.
+    pub fn is_nameless(&self) -> bool {
+        self.verb == "create" && self.name.is_empty()
     }
 
     /// Whether it wrote something, or tried to.
@@ -82,31 +88,37 @@ impl Audit {
 
     /// The requests about `namespace`, in the order of their answers.
     pub fn of(self, namespace: &str) -> Vec<Request> {
-        self.at("ResponseComplete", namespace)
+        self.at(&["ResponseComplete", "Panic"], namespace)
     }
 
     /// The watches of `namespace` that were begun, whether they have ended or not.
     pub fn watches_of(self, namespace: &str) -> Vec<Request> {
-        self.at("ResponseStarted", namespace).into_iter().filter(|request| request.verb == "watch").collect()
+        self.at(&["ResponseStarted"], namespace).into_iter().filter(|request| request.verb == "watch").collect()
     }
 
-    fn at(self, stage: &str, namespace: &str) -> Vec<Request> {
+    fn at(self, stages: &[&str], namespace: &str) -> Vec<Request> {
         let path = cluster::audit_log();
         let mut file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         file.seek(SeekFrom::Start(self.from)).unwrap();
         let lines = BufReader::new(file).lines().map_while(Result::ok);
-        lines.filter(|line| line.contains(namespace)).filter_map(|line| request(&line, stage, namespace)).collect()
+        lines.filter(|line| line.contains(namespace)).filter_map(|line| request(&line, stages, namespace)).collect()
     }
 }
 
-fn request(line: &str, stage: &str, namespace: &str) -> Option<Request> {
+/// What the log says instead of an answer, with code 200, of a request whose client was gone before there was one.
+const NO_ANSWER: &str = "Connection closed early";
+
+/// The request that a line of the log tells of, if it is about the namespace and at one of the stages.
+pub fn request(line: &str, stages: &[&str], namespace: &str) -> Option<Request> {
     let event: Value = serde_json::from_str(line).ok()?;
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    if text("/stage") != stage || text("/objectRef/namespace") != namespace {
+    if !stages.contains(&text("/stage").as_str()) || text("/objectRef/namespace") != namespace {
         return None;
     }
     let subresource = text("/objectRef/subresource");
     let slash = if subresource.is_empty() { "" } else { "/" };
+    let answered = text("/responseStatus/message") != NO_ANSWER;
+    let code = event.pointer("/responseStatus/code").and_then(Value::as_u64).filter(|_| answered);
     let impersonated = text("/impersonatedUser/username");
     Some(Request {
         verb: text("/verb"),
@@ -116,9 +128,9 @@ fn request(line: &str, stage: &str, namespace: &str) -> Option<Request> {
         namespace: namespace.to_owned(),
         name: text("/objectRef/name"),
         user: if impersonated.is_empty() { text("/user/username") } else { impersonated },
-        code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0),
+        code: code.unwrap_or(0),
         received: text("/requestReceivedTimestamp").parse().ok()?,
-        sent: event.get("requestObject").cloned().unwrap_or_default(),
+        sent: event.get("requestObject").cloned(),
         version: text("/responseObject/metadata/resourceVersion").parse().ok(),
     })
 }

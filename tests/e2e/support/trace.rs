@@ -15,14 +15,19 @@ use std::time::Duration;
 /// What is known so far of the task that the record is of. Whether refusals of the operator's writes were arranged by
 /// the test is said by `refused`: then they are no mistake of the operator's.
 pub fn trace(scene: &Scene, record: &Record, refused: bool) -> Trace {
-    let sights = in_order(record.sights());
+    tell(record.sights(), scene.audit.of(&scene.namespace), &scene.operator_user(), refused)
+}
+
+/// As [`trace`], of these versions and requests.
+fn tell(sights: Vec<Sight>, mut requests: Vec<Request>, operator: &str, refused: bool) -> Trace {
+    let sights = in_order(sights);
     let start = sights.iter().filter_map(|sight| text(&sight.object, "creationTimestamp").parse().ok()).min().unwrap();
     let names: BTreeSet<&str> = sights.iter().map(|sight| text(&sight.object, "name")).collect();
-    let mut requests = scene.audit.of(&scene.namespace);
-    requests.retain(|request| request.is_write() && kind(request).is_some() && names.contains(request.name.as_str()));
+    // A creation that was refused before it was read has no name: it counts, whichever task it was for.
+    let of_interest = |r: &Request| names.contains(r.name.as_str()) || r.is_nameless() && r.user == operator;
+    requests.retain(|request| request.is_write() && kind(request).is_some() && of_interest(request));
     requests.sort_by_key(|request| request.received);
     let makers = makers(&sights, &requests);
-    let operator = scene.operator_user();
 
     let mut at = Duration::ZERO;
     let mut changes = Vec::new();
@@ -109,18 +114,27 @@ fn does(request: &Request, before: Option<&Sight>, after: &Sight) -> bool {
 }
 
 fn write(start: Timestamp, request: &Request, done: Option<Duration>, refused: bool) -> Write {
+    let (code, changed) = (u16::try_from(request.code).unwrap_or_default(), done.is_some());
     Write {
         called: since(start, request.received),
         done,
         verb: request.verb.clone(),
         kind: kind(request).unwrap_or_default(),
         object: format!("{}/{}", request.namespace, request.name),
-        body: request.sent.clone(),
-        code: u16::try_from(request.code).unwrap_or_default(),
-        changed: done.is_some(),
+        body: body(request, code, changed),
+        code,
+        changed,
         faulty: refused || request.outcome() == Outcome::Unknown,
         by: 0,
     }
+}
+
+/// What was sent, as far as the log tells. It has no body where none was sent, and none where the API server answered before
+/// it read the body: a request that it does not authenticate, that it forbids, that is too large, that is one too many, that
+/// ran out of time. Only one that was carried out, or that the resource's own handler refused, was read for certain.
+fn body(request: &Request, code: u16, changed: bool) -> Option<Value> {
+    let was_read = changed || matches!(code, 200..300 | 404 | 409 | 410 | 422);
+    request.sent.clone().or_else(|| was_read.then_some(Value::Null))
 }
 
 /// The kind of the object that a request is about, of those that matter here.
@@ -139,3 +153,6 @@ fn since(start: Timestamp, at: Timestamp) -> Duration {
 fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     object["metadata"][field].as_str().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,7 +137,7 @@ fn trace(plan: &Plan, state: &crate::server::State, rested: bool, clock: Vec<ora
         verb: format!("{:?}", request.verb).to_lowercase(),
         kind: request.resource.kind(),
         object: request.object.clone(),
-        body: request.body.clone(),
+        body: Some(request.body.clone()),
         code: request.code,
         changed: request.version.is_some(),
         faulty: request.fault != crate::faults::Fault::None || (request.code == 403 && denied(request)),
