@@ -24,6 +24,8 @@ E2E_THREADS ?= 8
 ARGS ?=
 # Seen by the simulation
 export SEED FIRST
+# Begins a step; `.ci/run` says how long each took.
+STEP := @printf '\n==> %s\n'
 
 .PHONY: help
 help: ## list the commands
@@ -37,7 +39,7 @@ demo: ## build everything, start a real cluster, watch tasks being retried; CLUS
 
 .PHONY: test
 test: preflight unit simulation cluster-test ## everything: pure tests, simulation, the real cluster; takes the cluster down
-	@$(MAKE) e2e && code=0 || code=$$?; $(KUBERNETES) down; exit $$code
+	@$(MAKE) e2e && code=0 || code=$$?; printf '\n==> take the cluster down\n'; $(KUBERNETES) down; exit $$code
 
 .PHONY: demo-down
 demo-down: ## take the demo down; CLUSTER=current uninstalls it from your own cluster
@@ -47,12 +49,14 @@ demo-down: ## take the demo down; CLUSTER=current uninstalls it from your own cl
 
 .PHONY: unit
 unit: ## the pure tests: seconds, no cluster
+	$(STEP) "pure tests"
 	$(CARGO) test --locked --lib --test cli --test corpus -- $(ARGS)
 
 SIMULATION := $(CARGO) test --locked --profile simulation --test simulation -- --nocapture
 
 .PHONY: simulation
 simulation: ## the operator against a simulated API server that fails, crashes and lies about time; SEED=7 replays one schedule
+	$(STEP) "simulation"
 	SCHEDULES=$(or $(SCHEDULES),10000) $(SIMULATION) $(if $(SEED),schedules,$(ARGS))
 
 .PHONY: soak
@@ -69,6 +73,8 @@ fuzz: ## manifests and status that nobody would write, for as long as wanted: SE
 
 .PHONY: e2e
 e2e: preflight image cluster-up ## the operator on the real cluster, which stays up
+	$(STEP) "e2e: build"
+	$(CARGO) test --locked --test e2e --no-run
 	$(KUBERNETES) image $(IMAGE_TAR)
 	$(IN_CLUSTER) CARGO="$(CARGO)" tests/e2e/run --test-threads=$(E2E_THREADS) $(ARGS)
 
@@ -77,29 +83,37 @@ TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/retryable-tasks/tools
 
 .PHONY: deny
 deny: $(TOOLS)/bin/cargo-deny-$(DENY_VERSION) ## licences, sources and bans of what is linked, by deny.toml
+	$(STEP) "licences"
 	for package in . bench fuzz; do \
 	  $< --manifest-path $$package/Cargo.toml --config deny.toml --log-level error check bans licenses sources || exit 1; \
 	done
 
 # Unoptimised: it is built in a third of the time, and asked once.
 $(TOOLS)/bin/cargo-deny-$(DENY_VERSION):
+	$(STEP) "build cargo-deny"
 	CARGO_TARGET_DIR=$(TOOLS)/target $(CARGO) install cargo-deny --version $(DENY_VERSION) --locked --debug --root $(TOOLS)
 	rm -rf $(TOOLS)/target
 	cp $(TOOLS)/bin/cargo-deny $@
 
 .PHONY: check
 check: deny ## what CI refuses: warnings, formatting, stale generated files, faults in chart and scripts
+	$(STEP) "formatting"
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path bench/Cargo.toml
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	$(STEP) "clippy"
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --manifest-path bench/Cargo.toml -- -D warnings
+	$(STEP) "generated files: build the operator"
 	$(CARGO) run --locked --quiet -- crd | diff -u crds/retryabletasks.yaml - || \
 	  { echo "crds/retryabletasks.yaml is stale: run 'make generate'" >&2; exit 1; }
+	$(STEP) "build the cluster"
 	$(KUBERNETES) build
+	$(STEP) "generated files, chart, mistakes"
 	$(IN_CLUSTER) deploy/generate --check
 	$(IN_CLUSTER) charts/check
 	tests/simulation/mutate --check
+	$(STEP) "Go and scripts"
 	cd tests/cluster && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./image && go test ./image
 	if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); else echo "no shellcheck here: scripts not checked"; fi
 
@@ -118,6 +132,7 @@ bench: image ## side by side with batch/v1 Job, about 50 minutes; SCALE=small is
 
 .PHONY: build
 build: ## the operator, as it is in the image: release, static
+	$(STEP) "build the release"
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --target $(TARGET)
 
 .PHONY: image
@@ -141,6 +156,7 @@ preflight:
 
 .PHONY: cluster-up
 cluster-up: ## start the real cluster with its node, or repair it
+	$(STEP) "start the cluster"
 	$(KUBERNETES) node
 
 .PHONY: cluster-down
@@ -149,4 +165,5 @@ cluster-down: ## stop it and leave nothing on the machine
 
 .PHONY: cluster-test
 cluster-test: ## show that the cluster itself works and leaves nothing
+	$(STEP) "the cluster's own test"
 	tests/cluster/self-test
