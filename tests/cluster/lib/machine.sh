@@ -105,7 +105,7 @@ require_ports() {
   shift
   alive "$component" && return
   for port in "$@"; do
-    for _ in {1..30}; do # a process that was just killed holds its port for a moment
+    for _ in {1..100}; do # a process that was just killed holds its port for a moment
       owner=$(ss -Hltnp "sport = :$port")
       [ -n "$owner" ] || continue 2
       sleep .1

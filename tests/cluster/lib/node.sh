@@ -8,7 +8,7 @@ KERNEL_SETTINGS="net/ipv4/ip_forward vm/overcommit_memory vm/panic_on_oom kernel
 SAVED_KERNEL_SETTINGS=/run/retryable-tasks/kernel-settings # as forgetful of a reboot as the kernel
 
 # Its warnings are of the machine (control groups of version 1), and of no use with each call.
-containerd_ctr() { CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1 timeout 60 "$BIN/ctr" --address "$CONTAINERD_SOCKET" --namespace k8s.io "$@"; }
+containerd_ctr() { CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1 timeout "$LIMIT" "$BIN/ctr" --address "$CONTAINERD_SOCKET" --namespace k8s.io "$@"; }
 
 node() {
   local began

@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # Starting, watching and stopping the cluster's processes.
 
+# How many seconds anything may take, on a machine that is slow and busy: what hangs is to fail, and nothing else.
+LIMIT=300
+
 # A process is known by its id and its start time, so that an id that was given to another is not mistaken for it.
 start_time() { sed -n 's/.*) //p' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
 
@@ -42,12 +45,12 @@ stop() {
 
 # wait_for WHAT COMPONENT COMMAND...: until the command succeeds; fails at once when the component ends
 wait_for() {
-  local what=$1 component=$2 limit=300 began=$SECONDS waited next=10
+  local what=$1 component=$2 began=$SECONDS waited next=10
   shift 2
   until "$@" >/dev/null 2>&1; do
     waited=$((SECONDS - began))
     alive "$component" || fail_with_log "$component ended" "$component"
-    ((waited < limit)) || fail_with_log "$what is not there after $limit s" "$component"
+    ((waited < LIMIT)) || fail_with_log "$what is not there after $LIMIT s" "$component"
     if ((waited >= next)); then
       say "waiting for $what ($waited s)"
       next=$((next + 10))
