@@ -1,5 +1,6 @@
 //! The operator killed with SIGKILL: the story goes on as if nothing had been.
 
+use crate::support::gates::Gates;
 use crate::support::oracle::{no_rule_is_broken, nothing_more_is_written};
 use crate::support::record::{Record, assert_waits, due_times};
 use crate::support::{Scene, eventually, sh};
@@ -20,24 +21,28 @@ fn story(versions: &[RetryableTask]) -> Value {
 }
 
 /// Fails twice and then succeeds, with waits of `delay` seconds.
-fn unlucky(name: &str, delay: i32, lasts: i32) -> Value {
-    let script = format!("sleep {lasts}; echo attempt $RETRYABLE_ATTEMPT; test $RETRYABLE_ATTEMPT -ge 3");
+fn unlucky(name: &str, delay: i32) -> Value {
+    let script = "echo attempt $RETRYABLE_ATTEMPT; test $RETRYABLE_ATTEMPT -ge 3";
     let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": delay, "jitter": {"mode": "None"}});
-    sh(name, &script, &json!({"backoff": backoff}))
+    sh(name, script, &json!({"backoff": backoff}))
 }
 
 #[tokio::test]
 async fn killed_while_an_attempt_runs() {
     let scene = Scene::new("kill-running").await;
     let operator = scene.operator().await;
+    let gates = Gates::new(&scene);
     let undisturbed = Record::of(&scene, "undisturbed").await;
-    scene.apply(&unlucky("undisturbed", 1, 0));
+    (1..=3).for_each(|attempt| gates.open("undisturbed", attempt));
+    scene.apply(&gates.task("undisturbed", 2, 1));
     let twin = undisturbed.until_finished().await;
 
     let record = Record::of(&scene, "disturbed").await;
-    scene.apply(&unlucky("disturbed", 1, 2));
+    (2..=3).for_each(|attempt| gates.open("disturbed", attempt));
+    scene.apply(&gates.task("disturbed", 2, 1));
     let pod = scene.running("disturbed", 1).await;
     operator.kill_9();
+    gates.open("disturbed", 1);
     let ended = |pod: Option<&Pod>| pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref()) == Some("Failed");
     scene.pod(&pod.name_any(), "its end", ended).await;
     let _operator = scene.operator().await;
@@ -54,11 +59,12 @@ async fn killed_while_a_task_waits() {
     let scene = Scene::new("kill-waiting").await;
     let operator = scene.operator().await;
     let (short, long) = (Record::of(&scene, "short").await, Record::of(&scene, "long").await);
-    scene.apply(&unlucky("short", 10, 0));
-    scene.apply(&unlucky("long", 25, 0));
     let is_waiting = |status: &RetryableTaskStatus| status.state == Some(State::Waiting);
-    let due = scene.status("short", "its wait", is_waiting).await.next_retry_time.unwrap().0;
+    scene.apply(&unlucky("long", 60));
     let later = scene.status("long", "its wait", is_waiting).await.next_retry_time.unwrap().0;
+    // The last to wait: nothing else is to happen before its time.
+    scene.apply(&unlucky("short", 10));
+    let due = scene.status("short", "its wait", is_waiting).await.next_retry_time.unwrap().0;
     operator.kill_9();
     // One falls due while nobody is there, the other after.
     let passed = |at| move || async move { if jiff::Timestamp::now() > at { Ok(()) } else { Err("it is ahead") } };
@@ -77,7 +83,7 @@ async fn killed_while_a_task_waits() {
 async fn killed_again_and_again() {
     let scene = Scene::new("kill-often").await;
     let record = Record::of(&scene, "disturbed").await;
-    scene.apply(&unlucky("disturbed", 1, 0));
+    scene.apply(&unlucky("disturbed", 1));
     let mut kills = 0;
     loop {
         // Killed as soon as it has written anything.

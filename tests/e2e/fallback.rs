@@ -3,7 +3,7 @@
 use crate::support::audit::{Outcome, Request};
 use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
 use crate::support::record::Record;
-use crate::support::{Scene, eventually, sh};
+use crate::support::{Scene, TIMEOUT, eventually, sh};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use retryable_tasks::api::{
@@ -91,7 +91,7 @@ async fn it_runs_once_after_the_last_attempt_and_knows_the_history() {
         {UNTIL_TOLD}"#
     );
     scene.apply(&hopeless("hopeless", 1, &self::script(&script)));
-    scene.kubectl(&["wait", "rt/hopeless", "--for=condition=FailureTarget", "--timeout=120s"]).ok();
+    scene.kubectl(&["wait", "rt/hopeless", "--for=condition=FailureTarget", TIMEOUT]).ok();
     let pod = running(&scene, "hopeless", 2).await;
     assert_eq!(pod.labels()[LABEL_FALLBACK], "true");
     assert_eq!(pod.spec.as_ref().unwrap().containers[0].image.as_deref(), Some(IMAGE), "the image of the attempts");
@@ -209,7 +209,7 @@ async fn the_operator_is_killed_when_it_is_about_to_start() {
 async fn it_runs_after_the_deadline_and_can_be_cancelled() {
     let scene = Scene::new("fallback-limits").await;
     let _operator = scene.operator().await;
-    let endless = |fallback: &str| json!({"activeDeadlineSeconds": 3, "onFailure": script(fallback)});
+    let endless = |fallback: &str| json!({"activeDeadlineSeconds": 30, "onFailure": script(fallback)});
     scene.apply(&sh("endless", UNTIL_STOPPED, &endless("test $RETRYABLE_FAILURE_REASON = DeadlineExceeded")));
     scene.apply(&hopeless("cancelled", 0, &script(UNTIL_TOLD)));
     let status = scene.finished("endless").await;

@@ -3,7 +3,7 @@
 use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
 use crate::support::oracle::no_rule_is_broken;
 use crate::support::record::Record;
-use crate::support::{Scene, eventually, kubectl, sh};
+use crate::support::{Scene, TIMEOUT, eventually, kubectl, sh};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use retryable_tasks::api::{Action, ConditionType, HistoryEntry, RetryableTaskStatus, State};
@@ -194,7 +194,7 @@ async fn a_drained_node_is_not_charged() {
     let node = pod.spec.unwrap().node_name.unwrap();
     let cordoned = Cordoned(node.clone());
     let ours = "--pod-selector=retryable.dev/task-name=stubborn";
-    let options = [ours, "--force", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s"];
+    let options = [ours, "--force", "--ignore-daemonsets", "--delete-emptydir-data", TIMEOUT];
     kubectl(&[&["drain", node.as_str()], &options[..]].concat()).ok();
     let unschedulable = |status: &RetryableTaskStatus| {
         status.state == Some(State::Pending) && status.reason.as_deref() == Some("Unschedulable")

@@ -12,11 +12,11 @@ use serde_json::json;
 use std::sync::{Arc, Mutex};
 
 const LEASE: &str = "retryable-tasks";
-const DURATION: SignedDuration = SignedDuration::from_secs(6);
+const DURATION: SignedDuration = SignedDuration::from_secs(15);
 
-/// Starts a replica, perhaps behind a proxy. The lease is short, and long enough for a machine that is busy.
+/// Starts a replica, perhaps behind a proxy. The lease is as long as by default: a busy machine can renew it.
 fn replica(scene: &Scene, identity: &str, proxy: Option<&Proxy>) -> Operator {
-    let times = ["--lease-duration-seconds=6", "--renew-deadline-seconds=4", "--retry-period-seconds=1"];
+    let times = ["--lease-duration-seconds=15", "--renew-deadline-seconds=10", "--retry-period-seconds=1"];
     let place = ["--leader-elect", "--operator-namespace", &scene.home, "--identity", identity];
     let more = [&place[..], &times[..]].concat();
     Operator::spawn_with(&scene.operator_user(), &scene.namespace, &more, proxy.map(Proxy::kubeconfig))
@@ -70,8 +70,11 @@ async fn nothing_happened_twice(scene: &Scene, record: &Record) {
 async fn a_killed_leader_is_followed_when_its_lease_has_run_out() {
     let scene = Scene::with_home("leader-killed").await;
     let (first, second, record) = two(&scene, None).await;
+    // So that it does not follow before anybody has looked.
+    second.signal("STOP");
     first.kill_9();
     let last = holder(&scene, "first").await;
+    second.signal("CONT");
     let next = holder(&scene, "second").await;
     let renewed = last.renew_time.unwrap().0;
     let acquired = next.acquire_time.unwrap().0;

@@ -3,7 +3,7 @@
 use crate::support::manifest::IMAGE;
 use crate::support::oracle::no_rule_is_broken;
 use crate::support::record::Record;
-use crate::support::{Scene, kubectl, sh, task};
+use crate::support::{Scene, TIMEOUT, kubectl, sh, task};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use retryable_tasks::api::{ConditionType, RetryableTask, RetryableTaskStatus, State};
 use retryable_tasks::core::conditions;
@@ -49,7 +49,7 @@ async fn a_quota_holds_a_task_up_until_it_is_lifted() {
     let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"},
         "spec": {"hard": {"pods": "0"}}});
     scene.apply(&quota);
-    scene.kubectl(&["wait", "resourcequota/none", "--for=jsonpath={.status.hard.pods}=0", "--timeout=120s"]).ok();
+    scene.kubectl(&["wait", "resourcequota/none", "--for=jsonpath={.status.hard.pods}=0", TIMEOUT]).ok();
     let record = Record::of(&scene, "poor").await;
     let _operator = scene.operator().await;
     scene.apply(&sh("poor", "true", &json!({})));

@@ -57,7 +57,7 @@ async fn suspended_while_it_waits_the_wait_is_kept() {
     let scene = Scene::new("suspend-2").await;
     let _operator = scene.operator().await;
     let record = Record::of(&scene, "waits").await;
-    let backoff = json!({"strategy": "List", "delaysSeconds": [30], "jitter": {"mode": "None"}});
+    let backoff = json!({"strategy": "List", "delaysSeconds": [90], "jitter": {"mode": "None"}});
     scene.apply(&sh("waits", "test $RETRYABLE_ATTEMPT -ge 2", &json!({"backoff": backoff})));
     let waiting = scene.status("waits", "its wait", is(State::Waiting)).await;
     let Some(MicroTime(due)) = waiting.next_retry_time.clone() else { panic!("{waiting:#?}") };

@@ -11,8 +11,9 @@ mod poison;
 use crate::support::gates::Gates;
 use crate::support::oracle::{Life, is_free, nothing_more_is_written};
 use crate::support::record::Record;
-use crate::support::{Operator, Scene};
+use crate::support::{Operator, Scene, eventually, machine};
 use jiff::Timestamp;
+use kube::ResourceExt;
 use retryable_tasks::api::{RetryableTaskStatus, State};
 
 /// Tasks in every stage of their lives, under one operator, as they are when something dies.
@@ -25,6 +26,8 @@ struct InFlight<'a> {
     scene: &'a Scene,
     gates: Gates,
     records: Vec<(&'static str, i32, Record)>,
+    /// The first Pods of those whose attempts end while it is dead: name and UID.
+    ending: Vec<(&'static str, String)>,
     due: Timestamp,
     _operator: Operator,
 }
@@ -46,20 +49,26 @@ impl<'a> InFlight<'a> {
         {
             gates.open(name, attempt);
         }
+        let mut ending = Vec::new();
         for name in ["ends-well", "ends-badly", "runs-through", "waits"] {
-            scene.running(name, 1).await;
+            ending.push((name, scene.running(name, 1).await.uid().unwrap()));
         }
+        ending.retain(|(name, _)| name.starts_with("ends-"));
         gates.open("waits", 1);
         let waits = |status: &RetryableTaskStatus| status.state == Some(State::Waiting);
         let due = scene.status("waits", "its wait", waits).await.next_retry_time.unwrap().0;
         scene.apply(&gates.task("starts", 1, 1));
-        Self { scene, gates, records, due, _operator: operator }
+        Self { scene, gates, records, ending, due, _operator: operator }
     }
 
     /// Attempts end now, with something dead.
     async fn end_some(&self) {
-        for name in ["ends-well", "ends-badly"] {
+        for (name, pod) in &self.ending {
             self.gates.passed(name, 1).await;
+            eventually("its process to end", async || {
+                if machine::runs_in(pod, "/gates/") { Err(format!("{name} runs")) } else { Ok(()) }
+            })
+            .await;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::support::cluster::program;
 use crate::support::kubectl::run;
-use crate::support::{eventually, kubectl, kubectl_with};
+use crate::support::{TIMEOUT, eventually, kubectl, kubectl_with};
 
 /// The definition's name.
 pub const NAME: &str = "retryabletasks.retryable.dev";
@@ -27,7 +27,7 @@ impl Drop for Undefined {
         let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=e2e", "-f", "-"];
         let back = kubectl_with(&apply, &definition).result();
         let established = "--for=jsonpath={.status.conditions[?(@.type==\"Established\")].status}=True";
-        let served = kubectl(&["wait", established, "customresourcedefinition", NAME, "--timeout=120s"]).result();
+        let served = kubectl(&["wait", established, "customresourcedefinition", NAME, TIMEOUT]).result();
         // A second panic would end the whole run without a word about the first.
         if let Err(problem) = deleted.and(back).and(served) {
             eprintln!("the definition could not be brought back: {problem}");
@@ -36,7 +36,7 @@ impl Drop for Undefined {
 }
 
 fn delete() -> crate::support::kubectl::Output {
-    kubectl(&["delete", "customresourcedefinition", NAME, "--ignore-not-found", "--timeout=120s"])
+    kubectl(&["delete", "customresourcedefinition", NAME, "--ignore-not-found", TIMEOUT])
 }
 
 /// Whether the cluster has the definition.

@@ -4,7 +4,7 @@ use super::definition::{self, Undefined};
 use super::release::{NAME, Release};
 use super::rights::can;
 use super::{alone, gated, held, let_go};
-use crate::support::{Scene, eventually, kubectl};
+use crate::support::{Scene, TIMEOUT, eventually, kubectl};
 use kube::ResourceExt;
 use retryable_tasks::api::State;
 
@@ -21,7 +21,7 @@ async fn with_its_defaults_it_serves_the_whole_cluster() {
 
     release.again().await;
     definition::served().await;
-    let tested = release.helm(&["test", NAME, "--timeout=4m"]).await.ok();
+    let tested = release.helm(&["test", NAME, TIMEOUT]).await.ok();
     assert!(tested.lines().any(|line| line.starts_with("Phase:") && line.ends_with("Succeeded")), "{tested}");
     assert_eq!(release.operators().await.len(), 2);
     let operator = scene.operator_user();

@@ -3,7 +3,7 @@
 use super::definition::{self, Undefined};
 use super::{IMAGE, gated, held, let_go, without_rights};
 use crate::support::kubectl::Output;
-use crate::support::{Scene, eventually, kubectl, kubectl_with};
+use crate::support::{Scene, TIMEOUT, eventually, kubectl, kubectl_with};
 use kube::ResourceExt;
 use retryable_tasks::api::State;
 
@@ -36,13 +36,13 @@ impl Manifests {
 
     async fn install(&self) {
         kubectl_with(&["apply", "-f", "-"], &self.install).ok();
-        self.kubectl(&["rollout", "status", "deployment/retryable-tasks", "--timeout=240s"]).ok();
+        self.kubectl(&["rollout", "status", "deployment/retryable-tasks", TIMEOUT]).ok();
         definition::served().await;
     }
 
     fn free(&self) {
         kubectl_with(&["apply", "-f", "-"], &self.release).ok();
-        let ended = self.kubectl(&["wait", "--for=condition=Complete", JOB, "--timeout=5m"]).result();
+        let ended = self.kubectl(&["wait", "--for=condition=Complete", JOB, TIMEOUT]).result();
         ended.unwrap_or_else(|problem| panic!("{problem}{}", self.kubectl(&["logs", JOB]).stdout));
     }
 
@@ -60,7 +60,7 @@ impl Drop for Manifests {
             eprintln!("--- {SYSTEM}\n{}{}\n{}{}---", objects.stdout, objects.stderr, log.stdout, log.stderr);
         }
         let but_the_definition = "app.kubernetes.io/component!=crd";
-        let delete = ["delete", "-f", "-", "-l", but_the_definition, "--ignore-not-found", "--timeout=120s"];
+        let delete = ["delete", "-f", "-", "-l", but_the_definition, "--ignore-not-found", TIMEOUT];
         kubectl_with(&delete, &self.all());
     }
 }
@@ -87,7 +87,7 @@ async fn the_plain_manifests_install_and_uninstall_the_operator() {
     manifests.free();
     assert_eq!(held(scene).await, []);
     assert_eq!(manifests.kubectl(&["get", "deployment/retryable-tasks", "-o", "jsonpath={.spec.replicas}"]).ok(), "0");
-    let delete = ["delete", "-f", "-", "--ignore-not-found", "--timeout=120s"];
+    let delete = ["delete", "-f", "-", "--ignore-not-found", TIMEOUT];
     let but_the_definition = ["-l", "app.kubernetes.io/component!=crd"];
     kubectl_with(&[&delete[..], &but_the_definition].concat(), &manifests.all()).ok();
     system_is_gone().await;

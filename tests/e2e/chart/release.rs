@@ -2,7 +2,7 @@
 
 use super::{IMAGE, without_rights};
 use crate::support::kubectl::{Output, run};
-use crate::support::{Scene, eventually, kubectl};
+use crate::support::{Scene, TIMEOUT, eventually, kubectl};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
@@ -56,20 +56,20 @@ impl Release {
     /// Installs it with `more` arguments, and answers what came of it.
     pub async fn try_install(&self, more: &[&str]) -> Output {
         let settings = self.settings.iter().flat_map(|setting| ["--set", setting.as_str()]);
-        let args: Vec<&str> = ["install", NAME, CHART, "--wait", "--timeout=4m"].into_iter().chain(settings).collect();
+        let args: Vec<&str> = ["install", NAME, CHART, "--wait", TIMEOUT].into_iter().chain(settings).collect();
         self.helm(&[&args, more].concat()).await
     }
 
     /// Changes `settings`, and waits until it is ready.
     pub async fn upgrade(&self, settings: &[&str]) {
         let settings = settings.iter().flat_map(|setting| ["--set", setting]);
-        let args = ["upgrade", NAME, CHART, "--reuse-values", "--wait", "--timeout=4m"];
+        let args = ["upgrade", NAME, CHART, "--reuse-values", "--wait", TIMEOUT];
         self.helm(&args.into_iter().chain(settings).collect::<Vec<_>>()).await.ok();
     }
 
     /// Uninstalls it, and waits until its objects are gone.
     pub async fn uninstall(&self) -> String {
-        self.helm(&["uninstall", NAME, "--wait", "--timeout=5m"]).await.ok()
+        self.helm(&["uninstall", NAME, "--wait", TIMEOUT]).await.ok()
     }
 
     /// Runs helm where the release is.

@@ -12,11 +12,11 @@ use serde_json::json;
 
 /// How many operators are tried side by side.
 const AT_A_TIME: usize = 6;
-/// A lease that runs out soon.
+/// A lease that a busy machine can renew.
 const ELECT: [&str; 6] = [
     "--leader-elect",
-    "--lease-duration-seconds=6",
-    "--renew-deadline-seconds=4",
+    "--lease-duration-seconds=15",
+    "--renew-deadline-seconds=10",
     "--retry-period-seconds=1",
     "--identity=lacking",
     "--operator-namespace",

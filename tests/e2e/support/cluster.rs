@@ -80,7 +80,7 @@ fn install_definition() -> Result<(), String> {
     if std::env::var_os("KUBECONFIG").is_none_or(|path| path.is_empty()) {
         return Err(NO_CLUSTER.into());
     }
-    kubectl(&["get", "--raw", "/readyz", "--request-timeout=20s"])
+    kubectl(&["get", "--raw", "/readyz", "--request-timeout=300s"])
         .result()
         .map_err(|problem| format!("{NO_CLUSTER}. The one that KUBECONFIG names does not answer: {problem}"))?;
     let definition = super::kubectl::run(program().arg("crd"), "").result()?;

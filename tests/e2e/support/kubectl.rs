@@ -1,5 +1,6 @@
 //! What a user types.
 
+use super::wait::LIMIT;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -41,9 +42,10 @@ pub fn kubectl<S: AsRef<OsStr>>(args: &[S]) -> Output {
     kubectl_with(args, "")
 }
 
-/// Runs kubectl with `stdin`.
+/// Runs kubectl with `stdin`. One that hangs, as a deletion may, is killed: it would hold up all tests.
 pub fn kubectl_with<S: AsRef<OsStr>>(args: &[S], stdin: &str) -> Output {
-    run(Command::new("kubectl").args(args), stdin)
+    let limit = (2 * LIMIT).as_secs().to_string();
+    run(Command::new("timeout").args([&limit, "kubectl"]).args(args), stdin)
 }
 
 /// Runs `command` to its end.

@@ -60,6 +60,12 @@ pub fn processes_of(pod_uid: &str) -> Vec<String> {
     of_pod.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
+/// Whether a process in a container of the Pod was started with this text among its words.
+pub fn runs_in(pod_uid: &str, text: &str) -> bool {
+    let words = |pid: &String| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    processes_of(pod_uid).iter().any(|pid| String::from_utf8_lossy(&words(pid)).contains(text))
+}
+
 /// Kills, with SIGKILL, everything that holds a container of the Pod.
 pub fn kill_containers_of(pod_uid: &str) {
     let kill = |pid: &String| Command::new("kill").args(["-KILL", pid]).status().unwrap().success();

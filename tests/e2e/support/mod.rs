@@ -34,4 +34,4 @@ pub use kubectl::{kubectl, kubectl_with};
 pub use manifest::{sh, task};
 pub use operator::Operator;
 pub use scene::Scene;
-pub use wait::eventually;
+pub use wait::{TIMEOUT, eventually};

@@ -1,14 +1,13 @@
 //! The operator as a process of its own, so that it can be killed, stopped and started again.
 
 use super::cluster;
-use super::wait::eventually;
+use super::wait::{LIMIT, eventually};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
 
 /// Below the ports that the kernel hands out, so that no connection takes one between the look and the use.
 const FIRST_PORT: u16 = 20_000;
@@ -146,7 +145,7 @@ pub fn http_post(address: &str, path: &str, body: &str) -> Option<(u16, String)>
 
 fn http(address: &str, request: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    stream.set_read_timeout(Some(LIMIT)).ok()?;
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;

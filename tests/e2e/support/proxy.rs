@@ -50,6 +50,8 @@ pub enum Treatment {
     Hang,
     /// Hands it on, this much later.
     Delay(Duration),
+    /// Hands it on once this number has grown by two: whoever counts has done one thing more, from its beginning to its end.
+    Overtaken(watch::Receiver<usize>),
     /// Hands it on; the answer's body goes no further until the gate is open.
     Gate(watch::Receiver<bool>),
     /// Hands it on; the answer's body breaks off as soon as the gate is open.
@@ -172,6 +174,12 @@ async fn handle(State(proxy): State<Arc<Inner>>, request: Request) -> Response {
         Treatment::Pass => proxy.hand_on(request).await,
         Treatment::Delay(time) => {
             tokio::time::sleep(time).await;
+            proxy.hand_on(request).await
+        }
+        Treatment::Overtaken(mut count) => {
+            let enough = *count.borrow() + 2;
+            // Nobody who counts is left: nothing will overtake it.
+            let _ = count.wait_for(|now| *now >= enough).await;
             proxy.hand_on(request).await
         }
         Treatment::Refuse(code) => refusal(code),

@@ -2,7 +2,7 @@
 
 use super::audit::{Outcome, Request};
 use super::scene::Scene;
-use super::wait::eventually;
+use super::wait::{eventually, within};
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
@@ -111,7 +111,8 @@ where
     K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let mut events = watcher(api, config).default_backoff().boxed();
-    while !matches!(events.next().await, Some(Ok(Event::InitDone))) {}
+    let begun = async { while !matches!(events.next().await, Some(Ok(Event::InitDone))) {} };
+    within("the first list", begun).await;
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
             match event {

@@ -4,16 +4,17 @@ use super::audit::Audit;
 use super::cluster::{Turn, program};
 use super::kubectl::{self, Output, kubectl, kubectl_with};
 use super::operator::Operator;
-use super::wait::{LIMIT, eventually};
+use super::wait::{LIMIT, TIMEOUT, eventually};
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, ListParams, PostParams};
 use kube::{Client, ResourceExt};
 use kube_runtime::wait::await_condition;
 use retryable_tasks::api::{ConditionType, LABEL_TASK_NAME, RetryableTask, RetryableTaskStatus};
 use retryable_tasks::core::conditions;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt::Debug;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -72,8 +73,9 @@ impl Scene {
         let client = Client::try_default().await.unwrap();
         let scene = Self { namespace, home, client, audit, _turn: turn };
         scene.grant();
+        scene.until_granted().await;
         // Before it there is one, admission refuses every Pod.
-        scene.kubectl(&["wait", "--for=create", "serviceaccount/default", "--timeout=120s"]).ok();
+        scene.kubectl(&["wait", "--for=create", "serviceaccount/default", TIMEOUT]).ok();
         scene
     }
 
@@ -85,6 +87,25 @@ impl Scene {
         let settings = [&self.home, "--set", &namespaces, "--set", "crds.install=false"];
         let rights = kubectl::run(Command::new("helm").args(render).args(settings), "").ok();
         kubectl_with(&["apply", "-f", "-"], &rights).ok();
+    }
+
+    /// Waits until the API server knows of the rights: its authorizer learns of them by a watch of its own.
+    async fn until_granted(&self) {
+        let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        for (group, resource, namespace) in
+            [("", "pods", &self.namespace), ("coordination.k8s.io", "leases", &self.home)]
+        {
+            let right = json!({"group": group, "resource": resource, "verb": "create", "namespace": namespace});
+            let spec = json!({"user": self.operator_user(), "resourceAttributes": right});
+            let review = serde_json::from_value(json!({"spec": spec})).unwrap();
+            eventually("the rights to be granted", async || {
+                let answer =
+                    reviews.create(&PostParams::default(), &review).await.map_err(|error| error.to_string())?;
+                let is_allowed = answer.status.is_some_and(|status| status.allowed);
+                if is_allowed { Ok(()) } else { Err(format!("it may not create {resource} in {namespace}")) }
+            })
+            .await;
+        }
     }
 
     /// The operator's account, as the chart names it.
@@ -122,7 +143,7 @@ impl Scene {
     /// Changes a task's spec as `kubectl patch` does.
     #[track_caller]
     pub fn patch_spec(&self, name: &str, spec: &Value) {
-        let patch = serde_json::json!({"spec": spec}).to_string();
+        let patch = json!({"spec": spec}).to_string();
         self.kubectl(&["patch", "retryabletask", name, "--type=merge", "--patch", &patch]).ok();
     }
 

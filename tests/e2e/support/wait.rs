@@ -3,9 +3,12 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// How long anything may take. Far above what it does take: the machine may be busy, and a test that gives up early
-/// tells nothing.
-pub const LIMIT: Duration = Duration::from_secs(120);
+/// How long anything may take. Far above what it does take: the machine may be slow and busy, and only what hangs is to
+/// fail.
+pub const LIMIT: Duration = Duration::from_secs(300);
+
+/// The same, for commands that wait themselves.
+pub const TIMEOUT: &str = "--timeout=300s";
 
 /// The time between two looks where there is nothing to watch.
 pub const INTERVAL: Duration = Duration::from_millis(100);
@@ -26,4 +29,10 @@ pub fn eventually<T, E: Display>(what: &str, mut look: impl AsyncFnMut() -> Resu
             tokio::time::sleep(INTERVAL).await;
         }
     }
+}
+
+/// Waits for something; past [`LIMIT`] it fails with `what` was waited for.
+pub async fn within<T>(what: &str, something: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(LIMIT, something).await;
+    ended.unwrap_or_else(|_| panic!("waited {} s for {what}", LIMIT.as_secs()))
 }
