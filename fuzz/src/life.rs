@@ -83,9 +83,14 @@ impl<'a> Life<'a> {
             plans += 1;
             let plan = self.decide();
             assert_eq!(plan, self.decide(), "the same situation has two plans");
-            let Plan { status, ask, refresh, create, stop, strays, delete, release, delete_task, look_again } = plan;
+            let Plan { status, ask, refresh, create, stop, replace, strays, delete, release, delete_task, look_again } =
+                plan;
             let pods = [&strays, &delete, &release];
-            let acts = create.is_some() || stop.is_some() || delete_task || pods.iter().any(|pods| !pods.is_empty());
+            let acts = create.is_some()
+                || stop.is_some()
+                || replace.is_some()
+                || delete_task
+                || pods.iter().any(|pods| !pods.is_empty());
             if let Some((status, _)) = status {
                 assert!(!acts && ask.is_none() && !refresh, "a plan that writes does something else too");
                 self.store(&status);
@@ -105,7 +110,7 @@ impl<'a> Life<'a> {
                 // A reconcile does not see the Pod's end: that is another one's.
                 plans = 0;
             } else {
-                self.remove(stop.iter().chain(&strays).chain(&delete), &release);
+                self.remove(stop.iter().chain(&replace).chain(&strays).chain(&delete), &release);
                 return look_again.soonest().filter(|_| !delete_task);
             }
         }

@@ -59,7 +59,7 @@ pub struct HistoryEntry {
     /// The signal that ended the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// Why it ended: the container's, the Pod's or the kubelet's word, such as Completed, Error, OOMKilled, Evicted; Suspended; Lost.
+    /// Why it ended: the container's, the Pod's or the kubelet's word, such as Completed, Error, OOMKilled, Evicted; Suspended; SpecChanged; RetryNow; Lost.
     pub reason: String,
     /// The error's type in the task's own words (`errorType` of a JSON termination message).
     #[serde(skip_serializing_if = "Option::is_none")]

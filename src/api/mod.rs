@@ -16,7 +16,9 @@ pub use condition::{ConditionReason, ConditionType};
 pub use crd::crd;
 pub use history::{Action, FailureClass, HistoryEntry, LastFailure};
 pub use rules::{Budgets, FailureRule, IntOrText, Preset, RuleAction, When};
-pub use status::{Acknowledged, CurrentAttempt, Fallback, FallbackState, RetryableTaskStatus, Run, State, StopReason};
+pub use status::{
+    Acknowledged, CurrentAttempt, Fallback, FallbackState, RetryWait, RetryableTaskStatus, Run, State, StopReason,
+};
 pub use task::{PodRetention, RetryableTask, RetryableTaskSpec};
 
 /// API group of the resource.
@@ -33,6 +35,8 @@ pub const LABEL_FALLBACK: &str = "retryable.dev/fallback";
 
 /// Annotation of an attempt's Pod: the generation of the spec that it was made from.
 pub const ANNOTATION_GENERATION: &str = "retryable.dev/generation";
+/// Annotation of an attempt's Pod: a hash of what it was made from, as far as that is the spec's.
+pub const ANNOTATION_TEMPLATE_HASH: &str = "retryable.dev/pod-template-hash";
 /// Annotation of a task, by hand: skip the wait for the next attempt.
 pub const ANNOTATION_RETRY_NOW: &str = "retryable.dev/retry-now";
 /// Annotation of a task, by hand: run again once it has ended.

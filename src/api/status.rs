@@ -1,6 +1,6 @@
 //! What users read: the task's status.
 
-use super::{FailureClass, HistoryEntry, LastFailure};
+use super::{Action, FailureClass, HistoryEntry, LastFailure};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -53,7 +53,7 @@ pub struct RetryableTaskStatus {
     /// Retries charged to maxRetries so far.
     pub retries: i32,
 
-    /// Attempts that ended without being charged: disruptions and suspensions.
+    /// Attempts that ended without being charged: disruptions, suspensions, and Pods that were replaced before they started.
     pub ignored: i32,
 
     /// The attempt that is running or due.
@@ -160,6 +160,10 @@ pub struct CurrentAttempt {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due_time: Option<MicroTime>,
 
+    /// What the wait for it follows from, until it starts: a change of the spec changes the wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<RetryWait>,
+
     /// Name of its Pod. Present from the moment that the Pod may be created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
@@ -206,6 +210,30 @@ pub struct CurrentAttempt {
     pub override_from: Option<i32>,
 }
 
+/// What the wait for a retry follows from, beside the spec.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryWait {
+    /// From when the delay counts: the end of the attempt that failed.
+    pub from: MicroTime,
+
+    /// The rule that the failure matched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+
+    /// What followed: Retry or Ignore.
+    #[schemars(with = "String")]
+    pub action: Action,
+
+    /// Whether the retry is charged to maxRetries.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub charged: bool,
+
+    /// The delay that the task itself asked for, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<i64>,
+}
+
 /// Why the operator stops an attempt's Pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopReason {
@@ -221,6 +249,10 @@ pub enum StopReason {
     DeadlineExceeded,
     /// Somebody cancelled the task.
     Cancelled,
+    /// The Pod had not started, and is no longer what the spec asks for.
+    SpecChanged,
+    /// The Pod had not started, and somebody asked for another try.
+    RetryNow,
     /// Written by another version of the operator.
     #[serde(other)]
     Unknown,
@@ -236,8 +268,20 @@ impl StopReason {
             Self::StartupTimeout => "StartupTimeout",
             Self::DeadlineExceeded => "DeadlineExceeded",
             Self::Cancelled => "Cancelled",
+            Self::SpecChanged => "SpecChanged",
+            Self::RetryNow => "RetryNow",
             Self::Unknown => "Stopped",
         }
+    }
+
+    /// Whether it stops only a Pod whose main container has not started, for another one to take its place.
+    pub const fn replaces(self) -> bool {
+        matches!(self, Self::SpecChanged | Self::RetryNow)
+    }
+
+    /// Whether the next attempt follows at once, and the stopped one is not charged.
+    pub const fn is_free(self) -> bool {
+        self.replaces() || matches!(self, Self::Suspended)
     }
 }
 

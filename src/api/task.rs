@@ -77,7 +77,8 @@ pub struct RetryableTaskSpec {
     pub template: Option<Value>,
 
     /// How often to try again after a failure: 3 (the default) means at most four attempts, 0 means run once.
-    /// Attempts that a disruption or a suspension ended are not counted. Lowering it later does not take back an attempt that is already due.
+    /// Attempts that a disruption or a suspension ended are not counted. A change holds at once, for a task that waits too: one that has
+    /// used up what is left to it fails without a further attempt.
     #[serde(default = "default_max_retries")]
     #[x_kube(validation = Rule::new("self >= 0").message("maxRetries counts the tries after the first one: use 0 to run once, 3 for at most four attempts"))]
     pub max_retries: i32,

@@ -7,7 +7,7 @@ use crate::api::{ConditionReason, FINALIZER, RetryableTask, RetryableTaskStatus}
 use crate::core::decide::{Answer, PodRef, Rejection, unreadable};
 use crate::core::identity::Slot;
 use crate::core::message;
-use crate::core::observe::observe;
+use crate::core::observe::{Observed, Progress, observe};
 use crate::core::pod::pod;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{
@@ -177,6 +177,32 @@ pub async fn delete_task(context: &Context, key: &TaskKey, task: &RetryableTask)
 /// Stops the current attempt's Pod, with the grace that it asks for.
 pub async fn stop(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<(), Error> {
     delete_pod(context, key, pod).await.map_err(Error::request(key, "stopping the Pod"))
+}
+
+/// Deletes the Pod, if its main container has not started; false if it has, or has changed in between, and the cache
+/// knows more of it than before. The precondition on its version makes sure that none is deleted that has started.
+pub async fn delete_if_pending(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<bool, Error> {
+    let failed = || Error::request(key, "replacing the Pod");
+    let Some(found) = pods(context, key).get_opt(&pod.name).await.map_err(failed())? else {
+        context.attempts.answered_gone(key, &pod.name, &pod.uid);
+        return Ok(false);
+    };
+    context.attempts.answered(&found, context.now());
+    let is_pending = |observed: Observed| matches!(observed.progress, Progress::Pending(_)) && !observed.deleting;
+    if found.metadata.uid.as_ref() != Some(&pod.uid) || !observe(&found).is_some_and(is_pending) {
+        return Ok(false);
+    }
+    let preconditions = Some(Preconditions { uid: found.uid(), resource_version: found.resource_version() });
+    match pods(context, key).delete(&pod.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
+        Ok(answer) => {
+            if let Some(deleting) = answer.left() {
+                context.attempts.changed(&deleting, context.now());
+            }
+            Ok(true)
+        }
+        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(false),
+        Err(error) => Err(failed()(error)),
+    }
 }
 
 /// Deletes Pods, then frees Pods. Every Pod is tried; false if any could not be done.

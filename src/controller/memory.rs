@@ -109,6 +109,14 @@ impl Remembered {
         SignedDuration::try_from(end.saturating_duration_since(Instant::now())).unwrap_or(SignedDuration::MAX)
     }
 
+    /// The due time of the current wait has moved: what is left of the wait moves along.
+    pub fn due_moved(&mut self, from: Timestamp, to: Timestamp) {
+        let Some((_, end)) = self.wait.filter(|(measured_for, _)| *measured_for == from) else { return };
+        let by = to.duration_since(from).unsigned_abs();
+        let moved = if to < from { end.checked_sub(by) } else { end.checked_add(by) };
+        self.wait = moved.map(|end| (to, end));
+    }
+
     /// The reconcile failed: how long to wait before the next.
     pub fn failed(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);

@@ -110,3 +110,17 @@ async fn cleaning_up_has_a_back_off_of_its_own() {
     remembered.cleaned_up(false);
     assert!(remembered.clean_up_wait() <= Duration::from_secs(1), "from the start again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_wait_moves_with_its_due_time() {
+    let mut remembered = Remembered::default();
+    assert_eq!(remembered.remaining(at(100), at(0), None), SignedDuration::from_secs(100));
+    tokio::time::advance(Duration::from_secs(10)).await;
+    // The wall clock has jumped meanwhile.
+    remembered.due_moved(at(100), at(40));
+    assert_eq!(remembered.remaining(at(40), at(90), None), SignedDuration::from_secs(30));
+    remembered.due_moved(at(40), at(400));
+    assert_eq!(remembered.remaining(at(400), at(90), None), SignedDuration::from_secs(390));
+    remembered.due_moved(at(1), at(2));
+    assert_eq!(remembered.remaining(at(400), at(90), None), SignedDuration::from_secs(390), "another wait's");
+}

@@ -201,7 +201,8 @@ impl Turn<'_> {
         for _ in 0..MAX_PLANS {
             let plan = self.decide();
             log_plan(&self.task, &plan);
-            let Plan { status, ask, refresh, create, stop, strays, delete, release, delete_task, look_again } = plan;
+            let Plan { status, ask, refresh, create, stop, replace, strays, delete, release, delete_task, look_again } =
+                plan;
             if let Some((status, happenings)) = status {
                 if !self.store(status, happenings).await? {
                     return Ok(Again::In(None));
@@ -224,6 +225,11 @@ impl Turn<'_> {
             }
             if let Some(pod) = stop {
                 apply::stop(self.context, self.key, &pod).await?;
+            }
+            if let Some(pod) = replace
+                && !apply::delete_if_pending(self.context, self.key, &pod).await?
+            {
+                continue;
             }
             // Before the requests that follow, which may take long.
             let LookAgain { for_current, when_there_is_time } = look_again;
@@ -282,7 +288,12 @@ impl Turn<'_> {
         match apply::store(self.context, self.key, &self.task, status).await? {
             apply::Stored::Done(task) => {
                 (self.task, self.fresh) = (Arc::new(*task), true);
-                self.context.memory.with(self.key, &self.uid, |remembered| remembered.wrote(self.task.clone()));
+                self.context.memory.with(self.key, &self.uid, |remembered| {
+                    remembered.wrote(self.task.clone());
+                    if let Some((from, to)) = moved_due_time(&previous, &self.task) {
+                        remembered.due_moved(from, to);
+                    }
+                });
                 self.context.teller.tell(&previous, happenings);
                 (self.asked, self.rejection) = (None, None);
                 Ok(true)
@@ -365,6 +376,16 @@ impl Turn<'_> {
 /// A wait that is over is none.
 fn unsigned(wait: SignedDuration) -> Duration {
     Duration::try_from(wait).unwrap_or_default()
+}
+
+/// The due time of an attempt that waits, before and after a write, if it has moved.
+fn moved_due_time(before: &RetryableTask, after: &RetryableTask) -> Option<(Timestamp, Timestamp)> {
+    let waits = |task: &RetryableTask| {
+        let current = task.status.as_ref()?.current.as_ref().filter(|current| current.wait.is_some())?;
+        Some((slot_of(current), current.due_time.as_ref()?.0))
+    };
+    let ((slot, from), (same_slot, to)) = (waits(before)?, waits(after)?);
+    (slot == same_slot && from != to).then_some((from, to))
 }
 
 /// The last wait that was decided: the current one is no longer.

@@ -90,6 +90,7 @@ impl Teller {
                 metrics.task_finished(result, reason.as_str());
             }
             Happening::Started { .. }
+            | Happening::Rescheduled { .. }
             | Happening::FallingBack { .. }
             | Happening::Heard { .. }
             | Happening::Stalled { .. }
@@ -127,6 +128,9 @@ fn log(happening: &Happening) {
         Happening::Stalled { reason, message } => {
             tracing::warn!(reason = reason.as_str(), said = message, "the task cannot go on");
         }
+        Happening::Rescheduled { attempt, wait } => {
+            tracing::info!(attempt, due = %wait.due, "the spec has changed, and the attempt is due at another time");
+        }
         Happening::HeldUp { reason } => tracing::info!(reason, "the Pod does not start"),
     }
 }
@@ -142,6 +146,10 @@ fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<E
         Happening::Finished { succeeded: true, reason, message } => (EventType::Normal, reason.as_str(), message, None),
         Happening::Finished { succeeded: false, reason, message } | Happening::Stalled { reason, message } => {
             (EventType::Warning, reason.as_str(), message, None)
+        }
+        Happening::Rescheduled { attempt, wait: Wait { due, .. } } => {
+            let note = format!("attempt {attempt} is due at {due:.3}, since the spec has changed");
+            (EventType::Normal, "RetryRescheduled", note, None)
         }
         Happening::FallingBack { reason, message } => {
             let note = format!("the fallback is started, since the task has failed: {}: {message}", reason.as_str());
@@ -166,9 +174,18 @@ fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<E
 
 fn ended(entry: &HistoryEntry, wait: Option<Wait>) -> (EventType, &'static str, String) {
     let HistoryEntry { attempt, reason, .. } = entry;
-    if entry.reason == StopReason::Suspended.as_str() && entry.action == Action::Ignore {
+    let is = |stop: StopReason| entry.reason == stop.as_str() && entry.action == Action::Ignore && entry.rule.is_none();
+    if is(StopReason::Suspended) {
         let note = format!("attempt {attempt} was stopped: the task is suspended (not charged)");
         return (EventType::Normal, "Suspended", note);
+    }
+    if let Some(stop) = [StopReason::SpecChanged, StopReason::RetryNow].into_iter().find(|stop| is(*stop)) {
+        let why = entry.message.as_deref().unwrap_or_default();
+        return (
+            EventType::Normal,
+            stop.as_str(),
+            format!("the Pod of attempt {attempt} is replaced (not charged): {why}"),
+        );
     }
     let code = entry.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
     let said = entry.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
@@ -195,7 +212,7 @@ fn pod_reference(task: &RetryableTask, name: String, uid: Option<String>) -> Obj
 
 /// Every decision, for those who follow one: what is stored, or will be, and what is done about it.
 pub fn log_plan(task: &RetryableTask, plan: &Plan) {
-    let Plan { status, ask, refresh, create, stop, strays, delete, release, delete_task, look_again } = plan;
+    let Plan { status, ask, refresh, create, stop, replace, strays, delete, release, delete_task, look_again } = plan;
     let names = |pods: &[crate::core::decide::PodRef]| pods.iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
     let told = status.as_ref().map(|(status, _)| status).or(task.status.as_ref());
     let current = told.and_then(|status| status.current.as_ref());
@@ -208,6 +225,7 @@ pub fn log_plan(task: &RetryableTask, plan: &Plan) {
         ask = ask.as_deref(),
         refresh,
         create = create.is_some(),
+        replace = replace.as_ref().map(|pod| pod.name.clone()),
         stop = stop.as_ref().map(|pod| pod.name.as_str()),
         strays = ?names(strays),
         delete = ?names(delete),

@@ -4,8 +4,8 @@
 use super::observe::Outcome;
 use super::rules;
 use crate::api::{
-    Action, Backoff, Budgets, ConditionReason, FailureRule, RetryableTaskSpec, RetryableTaskStatus, RuleAction,
-    StopReason,
+    Action, Backoff, Budgets, ConditionReason, FailureClass, FailureRule, RetryWait, RetryableTaskSpec,
+    RetryableTaskStatus, RuleAction, StopReason,
 };
 
 /// Name of the built-in rule for attempts that the cluster ended (drain, preemption, eviction).
@@ -70,7 +70,7 @@ pub fn classify(
 /// A stop that decides by itself; the others leave their mark on the outcome, for the rules to see.
 fn stopped(stop: Option<StopReason>) -> Option<Verdict> {
     match stop? {
-        StopReason::Suspended => Some(Verdict::of(Action::Ignore)),
+        StopReason::Suspended | StopReason::SpecChanged | StopReason::RetryNow => Some(Verdict::of(Action::Ignore)),
         StopReason::DeadlineExceeded => Some(Verdict::end(Action::Fail, ConditionReason::DeadlineExceeded)),
         StopReason::Cancelled => Some(Verdict::end(Action::Fail, ConditionReason::Cancelled)),
         StopReason::AttemptTimeout | StopReason::StartupTimeout | StopReason::TaskEnded | StopReason::Unknown => None,
@@ -117,8 +117,12 @@ fn built_in_of(name: &str, budgets: Option<&Budgets>) -> Option<FailureRule> {
 /// How many ends the budget of the rule of that name holds, one of the spec's or a built-in one; nothing if it has none
 /// of its own.
 pub fn budget(spec: &RetryableTaskSpec, name: &str) -> Option<i32> {
+    rule_of(spec, name).and_then(|rule| own_budget(&rule))
+}
+
+fn rule_of(spec: &RetryableTaskSpec, name: &str) -> Option<FailureRule> {
     let own = spec.rules.iter().flatten().find(|rule| rule.name == name).cloned();
-    own.or_else(|| built_in_of(name, spec.budgets.as_ref())).and_then(|rule| own_budget(&rule))
+    own.or_else(|| built_in_of(name, spec.budgets.as_ref()))
 }
 
 fn own_budget(rule: &FailureRule) -> Option<i32> {
@@ -152,6 +156,26 @@ fn charged(verdict: Verdict, spec: &RetryableTaskSpec, status: &RetryableTaskSta
     }
     let end = Some(ConditionReason::RetriesExhausted);
     Verdict { action: Action::Fail, end, exhausted: Some(MAX_RETRIES.into()), ..verdict }
+}
+
+/// The verdict, by the spec as it is now, on a failure whose retry waits: which rule it matched stays.
+pub fn again(wait: &RetryWait, spec: &RetryableTaskSpec, status: &RetryableTaskStatus) -> Verdict {
+    let before = &RetryableTaskStatus {
+        retries: status.retries.saturating_sub(i32::from(wait.charged)),
+        classes: status.classes.iter().cloned().map(|class| without(class, wait.rule.as_deref())).collect(),
+        ..RetryableTaskStatus::default()
+    };
+    match (wait.rule.as_deref().and_then(|name| rule_of(spec, name)), wait.charged) {
+        (Some(rule), _) => apply(rule, spec, before),
+        (None, true) => charged(Verdict { rule: wait.rule.clone(), ..Verdict::default() }, spec, before),
+        (None, false) => Verdict { rule: wait.rule.clone(), ..Verdict::of(wait.action) },
+    }
+}
+
+/// The counter before the last failure that the rule matched.
+fn without(class: FailureClass, rule: Option<&str>) -> FailureClass {
+    let counted = i32::from(rule == Some(&class.name));
+    FailureClass { count: class.count.saturating_sub(counted), ..class }
 }
 
 /// How many attempts the rule has matched.

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 /// Longest Pod name that is also a host name (RFC 1123).
 const MAX_POD_NAME: usize = 63;
 const HASH_LENGTH: usize = 6;
+const TEMPLATE_HASH_LENGTH: usize = 10;
 
 /// Which of a task's Pods: that of an attempt, or of the fallback that follows it. In the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +27,7 @@ impl From<i32> for Slot {
 pub fn pod_name(task_name: &str, task_uid: &str, slot: impl Into<Slot>) -> String {
     let Slot { number, fallback } = slot.into();
     let fallback = if fallback { "-fallback" } else { "" };
-    let suffix = format!("-{}-{number}{fallback}", hash_text(&format!("{task_name}\n{task_uid}")));
+    let suffix = format!("-{}-{number}{fallback}", hash_text(&format!("{task_name}\n{task_uid}"), HASH_LENGTH));
     let keep = MAX_POD_NAME.saturating_sub(suffix.len());
     let cut: String = task_name.chars().take(keep).collect();
     // A dot or a dash before the dash of the suffix would not be a DNS name.
@@ -59,11 +60,16 @@ pub fn traceparent(task_uid: &str, slot: impl Into<Slot>) -> String {
     format!("00-{}-{span:016x}-01", trace_id(task_uid))
 }
 
-fn hash_text(input: &str) -> String {
+/// A short hash of what Pods are made from.
+pub fn template_hash(template: &str) -> String {
+    hash_text(template, TEMPLATE_HASH_LENGTH)
+}
+
+fn hash_text(input: &str, length: usize) -> String {
     // Without vowels and without characters that look alike, as in names that Kubernetes generates.
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let digest = Sha256::digest(input);
-    digest.iter().take(HASH_LENGTH).map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect()
+    digest.iter().take(length).map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect()
 }
 
 fn first_u64(bytes: &[u8]) -> u64 {

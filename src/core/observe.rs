@@ -4,7 +4,10 @@ mod reading;
 
 use super::identity::Slot;
 use super::message::Word;
-use crate::api::{FINALIZER, LABEL_ATTEMPT, LABEL_FALLBACK, LABEL_TASK_NAME, LABEL_TASK_UID};
+use crate::api::{
+    ANNOTATION_GENERATION, ANNOTATION_TEMPLATE_HASH, FINALIZER, LABEL_ATTEMPT, LABEL_FALLBACK, LABEL_TASK_NAME,
+    LABEL_TASK_UID,
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
 use reading::View;
@@ -32,6 +35,8 @@ pub struct Observed {
     pub fallback: bool,
     /// The generation of the spec that it was made from.
     pub generation: Option<i64>,
+    /// The hash of what it was made from.
+    pub template_hash: Option<String>,
     /// The memory that its main container has: limit, else request.
     pub memory: Option<String>,
     /// The Pod's name.
@@ -147,7 +152,8 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
         task_name: labels.get(LABEL_TASK_NAME)?.clone(),
         number: labels.get(LABEL_ATTEMPT)?.parse().ok().filter(|n| *n > 0 || fallback)?,
         fallback,
-        generation: view.generation(),
+        generation: view.annotation(ANNOTATION_GENERATION).and_then(|generation| generation.parse().ok()),
+        template_hash: view.annotation(ANNOTATION_TEMPLATE_HASH).map(ToOwned::to_owned),
         memory: view.memory(),
         pod_name: pod.metadata.name.clone()?,
         pod_uid: pod.metadata.uid.clone()?,

@@ -3,10 +3,10 @@
 
 use super::identity::{Slot, pod_name, traceparent};
 use super::observe::DEFAULT_CONTAINER;
-use super::{backoff, conditions, rules, variant};
+use super::{backoff, conditions, identity, rules, variant};
 use crate::api::{
-    ANNOTATION_GENERATION, ConditionType, FINALIZER, GROUP, LABEL_ATTEMPT, LABEL_FALLBACK, LABEL_TASK_NAME,
-    LABEL_TASK_UID, MAIN_CONTAINER, RetryableTask, RetryableTaskSpec,
+    ANNOTATION_GENERATION, ANNOTATION_TEMPLATE_HASH, ConditionType, FINALIZER, GROUP, LABEL_ATTEMPT, LABEL_FALLBACK,
+    LABEL_TASK_NAME, LABEL_TASK_UID, MAIN_CONTAINER, RetryableTask, RetryableTaskSpec,
 };
 use serde_json::{Map, Value, json};
 
@@ -26,51 +26,70 @@ pub fn problem(spec: &RetryableTaskSpec) -> Option<String> {
 pub fn pod(task: &RetryableTask, slot: impl Into<Slot>, held: bool) -> Value {
     let slot = slot.into();
     let of = &variant::spec_of(task, slot);
-    let template = of.template.as_ref();
-    let mut spec = object(template.and_then(|template| template.get("spec")));
     let main = main_container_name(of);
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata(task, slot, held, (of.template.as_ref(), &main)),
+        "spec": pod_spec(of, &own_env(task, slot)),
+    })
+}
+
+/// A hash of what the Pod is made from, without what follows from the status: where it rather does not run, and what it
+/// is told of itself. The same spec, the same hash.
+pub fn template_hash(task: &RetryableTask, slot: Slot) -> String {
+    let of = &variant::spec_anywhere(task, slot);
+    let main = main_container_name(of);
+    let (labels, annotations) = template_metadata(of.template.as_ref());
+    let made_from = json!([main, labels, annotations, pod_spec(of, &[])]);
+    identity::template_hash(&made_from.to_string())
+}
+
+fn pod_spec(of: &RetryableTaskSpec, own_env: &[Value]) -> Map<String, Value> {
+    let mut spec = object(of.template.as_ref().and_then(|template| template.get("spec")));
     let mut containers = array(spec.remove("containers").as_ref());
-    place_main_container(&mut containers, &main, of);
-    let env = own_env(task, slot);
+    place_main_container(&mut containers, &main_container_name(of), of);
     for container in &mut containers {
-        add_env(container, &env);
+        add_env(container, own_env);
     }
     spec.insert("containers".into(), Value::Array(containers));
     if let Some(Value::Array(init_containers)) = spec.get_mut("initContainers") {
         for container in init_containers {
-            add_env(container, &env);
+            add_env(container, own_env);
             tell_by_log(container);
         }
     }
     spec.insert("restartPolicy".into(), "Never".into());
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": metadata(task, slot, held, (template, &main)),
-        "spec": spec,
-    })
+    spec
+}
+
+/// The labels and annotations of the template. Those under our group are our word.
+fn template_metadata(template: Option<&Value>) -> (Map<String, Value>, Map<String, Value>) {
+    let metadata = template.and_then(|template| template.get("metadata"));
+    let is_ours = |key: &str| key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
+    let of = |field: &str| {
+        let mut all = object(metadata.and_then(|metadata| metadata.get(field)));
+        all.retain(|key, _| !is_ours(key));
+        all
+    };
+    (of("labels"), of("annotations"))
 }
 
 fn metadata(task: &RetryableTask, slot: Slot, held: bool, (template, main): (Option<&Value>, &str)) -> Value {
     let name = task.metadata.name.as_deref().unwrap_or_default();
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
-    let template = template.and_then(|template| template.get("metadata"));
-    let mut labels = object(template.and_then(|metadata| metadata.get("labels")));
-    // A label or annotation under our group is our word.
-    let is_ours = |key: &str| key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
-    labels.retain(|key, _| !is_ours(key));
+    let (mut labels, mut annotations) = template_metadata(template);
     labels.insert(LABEL_TASK_NAME.into(), name.into());
     labels.insert(LABEL_TASK_UID.into(), uid.into());
     labels.insert(LABEL_ATTEMPT.into(), slot.number.to_string().into());
     if slot.fallback {
         labels.insert(LABEL_FALLBACK.into(), "true".into());
     }
-    let mut annotations = object(template.and_then(|metadata| metadata.get("annotations")));
-    annotations.retain(|key, _| !is_ours(key));
     annotations.insert(DEFAULT_CONTAINER.into(), main.into());
     let generation =
         task.metadata.generation.map(|generation| (ANNOTATION_GENERATION.into(), generation.to_string().into()));
     annotations.extend(generation);
+    annotations.insert(ANNOTATION_TEMPLATE_HASH.into(), template_hash(task, slot).into());
     let mut metadata = json!({
         "name": pod_name(name, uid, slot),
         "namespace": task.metadata.namespace,

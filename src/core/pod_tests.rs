@@ -28,7 +28,10 @@ fn a_pod_says_whose_it_is_and_is_held() {
         "name": pod_name(NAME, UID, 2),
         "namespace": NAMESPACE,
         "labels": {LABEL_TASK_NAME: NAME, LABEL_TASK_UID: UID, LABEL_ATTEMPT: "2"},
-        "annotations": {DEFAULT_CONTAINER: "task", ANNOTATION_GENERATION: "1"},
+        "annotations": {
+            DEFAULT_CONTAINER: "task", ANNOTATION_GENERATION: "1",
+            ANNOTATION_TEMPLATE_HASH: template_hash(&task(), 2.into()),
+        },
         "finalizers": [FINALIZER],
         "ownerReferences": [{
             "apiVersion": "retryable.dev/v1alpha1", "kind": "RetryableTask", "name": NAME, "uid": UID,
@@ -118,9 +121,10 @@ fn the_template_stays_underneath() {
     assert_eq!((&main["terminationMessagePolicy"], &main["fieldOfTomorrow"]), (&json!("File"), &json!(true)));
     let labels = json!({"team": "a", LABEL_TASK_NAME: NAME, LABEL_TASK_UID: UID, LABEL_ATTEMPT: "2"});
     assert_eq!(pod["metadata"]["labels"], labels, "our labels are our word");
+    let hash = &pod["metadata"]["annotations"][ANNOTATION_TEMPLATE_HASH];
     assert_eq!(
         pod["metadata"]["annotations"],
-        json!({"note": "b", DEFAULT_CONTAINER: "task", ANNOTATION_GENERATION: "1"})
+        json!({"note": "b", DEFAULT_CONTAINER: "task", ANNOTATION_GENERATION: "1", ANNOTATION_TEMPLATE_HASH: hash})
     );
 }
 

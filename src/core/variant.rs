@@ -17,6 +17,16 @@ const WEIGHT: i32 = 100;
 
 /// The spec that the Pod is made from.
 pub fn spec_of(task: &RetryableTask, slot: Slot) -> RetryableTaskSpec {
+    let mut spec = spec_anywhere(task, slot);
+    let avoided = avoided(&task.spec, task.status.as_ref(), slot);
+    if !avoided.is_empty() {
+        avoid(pod_spec(&mut spec), &avoided);
+    }
+    spec
+}
+
+/// The same without the nodes that the Pod rather does not run on, which follow from what happened before.
+pub fn spec_anywhere(task: &RetryableTask, slot: Slot) -> RetryableTaskSpec {
     let status = task.status.as_ref();
     let mut spec = with_overrides(&task.spec, status, slot);
     if slot.fallback {
@@ -25,10 +35,6 @@ pub fn spec_of(task: &RetryableTask, slot: Slot) -> RetryableTaskSpec {
     let raises = status.map_or(0, |status| status.memory_raises);
     if let (Some(policy), Some(resources)) = (&spec.on_out_of_memory, resources(&spec)) {
         spec.resources = Some(more_memory::raised(resources, policy, raises));
-    }
-    let avoided = avoided(&task.spec, status, slot);
-    if !avoided.is_empty() {
-        avoid(pod_spec(&mut spec), &avoided);
     }
     spec
 }
@@ -196,7 +202,9 @@ fn avoided(spec: &RetryableTaskSpec, status: Option<&RetryableTaskStatus>, slot:
 
 /// A stop by hand says nothing of the node.
 fn speaks_against_its_node(entry: &HistoryEntry) -> bool {
-    let by_hand = [StopReason::Suspended.as_str(), StopReason::Cancelled.as_str()].contains(&entry.reason.as_str());
+    let by_hand = [StopReason::Suspended, StopReason::Cancelled, StopReason::SpecChanged, StopReason::RetryNow]
+        .iter()
+        .any(|stop| stop.as_str() == entry.reason);
     match entry.action {
         Action::Retry | Action::Ignore | Action::Fail => !by_hand,
         Action::Complete | Action::Unknown => false,

@@ -111,8 +111,19 @@ impl<'a> Stage<'a> {
         for _ in 0..MAX_PLANS {
             self.prepare();
             let plan = self.decide();
-            let Plan { status, ask, refresh: _, create, stop, strays, delete, release: _, delete_task: _, look_again } =
-                plan;
+            let Plan {
+                status,
+                ask,
+                refresh: _,
+                create,
+                stop,
+                replace,
+                strays,
+                delete,
+                release: _,
+                delete_task: _,
+                look_again,
+            } = plan;
             if let Some((status, happenings)) = status {
                 self.store(status, happenings);
             } else if let Some(name) = ask {
@@ -121,7 +132,7 @@ impl<'a> Stage<'a> {
                 self.asked = Some(if there { Answer::There } else { Answer::Absent });
             } else if let Some(slot) = create {
                 self.create(slot)?;
-            } else if let Some(stop) = stop {
+            } else if let Some(stop) = stop.or(replace) {
                 let now = self.now;
                 for (actor, _) in self.actors.iter_mut().filter(|(_, seen)| seen.pod.pod_uid == stop.uid) {
                     actor.stop(now);
@@ -171,6 +182,7 @@ impl<'a> Stage<'a> {
             match happening {
                 Happening::Ended { entry, wait } => self.ended(&before, &entry, wait),
                 Happening::Started { .. }
+                | Happening::Rescheduled { .. }
                 | Happening::Finished { .. }
                 | Happening::FallingBack { .. }
                 | Happening::Heard { .. }

@@ -13,6 +13,7 @@ mod alone;
 mod by_hand;
 mod chart;
 mod columns;
+mod corrected;
 mod crash;
 mod delays;
 mod deletion;

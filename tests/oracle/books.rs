@@ -7,7 +7,7 @@ use super::{
 };
 use jiff::{SignedDuration, Timestamp};
 use retryable_tasks::{
-    api::{Action, HistoryEntry, RetryableTask, RetryableTaskStatus, StopReason},
+    api::{Action, HistoryEntry, MAIN_CONTAINER, RetryableTask, RetryableTaskStatus, State, StopReason},
     core::{backoff, identity::dice},
 };
 use serde_json::Value;
@@ -19,13 +19,19 @@ const MOST_MESSAGE_BYTES: usize = 1_026;
 pub fn check(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
     one_way(story, found);
     bounded(story, found);
+    follows_spec(story, found);
+    replaced(story, found);
     for (version, entry) in story.entries.values() {
         truth(story, *version, entry, found);
         if trace.clock.is_empty() {
             own_doing(story, *version, entry, found);
         }
-        delay(story, *version, entry, found);
-        waited(trace, story, *version, entry, found);
+        delay(story, *version, *version, entry, found);
+        let (last, changed) = &story.last_entries[&entry.attempt];
+        if last != version {
+            delay(story, *version, *last, changed, found);
+        }
+        waited(trace, story, *version, changed, found);
     }
 }
 
@@ -58,20 +64,28 @@ fn one_way(story: &Story, found: &mut Vec<Violation>) {
     for pair in story.versions.windows(2) {
         let status = |task: &RetryableTask| task.status.clone().unwrap_or_default();
         let (at, before, after) = (pair[1].0, status(&pair[0].1), status(&pair[1].1));
+        let waits = before.current.as_ref().is_some_and(|current| current.pod_name.is_none());
         for entry in &after.history {
-            let (_, first) = &story.entries[&entry.attempt];
-            // A deadline that passes during the wait takes the wait back.
-            let ended = HistoryEntry { action: Action::Fail, delay_milliseconds: None, ..(**first).clone() };
-            let by_deadline = matches!(first.action, Action::Retry | Action::Ignore) && **entry == ended;
-            if first != entry && !by_deadline {
-                say(format!("at {at:?} the entry of attempt {} went from {first:?} to {entry:?}", entry.attempt));
+            let Some(old) = before.history.iter().find(|old| old.attempt == entry.attempt) else { continue };
+            // A deadline that passes during the wait, or a lowered limit, takes the wait back.
+            let ended = HistoryEntry { action: Action::Fail, delay_milliseconds: None, ..(**old).clone() };
+            let taken_back = matches!(old.action, Action::Retry | Action::Ignore) && **entry == ended;
+            // A changed spec changes it.
+            let moved = HistoryEntry { delay_milliseconds: entry.delay_milliseconds, ..(**old).clone() };
+            let follows = entry.delay_milliseconds.is_some() && old.delay_milliseconds.is_some() && **entry == moved;
+            if old != entry && !(waits && (taken_back || follows)) {
+                say(format!("at {at:?} the entry of attempt {} went from {old:?} to {entry:?}", entry.attempt));
             }
         }
         let runs = |s: &RetryableTaskStatus| s.run.map_or(1, |run| run.number);
         let again = runs(&after) == runs(&before) + 1 && before.completion_time.is_some();
+        // A retry that waits and is no longer allowed is not charged.
+        let goes_on = |s: &RetryableTaskStatus| s.current.as_ref().is_some_and(|current| !current.fallback);
+        let given_up = before.current.as_ref().is_some_and(|current| current.wait.is_some()) && !goes_on(&after);
         for ((what, old), (_, new)) in numbers(&before).into_iter().zip(numbers(&after)).skip(if again { 2 } else { 0 })
         {
-            if new < old {
+            let least = if given_up && matches!(what, "retries" | "ignored") { old - 1 } else { old };
+            if new < least {
                 say(format!("at {at:?} {what} went from {old} to {new}"));
             }
         }
@@ -201,8 +215,9 @@ fn reasons(pod: &Value) -> Vec<&str> {
     disruption.chain(own).chain(container).chain(["PodDeleted", "Error"]).collect()
 }
 
-/// A delay is the one that the pure function gives.
-fn delay(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
+/// A delay is the one that the pure function gives, by the spec at that version of the task. Which budget the attempt
+/// was charged to was decided when it was `closed`.
+fn delay(story: &Story, closed: usize, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
     let (_, task) = &story.versions[version];
     let status = task.status.clone().unwrap_or_default();
     let suspended = entry.action == Action::Ignore && entry.rule.is_none();
@@ -212,7 +227,8 @@ fn delay(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Vi
     let dice = dice(&story.uid, entry.attempt);
     let asked = story.pod_of(entry).filter(|_| entry.exit_code.is_some()).and_then(asked_wait);
     let class = status.classes.iter().find(|class| Some(&class.name) == entry.rule.as_ref());
-    let nth = class.filter(|_| !is_charged(task, entry)).map_or(status.retries, |class| class.count);
+    let nth =
+        class.filter(|_| !is_charged(&story.versions[closed].1, entry)).map_or(status.retries, |class| class.count);
     let expected = match asked {
         _ if !follows => None,
         Some(seconds) => Some(backoff::Spread::asked_for(seconds, backoff).pick(dice)),
@@ -224,6 +240,51 @@ fn delay(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Vi
         let text = format!("{name}: attempt {attempt}: the delay should be {expected:?}; the entry is {entry:?}");
         found.push(Violation::new("a delay is the one that the spec gives", text));
     }
+}
+
+/// The due time of a task that waits is the one that its spec gives, once the operator has seen the spec.
+fn follows_spec(story: &Story, found: &mut Vec<Violation>) {
+    for (at, task) in &story.versions {
+        let Some(status) = task.status.as_ref().filter(|status| status.state == Some(State::Waiting)) else { continue };
+        let Some(current) = &status.current else { continue };
+        let (Some(wait), Some(due)) = (&current.wait, &current.due_time) else { continue };
+        if status.observed_generation != task.metadata.generation {
+            continue;
+        }
+        let rule = task.spec.rules.iter().flatten().find(|rule| Some(&rule.name) == wait.rule.as_ref());
+        let backoff = rule.and_then(|rule| rule.backoff.as_ref()).or(task.spec.backoff.as_ref());
+        let class = status.classes.iter().find(|class| Some(&class.name) == wait.rule.as_ref());
+        let nth = class.filter(|_| !wait.charged).map_or(status.retries, |class| class.count);
+        let dice = dice(&story.uid, current.number - 1);
+        let delay = match wait.retry_after_seconds {
+            Some(seconds) => backoff::Spread::asked_for(seconds, backoff).pick(dice),
+            None => backoff::delay(backoff, nth, dice),
+        };
+        if wait.from.0 + delay != due.0 {
+            let text = format!("{}: at {at:?} it waits {delay:?} from {:?}, until {:?}", story.name, wait.from, due);
+            found.push(Violation::new("a waiting task follows its spec", text));
+        }
+    }
+}
+
+/// A Pod gives way to another one only as long as its main container has not started, as far as anybody knows.
+fn replaced(story: &Story, found: &mut Vec<Violation>) {
+    for (_, entry) in story.entries.values() {
+        let replaces = [StopReason::SpecChanged, StopReason::RetryNow].iter().any(|stop| stop.as_str() == entry.reason);
+        let Some(pod) = story.pod_of(entry).filter(|_| replaces && entry.action == Action::Ignore) else { continue };
+        let before = pod.versions.iter().take_while(|(_, object)| !is_deleting(object)).last();
+        if before.is_some_and(|(_, object)| has_started(object)) {
+            let text = format!("{}: Pod {} had started: {}", story.name, pod.name, pod.last()["status"]);
+            found.push(Violation::new("a Pod that has started is not replaced", text));
+        }
+    }
+}
+
+/// Whether the main container runs, or has run.
+fn has_started(pod: &Value) -> bool {
+    let mut statuses = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+    let main = statuses.find(|status| status["name"] == MAIN_CONTAINER);
+    main.is_some_and(|main| main["state"]["running"].is_object() || main["state"]["terminated"].is_object())
 }
 
 /// How long the task itself asked to be left alone.

@@ -34,6 +34,8 @@ pub struct Story {
     pub pods: Vec<PodStory>,
     /// Every history entry that it ever had, by attempt, with the version that had it first.
     pub entries: BTreeMap<i32, (usize, Arc<HistoryEntry>)>,
+    /// The same entries as they were last, with the version that changed them last: a changed spec changes a wait.
+    pub last_entries: BTreeMap<i32, (usize, Arc<HistoryEntry>)>,
 }
 
 /// One Pod of a task, from its creation to its end.
@@ -293,13 +295,26 @@ fn tell_task(trace: &Trace, stories: &mut Vec<Story>, at: Duration, gone: bool, 
         let namespace = task.metadata.namespace.clone().unwrap_or_default();
         let name = format!("{namespace}/{}", task.metadata.name.clone().unwrap_or_default());
         let held = namespace != trace.own_namespace;
-        stories.push(Story { uid, name, held, versions: vec![], gone: None, pods: vec![], entries: BTreeMap::new() });
+        stories.push(Story {
+            uid,
+            name,
+            held,
+            versions: vec![],
+            gone: None,
+            pods: vec![],
+            entries: BTreeMap::new(),
+            last_entries: BTreeMap::new(),
+        });
         stories.len() - 1
     });
     let story = &mut stories[at_index];
     let version = story.versions.len();
     for entry in task.status.iter().flat_map(|status| &status.history) {
         story.entries.entry(entry.attempt).or_insert_with(|| (version, entry.clone()));
+        let last = story.last_entries.entry(entry.attempt).or_insert_with(|| (version, entry.clone()));
+        if last.1 != *entry {
+            *last = (version, entry.clone());
+        }
     }
     story.gone = gone.then_some(at);
     story.versions.push((at, task));

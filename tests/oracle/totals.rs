@@ -29,7 +29,8 @@ pub fn is_charged(task: &RetryableTask, entry: &HistoryEntry) -> bool {
 /// Counters agree with the books, and the books with the Pods that there were.
 fn counters(story: &Story, found: &mut Vec<Violation>) {
     let status = story.last_status();
-    let entries = || story.entries.values();
+    // As they were first, for the spec that held then, and as they are now.
+    let entries = || story.entries.iter().map(|(number, (at, _))| (at, &story.last_entries[number].1));
     let closed = i32::try_from(story.entries.len()).unwrap_or(0);
     let written = i32::try_from(status.history.len()).unwrap_or(0) + status.history_dropped;
     let mut expect = |what: &str, given: i32, expected: usize| {
@@ -77,7 +78,8 @@ fn budgets(story: &Story, found: &mut Vec<Violation>) {
         specs().map(|spec| spec.max_retries).max().unwrap_or(0),
     );
     let mut used: BTreeMap<(Option<i32>, String, bool), usize> = BTreeMap::new();
-    for (at, entry) in story.entries.values() {
+    for (number, (at, _)) in &story.entries {
+        let entry = &story.last_entries[number].1;
         let goes_on = matches!(entry.action, Action::Retry | Action::Ignore);
         let uncharged = goes_on && !is_charged(&story.versions[*at].1, entry);
         if let Some(rule) = entry.rule.clone().filter(|_| uncharged) {

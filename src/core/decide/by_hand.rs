@@ -1,13 +1,14 @@
 //! What people ask of a task by annotations. A value is heard once; another value asks again.
 
 use super::next::Draft;
-use super::{Happening, Situation, nothing_has_begun};
+use super::{Happening, Seen, Situation, nothing_has_begun, pod_of, slot_of};
 use crate::api::{
     ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, Acknowledged, ConditionType, CurrentAttempt,
-    RetryableTaskStatus, Run, State,
+    RetryableTaskStatus, Run, State, StopReason,
 };
 use crate::core::conditions;
 use crate::core::message::{MAX_WORD_BYTES, short};
+use crate::core::observe::Progress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// What can be asked for.
@@ -96,7 +97,7 @@ fn retry_now(draft: &mut Draft) -> String {
         return format!("the Pod of attempt {number} is created without further wait");
     }
     if draft.current.pod_name.is_some() {
-        return format!("nothing to skip: attempt {number} runs");
+        return replace(draft);
     }
     if draft.current.due_time.take().is_none() {
         return format!("nothing to skip: attempt {number} is due");
@@ -105,6 +106,22 @@ fn retry_now(draft: &mut Draft) -> String {
         return format!("the wait for attempt {number} was skipped; it starts once the task is resumed");
     }
     format!("the wait for attempt {number} was skipped")
+}
+
+/// A Pod that is held up gives way to another one. There is no slot for another fallback.
+fn replace(draft: &mut Draft) -> String {
+    let (situation, current) = (draft.situation, &draft.current);
+    let number = current.number;
+    let starts = |seen: &&Seen| matches!(seen.pod.progress, Progress::Pending(_)) && !seen.pod.deleting && !seen.gone;
+    let is_free = !current.fallback && current.stop_reason.is_none();
+    let Some(seen) = pod_of(situation, slot_of(current)).filter(starts).filter(|_| is_free) else {
+        return format!("nothing to skip: attempt {number} runs");
+    };
+    let Progress::Pending(Some(hold_up)) = &seen.pod.progress else {
+        return format!("nothing to skip: attempt {number} is starting");
+    };
+    draft.stop(StopReason::RetryNow, seen, Some(hold_up));
+    format!("the Pod of attempt {number}, held up by {}, is replaced", hold_up.reason)
 }
 
 /// Everything but the history, what was heard and the memory that was found to be needed starts anew.

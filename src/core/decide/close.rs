@@ -3,20 +3,19 @@
 use super::end::{End, as_stopped};
 use super::limits;
 use super::next::{Current, Draft};
-use super::{Happening, Wait, by_hand, fallback};
+use super::{Happening, Wait, by_hand, fallback, wait};
 use crate::api::{
-    Action, ConditionReason, ConditionType, CurrentAttempt, FailureClass, HistoryEntry, LastFailure, State, StopReason,
+    Action, ConditionReason, ConditionType, CurrentAttempt, FailureClass, HistoryEntry, LastFailure, RetryWait, State,
+    StopReason,
 };
-use crate::core::backoff::{Spread, spread};
-use crate::core::classify::{OUT_OF_MEMORY_REASON, Verdict, classify, count};
+use crate::core::classify::{OUT_OF_MEMORY_REASON, Verdict, classify};
 use crate::core::conditions;
-use crate::core::identity::dice;
 use crate::core::message::{MAX_MESSAGE_BYTES, most_stored_bytes, short};
 use crate::core::observe::Outcome;
 use crate::core::pod::main_container_name;
-use crate::core::time::{human, micros, plus, until};
+use crate::core::time::{human, until};
 use crate::core::variant::{can_raise_memory, number_in_run};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use std::sync::Arc;
 
@@ -35,7 +34,8 @@ pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
     raise_memory(draft, &outcome);
     let uncharged = (draft.status.retries, draft.status.ignored);
     charge(draft, &verdict);
-    let mut wait = wait(draft, end, &outcome, &verdict, stop);
+    let basis = wait::basis(end, &outcome, &verdict, stop);
+    let mut wait = basis.as_ref().map(|basis| wait::of(draft, basis, draft.current.number));
     let too_late = wait.map(|wait| wait.due).filter(|due| limits::is_over(draft.situation, &draft.status, *due));
     if too_late.is_some() {
         // A wait that is not begun is not charged.
@@ -64,8 +64,8 @@ pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
         return finish(draft, reason, &outcome, &verdict, too_late);
     }
     let number = draft.current.number.saturating_add(1);
-    draft.current =
-        CurrentAttempt { number, due_time: wait.map(|wait| MicroTime(wait.due)), ..CurrentAttempt::default() };
+    let due_time = wait.map(|wait| MicroTime(wait.due));
+    draft.current = CurrentAttempt { number, due_time, wait: basis, ..CurrentAttempt::default() };
     Current::Due
 }
 
@@ -94,28 +94,6 @@ fn charge(draft: &mut Draft, verdict: &Verdict) {
     }
 }
 
-/// The wait before the next attempt; nothing when none follows, or when it follows at once after a suspension.
-fn wait(draft: &Draft, end: &End, outcome: &Outcome, verdict: &Verdict, stop: Option<StopReason>) -> Option<Wait> {
-    if verdict.end.is_some() || stop == Some(StopReason::Suspended) {
-        return None;
-    }
-    let task = draft.situation.task;
-    let backoff = verdict.backoff.as_ref().or(task.spec.backoff.as_ref());
-    // A budget of its own counts its delays by itself.
-    let nth = match &verdict.rule {
-        Some(rule) if !verdict.charged => count(&draft.status, rule),
-        Some(_) | None => draft.status.retries,
-    };
-    let spread = match outcome.word.retry_after_seconds {
-        Some(seconds) => Spread::asked_for(seconds, backoff),
-        None => spread(backoff, nth),
-    };
-    let delay = spread.pick(dice(task.metadata.uid.as_deref().unwrap_or_default(), draft.current.number));
-    // The node's clock may be behind: no attempt ended before its Pod was created.
-    let from = plus(outcome.finished, SignedDuration::from_secs(1)).min(end.seen).max(end.created);
-    Some(Wait { spread, delay, due: micros(plus(from, delay)) })
-}
-
 fn entry(draft: &Draft, end: &End, outcome: &Outcome, verdict: &Verdict, wait: Option<Wait>) -> HistoryEntry {
     let Outcome { container, exit_code, signal, reason, message, word, finished, .. } = outcome;
     HistoryEntry {
@@ -133,7 +111,7 @@ fn entry(draft: &Draft, end: &End, outcome: &Outcome, verdict: &Verdict, wait: O
         message: message.clone(),
         rule: verdict.rule.clone(),
         action: verdict.action,
-        delay_milliseconds: wait.map(|wait| i64::try_from(wait.delay.as_millis()).unwrap_or(i64::MAX)),
+        delay_milliseconds: wait.map(Wait::milliseconds),
         generation: end.generation,
         memory: end.memory.clone().filter(|_| draft.situation.task.spec.on_out_of_memory.is_some()),
         avoided_nodes: draft.current.avoided_nodes.clone(),
@@ -197,10 +175,8 @@ pub(super) fn most_bytes(entry: &HistoryEntry) -> usize {
 
 /// The time is over before the next attempt: the task fails without it.
 pub(super) fn fail_by_deadline(draft: &mut Draft) -> Current {
-    let (number, run) = (draft.current.number, draft.status.run.map(|run| run.number));
-    let is_before = |entry: &&mut Arc<HistoryEntry>| entry.attempt.saturating_add(1) == number && entry.run == run;
-    if let Some(entry) = draft.status.history.last_mut().filter(is_before) {
-        let entry = Arc::make_mut(entry);
+    let number = draft.current.number;
+    if let Some(entry) = entry_before(draft) {
         (entry.action, entry.delay_milliseconds) = (Action::Fail, None);
     }
     let cause = cause_of_standstill(draft);
@@ -211,6 +187,31 @@ pub(super) fn fail_by_deadline(draft: &mut Draft) -> Current {
     let message = cause.map_or(message.clone(), |cause| format!("{message}; the last cause: {cause}"));
     draft.current.number = number.saturating_sub(1);
     fail(draft, ConditionReason::DeadlineExceeded, &short(&message, MAX_MESSAGE_BYTES))
+}
+
+/// The spec has changed, and no longer allows the retry that waits: the task fails without it, and it is not charged.
+pub(super) fn fail_without_retry(draft: &mut Draft, basis: &RetryWait, verdict: &Verdict) -> Current {
+    let status = &mut draft.status;
+    status.retries = status.retries.saturating_sub(i32::from(basis.charged)).max(0);
+    status.ignored = status.ignored.saturating_sub(i32::from(basis.action == Action::Ignore)).max(0);
+    status.exhausted_budget.clone_from(&verdict.exhausted);
+    if let Some(entry) = entry_before(draft) {
+        (entry.action, entry.delay_milliseconds) = (Action::Fail, None);
+    }
+    draft.current.number = draft.current.number.saturating_sub(1);
+    let reason = verdict.end.unwrap_or(ConditionReason::RetriesExhausted);
+    let what = what_ended(draft, reason, verdict, None);
+    let last =
+        draft.status.last_failure.as_ref().map(|last| the_last(&last.reason, last.exit_code, last.message.as_ref()));
+    let message = short(&format!("{what}{}", last.unwrap_or_default()), MAX_MESSAGE_BYTES);
+    fail(draft, reason, &message)
+}
+
+/// What the history has of the attempt before the current one.
+pub(super) fn entry_before<'a>(draft: &'a mut Draft) -> Option<&'a mut HistoryEntry> {
+    let (number, run) = (draft.current.number, draft.status.run.map(|run| run.number));
+    let is_before = |entry: &&mut Arc<HistoryEntry>| entry.attempt.saturating_add(1) == number && entry.run == run;
+    draft.status.history.last_mut().filter(is_before).map(Arc::make_mut)
 }
 
 /// Somebody wants the task to end before its next attempt.
@@ -302,10 +303,27 @@ fn failed_message(
     verdict: &Verdict,
     too_late: Option<Timestamp>,
 ) -> String {
+    let what = what_ended(draft, reason, verdict, too_late);
+    let stopped = matches!(reason, ConditionReason::DeadlineExceeded | ConditionReason::Cancelled);
+    if stopped && too_late.is_none() {
+        return short(&what, MAX_MESSAGE_BYTES);
+    }
+    let last = the_last(&outcome.reason, outcome.exit_code, outcome.message.as_ref());
+    short(&format!("{what}{last}"), MAX_MESSAGE_BYTES)
+}
+
+fn the_last(reason: &str, exit_code: Option<i32>, message: Option<&String>) -> String {
+    let code = exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+    let said = message.map(|message| format!(": {message}")).unwrap_or_default();
+    format!("; the last ended with {reason}{code}{said}")
+}
+
+/// Which limit ended the task with the current attempt.
+fn what_ended(draft: &Draft, reason: ConditionReason, verdict: &Verdict, too_late: Option<Timestamp>) -> String {
     let number = draft.current.number;
     let ran = number_in_run(Some(&draft.status), number);
     let attempts = if ran == 1 { "1 attempt".to_owned() } else { format!("{ran} attempts") };
-    let what = match (reason, verdict.exhausted.as_deref(), too_late) {
+    match (reason, verdict.exhausted.as_deref(), too_late) {
         (ConditionReason::DoNotRetry, ..) => format!("attempt {number} asked not to be retried"),
         (ConditionReason::RuleFailed, ..) => {
             let rule = verdict.rule.as_deref().unwrap_or_default();
@@ -330,14 +348,7 @@ fn failed_message(
             let free = if free > 0 { format!(", {free} more not charged to it") } else { String::new() };
             format!("no retry is left after {attempts} (maxRetries {max}{free})")
         }
-    };
-    let stopped = matches!(reason, ConditionReason::DeadlineExceeded | ConditionReason::Cancelled);
-    if stopped && too_late.is_none() {
-        return short(&what, MAX_MESSAGE_BYTES);
     }
-    let code = outcome.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
-    let said = outcome.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-    short(&format!("{what}; the last ended with {}{code}{said}", outcome.reason), MAX_MESSAGE_BYTES)
 }
 
 fn earlier_cause(draft: &Draft) -> String {

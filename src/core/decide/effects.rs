@@ -75,8 +75,9 @@ fn create(situation: &Situation, status: &RetryableTaskStatus, current: &Current
 }
 
 fn watch(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt, seen: &Seen, plan: &mut Plan) {
-    if current.stop_reason.is_some() && !seen.pod.deleting && !seen.gone {
-        plan.stop = Some(pod_ref(seen));
+    if let Some(reason) = current.stop_reason.filter(|_| !seen.pod.deleting && !seen.gone) {
+        let to_be = if reason.replaces() { &mut plan.replace } else { &mut plan.stop };
+        *to_be = Some(pod_ref(seen));
     }
     for wait in patience(situation, seen).into_iter().filter(|wait| !wait.is_zero()) {
         plan.look_again_in(wait);

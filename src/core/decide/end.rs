@@ -3,7 +3,7 @@
 use super::Seen;
 use super::next::Draft;
 use crate::api::{CurrentAttempt, StopReason};
-use crate::core::message::Word;
+use crate::core::message::{MAX_MESSAGE_BYTES, Word, short};
 use crate::core::observe::Outcome;
 use crate::core::time::plus;
 use jiff::{SignedDuration, Timestamp};
@@ -104,6 +104,18 @@ pub(super) fn as_stopped(outcome: &Outcome, stop: Option<StopReason>, current: &
             never_started: true,
             ..own
         },
+        Some(stop @ (StopReason::SpecChanged | StopReason::RetryNow)) => {
+            let why = if stop == StopReason::SpecChanged { "the spec changed" } else { "another try was asked for" };
+            let cause = current.stop_cause.as_ref().map(|cause| format!("; it was held up: {cause}"));
+            let said = current.stop_message.as_ref().map(|message| format!(": {message}"));
+            let message = format!(
+                "{why} before the main container started{}{}",
+                cause.unwrap_or_default(),
+                said.unwrap_or_default()
+            );
+            let message = Some(short(&message, MAX_MESSAGE_BYTES));
+            Outcome { reason: stop.as_str().into(), message, exit_code: None, signal: None, never_started: true, ..own }
+        }
         Some(stop @ StopReason::AttemptTimeout) => {
             Outcome { reason: stop.as_str().into(), message: said("ran longer than attemptTimeoutSeconds"), ..own }
         }

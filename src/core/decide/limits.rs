@@ -3,6 +3,7 @@
 use super::{OUTLIVED_GRACE, Seen, Situation, by_hand};
 use crate::api::{CurrentAttempt, RetryableTaskStatus, StopReason};
 use crate::core::observe::{HoldUp, Progress};
+use crate::core::pod::{problem, template_hash};
 use crate::core::time::{plus, until};
 use jiff::{SignedDuration, Timestamp};
 
@@ -32,6 +33,7 @@ pub(super) fn stops<'a>(
         cancel.map(|at| plain(at, StopReason::Cancelled)),
         suspend.map(|at| plain(at, StopReason::Suspended)),
         outlived(seen).map(|at| plain(at, StopReason::TaskEnded)),
+        spec_changed(situation, current, seen),
         startup(situation, seen),
         timeout(situation, current, seen).map(|at| plain(at, StopReason::AttemptTimeout)),
         deadline.map(|at| plain(at, StopReason::DeadlineExceeded)),
@@ -79,6 +81,18 @@ fn startup<'a>(situation: &Situation, seen: &'a Seen) -> Option<Stop<'a>> {
         (false, None) => seen.pod.starting.map(|since| plus(since, seconds(STARTUP_SECONDS))),
     };
     at.map(|at| Stop { at, reason: StopReason::StartupTimeout, cause })
+}
+
+/// A Pod whose main container has not started follows a spec of which it would be made otherwise today. The fallback's
+/// does not: a slot has one Pod, and no other slot follows the fallback.
+fn spec_changed<'a>(situation: &Situation, current: &CurrentAttempt, seen: &'a Seen) -> Option<Stop<'a>> {
+    let Progress::Pending(hold_up) = &seen.pod.progress else { return None };
+    let is_old = seen.pod.generation < situation.task.metadata.generation;
+    let made_from = seen.pod.template_hash.as_ref().filter(|_| is_old && !current.fallback && !seen.pod.deleting)?;
+    // A spec that no Pod can be made from stops none.
+    let changed =
+        problem(&situation.task.spec).is_none() && template_hash(situation.task, seen.pod.slot()) != *made_from;
+    changed.then(|| Stop { at: situation.now, reason: StopReason::SpecChanged, cause: hold_up.as_ref() })
 }
 
 /// The kubelet's words for what waiting does not mend.

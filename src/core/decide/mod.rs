@@ -13,6 +13,7 @@ mod fallback;
 mod limits;
 mod next;
 mod standstill;
+mod wait;
 
 pub use by_hand::Request;
 pub use standstill::unreadable;
@@ -139,6 +140,8 @@ pub struct Plan {
     pub create: Option<Slot>,
     /// The current attempt's Pod, to be stopped.
     pub stop: Option<PodRef>,
+    /// The current attempt's Pod, to be deleted if its main container has still not started.
+    pub replace: Option<PodRef>,
     /// Pods of closed attempts that have not ended, to be deleted at once: they must not run on.
     pub strays: Vec<PodRef>,
     /// Pods of closed attempts that have ended, to be removed when there is time.
@@ -191,6 +194,13 @@ pub enum Happening {
         entry: Box<HistoryEntry>,
         /// The wait before the next attempt, if one follows after a wait.
         wait: Option<Wait>,
+    },
+    /// The spec has changed, and with it the wait for the next attempt.
+    Rescheduled {
+        /// The attempt that waits.
+        attempt: i32,
+        /// Its wait now.
+        wait: Wait,
     },
     /// The task ended.
     Finished {

@@ -1,10 +1,10 @@
 //! The status that should be stored, given the one that is and what can be seen.
 
 use super::end::End;
-use super::limits::{self, Stop};
+use super::limits;
 use super::{
     Answer, Happening, SETTLE, SETTLE_IN_A_STORM, Seen, Situation, age, by_hand, close, fallback, is_finished,
-    must_not_run, name_of, patience, pod_of, slot_of, unsettled,
+    must_not_run, name_of, patience, pod_of, slot_of, unsettled, wait,
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus, State, StopReason};
 use crate::core::conditions;
@@ -69,6 +69,8 @@ pub(super) struct Draft<'a> {
     pub(super) current: CurrentAttempt,
     pub(super) happenings: Vec<Happening>,
     current_uid: Option<String>,
+    /// The stored due time, if the spec has moved it.
+    pub(super) moved_from: Option<Timestamp>,
 }
 
 impl<'a> Draft<'a> {
@@ -78,7 +80,7 @@ impl<'a> Draft<'a> {
         status.observed_generation = situation.task.metadata.generation;
         let next = CurrentAttempt { number: status.attempts.max(0).saturating_add(1), ..CurrentAttempt::default() };
         let current = status.current.clone().filter(|current| current.number > 0 || current.fallback).unwrap_or(next);
-        Self { situation, status, current, happenings: Vec::new(), current_uid: None }
+        Self { situation, status, current, happenings: Vec::new(), current_uid: None, moved_from: None }
     }
 
     fn done(mut self) -> Next {
@@ -203,15 +205,20 @@ impl<'a> Draft<'a> {
         if self.situation.task.spec.suspend && !self.current.fallback {
             self.suspended_condition(true);
         }
+        self.withdraw_replacement(seen);
         let now = self.situation.now;
         if self.current.stop_reason.is_some() {
             return;
         }
-        let Some(Stop { reason, cause, .. }) =
-            limits::stops(self.situation, &self.status, &self.current, seen).into_iter().find(|stop| stop.at <= now)
-        else {
-            return;
-        };
+        let stops = limits::stops(self.situation, &self.status, &self.current, seen);
+        if let Some(stop) = stops.into_iter().find(|stop| stop.at <= now) {
+            self.stop(stop.reason, seen, stop.cause);
+        }
+    }
+
+    /// The intent to stop the Pod.
+    pub(super) fn stop(&mut self, reason: StopReason, seen: &Seen, cause: Option<&HoldUp>) {
+        let now = self.situation.now;
         if reason == StopReason::Suspended {
             self.status.suspended_time.get_or_insert(MicroTime(micros(now)));
         }
@@ -220,6 +227,16 @@ impl<'a> Draft<'a> {
         self.current.pod_uid = Some(seen.pod.pod_uid.clone());
         self.current.stop_cause = cause.map(|hold_up| hold_up.reason.clone());
         self.current.stop_message = cause.and_then(|hold_up| hold_up.message.clone());
+    }
+
+    /// A Pod that was to be replaced, and whose main container has started first, goes on: it is deleted only as long as
+    /// it has not changed, so none is on its way.
+    fn withdraw_replacement(&mut self, seen: &Seen) {
+        let starting = matches!(seen.pod.progress, Progress::Pending(_));
+        if self.current.stop_reason.is_some_and(StopReason::replaces) && !starting && !seen.pod.deleting {
+            (self.current.stop_reason, self.current.stop_time) = (None, None);
+            (self.current.stop_cause, self.current.stop_message) = (None, None);
+        }
     }
 
     /// What people see of a Pod that has not ended.
@@ -281,13 +298,19 @@ impl<'a> Draft<'a> {
             self.suspended_condition(true);
             return;
         }
-        if conditions::is_true(&self.status.conditions, ConditionType::Suspended) {
+        let was_suspended = conditions::is_true(&self.status.conditions, ConditionType::Suspended);
+        if was_suspended {
             self.suspended_condition(false);
             self.count_suspension();
-            // What fell due in the meantime starts now, and is not late.
-            if self.remaining().is_zero() {
-                self.current.due_time = None;
-            }
+        }
+        match wait::follow_spec(self) {
+            None | Some(Current::Launched | Current::Ask(_)) => {}
+            Some(Current::TaskEnded) => return,
+            Some(Current::Due) => return self.start_when_due(), // the fallback
+        }
+        // What fell due in the meantime starts now, and is not late.
+        if was_suspended && self.remaining().is_zero() {
+            self.current.due_time = None;
         }
         let due = self.current.due_time.as_ref().map_or(self.situation.now, |due| due.0);
         if self.is_over(due) {
@@ -311,6 +334,7 @@ impl<'a> Draft<'a> {
             fallback::started(self);
         }
         let slot = self.slot();
+        self.current.wait = None;
         self.current.pod_name = Some(self.expected_pod_name());
         // By this status and not the stored one: it may close an attempt, or begin a run.
         let spec = &self.situation.task.spec;
@@ -338,7 +362,13 @@ impl<'a> Draft<'a> {
     }
 
     fn remaining(&self) -> SignedDuration {
-        remaining(self.situation, self.current.due_time.as_ref())
+        match (self.situation.remaining, self.moved_from, &self.current.due_time) {
+            // What is left on the monotonic clock moves as the due time does.
+            (Some((measured_for, left)), Some(from), Some(due)) if measured_for == from => {
+                left.saturating_add(due.0.duration_since(from)).max(SignedDuration::ZERO)
+            }
+            _ => remaining(self.situation, self.current.due_time.as_ref()),
+        }
     }
 
     fn suspended_condition(&mut self, is: bool) {

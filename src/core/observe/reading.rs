@@ -3,7 +3,7 @@
 use super::{
     DEFAULT_CONTAINER, DISRUPTION_TARGET, FORCED_DELETION_BOUND, HoldUp, LOST_NODE_BOUND, Outcome, Overdue, Progress,
 };
-use crate::api::{ANNOTATION_GENERATION, MAIN_CONTAINER};
+use crate::api::MAIN_CONTAINER;
 use crate::core::message;
 use crate::core::time::plus;
 use jiff::{SignedDuration, Timestamp};
@@ -50,8 +50,8 @@ impl<'a> View<'a> {
             .map_or(MAIN_CONTAINER, |container| container.name.as_str())
     }
 
-    pub(super) fn generation(&self) -> Option<i64> {
-        self.pod.metadata.annotations.as_ref()?.get(ANNOTATION_GENERATION)?.parse().ok()
+    pub(super) fn annotation(&self, name: &str) -> Option<&'a str> {
+        self.pod.metadata.annotations.as_ref()?.get(name).map(String::as_str)
     }
 
     pub(super) fn memory(&self) -> Option<String> {

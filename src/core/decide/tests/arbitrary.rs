@@ -1,7 +1,7 @@
 //! Any spec, any status, any Pods: no panic, the same plan again, and decisions that come to rest.
 
 use crate::api::{
-    Acknowledged, Action, Backoff, ConditionReason, CurrentAttempt, FailureClass, HistoryEntry, Multiplier,
+    Acknowledged, Action, Backoff, ConditionReason, CurrentAttempt, FailureClass, HistoryEntry, Multiplier, RetryWait,
     RetryableTask, RetryableTaskStatus, Run, State, StopReason, Strategy as Growth,
 };
 use crate::core::decide::{Answer, Created, Plan, Rejection, Seen, Situation, decide, slot_of};
@@ -121,17 +121,28 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn some_wait()(
+        from in moment(), rule in of(prop::sample::select(vec!["disruption", "other"])), charged in any::<bool>(),
+        action in prop::sample::select(vec![Action::Retry, Action::Ignore, Action::Fail, Action::Unknown]),
+        retry_after_seconds in of(any::<i64>()),
+    ) -> RetryWait {
+        RetryWait { from: MicroTime(from), rule: rule.map(Into::into), action, charged, retry_after_seconds }
+    }
+}
+
+prop_compose! {
     fn some_current()(
         number in number(), due_time in micro(), named in any::<bool>(), pod_uid in of(Just("pod-1")),
         next_create_time in micro(), rejections in number(), stop_time in micro(),
         stop_reason in of(prop::sample::select(vec![
             StopReason::Suspended, StopReason::TaskEnded, StopReason::AttemptTimeout, StopReason::StartupTimeout,
-            StopReason::DeadlineExceeded, StopReason::Cancelled, StopReason::Unknown,
+            StopReason::DeadlineExceeded, StopReason::Cancelled, StopReason::SpecChanged, StopReason::RetryNow,
+            StopReason::Unknown,
         ])),
-        fallback in any::<bool>(),
+        (fallback, wait) in (any::<bool>(), of(some_wait().boxed())),
     ) -> CurrentAttempt {
         CurrentAttempt {
-            number, due_time, next_create_time, rejections, stop_reason, stop_time, fallback,
+            number, due_time, wait, next_create_time, rejections, stop_reason, stop_time, fallback,
             pod_name: named.then(|| pod_name(NAME, UID, Slot { number, fallback })),
             pod_uid: pod_uid.map(Into::into),
             ..CurrentAttempt::default()
@@ -310,7 +321,8 @@ proptest! {
         for _ in 0..given.pods.len() + 12 {
             let plan = given.decide();
             prop_assert_eq!(&plan, &given.decide(), "the same situation, the same plan");
-            let Plan { status, ask, refresh, create, stop, strays, delete, release, delete_task, look_again } = plan;
+            let Plan { status, ask, refresh, create, stop, replace, strays, delete, release, delete_task, look_again } =
+                plan;
             if refresh {
                 assert!(!given.fresh, "asked again");
                 given.fresh = true;
@@ -318,7 +330,7 @@ proptest! {
             }
             if let Some((status, _)) = status {
                 prop_assert!(ask.is_none() && create.is_none() && !delete_task && look_again.soonest().is_none());
-                prop_assert!(stop.is_none() && strays.is_empty() && delete.is_empty() && release.is_empty());
+                prop_assert!(stop.is_none() && replace.is_none() && strays.is_empty() && delete.is_empty() && release.is_empty());
                 prop_assert_ne!(given.task.status.as_ref(), Some(&status), "a write changes something");
                 given.task.status = Some(status);
                 // What was created was for the attempt before.

@@ -41,7 +41,7 @@ fn retry_now_skips_the_wait_once() {
 }
 
 #[test]
-fn retry_now_has_nothing_to_skip_while_an_attempt_runs() {
+fn retry_now_has_nothing_to_skip_while_an_attempt_starts() {
     let world = play(
         task().backoff(fixed(60)).asked("retry-now", ""),
         &[
@@ -50,7 +50,7 @@ fn retry_now_has_nothing_to_skip_while_an_attempt_runs() {
             (Exit(1), "Waiting 1/1/0 due 60000 Error 1E"),
         ],
     );
-    assert_eq!(effect(&world.status(), "retry-now"), "nothing to skip: attempt 1 runs");
+    assert_eq!(effect(&world.status(), "retry-now"), "nothing to skip: attempt 1 is starting");
 }
 
 #[test]
@@ -278,7 +278,8 @@ fn the_history_says_which_generation_ran() {
         task(),
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
-            (Edit(|task| task.spec.image = Some("busybox:2".into())), "Running 1/0/0 [Reconciling] 1P"),
+            (Run, "Running 1/0/0 [Reconciling] 1R"),
+            (Edit(|task| task.spec.image = Some("busybox:2".into())), "Running 1/0/0 [Reconciling] 1R"),
             (Exit(1), "Waiting 1/1/0 due 1000 Error 1E"),
             (Pass(1000), "Running 2/1/0 Error 1E 2P"),
             (Exit(0), "Succeeded 2/1/0 Error [Complete Finished] 1E 2E"),

@@ -3,7 +3,7 @@
 
 mod checks;
 
-use crate::api::{ANNOTATION_RUN_AGAIN, ConditionReason, RetryableTask, RetryableTaskStatus};
+use crate::api::{ANNOTATION_RUN_AGAIN, ConditionReason, CurrentAttempt, RetryableTask, RetryableTaskStatus};
 use crate::core::decide::{
     Answer, Created, Happening, Plan, PodRef, Rejection, Seen, Situation, decide, is_finished, slot_of,
 };
@@ -154,7 +154,19 @@ impl World {
         for _ in 0..20 {
             self.watch();
             let plan = self.decide();
-            let Plan { status, ask, refresh: _, create, stop, strays, delete, release, delete_task, look_again } = plan;
+            let Plan {
+                status,
+                ask,
+                refresh: _,
+                create,
+                stop,
+                replace,
+                strays,
+                delete,
+                release,
+                delete_task,
+                look_again,
+            } = plan;
             if let Some((status, happenings)) = status {
                 self.store(&status, happenings);
             } else if let Some(name) = ask {
@@ -165,7 +177,12 @@ impl World {
                 }
             } else {
                 self.task_is_deleted |= delete_task;
-                let delete: Vec<_> = stop.into_iter().chain(strays).chain(delete).collect();
+                if let Some(pod) = &replace
+                    && !self.starts(pod)
+                {
+                    continue;
+                }
+                let delete: Vec<_> = stop.into_iter().chain(replace).chain(strays).chain(delete).collect();
                 self.clean_up(&delete, &release);
                 self.look_again = look_again.soonest();
                 return;
@@ -239,7 +256,9 @@ impl World {
     fn store(&mut self, status: &RetryableTaskStatus, happenings: Vec<Happening>) {
         let text = serde_json::to_string(status).unwrap();
         assert!(text.len() < 100 * 1024, "a status of {} bytes", text.len());
+        let before = self.status().current.filter(|current| current.wait.is_some());
         self.task.status = Some(serde_json::from_str(&text).unwrap());
+        self.due_moved(before.as_ref());
         self.told.extend(happenings);
         self.writes += 1;
         (self.process.asked, self.process.rejection) = (None, None);
@@ -252,6 +271,17 @@ impl World {
             assert_eq!(self.plan().status, None, "a status that is decided and stored is a fixed point");
         }
         self.check_status();
+    }
+
+    /// A due time that has moved is as much later or earlier on the monotonic clock.
+    fn due_moved(&mut self, before: Option<&CurrentAttempt>) {
+        let (before, after) = (before.cloned().unwrap_or_default(), self.status().current.unwrap_or_default());
+        let (Some(from), Some(to)) = (before.due_time, after.due_time) else { return };
+        if from != to && before.number == after.number {
+            let by = to.0.duration_since(from.0);
+            self.process.wait = self.process.wait.filter(|(due, _)| *due == from.0).map(|(_, end)| (to.0, end + by));
+            self.due = self.due.filter(|(due, ..)| *due == from.0).map(|(_, end, seen)| (to.0, end + by, seen));
+        }
     }
 
     fn ask(&mut self, name: &str) {
@@ -290,6 +320,13 @@ impl World {
             }
         }
         true
+    }
+
+    /// Whether the Pod, as the API server has it now, has a main container that has not started.
+    fn starts(&mut self, pod: &PodRef) -> bool {
+        let Some(live) = self.pods.get(&pod.name) else { return false };
+        see(&mut self.process.cache, live, self.wall, self.monotonic - self.process.begun);
+        matches!(observe(live).unwrap().progress, Progress::Pending(_))
     }
 
     fn clean_up(&mut self, delete: &[PodRef], release: &[PodRef]) {

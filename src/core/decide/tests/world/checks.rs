@@ -11,8 +11,9 @@ use std::fmt::Write;
 
 impl World {
     pub(super) fn check(&self, plan: &Plan) {
-        let Plan { status, ask, refresh, create, stop, strays, delete, release, delete_task, look_again } = plan;
-        let effects = [ask.is_some(), create.is_some(), stop.is_some(), *delete_task];
+        let Plan { status, ask, refresh, create, stop, replace, strays, delete, release, delete_task, look_again } =
+            plan;
+        let effects = [ask.is_some(), create.is_some(), stop.is_some() || replace.is_some(), *delete_task];
         let clean_up = [!strays.is_empty(), !delete.is_empty(), !release.is_empty()];
         if let Some((status, _)) = status {
             assert_eq!(
@@ -40,7 +41,7 @@ impl World {
         }
         let slot = |pod: &PodRef| self.process.cache.get(&pod.uid).unwrap().pod.slot();
         let is_closed = |pod: &PodRef| finished || slot(pod) < open;
-        if let Some(pod) = stop {
+        for pod in stop.iter().chain(replace) {
             let intended = current.stop_reason.is_some() && current.pod_uid.as_ref() == Some(&pod.uid);
             assert!(intended && slot(pod) == open, "intent before stop: {plan:?}");
         }
