@@ -37,12 +37,12 @@ fn rule(field: &str, value: Value) -> Value {
 fn fields_that_are_not_there_are_all_told() {
     let mut task = task(json!({
         "image": "x", "maxRetrys": 3, "backoff": {"initial": 3}, "rules": [{"name": "a", "action": "Fail", "if": 1}],
-        "template": {"metadata": {"name": "x"}, "spec": {"fieldOfTomorrow": 1}},
+        "template": {"metadata": {"labls": {}}, "spec": {"fieldOfTomorrow": 1}},
     }));
     task["metadata"]["foo"] = json!(1);
     task["foo"] = json!(1);
     let unknown = ["foo", "metadata.foo", "spec.backoff.initial", "spec.maxRetrys", "spec.rules[0].if"];
-    let unknown = unknown.into_iter().chain(["spec.template.metadata.name"]).map(|f| format!("unknown field \"{f}\""));
+    let unknown = unknown.into_iter().chain(["spec.template.metadata.labls"]).map(|f| format!("unknown field \"{f}\""));
     assert_eq!(said(&task), unknown.collect::<Vec<_>>());
 }
 
@@ -177,6 +177,16 @@ fn the_task_has_the_defaults_of_the_schema() {
     assert_eq!((admitted.spec.max_retries, admitted.spec.history_limit, admitted.spec.suspend), (3, 20, false));
     assert_eq!((admitted.spec.pod_retention.failed, admitted.spec.pod_retention.succeeded), (2, 1));
     assert_eq!(admitted.spec.backoff, None);
+}
+
+#[test]
+fn a_template_as_tools_write_it_passes() {
+    let metadata = json!({"name": "a", "namespace": null, "creationTimestamp": null, "labels": {"a": "b"}, "uid": "u",
+        "generation": 3, "resourceVersion": "7", "ownerReferences": [{"kind": "Job", "name": "a"}], "annotations": null});
+    let container = json!({"name": "a", "image": "x", "resources": {}, "restartPolicy": null});
+    let template = json!({"metadata": metadata, "spec": {"containers": [container], "restartPolicy": "Never"}});
+    let spec = json!({"template": template, "onFailure": {"template": template}});
+    assert_eq!(said(&task(spec)), [""; 0]);
 }
 
 #[test]

@@ -58,7 +58,9 @@ pub struct AttemptOverride {
     validation = Rule::new("has(self.image) || has(self.command) || has(self.args) || has(self.env) || has(self.envFrom) || (has(self.template) && has(self.template.spec))")
         .message("onFailure says what to run when the task has failed: give image, command, args, env, envFrom or template"),
     validation = Rule::new("!has(self.template) || !has(self.template.spec) || !has(self.template.spec.restartPolicy) || self.template.spec.restartPolicy == 'Never'")
-        .message("a fallback runs once: remove onFailure.template.spec.restartPolicy or set it to Never")
+        .message("a fallback runs once: remove onFailure.template.spec.restartPolicy or set it to Never"),
+    validation = Rule::new("!has(self.image) || !has(self.template) || !has(self.template.spec) || !has(self.template.spec.containers) || self.template.spec.containers.size() == 0 || self.template.spec.containers.exists(c, c.name == 'task' || (has(self.template.metadata) && has(self.template.metadata.annotations) && 'kubectl.kubernetes.io/default-container' in self.template.metadata.annotations && c.name == self.template.metadata.annotations['kubectl.kubernetes.io/default-container']))")
+        .message("onFailure.image is for the container named task, and onFailure.template.spec.containers has none: name the container that does the work task, or move the image into it, or add one named task if all of them run beside it")
 )]
 pub struct OnFailure {
     /// Image of the main container. Default: that of the attempts.
@@ -82,7 +84,7 @@ pub struct OnFailure {
     #[schemars(schema_with = "schema::env")]
     pub env: Option<Vec<Value>>,
 
-    /// Sources of environment variables of the main container, after those of the attempts.
+    /// Sources of environment variables of the main container, after those of the attempts: of two that set the same name the last one wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::env_from")]
     pub env_from: Option<Vec<Value>>,
@@ -92,7 +94,7 @@ pub struct OnFailure {
     #[schemars(schema_with = "schema::resources")]
     pub resources: Option<Value>,
 
-    /// Pod template, in place of spec.template.
+    /// Pod template, in place of spec.template. The main container is found in it as in spec.template, and spec.completion holds for it too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::template")]
     pub template: Option<Value>,

@@ -29,6 +29,17 @@ fn backoff(value: Value) -> Value {
     with("backoff", value)
 }
 
+/// A task whose template has a container, `task`, with that field.
+fn container(list: &str, field: &str, value: Value) -> Value {
+    let mut container = json!({"name": "task", "image": "x"});
+    container[field] = value;
+    with("template", json!({"spec": {list: [container]}}))
+}
+
+fn restart_rules() -> Value {
+    json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}])
+}
+
 /// Every rule of admission by words of its message, with tasks that it refuses.
 fn refused() -> Vec<(&'static str, Vec<Value>)> {
     let template = |containers: Value| task(&json!({"template": {"spec": {"containers": containers}}}));
@@ -113,6 +124,39 @@ fn refused() -> Vec<(&'static str, Vec<Value>)> {
     ]
 }
 
+/// As [`refused`], of the template's containers.
+fn refused_containers() -> Vec<(&'static str, Vec<Value>)> {
+    vec![
+        (
+            "spec.image is for the container named task",
+            vec![with("template", json!({"spec": {"containers": [{"name": "main"}, {"name": "other"}]}}))],
+        ),
+        (
+            "names the main container",
+            [json!([]), json!([{"name": "task"}]), json!([{"name": "a"}, {"name": "task"}])]
+                .map(|containers| {
+                    let annotations = json!({"kubectl.kubernetes.io/default-container": "a"});
+                    with(
+                        "template",
+                        json!({"metadata": {"annotations": annotations}, "spec": {"containers": containers}}),
+                    )
+                })
+                .to_vec(),
+        ),
+        (
+            "remove the container's restartPolicy or",
+            ["Always", "OnFailure", ""].map(|policy| container("containers", "restartPolicy", json!(policy))).to_vec(),
+        ),
+        ("a native sidecar", vec![container("initContainers", "restartPolicy", json!("OnFailure"))]),
+        (
+            "remove the container's restartPolicyRules",
+            ["containers", "initContainers"]
+                .map(|list| container(list, "restartPolicyRules", restart_rules()))
+                .to_vec(),
+        ),
+    ]
+}
+
 fn rules(rules: Value) -> Value {
     with("rules", rules)
 }
@@ -156,6 +200,12 @@ fn refused_rules() -> Vec<(&'static str, Vec<Value>)> {
         ("exitCodes are", of("exitCodes", &codes)),
         ("notExitCodes are", of("notExitCodes", &codes)),
         ("signals are", of("signals", &[json!(0), json!(65), json!("SIGNONE"), json!("kill"), json!("9")])),
+        (
+            "never comes to the rules",
+            ["Completed", "Suspended", "Cancelled", "DeadlineExceeded"]
+                .map(|reason| rule(&json!({"reasons": ["Evicted", reason]})))
+                .to_vec(),
+        ),
         ("is not a regular expression", ["(", "a{2,1}", "(?=x)"].map(|text| rule(&json!({"message": text}))).to_vec()),
         ("budgets.disruptions is", budget("disruptions")),
         ("budgets.outOfMemory is", budget("outOfMemory")),
@@ -183,13 +233,17 @@ fn refused_changes() -> Vec<(&'static str, Vec<Value>)> {
             vec![with("overrides", json!([{"fromAttempt": 2, "env": []}, {"fromAttempt": 2, "nodeSelector": {}}]))],
         ),
         ("onFailure says what to run", vec![fallback(json!({})), fallback(json!({"timeoutSeconds": 5}))]),
+        (
+            "onFailure.image is for the container named task",
+            vec![fallback(json!({"image": "y", "template": {"spec": {"containers": [{"name": "notify"}]}}}))],
+        ),
         ("remove onFailure.template.spec.restartPolicy", vec![fallback(json!({"template": restart}))]),
         ("onFailure.timeoutSeconds is", vec![fallback(json!({"image": "x", "timeoutSeconds": 0}))]),
     ]
 }
 
 fn all_refused() -> impl Iterator<Item = (&'static str, Vec<Value>)> {
-    refused().into_iter().chain(refused_rules()).chain(refused_changes())
+    refused().into_iter().chain(refused_containers()).chain(refused_rules()).chain(refused_changes())
 }
 
 #[test]
@@ -230,6 +284,17 @@ fn admission_lets_pass_what_makes_sense() {
         task(&json!({"template": {"spec": {"containers": [{"name": "a", "image": "x"}]}}})),
         with("template", json!({"spec": {"restartPolicy": "Never"}})),
         with("template", json!({"metadata": {"labels": {"a": "b"}}})),
+        with(
+            "template",
+            json!({"metadata": {"annotations": {"kubectl.kubernetes.io/default-container": "b"}},
+                "spec": {"containers": [{"name": "a"}, {"name": "b"}]}}),
+        ),
+        with("template", json!({"spec": {"containers": [{"name": "a"}, {"name": "task"}]}})),
+        container("containers", "restartPolicy", json!("Never")),
+        container("containers", "restartPolicyRules", json!([])),
+        container("initContainers", "restartPolicy", json!("Always")),
+        with("completion", json!("AllContainers")),
+        with("onFailure", json!({"template": {"spec": {"containers": [{"name": "notify", "image": "y"}]}}})),
         backoff(json!({})),
         backoff(json!({"strategy": "List", "delaysSeconds": [0, 31_536_000]})),
         backoff(json!({"strategy": "Fixed", "initialDelaySeconds": 0})),
@@ -274,7 +339,7 @@ fn what_passes_can_be_read() {
     let full = json!({
         "image": "x", "command": ["a"], "args": ["b"], "env": [{"name": "A", "value": "b"}],
         "envFrom": [{"secretRef": {"name": "s"}}], "resources": {"limits": {"cpu": "1"}}, "template": {"spec": {}},
-        "maxRetries": 5, "suspend": true, "ttlSecondsAfterFinished": 5, "historyLimit": 5,
+        "completion": "AllContainers", "maxRetries": 5, "suspend": true, "ttlSecondsAfterFinished": 5, "historyLimit": 5,
         "podRetention": {"failed": 2}, "avoidFailedNodes": false,
         "onOutOfMemory": {"memoryMultiplier": "1.5", "maxMemory": "4Gi"},
         "overrides": [{"fromAttempt": 2, "resources": {"limits": {"cpu": "2"}}, "nodeSelector": {"a": "b"},

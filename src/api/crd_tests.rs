@@ -83,7 +83,12 @@ fn within_the_template_descriptions_are_stripped_but_not_properties_of_that_name
     let template = root().pointer("/properties/spec/properties/template").unwrap().clone();
     let metadata: BTreeSet<&str> =
         template["properties"]["metadata"]["properties"].as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(metadata, BTreeSet::from(["annotations", "labels"]));
+    assert!(metadata.is_superset(&BTreeSet::from(["annotations", "creationTimestamp", "labels", "name"])));
+    assert!(
+        !metadata.contains("finalizers"),
+        "a Job takes them over from its template, and here they would be dropped"
+    );
+    assert_eq!(template["properties"]["metadata"].get("x-kubernetes-preserve-unknown-fields"), None, "misspelt ones");
     let spec = &template["properties"]["spec"];
     assert_eq!(spec["x-kubernetes-preserve-unknown-fields"], true);
     assert_eq!((spec.get("required"), spec["properties"].get("ephemeralContainers")), (None, None));
@@ -108,6 +113,7 @@ fn defaults_are_those_that_are_documented() {
     });
     let expected = [
         ".spec.avoidFailedNodes true",
+        r#".spec.completion "MainContainer""#,
         ".spec.historyLimit 20",
         ".spec.maxRetries 3",
         r#".spec.podRetention {"failed":1,"succeeded":1}"#,

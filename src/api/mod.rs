@@ -19,7 +19,7 @@ pub use rules::{Budgets, FailureRule, IntOrText, Preset, RuleAction, When};
 pub use status::{
     Acknowledged, CurrentAttempt, Fallback, FallbackState, RetryWait, RetryableTaskStatus, Run, State, StopReason,
 };
-pub use task::{PodRetention, RetryableTask, RetryableTaskSpec};
+pub use task::{Completion, PodRetention, RetryableTask, RetryableTaskSpec};
 
 /// API group of the resource.
 pub const GROUP: &str = "retryable.dev";
@@ -37,6 +37,8 @@ pub const LABEL_FALLBACK: &str = "retryable.dev/fallback";
 pub const ANNOTATION_GENERATION: &str = "retryable.dev/generation";
 /// Annotation of an attempt's Pod: a hash of what it was made from, as far as that is the spec's.
 pub const ANNOTATION_TEMPLATE_HASH: &str = "retryable.dev/pod-template-hash";
+/// Annotation of an attempt's Pod: which containers decide, where it is not the main one alone.
+pub const ANNOTATION_COMPLETION: &str = "retryable.dev/completion";
 /// Annotation of a task, by hand: skip the wait for the next attempt.
 pub const ANNOTATION_RETRY_NOW: &str = "retryable.dev/retry-now";
 /// Annotation of a task, by hand: run again once it has ended.

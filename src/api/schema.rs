@@ -8,6 +8,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
+const DEFAULT_CONTAINER_RULE: &str = "!has(self.metadata) || !has(self.metadata.annotations) || !('kubectl.kubernetes.io/default-container' in self.metadata.annotations) || (has(self.spec) && has(self.spec.containers) && self.spec.containers.size() > 0 ? self.spec.containers.exists(c, c.name == self.metadata.annotations['kubectl.kubernetes.io/default-container']) && (self.metadata.annotations['kubectl.kubernetes.io/default-container'] == 'task' || !self.spec.containers.exists(c, c.name == 'task')) : self.metadata.annotations['kubectl.kubernetes.io/default-container'] == 'task')";
+const DEFAULT_CONTAINER_MESSAGE: &str = "the annotation kubectl.kubernetes.io/default-container names the main container: it must be one of the template's containers (task where there are none), and no other may be named task";
+const RUNS_ONCE: &str = "an attempt runs its containers once and the operator does the retrying: remove the container's restartPolicy or set it to Never";
+const RUNS_ONCE_OR_AS_SIDECAR: &str = "an init container runs once, or as long as the Pod as a native sidecar: remove its restartPolicy or set it to Never, or to Always for a sidecar";
+const NO_RESTART_RULES: &str =
+    "an attempt runs its containers once and the operator does the retrying: remove the container's restartPolicyRules";
+
 pub(super) fn env(_: &mut SchemaGenerator) -> Schema {
     list_of(&inline::<EnvVar>(), 500, "Environment variables of the main container.")
 }
@@ -40,20 +47,18 @@ pub(super) fn node_selector(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn template(_: &mut SchemaGenerator) -> Schema {
     let mut schema = inline::<PodTemplateSpec>();
     strip_descriptions(&mut schema);
-    let metadata = json!({
-        "type": "object",
-        "properties": {
-            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
-            "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
-        },
-    });
-    schema["properties"]["metadata"] = metadata;
+    schema["properties"]["metadata"] = template_metadata();
+    schema["x-kubernetes-validations"] =
+        json!([{"rule": DEFAULT_CONTAINER_RULE, "message": DEFAULT_CONTAINER_MESSAGE}]);
     if let Some(spec) = schema["properties"]["spec"].as_object_mut() {
         spec.remove("required");
         if let Some(properties) = spec.get_mut("properties").and_then(Value::as_object_mut) {
             properties.remove("ephemeralContainers");
             if let Some(containers) = properties.get_mut("containers") {
-                containers["maxItems"] = json!(100);
+                bound_containers(containers, "self == 'Never'", RUNS_ONCE);
+            }
+            if let Some(containers) = properties.get_mut("initContainers") {
+                bound_containers(containers, "self in ['Always', 'Never']", RUNS_ONCE_OR_AS_SIDECAR);
             }
             if let Some(restart_policy) = properties.get_mut("restartPolicy") {
                 restart_policy["maxLength"] = json!(32);
@@ -61,6 +66,40 @@ pub(super) fn template(_: &mut SchemaGenerator) -> Schema {
         }
     }
     into_schema(schema)
+}
+
+/// What a Pod template's metadata may have. As in a Job only labels and annotations count; the rest is what tools that write
+/// templates, and exported ones, have there.
+fn template_metadata() -> Value {
+    let text = json!({"type": "string"});
+    let texts = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    let number = json!({"type": "integer", "format": "int64"});
+    let objects = json!({"type": "array", "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    json!({
+        "type": "object",
+        "properties": {
+            "labels": texts, "annotations": texts,
+            "name": text, "generateName": text, "namespace": text, "selfLink": text, "uid": text, "resourceVersion": text,
+            "generation": number, "creationTimestamp": text, "deletionTimestamp": text, "deletionGracePeriodSeconds": number,
+            "ownerReferences": objects, "managedFields": objects,
+        },
+    })
+}
+
+/// Bounds on a list of containers within which its rules can be afforded, and the rules on when a container is run again.
+fn bound_containers(containers: &mut Value, restart_policy_rule: &str, message: &str) {
+    containers["maxItems"] = json!(100);
+    let Some(properties) = containers["items"]["properties"].as_object_mut() else { return };
+    if let Some(name) = properties.get_mut("name") {
+        name["maxLength"] = json!(63);
+    }
+    if let Some(restart_policy) = properties.get_mut("restartPolicy") {
+        restart_policy["maxLength"] = json!(32);
+        restart_policy["x-kubernetes-validations"] = json!([{"rule": restart_policy_rule, "message": message}]);
+    }
+    if let Some(rules) = properties.get_mut("restartPolicyRules") {
+        rules["x-kubernetes-validations"] = json!([{"rule": "self.size() == 0", "message": NO_RESTART_RULES}]);
+    }
 }
 
 fn list_of(items: &Value, max_items: u32, description: &str) -> Schema {

@@ -2,6 +2,7 @@
 
 use super::{AttemptOverride, Backoff, Budgets, FailureRule, OnFailure, OnOutOfMemory, RetryableTaskStatus, schema};
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -35,10 +36,13 @@ use serde_json::Value;
     validation = Rule::new("has(self.image) || (has(self.template) && has(self.template.spec) && has(self.template.spec.containers) && self.template.spec.containers.size() > 0)")
         .message("nothing to run: set spec.image, or give spec.template.spec.containers a container"),
     validation = Rule::new("!has(self.template) || !has(self.template.spec) || !has(self.template.spec.restartPolicy) || self.template.spec.restartPolicy == 'Never'")
-        .message("an attempt runs once and the operator does the retrying: remove spec.template.spec.restartPolicy or set it to Never")
+        .message("an attempt runs once and the operator does the retrying: remove spec.template.spec.restartPolicy or set it to Never"),
+    validation = Rule::new("!has(self.image) || !has(self.template) || !has(self.template.spec) || !has(self.template.spec.containers) || self.template.spec.containers.size() == 0 || self.template.spec.containers.exists(c, c.name == 'task' || (has(self.template.metadata) && has(self.template.metadata.annotations) && 'kubectl.kubernetes.io/default-container' in self.template.metadata.annotations && c.name == self.template.metadata.annotations['kubectl.kubernetes.io/default-container']))")
+        .message("spec.image is for the container named task, and spec.template.spec.containers has none: name the container that does the work task, or move the image into it, or add one named task if all of them run beside it")
 )]
 pub struct RetryableTaskSpec {
-    /// Image of the main container. May be left out when the template has a container; it then goes to the container named `task`, else to the first.
+    /// Image of the main container, whose end is the attempt's: the one named `task`. A template without containers gets one of that name; in a
+    /// template with containers one must have it. May be left out when the template has a container.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub image: Option<String>,
@@ -71,10 +75,18 @@ pub struct RetryableTaskSpec {
     pub resources: Option<Value>,
 
     /// Pod template underneath: labels and annotations, volumes, service account, init containers, sidecars, tolerations and all else that a Pod can have.
-    /// The main container is the one named `task`; without one it is added if spec.image is set, else the first container is the main one.
+    /// The main container is the one named `task`, or as the annotation kubectl.kubernetes.io/default-container says; else, if spec.image is not
+    /// set, the first. Only spec.image and no container: `task` is added. An ordinary container runs once: its restartPolicy is Never; init
+    /// containers may be native sidecars (restartPolicy Always).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::template")]
     pub template: Option<Value>,
+
+    /// Which ordinary containers decide. MainContainer (default): the main one; the others are stopped when they still run 3 s after it has ended,
+    /// and an Event names them. AllContainers, as in a Job: the attempt ends when all have ended, and has failed if one of them did;
+    /// the first that failed gives exit code, reason and message. Native sidecars do not count.
+    #[serde(default)]
+    pub completion: Completion,
 
     /// How often to try again after a failure: 3 (the default) means at most four attempts, 0 means run once.
     /// Attempts that a disruption or a suspension ended are not counted. A change holds at once, for a task that waits too: one that has
@@ -155,6 +167,26 @@ pub struct RetryableTaskSpec {
     #[serde(default = "default_history_limit")]
     #[x_kube(validation = Rule::new("self >= 0 && self <= 100").message("historyLimit goes from 0 to 100"))]
     pub history_limit: i32,
+}
+
+/// Which ordinary containers decide how an attempt ends: MainContainer (default) or AllContainers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Completion {
+    /// The main container's end is the attempt's; others are stopped soon after it.
+    #[default]
+    MainContainer,
+    /// All must end, and all must succeed.
+    AllContainers,
+}
+
+impl Completion {
+    /// Its word in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MainContainer => "MainContainer",
+            Self::AllContainers => "AllContainers",
+        }
+    }
 }
 
 /// How many finished Pods to keep.

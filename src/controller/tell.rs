@@ -94,6 +94,8 @@ impl Teller {
             | Happening::FallingBack { .. }
             | Happening::Heard { .. }
             | Happening::Stalled { .. }
+            | Happening::ContainersStopped { .. }
+            | Happening::UnknownAnnotation { .. }
             | Happening::HeldUp { .. } => {}
         }
     }
@@ -131,11 +133,19 @@ fn log(happening: &Happening) {
         Happening::Rescheduled { attempt, wait } => {
             tracing::info!(attempt, due = %wait.due, "the spec has changed, and the attempt is due at another time");
         }
+        Happening::ContainersStopped { slot, pod, containers } => tracing::info!(
+            attempt = slot.number,
+            fallback = slot.fallback,
+            pod = pod.name,
+            ?containers,
+            "the main container has ended; the containers that run on are stopped"
+        ),
+        Happening::UnknownAnnotation { effect } => tracing::warn!(effect, "unknown annotation"),
         Happening::HeldUp { reason } => tracing::info!(reason, "the Pod does not start"),
     }
 }
 
-/// At most one Event an attempt: the end of the task speaks for its last attempt.
+/// At most one Event for the end of an attempt: the end of the task speaks for its last attempt.
 fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<Event> {
     let (type_, reason, note, secondary) = match happening {
         Happening::Ended { .. } if finished => return None,
@@ -158,6 +168,12 @@ fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<E
         Happening::Heard { request: request @ (Request::RetryNow | Request::RunAgain), effect } => {
             (EventType::Normal, request.as_str(), effect, None)
         }
+        Happening::UnknownAnnotation { effect } => (EventType::Warning, "UnknownAnnotation", effect, None),
+        Happening::ContainersStopped { slot, pod, containers } => {
+            let note = containers_stopped(slot, &containers);
+            let related = pod_reference(task, pod.name, Some(pod.uid));
+            (EventType::Normal, "ContainersStopped", note, Some(related))
+        }
         // The end of the task tells of its cancellation.
         Happening::Heard { request: Request::Cancel, .. } | Happening::Started { .. } | Happening::HeldUp { .. } => {
             return None;
@@ -170,6 +186,15 @@ fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<E
         action: "Reconcile".into(),
         secondary,
     })
+}
+
+fn containers_stopped(slot: Slot, containers: &[String]) -> String {
+    let of = if slot.fallback { "the fallback".to_owned() } else { format!("attempt {}", slot.number) };
+    let names = containers.join(", ");
+    format!(
+        "the main container of {of} has ended, and its Pod is stopped while these still run: {names}; with \
+         completion AllContainers they would run to their end"
+    )
 }
 
 fn ended(entry: &HistoryEntry, wait: Option<Wait>) -> (EventType, &'static str, String) {

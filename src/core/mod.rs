@@ -11,7 +11,10 @@ pub mod more_memory;
 pub mod observe;
 mod pattern;
 pub mod pod;
+pub mod reasons;
 pub mod rules;
+pub mod suggest;
+pub mod template;
 pub mod time;
 pub mod variant;
 

@@ -56,8 +56,10 @@ pub struct Observed {
     /// Since when the main container could start: the Pod has a node, and its init containers have ended. Nothing while
     /// one of them runs.
     pub starting: Option<Timestamp>,
-    /// When the main container started.
+    /// When the main container started; where all containers decide, the first of them.
     pub started: Option<Timestamp>,
+    /// The ordinary containers that run on although the main one, which decides, has ended.
+    pub outlasting: Vec<String>,
     /// When a Pod that is being deleted is given up, and what can then be said of its end.
     pub overdue: Option<Box<Overdue>>,
     /// How far the attempt is.
@@ -67,11 +69,11 @@ pub struct Observed {
 /// How far an attempt is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// No main container has run yet.
+    /// A container that decides, the main one or each of them, has not run yet.
     Pending(Option<HoldUp>),
-    /// The main container runs.
+    /// The containers that decide have started, and one of them runs.
     Running,
-    /// The main container has ended and an ordinary container runs on.
+    /// The main container, which decides, has ended and an ordinary container runs on.
     Outlived(Outcome),
     /// The Pod has ended.
     Ended(Outcome),
@@ -103,7 +105,7 @@ pub struct HoldUp {
 #[allow(clippy::struct_excessive_bools)] // each is a fact of its own, and any may go with any
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Whether the main container did its work.
+    /// Whether the containers that decide did their work.
     pub succeeded: bool,
     /// The container whose end decided.
     pub container: Option<String>,
@@ -164,6 +166,7 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
         created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         starting: view.starting(),
         started: view.started(),
+        outlasting: view.outlasting(),
         overdue: view.overdue(),
         progress: view.progress(),
         task_uid,

@@ -12,7 +12,7 @@ fn pod() -> Pod {
 /// A Pod with the main container, an ordinary one, an init container and a native sidecar.
 fn crowded_pod() -> Pod {
     let template = json!({"spec": {
-        "containers": [{"name": "proxy", "image": "proxy"}],
+        "containers": [{"name": "task"}, {"name": "proxy", "image": "proxy"}],
         "initContainers": [
             {"name": "setup", "image": "setup"},
             {"name": "mesh", "image": "mesh", "restartPolicy": "Always"},
@@ -276,6 +276,47 @@ fn how_far_a_pod_is_that_has_not_ended() {
         Progress::Running,
         "another container's end is not the task's"
     );
+}
+
+#[test]
+fn where_all_containers_decide_each_must_start_end_and_succeed() {
+    let template = json!({"spec": {
+        "containers": [{"name": "a", "image": "a"}, {"name": "b", "image": "b"}, {"name": "c", "image": "c"}],
+        "initContainers": [{"name": "mesh", "image": "mesh", "restartPolicy": "Always"}],
+    }});
+    let of = |completion: &str| {
+        let spec = json!({"template": template, "completion": completion});
+        pod_of(&task_with(spec), 1).on_node("n").phase("Running").init_container("mesh", running())
+    };
+    let all = || of("AllContainers");
+    let states = |pod: Pod, states: [ContainerState; 3]| {
+        ["a", "b", "c"].iter().zip(states).fold(pod, |pod, (name, state)| pod.container(name, state))
+    };
+    let ended = |code: i32, at: i64| end(code).at(at).into_state();
+    let went = |pod: Pod| outcome_of(&pod.phase("Failed"));
+
+    let a_runs = || states(all(), [running(), waiting("ImagePullBackOff", "no such image"), running()]);
+    assert!(matches!(progress_of(&a_runs()), Progress::Pending(Some(_))), "one has not started");
+    let b_runs = || states(all(), [ended(0, 4), running(), ended(7, 5)]);
+    assert_eq!(progress_of(&b_runs()), Progress::Running, "none is stopped because another has ended");
+    assert_eq!(observe(&b_runs()).unwrap().outlasting, [""; 0]);
+
+    let outcome = outcome_of(&states(all(), [ended(0, 4), ended(0, 6), ended(0, 5)]).phase("Succeeded"));
+    assert_eq!((gist(&outcome), outcome.container.as_deref()), (succeeded(), Some("a")));
+    let outcome = went(states(all(), [ended(0, 4), ended(9, 8), ended(7, 6)]));
+    assert_eq!(
+        (gist(&outcome), outcome.container.as_deref()),
+        (failed("Error", Some(7), None), Some("c")),
+        "the first"
+    );
+    let outcome = went(states(all(), [ended(3, 9), ended(9, 9), ended(0, 4)]));
+    assert_eq!(outcome.container.as_deref(), Some("a"), "at the same time: the main one");
+    let outcome = went(states(all(), [ended(0, 4), ended(0, 4), running()]).because("Evicted", "low on memory"));
+    assert_eq!((outcome.succeeded, &*outcome.reason), (false, "Evicted"), "one of them did not come to its end");
+
+    let main_alone = || states(of("MainContainer"), [ended(0, 4), running(), ended(7, 5)]);
+    assert!(matches!(progress_of(&main_alone()), Progress::Outlived(outcome) if outcome.succeeded));
+    assert_eq!(observe(&main_alone()).unwrap().outlasting, ["b"]);
 }
 
 #[test]

@@ -3,22 +3,20 @@
 
 use super::identity::{Slot, pod_name, traceparent};
 use super::observe::DEFAULT_CONTAINER;
-use super::{backoff, conditions, identity, rules, variant};
+use super::template::{main_container_name, name_of};
+use super::{backoff, conditions, identity, rules, template, variant};
 use crate::api::{
-    ANNOTATION_GENERATION, ANNOTATION_TEMPLATE_HASH, ConditionType, FINALIZER, GROUP, LABEL_ATTEMPT, LABEL_FALLBACK,
-    LABEL_TASK_NAME, LABEL_TASK_UID, MAIN_CONTAINER, RetryableTask, RetryableTaskSpec,
+    ANNOTATION_COMPLETION, ANNOTATION_GENERATION, ANNOTATION_TEMPLATE_HASH, Completion, ConditionType, FINALIZER,
+    GROUP, LABEL_ATTEMPT, LABEL_FALLBACK, LABEL_TASK_NAME, LABEL_TASK_UID, RetryableTask, RetryableTaskSpec,
 };
 use serde_json::{Map, Value, json};
 
 /// What is wrong with the spec, in words for its author: what admission cannot see, or an older version of it let
 /// through.
 pub fn problem(spec: &RetryableTaskSpec) -> Option<String> {
-    if spec.image.is_none() && template_containers(spec).is_none_or(Vec::is_empty) {
-        return Some("nothing to run: set spec.image, or give spec.template.spec.containers a container".into());
-    }
-    let memory = super::variant::memory_problem(spec);
-    let backoff = spec.backoff.as_ref().and_then(backoff::problem).map(|problem| format!("spec.backoff: {problem}"));
-    backoff.or_else(|| rules::problem(spec.rules.as_deref().unwrap_or_default())).or(memory)
+    let backoff = || spec.backoff.as_ref().and_then(backoff::problem).map(|problem| format!("spec.backoff: {problem}"));
+    let rules = || rules::problem(spec.rules.as_deref().unwrap_or_default());
+    template::problem(spec).or_else(backoff).or_else(rules).or_else(|| variant::memory_problem(spec))
 }
 
 /// The Pod of an attempt, or of the fallback, ready to be sent. Our own metadata and restart policy cannot be
@@ -41,7 +39,7 @@ pub fn template_hash(task: &RetryableTask, slot: Slot) -> String {
     let of = &variant::spec_anywhere(task, slot);
     let main = main_container_name(of);
     let (labels, annotations) = template_metadata(of.template.as_ref());
-    let made_from = json!([main, labels, annotations, pod_spec(of, &[])]);
+    let made_from = json!([main, of.completion, labels, annotations, pod_spec(of, &[])]);
     identity::template_hash(&made_from.to_string())
 }
 
@@ -51,6 +49,10 @@ fn pod_spec(of: &RetryableTaskSpec, own_env: &[Value]) -> Map<String, Value> {
     place_main_container(&mut containers, &main_container_name(of), of);
     for container in &mut containers {
         add_env(container, own_env);
+        match of.completion {
+            Completion::MainContainer => {}
+            Completion::AllContainers => tell_by_log(container),
+        }
     }
     spec.insert("containers".into(), Value::Array(containers));
     if let Some(Value::Array(init_containers)) = spec.get_mut("initContainers") {
@@ -90,6 +92,12 @@ fn metadata(task: &RetryableTask, slot: Slot, held: bool, (template, main): (Opt
         task.metadata.generation.map(|generation| (ANNOTATION_GENERATION.into(), generation.to_string().into()));
     annotations.extend(generation);
     annotations.insert(ANNOTATION_TEMPLATE_HASH.into(), template_hash(task, slot).into());
+    match task.spec.completion {
+        Completion::MainContainer => {}
+        all @ Completion::AllContainers => {
+            annotations.insert(ANNOTATION_COMPLETION.into(), all.as_str().into());
+        }
+    }
     let mut metadata = json!({
         "name": pod_name(name, uid, slot),
         "namespace": task.metadata.namespace,
@@ -108,29 +116,6 @@ fn metadata(task: &RetryableTask, slot: Slot, held: bool, (template, main): (Opt
         metadata["finalizers"] = json!([FINALIZER]);
     }
     metadata
-}
-
-fn template_containers(spec: &RetryableTaskSpec) -> Option<&Vec<Value>> {
-    spec.template.as_ref()?.get("spec")?.get("containers")?.as_array()
-}
-
-fn name_of(container: &Value) -> Option<&str> {
-    container.get("name").and_then(Value::as_str)
-}
-
-/// The container named `task`; without one, `task` is added if the spec has an image, else the first container is the
-/// main one.
-pub fn main_container_name(spec: &RetryableTaskSpec) -> String {
-    let containers = template_containers(spec).map(Vec::as_slice).unwrap_or_default();
-    let has_task = containers.iter().any(|container| name_of(container) == Some(MAIN_CONTAINER));
-    let first = containers.first().and_then(name_of).filter(|_| !has_task && spec.image.is_none());
-    first.unwrap_or(MAIN_CONTAINER).to_owned()
-}
-
-/// The main container as the template has it.
-pub fn main_container(spec: &RetryableTaskSpec) -> Option<&Value> {
-    let name = main_container_name(spec);
-    template_containers(spec)?.iter().find(|container| name_of(container) == Some(&name))
 }
 
 fn place_main_container(containers: &mut Vec<Value>, main: &str, spec: &RetryableTaskSpec) {

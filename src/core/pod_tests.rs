@@ -65,10 +65,14 @@ fn the_main_container_comes_from_the_spec() {
 #[test]
 fn the_main_container_is_named_task_added_or_the_first() {
     let two = json!({"spec": {"containers": [{"name": "a", "image": "a"}, {"name": "b", "image": "b"}]}});
+    let mut annotated = two.clone();
+    annotated["metadata"] = json!({"annotations": {DEFAULT_CONTAINER: "b"}});
     let with_task = json!({"spec": {"containers": [{"name": "a", "image": "a"}, {"name": "task", "image": "b"}]}});
     let cases = [
         (json!({"template": two}), "a", vec![("a", "a"), ("b", "b")]),
-        (json!({"template": two, "image": "x"}), "task", vec![("task", "x"), ("a", "a"), ("b", "b")]),
+        (json!({"template": {"spec": {}}, "image": "x"}), "task", vec![("task", "x")]),
+        (json!({"template": annotated, "image": "x"}), "b", vec![("a", "a"), ("b", "x")]),
+        (json!({"template": annotated}), "b", vec![("a", "a"), ("b", "b")]),
         (json!({"template": with_task}), "task", vec![("a", "a"), ("task", "b")]),
         (json!({"template": with_task, "image": "x"}), "task", vec![("a", "a"), ("task", "x")]),
     ];
@@ -126,6 +130,31 @@ fn the_template_stays_underneath() {
         pod["metadata"]["annotations"],
         json!({"note": "b", DEFAULT_CONTAINER: "task", ANNOTATION_GENERATION: "1", ANNOTATION_TEMPLATE_HASH: hash})
     );
+}
+
+#[test]
+fn of_a_templates_metadata_only_labels_and_annotations_count() {
+    let metadata = json!({
+        "name": "meta", "namespace": "other", "uid": "u", "resourceVersion": "7", "creationTimestamp": null,
+        "ownerReferences": [{"name": "x"}], "labels": {"team": "a"},
+    });
+    let pod = pod_of(json!({"image": "x", "template": {"metadata": metadata}}));
+    let plain = pod_of(json!({"image": "x", "template": {"metadata": {"labels": {"team": "a"}}}}));
+    assert_eq!(pod, plain);
+}
+
+#[test]
+fn a_pod_says_when_all_its_containers_decide() {
+    let says = |spec| pod_of(spec)["metadata"]["annotations"][ANNOTATION_COMPLETION].clone();
+    assert_eq!(says(json!({"image": "x", "completion": "AllContainers"})), "AllContainers");
+    assert_eq!(says(json!({"image": "x"})), Value::Null);
+    let template = json!({"spec": {"containers": [{"name": "task"}, {"name": "upload"}]}});
+    let policy = |completion: &str| {
+        let pod = pod_of(json!({"image": "x", "template": template, "completion": completion}));
+        at(&pod, "/spec/containers/1/terminationMessagePolicy").clone()
+    };
+    assert_eq!(policy("AllContainers"), "FallbackToLogsOnError", "the end of its log says why, should it fail");
+    assert_eq!(policy("MainContainer"), Value::Null);
 }
 
 #[test]
@@ -209,4 +238,46 @@ fn problems_of_a_spec_are_named() {
     assert!(odd.is_some_and(|text| text.contains("multiplier")));
     assert_eq!(of(json!({"image": "x"})), None);
     assert_eq!(of(json!({"template": {"spec": {"containers": [{"name": "a"}]}}})), None);
+}
+
+/// What an older definition let through, or an API server that does not know the rules of this one.
+#[test]
+fn problems_of_a_template_are_named() {
+    let spec = |template: &Value| json!({"image": "x", "template": template});
+    let fallback = |template: &Value| json!({"image": "x", "onFailure": {"image": "y", "template": template}});
+    let annotated = |name: &str, containers: Value| json!({"metadata": {"annotations": {DEFAULT_CONTAINER: name}}, "spec": {"containers": containers}});
+    let task = |field: &str, value: Value| json!({"spec": {"containers": [{"name": "task", field: value}]}});
+    let init = |field: &str, value: Value| json!({"spec": {"initContainers": [{"name": "setup", field: value}]}});
+    let bad = [
+        (json!({"spec": {"containers": [{"name": "main"}]}}), "name the container that does the work task"),
+        (annotated("a", json!([])), "names the main container"),
+        (annotated("a", json!([{"name": "task"}])), "names the main container"),
+        (annotated("a", json!([{"name": "a"}, {"name": "task"}])), "names the main container"),
+        (task("restartPolicy", json!("OnFailure")), "container task would be run again"),
+        (task("restartPolicy", json!("Always")), "restartPolicy is Never or left out"),
+        (task("restartPolicyRules", json!([{"action": "Restart"}])), "remove restartPolicyRules"),
+        (init("restartPolicy", json!("OnFailure")), "restartPolicy is Always or Never"),
+        (init("restartPolicyRules", json!([{"action": "Restart"}])), "remove restartPolicyRules"),
+    ];
+    let of = |spec: Value| problem(&task_with(spec).spec);
+    for (template, words) in &bad {
+        for (spec, place) in [(spec(template), "spec."), (fallback(template), "spec.onFailure.")] {
+            let said = of(spec).unwrap_or_default();
+            assert!(said.contains(words) && said.starts_with(place), "{template}: {said}");
+        }
+    }
+    let good = [
+        annotated("a", json!([{"name": "b"}, {"name": "a"}])),
+        annotated("task", json!([])),
+        task("restartPolicy", json!("Never")),
+        task("restartPolicyRules", json!([])),
+        init("restartPolicy", json!("Always")),
+        init("restartPolicy", Value::Null),
+    ];
+    for template in &good {
+        assert_eq!((of(spec(template)), of(fallback(template))), (None, None), "{template}");
+    }
+    let without_image =
+        json!({"image": "x", "onFailure": {"template": {"spec": {"containers": [{"name": "notify"}]}}}});
+    assert_eq!(of(without_image), None, "the first of the fallback's own containers");
 }

@@ -2,6 +2,7 @@
 
 use super::observe::Outcome;
 use super::pattern::compiled;
+use super::reasons::{DECIDED_BEFORE, has_no_exit_code};
 use crate::api::{FailureRule, IntOrText, Preset, When};
 use std::ops::RangeInclusive;
 
@@ -81,13 +82,24 @@ fn when_problem(when: &When) -> Option<String> {
     let bad_pattern = pattern.and_then(|pattern| {
         compiled(pattern).err().map(|error| format!("message `{pattern}` does not compile: {error}"))
     });
-    bad_code.chain(bad_signal).chain(bad_pattern).next().or_else(|| contradiction(when))
+    let mut reasons = when.reasons.iter().flatten().filter(|reason| DECIDED_BEFORE.contains(&reason.as_str()));
+    let bad_reason =
+        reasons.next().map(|reason| format!("no attempt that is {reason} comes to the rules: remove that reason"));
+    bad_code.chain(bad_signal).chain(bad_pattern).chain(bad_reason).next().or_else(|| contradiction(when))
 }
 
 /// Matchers that no failure can satisfy at once.
 fn contradiction(when: &When) -> Option<String> {
-    let When { preset, exit_codes, not_exit_codes, signals, .. } = when;
+    let When { preset, exit_codes, not_exit_codes, signals, reasons, .. } = when;
     let is_given = preset.is_some() || exit_codes.is_some() || not_exit_codes.is_some();
+    let codeless = reasons.as_ref().is_some_and(|reasons| reasons.iter().all(|reason| has_no_exit_code(reason)));
+    if codeless && (is_given || signals.is_some()) {
+        return Some(
+            "an attempt with one of these reasons has no exit code and no signal, for it never started or the operator \
+             stopped it: give the reasons alone"
+                .into(),
+        );
+    }
     let signals = signals.as_ref().map(|signals| signals.iter().filter_map(signal_number).collect::<Vec<_>>());
     let ranges = |codes: &Option<Vec<IntOrText>>| codes.as_ref().map(|codes| codes.iter().filter_map(range).collect());
     let (codes, not_codes): (Option<Vec<_>>, Option<Vec<_>>) = (ranges(exit_codes), ranges(not_exit_codes));

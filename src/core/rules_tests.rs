@@ -106,6 +106,12 @@ fn a_rule_that_cannot_work_is_quoted() {
         (json!([{"name": "a", "action": "Fail", "when": {"exitCodes": [1], "notExitCodes": [1]}}]), "at once"),
         (json!([{"name": "a", "action": "Fail", "when": {"exitCodes": [1], "signals": ["KILL"]}}]), "at once"),
         (json!([{"name": "a", "action": "Fail", "when": {"notExitCodes": ["1-255"]}}]), "at once"),
+        (json!([{"name": "a", "action": "Fail", "when": {"reasons": ["Cancelled"]}}]), "comes to the rules"),
+        (
+            json!([{"name": "a", "action": "Fail", "when": {"reasons": ["AttemptTimeout"], "exitCodes": [143]}}]),
+            "no exit code",
+        ),
+        (json!([{"name": "a", "action": "Fail", "when": {"reasons": ["Lost"], "signals": ["KILL"]}}]), "no exit code"),
         (
             json!([{"name": "a", "action": "Fail", "when": {"preset": "SysexitsTransient", "exitCodes": [1]}}]),
             "at once",

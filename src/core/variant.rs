@@ -2,7 +2,7 @@
 
 use super::identity::Slot;
 use super::more_memory;
-use super::pod::{main_container, main_container_name};
+use super::template::{containers, main_container, main_container_name, name_of};
 use crate::api::{
     Action, AttemptOverride, HistoryEntry, OnFailure, RetryableTask, RetryableTaskSpec, RetryableTaskStatus, StopReason,
 };
@@ -108,7 +108,7 @@ fn override_with(spec: &mut RetryableTaskSpec, change: &AttemptOverride) {
 fn fall_back(spec: &mut RetryableTaskSpec) {
     let given = spec.on_failure.clone().unwrap_or_default();
     let OnFailure { image, command, args, env, env_from, resources, template, timeout_seconds: _ } = given;
-    let attempts = if has_containers(template.as_ref()) { Main::default() } else { Main::of(spec) };
+    let attempts = if containers(template.as_ref()).is_empty() { Main::of(spec) } else { Main::default() };
     // An image or a command of its own does not go with words that were meant for another.
     let own_image = image.is_some();
     let own_command = own_image || command.is_some();
@@ -153,15 +153,10 @@ impl Main {
     }
 }
 
-fn has_containers(template: Option<&Value>) -> bool {
-    let containers = template.and_then(|template| template.pointer("/spec/containers")?.as_array());
-    containers.is_some_and(|containers| !containers.is_empty())
-}
-
 fn main_container_mut(spec: &mut RetryableTaskSpec) -> Option<&mut Value> {
     let name = main_container_name(spec);
     let containers = spec.template.as_mut()?.pointer_mut("/spec/containers")?.as_array_mut()?;
-    containers.iter_mut().find(|container| container.get("name").and_then(Value::as_str) == Some(&name))
+    containers.iter_mut().find(|container| name_of(container) == Some(&name))
 }
 
 /// The resources of the main container before anything raises them.

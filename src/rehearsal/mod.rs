@@ -9,7 +9,9 @@ mod script;
 mod stage;
 mod table;
 
-use crate::api::{Action, RetryableTask};
+use crate::api::{Action, Completion, RetryableTask};
+use crate::core::reasons;
+use crate::core::template::{containers, main_container_name, name_of};
 use dice::Dice;
 use serde::Serialize;
 use stage::{Play, Stage};
@@ -161,6 +163,8 @@ pub fn rehearse(task: &RetryableTask, script: &Script, limit: usize) -> Result<R
     if task.spec.suspend {
         notes.push("spec.suspend is true: nothing starts until it is set to false; shown is what happens then".into());
     }
+    notes.extend(main_container_note(task));
+    notes.extend(unknown_reasons(task));
     let bounds = [(Dice::Lowest, "shortest"), (Dice::Highest, "longest")];
     for (dice, waits) in bounds.into_iter().filter(|_| limited) {
         let Play { attempts: others, end: other, .. } = play(dice)?;
@@ -172,6 +176,40 @@ pub fn rehearse(task: &RetryableTask, script: &Script, limit: usize) -> Result<R
     }
     let name = task.metadata.name.clone().unwrap_or_default();
     Ok(Rehearsal { name, namespace: task.metadata.namespace.clone(), attempts, fallback, end, notes })
+}
+
+/// Reasons in rules with which no attempt is known to end. A kubelet or a runtime may have others, so they are no fault.
+fn unknown_reasons(task: &RetryableTask) -> Vec<String> {
+    let rules = task.spec.rules.iter().flatten();
+    let all = rules.flat_map(|rule| {
+        let reasons = rule.when.as_ref().and_then(|when| when.reasons.as_ref());
+        reasons.into_iter().flatten().map(|reason| (&rule.name, reason))
+    });
+    let unknown = all.filter(|(_, reason)| !reasons::KNOWN.contains(&reason.as_str()));
+    let note = |(rule, reason): (&String, &String)| {
+        let meant = reasons::meant(reason).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+        format!("rule {rule} waits for the reason {reason}, with which no attempt is known to end{meant}")
+    };
+    unknown.map(note).collect()
+}
+
+/// The container whose end decides, or the rule for all of them.
+fn main_container_note(task: &RetryableTask) -> Option<String> {
+    let main = main_container_name(&task.spec);
+    let others = containers(task.spec.template.as_ref()).iter().filter_map(name_of).filter(|name| *name != main);
+    let others: Vec<&str> = others.collect();
+    if others.is_empty() {
+        return None;
+    }
+    let others = others.join(", ");
+    Some(match task.spec.completion {
+        Completion::MainContainer => {
+            format!("the main container is {main}; its end decides, and {others} would be stopped 3s after it")
+        }
+        Completion::AllContainers => {
+            format!("the main container is {main}; {others} must succeed too, and are taken to end with it and with 0")
+        }
+    })
 }
 
 #[cfg(test)]

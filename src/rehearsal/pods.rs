@@ -72,8 +72,16 @@ impl Actor {
     fn container(&mut self, state: ContainerState) {
         let annotations = self.pod.metadata.annotations.as_ref();
         let name = annotations.and_then(|all| all.get(DEFAULT_CONTAINER)).cloned().unwrap_or_default();
-        let status = ContainerStatus { name, state: Some(state), ..ContainerStatus::default() };
-        self.status().container_statuses = Some(vec![status]);
+        let others: Vec<String> = self.others().filter(|other| *other != name).map(ToOwned::to_owned).collect();
+        let other = without_fault(&state);
+        let status = |name, state| ContainerStatus { name, state: Some(state), ..ContainerStatus::default() };
+        let others = others.into_iter().map(|name| status(name, other.clone()));
+        self.status().container_statuses = Some(std::iter::once(status(name, state)).chain(others).collect());
+    }
+
+    /// Ordinary containers, which may decide with the main one: they start and end with it.
+    fn others(&self) -> impl Iterator<Item = &str> {
+        self.pod.spec.iter().flat_map(|spec| &spec.containers).map(|container| container.name.as_str())
     }
 
     fn scheduled(&mut self, now: Timestamp) {
@@ -168,4 +176,13 @@ impl Actor {
             }
         }
     }
+}
+
+/// The state of a container beside the main one, which comes to a good end when that one ends.
+fn without_fault(state: &ContainerState) -> ContainerState {
+    let mut other = state.clone();
+    if let Some(end) = &mut other.terminated {
+        (end.exit_code, end.signal, end.reason, end.message) = (0, None, Some("Completed".into()), None);
+    }
+    other
 }

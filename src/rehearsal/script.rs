@@ -1,6 +1,7 @@
 //! How attempts end: what people write.
 
 use crate::core::identity::Slot;
+use crate::core::reasons;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -144,6 +145,18 @@ pub(super) enum Course {
     Vanishes,
 }
 
+/// What is wrong with a reason: it is the operator's to give, or misspelt.
+fn reason_problem(reason: &str) -> Option<String> {
+    match reason {
+        "Suspended" | "Cancelled" => Some(format!(
+            "{reason} is what the operator says of an attempt that somebody stopped, and no attempt ends so"
+        )),
+        _ => {
+            reasons::meant(reason).map(|meant| format!("{reason} is not a reason that is known: did you mean {meant}?"))
+        }
+    }
+}
+
 impl Outcome {
     /// An exit code or a reason.
     pub fn word(word: &str) -> Self {
@@ -162,6 +175,9 @@ impl Outcome {
         }
         if self.reason.as_deref() == Some("") {
             return Some("the reason is empty".into());
+        }
+        if let Some(problem) = self.reason.as_deref().and_then(reason_problem) {
+            return Some(problem);
         }
         if !(0.0..=1e9).contains(&self.run_seconds) {
             return Some(format!("runSeconds {} is not a time from 0 to 1000000000", self.run_seconds));

@@ -187,6 +187,8 @@ impl<'a> Stage<'a> {
                 | Happening::FallingBack { .. }
                 | Happening::Heard { .. }
                 | Happening::Stalled { .. }
+                | Happening::ContainersStopped { .. }
+                | Happening::UnknownAnnotation { .. }
                 | Happening::HeldUp { .. } => {}
             }
         }

@@ -264,6 +264,33 @@ fn a_pod_with_sidecars_and_numbers_as_quantities_can_be_read() {
 }
 
 #[test]
+fn all_containers_decide_where_the_spec_says_so() {
+    let containers = json!([{"name": "a", "image": "y"}, {"name": "b", "image": "z"}]);
+    let spec = |completion: &str| json!({"image": null, "completion": completion, "maxRetries": 1, "template": {"spec": {"containers": containers}}});
+    for completion in ["MainContainer", "AllContainers"] {
+        let rehearsal = play(spec(completion), "[3, 0]");
+        let ends: Vec<_> = rehearsal.attempts.iter().map(|attempt| attempt.exit_code).collect();
+        assert_eq!(ends, [Some(3), Some(0)], "{completion}");
+        assert!(rehearsal.notes[0].starts_with("the main container is a"), "{:?}", rehearsal.notes);
+    }
+}
+
+#[test]
+fn reasons_of_rules_that_are_not_known_are_noted() {
+    let rule = |name: &str, reason: &str| json!({"name": name, "when": {"reasons": [reason]}, "action": "Ignore"});
+    let rules =
+        [rule("a", "OOMkilled"), rule("b", "MyDevicePlugin"), rule("c", "Evicted"), rule("d", "PodDeadlineExceeded")];
+    let notes = play(json!({"rules": rules}), "[0]").notes;
+    assert_eq!(
+        notes,
+        [
+            "rule a waits for the reason OOMkilled, with which no attempt is known to end; did you mean OOMKilled?",
+            "rule b waits for the reason MyDevicePlugin, with which no attempt is known to end",
+        ]
+    );
+}
+
+#[test]
 fn scripts_that_cannot_be_say_why() {
     let cases = [
         ("5", "a script is a list"),
@@ -274,6 +301,8 @@ fn scripts_that_cannot_be_say_why() {
         ("[{signal: 65}]", "outcome 1: 65 is no signal: use 1 to 64"),
         ("[{runSeconds: -1}]", "outcome 1: runSeconds -1 is not a time"),
         ("[{reason: ''}]", "outcome 1: the reason is empty"),
+        ("[OOMkilled]", "outcome 1: OOMkilled is not a reason that is known: did you mean OOMKilled?"),
+        ("[Cancelled]", "outcome 1: Cancelled is what the operator says"),
         ("[{reason: Lost, exitCode: 1}]", "outcome 1: with Lost no container ends: remove exitCode and signal"),
         ("[]", "the script is empty"),
         ("[{times: 0}]", "outcome 1: times 0 is not a number from 1"),

@@ -80,6 +80,64 @@ async fn restart_policy_of_the_template() {
 }
 
 #[tokio::test]
+async fn an_image_that_is_for_no_container_of_the_template() {
+    let containers = json!({"spec": {"containers": [{"name": "main", "image": IMAGE}]}});
+    let words = "spec.image is for the container named task, and spec.template.spec.containers has none: name the \
+                 container that does the work task";
+    refused("image", &[json!({"image": IMAGE, "template": containers})], words).await;
+    let words = "onFailure.image is for the container named task, and onFailure.template.spec.containers has none";
+    refused("image-fallback", &[json!({"image": IMAGE, "onFailure": {"image": IMAGE, "template": containers}})], words)
+        .await;
+    let mut annotated = containers.clone();
+    annotated["metadata"] = json!({"annotations": {"kubectl.kubernetes.io/default-container": "nobody"}});
+    let words = "the annotation kubectl.kubernetes.io/default-container names the main container";
+    refused("annotation", &[json!({"image": IMAGE, "template": annotated})], words).await;
+}
+
+#[tokio::test]
+async fn containers_that_would_be_run_again_within_an_attempt() {
+    let with = |list: &str, fields: &Value| {
+        let mut container = json!({"name": "task", "image": IMAGE});
+        container.as_object_mut().unwrap().extend(fields.as_object().cloned().unwrap_or_default());
+        let mut spec = json!({list: [container]});
+        if list == "initContainers" {
+            spec["containers"] = json!([{"name": "main", "image": IMAGE}]);
+        }
+        json!({"template": {"spec": spec}})
+    };
+    let policy = |policy: &str| json!({"restartPolicy": policy});
+    let words = "remove the container's restartPolicy or set it to Never";
+    refused("policy", &["Always", "OnFailure"].map(|p| with("containers", &policy(p))), words).await;
+    let words = "an init container runs once, or as long as the Pod as a native sidecar";
+    refused("init", &[with("initContainers", &policy("OnFailure"))], words).await;
+    let rules = json!({"restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": [3]}}]});
+    let words = "remove the container's restartPolicyRules";
+    refused("rules", &["containers", "initContainers"].map(|list| with(list, &rules)), words).await;
+}
+
+#[tokio::test]
+async fn reasons_that_never_come_to_the_rules() {
+    let specs = ["Completed", "Suspended", "Cancelled", "DeadlineExceeded"].map(
+        |reason| json!({"image": IMAGE, "rules": [{"name": "a", "when": {"reasons": [reason]}, "action": "Retry"}]}),
+    );
+    refused("reasons", &specs, "never comes to the rules: remove that reason").await;
+}
+
+#[tokio::test]
+async fn a_template_as_tools_write_it_is_admitted_and_a_misspelt_field_is_not() {
+    let scene = Scene::new("template-metadata").await;
+    let metadata =
+        json!({"name": "a", "namespace": "elsewhere", "creationTimestamp": null, "uid": "u", "generation": 1});
+    let with = |metadata: &Value| {
+        let containers = json!([{"name": "a", "image": IMAGE, "command": ["true"], "resources": {}}]);
+        json!({"suspend": true, "template": {"metadata": metadata, "spec": {"containers": containers}}})
+    };
+    scene.apply(&task("exported", &with(&metadata)));
+    let misspelt = task("misspelt", &with(&json!({"labls": {"a": "b"}})));
+    assert_refused(&scene, &misspelt, r#"unknown field "spec.template.metadata.labls""#);
+}
+
+#[tokio::test]
 async fn name_that_is_too_long_for_labels() {
     let words = "the task's name goes into its Pods' names and labels: use at most 63 characters";
     let scene = Scene::new("refused-name").await;
@@ -170,6 +228,7 @@ async fn explain_explains_every_field_of_ours() {
         ("spec", "0 means run once"),
         ("spec.backoff", "How long to wait before the next attempt"),
         ("spec.backoff.strategy", "Exponential (default"),
+        ("spec.completion", "still run 3 s after it has ended"),
         ("spec.backoff.jitter.mode", "Proportional (default"),
         ("spec.podRetention.failed", "Default 1"),
         ("status.history.delayMilliseconds", "jitter included"),

@@ -5,7 +5,6 @@ use crate::support::oracle::no_rule_is_broken;
 use crate::support::record::{Record, assert_waits};
 use crate::support::{Scene, eventually, sh, task};
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use retryable_tasks::api::{Action, ConditionType, RetryableTaskStatus, State};
 use retryable_tasks::core::conditions;
 use serde_json::json;
@@ -178,7 +177,8 @@ async fn a_container_that_runs_on_is_stopped() {
     let _operator = scene.operator().await;
     let other = json!({"name": "mesh", "image": IMAGE,
         "command": ["sh", "-c", UNTIL_STOPPED]});
-    let template = json!({"spec": {"terminationGracePeriodSeconds": 5, "containers": [other]}});
+    let containers = json!([{"name": "task"}, other]);
+    let template = json!({"spec": {"terminationGracePeriodSeconds": 5, "containers": containers}});
     scene.apply(&sh("good", "true", &json!({"template": template})));
     scene.apply(&sh("bad", "echo broken; exit 5", &json!({"template": template, "maxRetries": 0})));
     let good = scene.finished("good").await;
@@ -186,6 +186,8 @@ async fn a_container_that_runs_on_is_stopped() {
     let bad = scene.finished("bad").await;
     assert_eq!(ends(&bad), [(1, Some(5), "Error", Action::Fail)]);
     assert_eq!((bad.history[0].container.as_deref(), messages(&bad)[0]), (Some("task"), "broken"));
+    let note = scene.event("good", "ContainersStopped").await;
+    assert!(note.contains("these still run: mesh"), "{note}");
     for name in ["good", "bad"] {
         eventually("the other container to be stopped", async || {
             let pods = scene.pods_of(name).await;
@@ -193,6 +195,33 @@ async fn a_container_that_runs_on_is_stopped() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn where_all_containers_decide_none_is_stopped_and_the_first_that_failed_tells_why() {
+    let scene = Scene::new("all-containers").await;
+    let _operator = scene.operator().await;
+    let other = |script: &str| json!({"name": "upload", "image": IMAGE, "command": ["sh", "-c", script]});
+    let spec = |script: &str| {
+        let template = json!({"spec": {"containers": [{"name": "task"}, other(script)]}});
+        json!({"completion": "AllContainers", "maxRetries": 0, "template": template})
+    };
+    // It runs on for longer than containers have that do not decide.
+    scene.apply(&sh("fails-late", "echo made the report", &spec("sleep 6; echo the upload was refused; exit 9")));
+    scene.apply(&sh("both-fail", "sleep 4; exit 3", &spec("echo first; exit 9")));
+    scene.apply(&sh("succeeds-late", "true", &spec("sleep 6")));
+    let mut limited = spec("sleep 600");
+    limited["attemptTimeoutSeconds"] = json!(5);
+    limited["template"]["spec"]["terminationGracePeriodSeconds"] = json!(1);
+    scene.apply(&sh("runs-on", "true", &limited));
+    for name in ["fails-late", "both-fail"] {
+        let failed = scene.finished(name).await;
+        assert_eq!(ends(&failed), [(1, Some(9), "Error", Action::Fail)], "{name}");
+        assert_eq!(failed.history[0].container.as_deref(), Some("upload"), "{name}");
+    }
+    assert_eq!(messages(&scene.finished("fails-late").await)[0], "the upload was refused");
+    assert_eq!(ends(&scene.finished("succeeds-late").await), [(1, Some(0), "Completed", Action::Complete)]);
+    assert_eq!(scene.finished("runs-on").await.history[0].reason, "AttemptTimeout");
 }
 
 fn runs(pod: &Pod) -> bool {

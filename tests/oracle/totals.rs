@@ -42,7 +42,7 @@ fn counters(story: &Story, found: &mut Vec<Violation>) {
     // Entries that were never seen (a limit of 0) cannot be counted.
     if written == closed {
         let run = || entries().filter(|(_, entry)| entry.run == status.run.map(|run| run.number));
-        expect("retries", status.retries, run().filter(|(at, e)| is_charged(&story.versions[*at].1, e)).count());
+        expect("retries", status.retries, run().filter(|&(at, e)| is_charged(&story.versions[*at].1, e)).count());
         expect("ignored", status.ignored, run().filter(|(_, e)| e.action == Action::Ignore).count());
         let named = |name: &str| run().filter(|(_, e)| e.rule.as_deref() == Some(name)).count();
         for class in &status.classes {

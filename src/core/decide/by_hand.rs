@@ -3,13 +3,16 @@
 use super::next::Draft;
 use super::{Happening, Seen, Situation, nothing_has_begun, pod_of, slot_of};
 use crate::api::{
-    ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, Acknowledged, ConditionType, CurrentAttempt,
+    ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, Acknowledged, ConditionType, CurrentAttempt, GROUP,
     RetryableTaskStatus, Run, State, StopReason,
 };
-use crate::core::conditions;
 use crate::core::message::{MAX_WORD_BYTES, short};
 use crate::core::observe::Progress;
+use crate::core::{conditions, suggest};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// Most unknown annotations that are acknowledged at a time.
+const MAX_UNKNOWN: usize = 4;
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub enum Request {
 }
 
 impl Request {
+    const ALL: [Self; 3] = [Self::RetryNow, Self::RunAgain, Self::Cancel];
+
     /// The annotation that asks for it.
     pub const fn annotation(self) -> &'static str {
         match self {
@@ -53,6 +58,38 @@ fn unheard(situation: &Situation, status: &RetryableTaskStatus, request: Request
 /// Whether somebody wants the task to end.
 pub(super) fn is_cancelled(situation: &Situation, status: &RetryableTaskStatus) -> bool {
     unheard(situation, status, Request::Cancel).is_some()
+}
+
+/// Annotations of this group that ask for nothing are acknowledged once as what they are: a misspelt request would
+/// otherwise do nothing and say nothing. One that is taken away is forgotten.
+pub(super) fn unknown(draft: &mut Draft) {
+    let is_request = |name: &str| Request::ALL.iter().any(|request| request.annotation() == name);
+    let annotations = draft.situation.task.metadata.annotations.as_ref();
+    let has = |name: &str| annotations.is_some_and(|all| all.contains_key(name));
+    draft.status.acknowledged.retain(|known| is_request(&known.annotation) || has(&known.annotation));
+    let is_ours = |name: &str| name.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
+    for (name, value) in annotations.into_iter().flatten().filter(|(name, _)| is_ours(name) && !is_request(name)) {
+        let unknown = draft.status.acknowledged.iter().filter(|known| !is_request(&known.annotation));
+        if unknown.count() >= MAX_UNKNOWN || draft.status.acknowledged.iter().any(|known| known.annotation == *name) {
+            continue;
+        }
+        let effect = unknown_effect(name);
+        draft.status.acknowledged.push(Acknowledged {
+            annotation: name.clone(),
+            value: short(value, MAX_WORD_BYTES),
+            time: Time(draft.situation.now),
+            effect: effect.clone(),
+        });
+        draft.happenings.push(Happening::UnknownAnnotation { effect });
+    }
+}
+
+fn unknown_effect(name: &str) -> String {
+    let known = Request::ALL.map(Request::annotation);
+    let last = |annotation: &'static str| annotation.rsplit('/').next().unwrap_or_default();
+    let meant = suggest::nearest(name.rsplit('/').next().unwrap_or_default(), &known.map(last));
+    let meant = meant.map(|meant| format!("; did you mean {GROUP}/{meant}?")).unwrap_or_default();
+    format!("unknown annotation {name}, which does nothing: known are {}{meant}", known.join(", "))
 }
 
 /// The task has ended: what asks it to go on, or to end, comes too late.

@@ -12,7 +12,7 @@ use crate::core::classify::{OUT_OF_MEMORY_REASON, Verdict, classify};
 use crate::core::conditions;
 use crate::core::message::{MAX_MESSAGE_BYTES, most_stored_bytes, short};
 use crate::core::observe::Outcome;
-use crate::core::pod::main_container_name;
+use crate::core::template::main_container_name;
 use crate::core::time::{human, until};
 use crate::core::variant::{can_raise_memory, number_in_run};
 use jiff::Timestamp;

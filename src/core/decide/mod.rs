@@ -232,6 +232,20 @@ pub enum Happening {
         /// The server's own words, or what is wrong.
         message: String,
     },
+    /// The main container has ended, and containers that run on are stopped.
+    ContainersStopped {
+        /// Whose Pod it is.
+        slot: Slot,
+        /// The Pod.
+        pod: PodRef,
+        /// The containers' names.
+        containers: Vec<String>,
+    },
+    /// The task has an annotation of this group that asks for nothing.
+    UnknownAnnotation {
+        /// What is wrong, and what may have been meant.
+        effect: String,
+    },
     /// The current Pod does not start.
     HeldUp {
         /// The kubelet's or the scheduler's word.

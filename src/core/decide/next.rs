@@ -3,7 +3,7 @@
 use super::end::End;
 use super::limits;
 use super::{
-    Answer, Happening, SETTLE, SETTLE_IN_A_STORM, Seen, Situation, age, by_hand, close, fallback, is_finished,
+    Answer, Happening, PodRef, SETTLE, SETTLE_IN_A_STORM, Seen, Situation, age, by_hand, close, fallback, is_finished,
     must_not_run, name_of, patience, pod_of, slot_of, unsettled, wait,
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus, State, StopReason};
@@ -84,6 +84,7 @@ impl<'a> Draft<'a> {
     }
 
     fn done(mut self) -> Next {
+        by_hand::unknown(&mut self);
         if is_finished(&self.status.conditions) {
             by_hand::too_late(&mut self);
         } else {
@@ -221,6 +222,11 @@ impl<'a> Draft<'a> {
         let now = self.situation.now;
         if reason == StopReason::Suspended {
             self.status.suspended_time.get_or_insert(MicroTime(micros(now)));
+        }
+        if reason == StopReason::TaskEnded {
+            let pod = PodRef { name: seen.pod.pod_name.clone(), uid: seen.pod.pod_uid.clone() };
+            let containers = seen.pod.outlasting.clone();
+            self.happenings.push(Happening::ContainersStopped { slot: self.slot(), pod, containers });
         }
         self.current.stop_reason = Some(reason);
         self.current.stop_time = Some(MicroTime(micros(now)));

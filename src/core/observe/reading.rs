@@ -3,14 +3,13 @@
 use super::{
     DEFAULT_CONTAINER, DISRUPTION_TARGET, FORCED_DELETION_BOUND, HoldUp, LOST_NODE_BOUND, Outcome, Overdue, Progress,
 };
-use crate::api::MAIN_CONTAINER;
+use crate::api::{ANNOTATION_COMPLETION, Completion, MAIN_CONTAINER};
 use crate::core::message;
 use crate::core::time::plus;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus,
-};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
 
 /// A Pod with its parts at hand.
@@ -27,17 +26,24 @@ impl<'a> View<'a> {
             Some("Succeeded" | "Failed") => Progress::Ended(self.outcome()),
             // No kubelet will ever end a Pod that was deleted before it had a node.
             _ if self.pod.metadata.deletion_timestamp.is_some() && never_bound => Progress::Ended(self.outcome()),
-            _ => match self.main_status().and_then(|status| status.state.as_ref()) {
-                Some(ContainerState { terminated: Some(_), .. }) if self.is_outlived() => {
-                    Progress::Outlived(self.outcome())
-                }
-                Some(ContainerState { running: Some(_), .. } | ContainerState { terminated: Some(_), .. }) => {
-                    Progress::Running
-                }
-                // A state that says nothing is waiting, by the API's convention.
-                _ => Progress::Pending(self.hold_up()),
-            },
+            // A state that says nothing is waiting, by the API's convention.
+            _ if !self.deciding().iter().all(|status| status.is_some_and(has_run)) => Progress::Pending(self.hold_up()),
+            _ if self.outlasting().is_empty() => Progress::Running,
+            _ => Progress::Outlived(self.outcome()),
         }
+    }
+
+    /// Whether all ordinary containers decide, and not the main one alone.
+    fn all_decide(&self) -> bool {
+        let completion = self.pod.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_COMPLETION));
+        completion.is_some_and(|completion| completion == Completion::AllContainers.as_str())
+    }
+
+    /// The containers whose ends are the attempt's end, the main one first, as far as the kubelet has told of them.
+    fn deciding(&self) -> Vec<Option<&'a ContainerStatus>> {
+        let main = self.main_name();
+        let others = self.spec.containers.iter().filter(|container| self.all_decide() && container.name != main);
+        std::iter::once(main).chain(others.map(|other| other.name.as_str())).map(|name| self.status_of(name)).collect()
     }
 
     fn main_name(&self) -> &'a str {
@@ -61,8 +67,7 @@ impl<'a> View<'a> {
         of(&resources.limits).or_else(|| of(&resources.requests))
     }
 
-    fn main_status(&self) -> Option<&'a ContainerStatus> {
-        let name = self.main_name();
+    fn status_of(&self, name: &str) -> Option<&'a ContainerStatus> {
         self.status.container_statuses.iter().flatten().find(|status| status.name == name)
     }
 
@@ -74,12 +79,15 @@ impl<'a> View<'a> {
         self.init_statuses().chain(self.status.container_statuses.iter().flatten())
     }
 
-    /// An ordinary container beside the main one has not ended. (A native sidecar, an init container, is stopped by the
-    /// kubelet.)
-    fn is_outlived(&self) -> bool {
+    /// The ordinary containers that have not ended although the main one, which decides, has. (A native sidecar, an init
+    /// container, is stopped by the kubelet.)
+    pub(super) fn outlasting(&self) -> Vec<String> {
         let main = self.main_name();
-        let ended = |s: &ContainerStatus| s.state.as_ref().is_some_and(|state| state.terminated.is_some());
-        self.status.container_statuses.iter().flatten().any(|status| status.name != main && !ended(status))
+        if self.all_decide() || self.status_of(main).and_then(end).is_none() {
+            return Vec::new();
+        }
+        let others = self.status.container_statuses.iter().flatten().filter(|status| status.name != main);
+        others.filter(|status| end(status).is_none()).filter_map(|status| plain(Some(&status.name))).collect()
     }
 
     /// An init container that runs as long as the Pod (KEP-753): its end is not the attempt's.
@@ -115,17 +123,24 @@ impl<'a> View<'a> {
         self.status.conditions.iter().flatten().find(|condition| condition.type_ == type_)
     }
 
-    /// The end that decides: the main container's, else that of the init container which failed before it could start.
+    /// The end that decides: that of the container which failed first, else the main container's, else that of the init
+    /// container which failed before they could start.
     fn decisive(&self) -> Option<(&'a str, &'a ContainerStateTerminated)> {
-        fn end(status: &ContainerStatus) -> Option<(&str, &ContainerStateTerminated)> {
-            Some((status.name.as_str(), status.state.as_ref()?.terminated.as_ref()?))
-        }
-        let main = self.main_status().and_then(end);
-        let failed_init = self
-            .init_statuses()
-            .filter_map(end)
-            .find(|(name, terminated)| terminated.exit_code != 0 && !self.is_native_sidecar(name));
-        main.or(failed_init)
+        let deciding = self.deciding().into_iter().flatten().filter_map(end);
+        let failed = deciding.filter(|(_, terminated)| terminated.exit_code != 0);
+        let time =
+            |(_, end): &(&str, &ContainerStateTerminated)| end.finished_at.as_ref().map_or(Timestamp::MAX, |t| t.0);
+        let failed_init = || {
+            let ends = self.init_statuses().filter_map(end);
+            ends.into_iter().find(|(name, end)| end.exit_code != 0 && !self.is_native_sidecar(name))
+        };
+        failed.min_by_key(time).or_else(|| self.status_of(self.main_name()).and_then(end)).or_else(failed_init)
+    }
+
+    /// Whether nothing that is still to come can change how the attempt ended.
+    fn is_decided(&self) -> bool {
+        let ends: Vec<_> = self.deciding().into_iter().map(|status| status.and_then(end)).collect();
+        ends.iter().all(Option::is_some) || ends.iter().flatten().any(|(_, end)| end.exit_code != 0)
     }
 
     fn outcome(&self) -> Outcome {
@@ -167,10 +182,13 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn started(&self) -> Option<Timestamp> {
-        let state = self.main_status()?.state.as_ref()?;
-        let running = state.running.as_ref().and_then(|running| running.started_at.as_ref());
-        let terminated = state.terminated.as_ref().and_then(|terminated| terminated.started_at.as_ref());
-        running.or(terminated).map(|time| time.0)
+        let start = |status: &ContainerStatus| {
+            let state = status.state.as_ref()?;
+            let running = state.running.as_ref().and_then(|running| running.started_at.as_ref());
+            let terminated = state.terminated.as_ref().and_then(|terminated| terminated.started_at.as_ref());
+            running.or(terminated).map(|time| time.0)
+        };
+        self.deciding().into_iter().flatten().filter_map(start).min()
     }
 
     /// When the kubelet should have ended a Pod that is being deleted: its grace is over, and a time in which a node
@@ -183,9 +201,8 @@ impl<'a> View<'a> {
         let at = plus(deadline, bound);
         let overdue = |outcome| Some(Box::new(Overdue { at, grace, bound, outcome }));
         let outcome = self.outcome();
-        let main = self.main_status().and_then(|status| status.state.as_ref());
-        if main.is_some_and(|state| state.terminated.is_some()) {
-            return overdue(outcome); // the main container's end is known
+        if self.is_decided() {
+            return overdue(outcome);
         }
         let reason = if forced || outcome.disrupted { outcome.reason.clone() } else { "NodeLost".into() };
         let message = outcome
@@ -195,21 +212,19 @@ impl<'a> View<'a> {
         overdue(Outcome { succeeded: false, reason, message, finished: at, ..outcome })
     }
 
-    /// The main container's exit code 0, unless the Pod as a whole was failed while it ran (eviction by the kubelet,
+    /// Exit code 0 of every container that decides, unless the Pod as a whole was failed while it ran (eviction by the kubelet,
     /// the Pod's own deadline): such a container often exits with 0 on SIGTERM without having done its work.
     fn succeeded(&self) -> bool {
-        let Some(terminated) = self.main_status().and_then(|status| status.state.as_ref()?.terminated.as_ref()) else {
-            return false;
-        };
+        let ends: Option<Vec<_>> = self.deciding().into_iter().map(|status| status.and_then(end)).collect();
+        let Some(ends) = ends else { return false };
         let failed_as_a_whole = self.status.phase.as_deref() == Some("Failed")
             && self.status.reason.as_deref().is_some_and(|reason| !reason.is_empty());
         let ended_before = || {
             let disruption = self.condition(DISRUPTION_TARGET).and_then(|c| c.last_transition_time.as_ref());
-            disruption
-                .zip(terminated.finished_at.as_ref())
-                .is_some_and(|(disrupted, finished)| finished.0 < disrupted.0)
+            let is_before = |finished: &Time| disruption.is_some_and(|disrupted| finished.0 < disrupted.0);
+            ends.iter().all(|(_, end)| end.finished_at.as_ref().is_some_and(is_before))
         };
-        terminated.exit_code == 0 && (!failed_as_a_whole || ended_before())
+        ends.iter().all(|(_, end)| end.exit_code == 0) && (!failed_as_a_whole || ended_before())
     }
 
     fn failure_reason(&self) -> String {
@@ -261,6 +276,14 @@ impl<'a> View<'a> {
             .or(self.pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
             .unwrap_or(Timestamp::UNIX_EPOCH)
     }
+}
+
+fn end(status: &ContainerStatus) -> Option<(&str, &ContainerStateTerminated)> {
+    Some((status.name.as_str(), status.state.as_ref()?.terminated.as_ref()?))
+}
+
+fn has_run(status: &ContainerStatus) -> bool {
+    status.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some())
 }
 
 /// A word of others, made harmless and short; nothing if nothing is left of it.

@@ -4,6 +4,7 @@ use super::story::Step::{Api, Ask, DeletePod, Edit, Exit, Look, Pass, Restart, R
 use super::story::{play, play_in};
 use super::world::Server;
 use crate::api::{Action, AttemptOverride, HistoryEntry, OnFailure, RetryableTaskStatus};
+use crate::core::decide::Happening;
 use crate::core::testing::{BuildTask, fixed, task};
 use serde_json::json;
 use std::sync::Arc;
@@ -38,6 +39,40 @@ fn retry_now_skips_the_wait_once() {
     assert_eq!(effect(&status, "retry-now"), "the wait for attempt 3 was skipped");
     assert_eq!(status.acknowledged.len(), 1, "the last of each kind");
     assert_eq!(status.history[1].delay_milliseconds, Some(60_000), "the history says what was meant");
+}
+
+#[test]
+fn a_misspelt_request_is_acknowledged_as_unknown_once() {
+    let world = play(
+        task().backoff(fixed(60)).asked("run-agian", "1"),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(1), "Waiting 1/1/0 due 60000 Error 1E"),
+            (Ask("retry_now", "1"), "Waiting 1/1/0 due 60000 Error 1E"),
+            (Ask("retry_now", "2"), "Waiting 1/1/0 due 60000 Error 1E"),
+            (Ask("colour", "blue"), "Waiting 1/1/0 due 60000 Error 1E"),
+        ],
+    );
+    let status = world.status();
+    assert!(effect(&status, "run-agian").ends_with("did you mean retryable.dev/run-again?"));
+    assert!(effect(&status, "retry_now").ends_with("did you mean retryable.dev/retry-now?"));
+    let known = "known are retryable.dev/retry-now, retryable.dev/run-again, retryable.dev/cancel";
+    assert!(effect(&status, "colour").ends_with(known), "{}", effect(&status, "colour"));
+    let told = |happening: &&Happening| matches!(happening, Happening::UnknownAnnotation { .. });
+    assert_eq!(world.told.iter().filter(told).count(), 3, "once each, whatever their values");
+}
+
+#[test]
+fn unknown_annotations_are_bounded_and_forgotten_when_they_are_gone() {
+    let many = (0..20).fold(task(), |task, n| task.asked(&format!("x{n}"), "1"));
+    let mut world = play(many, &[(Look, "Running 1/0/0 [Reconciling] 1P")]);
+    assert_eq!(world.status().acknowledged.len(), 4);
+    world.edit(|task| task.metadata.annotations = None);
+    world.reconcile();
+    assert_eq!(world.status().acknowledged, []);
+    let finished = play_in(world, &[(Exit(0), "Succeeded 1/0/0 [Complete Finished] 1E")]);
+    let world = play_in(finished, &[(Ask("run_again", "1"), "Succeeded 1/0/0 [Complete Finished] 1E")]);
+    assert!(effect(&world.status(), "run_again").contains("unknown annotation"), "after the end too");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::story::Step::{
 };
 use super::story::{play, play_in, take};
 use super::world::World;
-use crate::api::{MAIN_CONTAINER, RetryableTask};
+use crate::api::{Completion, MAIN_CONTAINER, RetryableTask};
 use crate::core::decide::{Happening, LookAgain, SETTLE};
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, end, fixed, running, task, task_with, waiting};
 use jiff::SignedDuration;
@@ -191,10 +191,10 @@ fn a_pod_deleted_by_hand_is_a_failure() {
 
 #[test]
 fn an_ordinary_sidecar_that_runs_on_is_stopped() {
-    let template = json!({"spec": {"containers": [{"name": "proxy", "image": "proxy"}]}});
+    let template = json!({"spec": {"containers": [{"name": MAIN_CONTAINER}, {"name": "proxy", "image": "proxy"}]}});
     let ended = |pod: Pod| pod.running().container(MAIN_CONTAINER, end(0).into_state()).container("proxy", running());
     let killed = |pod: Pod| pod.exit(0).phase("Failed").container("proxy", end(137).at(8).into_state());
-    play(
+    let world = play(
         task().template(template),
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
@@ -204,6 +204,45 @@ fn an_ordinary_sidecar_that_runs_on_is_stopped() {
             (Pass(1), "Running 1/0/0 1O!"),
             (Restart, "Running 1/0/0 1O!"),
             (Kubelet(killed), "Succeeded 1/0/0 [Complete Finished] 1E!"),
+        ],
+    );
+    let stopped = world.told.iter().filter_map(|happening| match happening {
+        Happening::ContainersStopped { slot, containers, .. } => Some((slot.number, containers.join(" "))),
+        _ => None,
+    });
+    assert_eq!(stopped.collect::<Vec<_>>(), [(1, "proxy".to_owned())], "it is said once, and which");
+}
+
+#[test]
+fn where_all_containers_decide_none_is_stopped_but_by_a_limit() {
+    let template = json!({"spec": {"containers": [{"name": MAIN_CONTAINER}, {"name": "upload", "image": "upload"}]}});
+    let all = || {
+        task().template(template.clone()).change(|task| {
+            task.spec.completion = Completion::AllContainers;
+            task.spec.max_retries = 0;
+        })
+    };
+    let main_ended =
+        |pod: Pod| pod.running().container(MAIN_CONTAINER, end(0).into_state()).container("upload", running());
+    let failed = |pod: Pod| pod.exit(0).phase("Failed").container("upload", end(9).at(900).into_state());
+    let world = play(
+        all(),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Kubelet(main_ended), "Running 1/0/0 [Reconciling] 1R"),
+            (Pass(800_000), "Running 1/0/0 1R"),
+            (Kubelet(failed), "Failed 1/0/0 Error [Failed Finished Stalled] 1E-"),
+        ],
+    );
+    let status = world.status();
+    let entry = &status.history[0];
+    assert_eq!((entry.exit_code, entry.container.as_deref()), (Some(9), Some("upload")));
+    play(
+        all().change(|task| task.spec.attempt_timeout_seconds = Some(60)),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Kubelet(main_ended), "Running 1/0/0 [Reconciling] 1R"),
+            (Pass(70_000), "Running 1/0/0 1R!"),
         ],
     );
 }

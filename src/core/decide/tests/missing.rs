@@ -248,7 +248,7 @@ fn a_copy_of_the_pod_under_another_name_is_not_the_attempts() {
 
 #[test]
 fn an_outlived_pod_that_is_gone_has_the_outcome_that_was_seen() {
-    let template = json!({"spec": {"containers": [{"name": "proxy", "image": "proxy"}]}});
+    let template = json!({"spec": {"containers": [{"name": "task"}, {"name": "proxy", "image": "proxy"}]}});
     let ended = |pod: Pod| pod.running().container("task", end(0).into_state()).container("proxy", running());
     let mut world = World::new(task().template(template));
     world.holds_pods = false;

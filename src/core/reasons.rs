@@ -1,0 +1,110 @@
+//! The reasons with which attempts end, as far as they are known.
+
+use super::suggest::nearest;
+
+/// Reasons that no rule can match: such ends are decided before any rule is asked.
+pub const DECIDED_BEFORE: [&str; 4] = ["Completed", "Suspended", "Cancelled", "DeadlineExceeded"];
+
+/// Reasons of attempts that never started, or that the operator stopped: rules see no exit code of them.
+const WITHOUT_EXIT_CODE: [&str; 15] = [
+    "AttemptTimeout",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImageInspectError",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "Lost",
+    "RegistryUnavailable",
+    "RunContainerError",
+    "SchedulingGated",
+    "SignatureValidationFailed",
+    "StartupTimeout",
+    "Unschedulable",
+];
+
+/// The operator's reasons, and those of the kubelet, the scheduler, the controllers and the runtimes. A newer one, or a
+/// device plugin, may have others.
+pub const KNOWN: [&str; 54] = [
+    "AppArmor",
+    "AttemptTimeout",
+    "Cancelled",
+    "Completed",
+    "ContainerCannotRun",
+    "ContainerStatusUnknown",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "CreatePodSandboxError",
+    "DeadlineExceeded",
+    "DeletionByPodGC",
+    "DeletionByTaintManager",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "Error",
+    "Evicted",
+    "EvictionByEvictionAPI",
+    "FailedAttachVolume",
+    "FailedCreatePodSandBox",
+    "FailedMount",
+    "ImageInspectError",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "Lost",
+    "NodeAffinity",
+    "NodeLost",
+    "NodePorts",
+    "NodeShutdown",
+    "OOMKilled",
+    "OutOfcpu",
+    "OutOfephemeral-storage",
+    "OutOfmemory",
+    "OutOfpods",
+    "PodDeadlineExceeded",
+    "PodDeleted",
+    "PodRejected",
+    "PreemptionByScheduler",
+    "Preempting",
+    "RegistryUnavailable",
+    "RunContainerError",
+    "SchedulingGated",
+    "SignatureValidationFailed",
+    "SpecChanged",
+    "StartError",
+    "StartupTimeout",
+    "Suspended",
+    "SysctlForbidden",
+    "Terminated",
+    "TerminationByKubelet",
+    "TopologyAffinityError",
+    "UnexpectedAdmissionError",
+    "Unknown",
+    "Unschedulable",
+    "PostStartHookError",
+];
+
+/// Whether rules see neither exit code nor signal of an attempt with that reason.
+pub fn has_no_exit_code(reason: &str) -> bool {
+    WITHOUT_EXIT_CODE.contains(&reason)
+}
+
+/// The known reason that was meant by one that is not known, if one is near.
+pub fn meant(reason: &str) -> Option<&'static str> {
+    nearest(reason, &KNOWN).filter(|known| *known != reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::StopReason;
+
+    #[test]
+    fn reasons_that_are_known_are_meant_as_they_are() {
+        assert!(KNOWN.iter().all(|reason| meant(reason).is_none()));
+        assert!(DECIDED_BEFORE.iter().chain(&WITHOUT_EXIT_CODE).all(|reason| KNOWN.contains(reason)));
+        assert_eq!((meant("oomkilled"), meant("MyDevicePlugin")), (Some("OOMKilled"), None));
+        for stop in [StopReason::Suspended, StopReason::Cancelled, StopReason::DeadlineExceeded] {
+            assert!(DECIDED_BEFORE.contains(&stop.as_str()));
+        }
+    }
+}
