@@ -66,6 +66,7 @@ fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen], now: Timestamp) -> S
         asked: None,
         created: None,
         rejection: None,
+        warnings: None,
         remaining: None,
         now,
         uptime: SignedDuration::from_hours(1),

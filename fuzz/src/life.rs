@@ -83,8 +83,20 @@ impl<'a> Life<'a> {
             plans += 1;
             let plan = self.decide();
             assert_eq!(plan, self.decide(), "the same situation has two plans");
-            let Plan { status, ask, refresh, create, stop, replace, strays, delete, release, delete_task, look_again } =
-                plan;
+            let Plan {
+                status,
+                ask,
+                ask_warnings,
+                refresh,
+                create,
+                stop,
+                replace,
+                strays,
+                delete,
+                release,
+                delete_task,
+                look_again,
+            } = plan;
             let pods = [&strays, &delete, &release];
             let acts = create.is_some()
                 || stop.is_some()
@@ -99,6 +111,8 @@ impl<'a> Life<'a> {
                 assert!(self.asked.is_none(), "asked twice for {name}");
                 let found = self.pods.iter().any(|pod| pod.metadata.name.as_ref() == Some(&name));
                 self.asked = Some(if found { Answer::There } else { Answer::Absent });
+            } else if let Some(pod) = ask_warnings {
+                self.warnings = Some(PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, newest: None });
             } else if refresh {
                 assert!(!self.fresh, "read twice");
                 self.fresh = true;

@@ -13,6 +13,8 @@ pub enum ConditionType {
     Suspended,
     /// The task ended, for good or ill: one thing for `kubectl wait` to wait for.
     Finished,
+    /// The main container of the current attempt has started. Only ever False: it goes when it has.
+    AttemptStarted,
     /// kstatus: the first Pod does not exist yet.
     Reconciling,
     /// kstatus: failed for good, or unable to go on without help.
@@ -28,6 +30,7 @@ impl ConditionType {
             Self::FailureTarget => "FailureTarget",
             Self::Suspended => "Suspended",
             Self::Finished => "Finished",
+            Self::AttemptStarted => "AttemptStarted",
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
         }

@@ -17,7 +17,8 @@ pub use crd::crd;
 pub use history::{Action, FailureClass, HistoryEntry, LastFailure};
 pub use rules::{Budgets, FailureRule, IntOrText, Preset, RuleAction, When};
 pub use status::{
-    Acknowledged, CurrentAttempt, Fallback, FallbackState, RetryWait, RetryableTaskStatus, Run, State, StopReason,
+    Acknowledged, CurrentAttempt, Fallback, FallbackState, HoldUp, RetryWait, RetryableTaskStatus, Run, State,
+    StopReason,
 };
 pub use task::{Completion, PodRetention, RetryableTask, RetryableTaskSpec};
 

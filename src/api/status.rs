@@ -19,7 +19,7 @@ pub struct RetryableTaskStatus {
     #[schemars(with = "Option<String>")]
     pub state: Option<State>,
 
-    /// What holds the current attempt up (such as ImagePullBackOff), else why the last attempt failed.
+    /// What holds the current attempt up (such as ImagePullBackOff, FailedMount), else why the last attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 
@@ -172,6 +172,10 @@ pub struct CurrentAttempt {
     #[serde(rename = "podUID", skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
 
+    /// What keeps its main container from starting, as long as it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_up: Option<HoldUp>,
+
     /// When the creation of a Pod that the API server rejected is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_create_time: Option<MicroTime>,
@@ -208,6 +212,19 @@ pub struct CurrentAttempt {
     /// `fromAttempt` of the last of spec.overrides that applies to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub override_from: Option<i32>,
+}
+
+/// What keeps a Pod's main container from starting.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HoldUp {
+    /// The kubelet's or the scheduler's word, such as ImagePullBackOff, Unschedulable; else the reason of the newest Warning event
+    /// about the Pod, such as FailedMount; else how far the Pod is: Unscheduled, ContainerCreating, PodInitializing.
+    pub reason: String,
+
+    /// What goes with it, at most 1 KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// What the wait for a retry follows from, beside the spec.

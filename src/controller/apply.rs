@@ -7,15 +7,21 @@ use crate::api::{ConditionReason, FINALIZER, RetryableTask, RetryableTaskStatus}
 use crate::core::decide::{Answer, PodRef, Rejection, unreadable};
 use crate::core::identity::Slot;
 use crate::core::message;
-use crate::core::observe::{Observed, Progress, observe};
+use crate::core::observe::observe;
 use crate::core::pod::pod;
-use k8s_openapi::api::core::v1::Pod;
+use crate::core::pod_event::{PodWarning, newest_warning as newest_warning_of};
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
+    PropagationPolicy,
 };
 use kube::core::error_boundary::InvalidObject;
 use kube::{Client, ResourceExt};
 use serde_json::json;
+use std::sync::atomic::Ordering;
+
+/// Most events about one Pod that are looked at: the kubelet counts up those that say the same.
+const MOST_EVENTS: u32 = 100;
 
 /// What came of storing a status.
 pub enum Stored {
@@ -98,6 +104,21 @@ pub async fn ask(context: &Context, key: &TaskKey, uid: &str, pod_name: &str) ->
     }
     context.attempts.answered(&found, context.now());
     Ok(Answer::There)
+}
+
+/// The newest Warning event about the Pod; nothing where the API server does not say.
+pub async fn newest_warning(context: &Context, key: &TaskKey, pod: &PodRef) -> Option<PodWarning> {
+    let events: Api<Event> = Api::namespaced(context.settings.client.clone(), &key.namespace);
+    let selector = format!("involvedObject.uid={},type=Warning", pod.uid);
+    match events.list(&ListParams::default().fields(&selector).limit(MOST_EVENTS)).await {
+        Ok(list) => newest_warning_of(&list.items),
+        Err(error) => {
+            if !context.events_are_unreadable.swap(true, Ordering::Relaxed) {
+                tracing::warn!(%key, %error, "events cannot be read: what keeps Pods from starting is told without them");
+            }
+            None
+        }
+    }
 }
 
 fn is_ours(found: &Pod, uid: &str) -> bool {
@@ -188,8 +209,9 @@ pub async fn delete_if_pending(context: &Context, key: &TaskKey, pod: &PodRef) -
         return Ok(false);
     };
     context.attempts.answered(&found, context.now());
-    let is_pending = |observed: Observed| matches!(observed.progress, Progress::Pending(_)) && !observed.deleting;
-    if found.metadata.uid.as_ref() != Some(&pod.uid) || !observe(&found).is_some_and(is_pending) {
+    if found.metadata.uid.as_ref() != Some(&pod.uid)
+        || !observe(&found).is_some_and(|observed| observed.can_be_replaced())
+    {
         return Ok(false);
     }
     let preconditions = Some(Preconditions { uid: found.uid(), resource_version: found.resource_version() });

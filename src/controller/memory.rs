@@ -3,8 +3,9 @@
 use super::TaskKey;
 use crate::api::RetryableTask;
 use crate::core::backoff;
-use crate::core::decide::Created;
+use crate::core::decide::{Created, PodWarnings};
 use crate::core::identity::{Slot, dice};
+use crate::core::pod_event::PodWarning;
 use crate::core::time::until;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ pub struct Remembered {
     created: Option<(Slot, String, Instant)>,
     sent: Option<(Slot, Instant)>,
     wait: Option<(Timestamp, Instant)>,
+    warnings: Option<(String, Instant, Option<PodWarning>)>,
     failures: i32,
     clean_up_failures: i32,
     clean_up_after: Option<Instant>,
@@ -107,6 +109,18 @@ impl Remembered {
             }
         };
         SignedDuration::try_from(end.saturating_duration_since(Instant::now())).unwrap_or(SignedDuration::MAX)
+    }
+
+    /// Keeps the newest Warning event about a Pod, as the API server has just answered.
+    pub fn warned(&mut self, pod_uid: String, newest: Option<PodWarning>) {
+        self.warnings = Some((pod_uid, Instant::now(), newest));
+    }
+
+    /// The last such answer.
+    pub fn warnings(&self) -> Option<PodWarnings> {
+        let (pod_uid, at, newest) = self.warnings.clone()?;
+        let age = SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX);
+        Some(PodWarnings { pod_uid, age, newest })
     }
 
     /// The due time of the current wait has moved: what is left of the wait moves along.

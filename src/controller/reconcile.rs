@@ -18,6 +18,7 @@ use kube::ResourceExt;
 use kube::core::error_boundary::InvalidObject;
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -54,6 +55,8 @@ pub struct Context {
     pub lanes: Arc<Lanes>,
     /// Where happenings are told.
     pub teller: Teller,
+    /// Whether it has been told that events cannot be read.
+    pub events_are_unreadable: AtomicBool,
 }
 
 impl Context {
@@ -74,6 +77,7 @@ impl Context {
             orphaning: Mutex::default(),
             timers,
             teller,
+            events_are_unreadable: AtomicBool::new(false),
         }
     }
 
@@ -201,8 +205,20 @@ impl Turn<'_> {
         for _ in 0..MAX_PLANS {
             let plan = self.decide();
             log_plan(&self.task, &plan);
-            let Plan { status, ask, refresh, create, stop, replace, strays, delete, release, delete_task, look_again } =
-                plan;
+            let Plan {
+                status,
+                ask,
+                ask_warnings,
+                refresh,
+                create,
+                stop,
+                replace,
+                strays,
+                delete,
+                release,
+                delete_task,
+                look_again,
+            } = plan;
             if let Some((status, happenings)) = status {
                 if !self.store(status, happenings).await? {
                     return Ok(Again::In(None));
@@ -211,6 +227,11 @@ impl Turn<'_> {
             }
             if let Some(pod_name) = ask {
                 self.asked = Some(apply::ask(self.context, self.key, &self.uid, &pod_name).await?);
+                continue;
+            }
+            if let Some(pod) = ask_warnings {
+                let newest = apply::newest_warning(self.context, self.key, &pod).await;
+                self.context.memory.with(self.key, &self.uid, |remembered| remembered.warned(pod.uid, newest));
                 continue;
             }
             if refresh {
@@ -262,9 +283,9 @@ impl Turn<'_> {
         let due = current.and_then(|current| current.due_time.as_ref()).map(|due| due.0);
         let slot = current.map_or(1.into(), slot_of);
         let longest = self.task.status.as_ref().and_then(last_delay);
-        let (created, sent, remaining) = self.context.memory.with(self.key, &self.uid, |remembered| {
+        let (created, sent, remaining, warnings) = self.context.memory.with(self.key, &self.uid, |remembered| {
             let remaining = due.map(|due| (due, remembered.remaining(due, now, longest)));
-            (remembered.creation_of(slot), remembered.sent_for(slot), remaining)
+            (remembered.creation_of(slot), remembered.sent_for(slot), remaining, remembered.warnings())
         });
         let situation = Situation {
             task: &self.task,
@@ -272,6 +293,7 @@ impl Turn<'_> {
             asked: self.asked.as_ref(),
             created: created.as_ref(),
             rejection: self.rejection.as_ref(),
+            warnings: warnings.as_ref(),
             remaining,
             now,
             uptime: self.context.attempts.uptime(),

@@ -36,6 +36,7 @@ fn settled(mut task: RetryableTask, context: &Context) -> RetryableTask {
             asked: None,
             created: None,
             rejection: None,
+            warnings: None,
             remaining: None,
             now: at(0),
             uptime: SignedDuration::ZERO,
@@ -101,7 +102,9 @@ async fn that_an_attempt_has_not_ended_is_told_when_there_is_time() {
     context.lanes.touched(key(), Line::CleanUp);
     reconcile(&kept, &context).await.unwrap_err();
     let sent = requests.lock().unwrap().clone();
-    assert!(matches!(&sent[..], [put] if put.starts_with("PUT ") && put.ends_with("/status")), "{sent:?}");
+    let [list, put] = &sent[..] else { panic!("{sent:?}") };
+    assert!(list.starts_with("GET ") && list.contains("/events"), "why it has not started: {list}");
+    assert!(put.starts_with("PUT ") && put.ends_with("/status"), "{put}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What happened, told after it is stored: log lines, metrics, Events.
 
 use super::Settings;
-use crate::api::{Action, HistoryEntry, RetryableTask, StopReason};
+use crate::api::{Action, HistoryEntry, HoldUp, RetryableTask, StopReason};
 use crate::core::decide::{Happening, Plan, Request, Wait};
 use crate::core::identity::Slot;
 use crate::core::message::short;
@@ -141,7 +141,16 @@ fn log(happening: &Happening) {
             "the main container has ended; the containers that run on are stopped"
         ),
         Happening::UnknownAnnotation { effect } => tracing::warn!(effect, "unknown annotation"),
-        Happening::HeldUp { reason } => tracing::info!(reason, "the Pod does not start"),
+        Happening::HeldUp { slot, hold_up, is_stage: _ } => {
+            let Slot { number, fallback } = slot;
+            tracing::info!(
+                attempt = number,
+                fallback,
+                hold_up.reason,
+                said = hold_up.message,
+                "the Pod does not start"
+            );
+        }
     }
 }
 
@@ -173,6 +182,11 @@ fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<E
             let note = containers_stopped(slot, &containers);
             let related = pod_reference(task, pod.name, Some(pod.uid));
             (EventType::Normal, "ContainersStopped", note, Some(related))
+        }
+        Happening::HeldUp { slot, hold_up: HoldUp { reason, message }, is_stage: false } => {
+            let what = if slot.fallback { "the fallback".into() } else { format!("attempt {}", slot.number) };
+            let said = message.map(|message| format!(": {message}")).unwrap_or_default();
+            (EventType::Warning, "AttemptNotStarting", format!("{what} has not started: {reason}{said}"), None)
         }
         // The end of the task tells of its cancellation.
         Happening::Heard { request: Request::Cancel, .. } | Happening::Started { .. } | Happening::HeldUp { .. } => {
@@ -237,7 +251,20 @@ fn pod_reference(task: &RetryableTask, name: String, uid: Option<String>) -> Obj
 
 /// Every decision, for those who follow one: what is stored, or will be, and what is done about it.
 pub fn log_plan(task: &RetryableTask, plan: &Plan) {
-    let Plan { status, ask, refresh, create, stop, replace, strays, delete, release, delete_task, look_again } = plan;
+    let Plan {
+        status,
+        ask,
+        ask_warnings,
+        refresh,
+        create,
+        stop,
+        replace,
+        strays,
+        delete,
+        release,
+        delete_task,
+        look_again,
+    } = plan;
     let names = |pods: &[crate::core::decide::PodRef]| pods.iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
     let told = status.as_ref().map(|(status, _)| status).or(task.status.as_ref());
     let current = told.and_then(|status| status.current.as_ref());
@@ -250,6 +277,7 @@ pub fn log_plan(task: &RetryableTask, plan: &Plan) {
         ask = ask.as_deref(),
         refresh,
         create = create.is_some(),
+        ask_warnings = ask_warnings.as_ref().map(|pod| pod.name.clone()),
         replace = replace.as_ref().map(|pod| pod.name.clone()),
         stop = stop.as_ref().map(|pod| pod.name.as_str()),
         strays = ?names(strays),

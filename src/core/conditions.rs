@@ -12,12 +12,28 @@ pub fn set(
     (type_, is): (ConditionType, bool),
     reason: ConditionReason,
     message: &str,
+    at: (Timestamp, Option<i64>),
+) {
+    set_for(conditions, (type_, is), reason.as_str(), message, at);
+}
+
+/// The same for a reason in others' words. One that a condition cannot have, by the API's rules, is `Other`.
+pub fn set_for(
+    conditions: &mut Vec<Condition>,
+    (type_, is): (ConditionType, bool),
+    reason: &str,
+    message: &str,
     (now, generation): (Timestamp, Option<i64>),
 ) {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let fits = reason.starts_with(|c: char| c.is_ascii_alphabetic())
+        && reason.ends_with(is_word)
+        && reason.chars().all(|c| is_word(c) || matches!(c, ',' | ':'));
+    let reason = if fits { reason } else { "Other" };
     let new = Condition {
         type_: type_.as_str().into(),
         status: if is { "True" } else { "False" }.into(),
-        reason: reason.as_str().into(),
+        reason: reason.into(),
         message: message.into(),
         last_transition_time: Time(now),
         observed_generation: generation,

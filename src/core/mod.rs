@@ -11,6 +11,7 @@ pub mod more_memory;
 pub mod observe;
 mod pattern;
 pub mod pod;
+pub mod pod_event;
 pub mod reasons;
 pub mod rules;
 pub mod suggest;

@@ -4,6 +4,7 @@ mod reading;
 
 use super::identity::Slot;
 use super::message::Word;
+pub use crate::api::HoldUp;
 use crate::api::{
     ANNOTATION_GENERATION, ANNOTATION_TEMPLATE_HASH, FINALIZER, LABEL_ATTEMPT, LABEL_FALLBACK, LABEL_TASK_NAME,
     LABEL_TASK_UID,
@@ -64,6 +65,8 @@ pub struct Observed {
     pub overdue: Option<Box<Overdue>>,
     /// How far the attempt is.
     pub progress: Progress,
+    /// How far its start is, while `progress` is `Pending` without a hold-up.
+    pub stage: Option<Box<Stage>>,
 }
 
 /// How far an attempt is.
@@ -92,13 +95,13 @@ pub struct Overdue {
     pub outcome: Outcome,
 }
 
-/// What keeps a Pod from starting.
+/// How far a Pod is whose main container has not started and whose status names no trouble.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HoldUp {
-    /// The kubelet's or the scheduler's word, such as ImagePullBackOff, Unschedulable.
-    pub reason: String,
-    /// What goes with it.
-    pub message: Option<String>,
+pub struct Stage {
+    /// In words.
+    pub hold_up: HoldUp,
+    /// Whether an init container is at work, which no event about the Pod says anything of.
+    pub init_runs: bool,
 }
 
 /// How an attempt ended.
@@ -134,6 +137,12 @@ pub struct Outcome {
 }
 
 impl Observed {
+    /// Whether no container that decides has started, and the Pod is not being deleted: another one can take its place
+    /// without the work of this one.
+    pub fn can_be_replaced(&self) -> bool {
+        matches!(self.progress, Progress::Pending(_)) && self.started.is_none() && !self.deleting
+    }
+
     /// Which of its task's Pods it is.
     pub fn slot(&self) -> Slot {
         let Self { number, fallback, .. } = *self;
@@ -168,6 +177,7 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
         started: view.started(),
         outlasting: view.outlasting(),
         overdue: view.overdue(),
+        stage: view.stage().map(Box::new),
         progress: view.progress(),
         task_uid,
     })

@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::RetryableTask;
 use crate::core::testing::{
     BuildEnd, BuildPod, BuildTask, NAME, UID, at, end, pod_of, running, task, task_with, time, waiting,
 };
@@ -423,4 +424,55 @@ fn times_are_those_of_the_container_that_decides() {
     let outcome = outcome_of(&pod().exit(3));
     assert_eq!((outcome.started, outcome.finished), (Some(time(2).0), at(4)));
     assert_eq!(outcome_of(&pod().on_node("n").phase("Failed")).started, None);
+}
+
+#[test]
+fn how_far_a_silent_pod_is() {
+    let initializing = |pod: Pod| pod.container("task", waiting("PodInitializing", ""));
+    let started =
+        |pod: Pod| pod.change_status(|status| status.init_container_statuses.as_mut().unwrap()[0].started = Some(true));
+    let sidecar = task()
+        .template(json!({"spec": {"initContainers": [{"name": "mesh", "image": "m", "restartPolicy": "Always"}]}}));
+    let init = task().template(json!({"spec": {"initContainers": [{"name": "fetch", "image": "f"}]}}));
+    let on_node = |task: &RetryableTask| pod_of(task, 1).on_node("node-1");
+    let rows = [
+        (pod_of(&task(), 1), Some(("Unscheduled", "no node", false))),
+        (on_node(&task()), Some(("ContainerCreating", "has not reported on container task", false))),
+        (
+            on_node(&task()).container("task", waiting("ContainerCreating", "")),
+            Some(("ContainerCreating", "node-1", false)),
+        ),
+        (on_node(&task()).container("task", waiting("ErrImagePull", "")), None),
+        (on_node(&task()).running(), None),
+        (
+            initializing(on_node(&init)).init_container("fetch", waiting("PodInitializing", "")),
+            Some(("PodInitializing", "init container fetch is being created", false)),
+        ),
+        (
+            initializing(on_node(&init)).init_container("fetch", running()),
+            Some(("PodInitializing", "init container fetch is running", true)),
+        ),
+        (
+            initializing(on_node(&init)).init_container("fetch", end(0).into_state()),
+            Some(("ContainerCreating", "container task", false)),
+        ),
+        (
+            initializing(on_node(&sidecar)).init_container("mesh", running()),
+            Some(("PodInitializing", "sidecar mesh runs, and its startup probe has not succeeded", false)),
+        ),
+        (
+            started(initializing(on_node(&sidecar)).init_container("mesh", running())),
+            Some(("ContainerCreating", "container task", false)),
+        ),
+    ];
+    for (n, (pod, expected)) in rows.into_iter().enumerate() {
+        let stage = observe(&pod).unwrap().stage;
+        let Some((reason, said, init_runs)) = expected else {
+            assert_eq!(stage, None, "row {n}");
+            continue;
+        };
+        let stage = stage.unwrap_or_else(|| panic!("row {n}"));
+        assert_eq!((stage.hold_up.reason.as_str(), stage.init_runs), (reason, init_runs), "row {n}");
+        assert!(stage.hold_up.message.as_deref().unwrap().contains(said), "row {n}: {stage:?}");
+    }
 }

@@ -3,15 +3,19 @@
 use super::suggest::nearest;
 
 /// Reasons that no rule can match: such ends are decided before any rule is asked.
-pub const DECIDED_BEFORE: [&str; 4] = ["Completed", "Suspended", "Cancelled", "DeadlineExceeded"];
+pub const DECIDED_BEFORE: [&str; 6] =
+    ["Completed", "Suspended", "Cancelled", "DeadlineExceeded", "SpecChanged", "RetryNow"];
 
 /// Reasons of attempts that never started, or that the operator stopped: rules see no exit code of them.
-const WITHOUT_EXIT_CODE: [&str; 15] = [
+const WITHOUT_EXIT_CODE: [&str; 18] = [
     "AttemptTimeout",
     "CreateContainerConfigError",
     "CreateContainerError",
     "ErrImageNeverPull",
     "ErrImagePull",
+    "FailedAttachVolume",
+    "FailedCreatePodSandBox",
+    "FailedMount",
     "ImageInspectError",
     "ImagePullBackOff",
     "InvalidImageName",
@@ -26,7 +30,7 @@ const WITHOUT_EXIT_CODE: [&str; 15] = [
 
 /// The operator's reasons, and those of the kubelet, the scheduler, the controllers and the runtimes. A newer one, or a
 /// device plugin, may have others.
-pub const KNOWN: [&str; 54] = [
+pub const KNOWN: [&str; 55] = [
     "AppArmor",
     "AttemptTimeout",
     "Cancelled",
@@ -66,6 +70,7 @@ pub const KNOWN: [&str; 54] = [
     "PreemptionByScheduler",
     "Preempting",
     "RegistryUnavailable",
+    "RetryNow",
     "RunContainerError",
     "SchedulingGated",
     "SignatureValidationFailed",
@@ -103,7 +108,13 @@ mod tests {
         assert!(KNOWN.iter().all(|reason| meant(reason).is_none()));
         assert!(DECIDED_BEFORE.iter().chain(&WITHOUT_EXIT_CODE).all(|reason| KNOWN.contains(reason)));
         assert_eq!((meant("oomkilled"), meant("MyDevicePlugin")), (Some("OOMKilled"), None));
-        for stop in [StopReason::Suspended, StopReason::Cancelled, StopReason::DeadlineExceeded] {
+        for stop in [
+            StopReason::Suspended,
+            StopReason::Cancelled,
+            StopReason::DeadlineExceeded,
+            StopReason::SpecChanged,
+            StopReason::RetryNow,
+        ] {
             assert!(DECIDED_BEFORE.contains(&stop.as_str()));
         }
     }

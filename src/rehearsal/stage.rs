@@ -10,7 +10,7 @@ use super::{Attempt, End, EndType, Error, Fallback};
 use crate::api::{ConditionType, HistoryEntry, RetryableTask, RetryableTaskStatus};
 use crate::core::backoff::Spread;
 use crate::core::conditions;
-use crate::core::decide::{Answer, Happening, Plan, Seen, Situation, Wait, decide, is_finished};
+use crate::core::decide::{Answer, Happening, Plan, PodWarnings, Seen, Situation, Wait, decide, is_finished};
 use crate::core::identity::Slot;
 use crate::core::observe::{Progress, observe};
 use crate::core::pod::pod;
@@ -40,6 +40,8 @@ pub(super) struct Stage<'a> {
     now: Timestamp,
     actors: Vec<(Actor, Seen)>,
     asked: Option<Answer>,
+    /// No events say anything here.
+    warnings: Option<PodWarnings>,
     /// The attempt that the task's UID was chosen for.
     prepared: i32,
     pods_created: i32,
@@ -65,6 +67,7 @@ impl<'a> Stage<'a> {
             now: START,
             actors: Vec::new(),
             asked: None,
+            warnings: None,
             prepared: 0,
             pods_created: 0,
             attempts: Vec::new(),
@@ -114,6 +117,7 @@ impl<'a> Stage<'a> {
             let Plan {
                 status,
                 ask,
+                ask_warnings,
                 refresh: _,
                 create,
                 stop,
@@ -130,6 +134,8 @@ impl<'a> Stage<'a> {
                 let is_there = |actor: &Actor| !actor.gone && actor.pod.metadata.name.as_ref() == Some(&name);
                 let there = self.actors.iter().any(|(actor, _)| is_there(actor));
                 self.asked = Some(if there { Answer::There } else { Answer::Absent });
+            } else if let Some(pod) = ask_warnings {
+                self.warnings = Some(PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, newest: None });
             } else if let Some(slot) = create {
                 self.create(slot)?;
             } else if let Some(stop) = stop.or(replace) {
@@ -165,6 +171,7 @@ impl<'a> Stage<'a> {
             asked: self.asked.as_ref(),
             created: None,
             rejection: None,
+            warnings: self.warnings.as_ref(),
             remaining: None,
             now: self.now,
             uptime: self.uptime(),

@@ -19,6 +19,7 @@ mod delays;
 mod deletion;
 mod fallback;
 mod faults;
+mod hold_up;
 mod hostile;
 mod housekeeping;
 mod interference;

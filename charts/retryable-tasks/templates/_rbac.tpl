@@ -19,6 +19,10 @@
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
+- apiGroups: [""]
+  # What the cluster says of a Pod that does not start.
+  resources: [events]
+  verbs: [list]
 {{- end }}
 
 {{/* Leader election. A create cannot be limited to a name. */}}

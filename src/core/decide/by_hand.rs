@@ -149,15 +149,19 @@ fn retry_now(draft: &mut Draft) -> String {
 fn replace(draft: &mut Draft) -> String {
     let (situation, current) = (draft.situation, &draft.current);
     let number = current.number;
-    let starts = |seen: &&Seen| matches!(seen.pod.progress, Progress::Pending(_)) && !seen.pod.deleting && !seen.gone;
+    let starts = |seen: &&Seen| seen.pod.can_be_replaced() && !seen.gone;
     let is_free = !current.fallback && current.stop_reason.is_none();
     let Some(seen) = pod_of(situation, slot_of(current)).filter(starts).filter(|_| is_free) else {
         return format!("nothing to skip: attempt {number} runs");
     };
-    let Progress::Pending(Some(hold_up)) = &seen.pod.progress else {
+    let shown = match &seen.pod.progress {
+        Progress::Pending(hold_up) => hold_up.clone(),
+        Progress::Running | Progress::Outlived(_) | Progress::Ended(_) => None,
+    };
+    let Some(hold_up) = shown.or(current.hold_up.clone()) else {
         return format!("nothing to skip: attempt {number} is starting");
     };
-    draft.stop(StopReason::RetryNow, seen, Some(hold_up));
+    draft.stop(StopReason::RetryNow, seen, Some(&hold_up));
     format!("the Pod of attempt {number}, held up by {}, is replaced", hold_up.reason)
 }
 

@@ -4,7 +4,7 @@ use super::limits;
 use super::next::remaining;
 use super::standstill::create_wait;
 use super::{
-    LATE_POST_BOUND, Plan, PodRef, SETTLE, Seen, Situation, UNSEEN_BOUND, age, is_an_attempts, is_finished,
+    LATE_POST_BOUND, Plan, PodRef, SETTLE, Seen, Situation, UNSEEN_BOUND, age, hold_up, is_an_attempts, is_finished,
     must_not_run, patience, pod_of, slot_of, unsettled,
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus};
@@ -85,6 +85,9 @@ fn watch(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentA
     let stops = limits::stops(situation, status, current, seen).into_iter().map(|stop| stop.at);
     for at in stops.filter(|at| *at > situation.now) {
         plan.look_again_in(until(situation.now, at));
+    }
+    if let Some(wait) = hold_up::asks_in(situation, current, seen) {
+        plan.when_there_is_time(wait);
     }
     let settles_in = SETTLE.saturating_sub(age(situation, seen));
     if settles_in.is_positive() {

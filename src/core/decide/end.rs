@@ -98,7 +98,13 @@ pub(super) fn as_stopped(outcome: &Outcome, stop: Option<StopReason>, current: &
         Some(StopReason::StartupTimeout) => Outcome {
             reason: current.stop_cause.clone().unwrap_or_else(|| StopReason::StartupTimeout.as_str().into()),
             // What the kubelet says of the end of a container that never ran tells nothing.
-            message: current.stop_message.clone().or_else(|| Some("the Pod did not start in time".into())),
+            message: match (&current.stop_cause, &current.stop_message) {
+                (Some(_), Some(said)) => Some(said.clone()),
+                (None, Some(stage)) => {
+                    Some(short(&format!("the Pod did not start in time: {stage}"), MAX_MESSAGE_BYTES))
+                }
+                (_, None) => Some("the Pod did not start in time".into()),
+            },
             exit_code: None,
             signal: None,
             never_started: true,

@@ -21,7 +21,7 @@ pub(super) struct Stop<'a> {
 pub(super) fn stops<'a>(
     situation: &Situation,
     status: &RetryableTaskStatus,
-    current: &CurrentAttempt,
+    current: &'a CurrentAttempt,
     seen: &'a Seen,
 ) -> Vec<Stop<'a>> {
     let plain = |at, reason| Stop { at, reason, cause: None };
@@ -34,7 +34,7 @@ pub(super) fn stops<'a>(
         suspend.map(|at| plain(at, StopReason::Suspended)),
         outlived(seen).map(|at| plain(at, StopReason::TaskEnded)),
         spec_changed(situation, current, seen),
-        startup(situation, seen),
+        startup(situation, current, seen),
         timeout(situation, current, seen).map(|at| plain(at, StopReason::AttemptTimeout)),
         deadline.map(|at| plain(at, StopReason::DeadlineExceeded)),
     ];
@@ -70,10 +70,10 @@ fn timeout(situation: &Situation, current: &CurrentAttempt, seen: &Seen) -> Opti
     matches!(seen.pod.progress, Progress::Running).then(|| plus(started(seen), limit))
 }
 
-fn startup<'a>(situation: &Situation, seen: &'a Seen) -> Option<Stop<'a>> {
+fn startup<'a>(situation: &Situation, current: &'a CurrentAttempt, seen: &'a Seen) -> Option<Stop<'a>> {
     let Progress::Pending(hold_up) = &seen.pod.progress else { return None };
-    let cause = hold_up.as_ref();
-    let never = cause.is_some_and(|hold_up| is_permanent(&hold_up.reason));
+    let cause = hold_up.as_ref().or(current.hold_up.as_ref());
+    let never = hold_up.as_ref().is_some_and(|hold_up| is_permanent(&hold_up.reason));
     let at = match (never, situation.task.spec.startup_timeout_seconds) {
         (true, _) => Some(situation.now),
         (false, Some(limit)) => Some(plus(seen.pod.created, seconds(limit))),
@@ -85,14 +85,19 @@ fn startup<'a>(situation: &Situation, seen: &'a Seen) -> Option<Stop<'a>> {
 
 /// A Pod whose main container has not started follows a spec of which it would be made otherwise today. The fallback's
 /// does not: a slot has one Pod, and no other slot follows the fallback.
-fn spec_changed<'a>(situation: &Situation, current: &CurrentAttempt, seen: &'a Seen) -> Option<Stop<'a>> {
+fn spec_changed<'a>(situation: &Situation, current: &'a CurrentAttempt, seen: &'a Seen) -> Option<Stop<'a>> {
     let Progress::Pending(hold_up) = &seen.pod.progress else { return None };
     let is_old = seen.pod.generation < situation.task.metadata.generation;
-    let made_from = seen.pod.template_hash.as_ref().filter(|_| is_old && !current.fallback && !seen.pod.deleting)?;
+    let made_from =
+        seen.pod.template_hash.as_ref().filter(|_| is_old && !current.fallback && seen.pod.can_be_replaced())?;
     // A spec that no Pod can be made from stops none.
     let changed =
         problem(&situation.task.spec).is_none() && template_hash(situation.task, seen.pod.slot()) != *made_from;
-    changed.then(|| Stop { at: situation.now, reason: StopReason::SpecChanged, cause: hold_up.as_ref() })
+    changed.then(|| Stop {
+        at: situation.now,
+        reason: StopReason::SpecChanged,
+        cause: hold_up.as_ref().or(current.hold_up.as_ref()),
+    })
 }
 
 /// The kubelet's words for what waiting does not mend.

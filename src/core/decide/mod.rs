@@ -10,12 +10,14 @@ mod close;
 mod effects;
 mod end;
 mod fallback;
+mod hold_up;
 mod limits;
 mod next;
 mod standstill;
 mod wait;
 
 pub use by_hand::Request;
+pub use hold_up::{PodWarnings, WARNINGS_HOLD};
 pub use standstill::unreadable;
 
 use super::backoff::Spread;
@@ -24,7 +26,9 @@ use super::identity::{Slot, pod_name};
 use super::observe::{Observed, Overdue};
 use super::pod::problem;
 use super::time::until;
-use crate::api::{ConditionReason, ConditionType, CurrentAttempt, HistoryEntry, RetryableTask, RetryableTaskStatus};
+use crate::api::{
+    ConditionReason, ConditionType, CurrentAttempt, HistoryEntry, HoldUp, RetryableTask, RetryableTaskStatus,
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -58,6 +62,8 @@ pub struct Situation<'a> {
     pub created: Option<&'a Created>,
     /// Why the API server has just refused the current attempt's Pod.
     pub rejection: Option<&'a Rejection>,
+    /// What this process knows of the Warning events about the current attempt's Pod.
+    pub warnings: Option<&'a PodWarnings>,
     /// A due time, and how long the wait for it still is on the monotonic clock of this process, if it has measured.
     pub remaining: Option<(Timestamp, SignedDuration)>,
     /// The wall clock.
@@ -134,6 +140,8 @@ pub struct Plan {
     pub status: Option<(RetryableTaskStatus, Vec<Happening>)>,
     /// The Pod to ask for before deciding again.
     pub ask: Option<String>,
+    /// The Pod whose Warning events to ask for before deciding again.
+    pub ask_warnings: Option<PodRef>,
     /// Whether to read the task live before deciding again.
     pub refresh: bool,
     /// The attempt, or the fallback, whose Pod to create.
@@ -246,10 +254,14 @@ pub enum Happening {
         /// What is wrong, and what may have been meant.
         effect: String,
     },
-    /// The current Pod does not start.
+    /// The current Pod does not start, for a new reason.
     HeldUp {
-        /// The kubelet's or the scheduler's word.
-        reason: String,
+        /// Whose Pod it is.
+        slot: Slot,
+        /// What keeps it from starting.
+        hold_up: HoldUp,
+        /// Whether that only says how far it is, and not what is wrong.
+        is_stage: bool,
     },
 }
 
@@ -273,6 +285,7 @@ pub fn decide(situation: &Situation) -> Plan {
     let stored = situation.task.status.as_ref().unwrap_or(&none);
     match next::next_status(situation, stored) {
         next::Next::Ask(pod_name) => Plan { ask: Some(pod_name), ..Plan::default() },
+        next::Next::AskWarnings(pod) => Plan { ask_warnings: Some(pod), ..Plan::default() },
         next::Next::Status { status, .. } if *status == *stored => {
             let mut plan = effects::of_stored_status(situation, stored);
             if !situation.has_time && has_something_to_tell(situation, stored) {
@@ -291,6 +304,7 @@ fn has_something_to_tell(situation: &Situation, stored: &RetryableTaskStatus) ->
     }
     match next::next_status(&Situation { has_time: true, ..situation.clone() }, stored) {
         next::Next::Ask(_) => false,
+        next::Next::AskWarnings(_) => true,
         next::Next::Status { status, .. } => *status != *stored,
     }
 }

@@ -3,13 +3,13 @@
 use super::end::End;
 use super::limits;
 use super::{
-    Answer, Happening, PodRef, SETTLE, SETTLE_IN_A_STORM, Seen, Situation, age, by_hand, close, fallback, is_finished,
-    must_not_run, name_of, patience, pod_of, slot_of, unsettled, wait,
+    Answer, Happening, PodRef, Seen, Situation, by_hand, close, fallback, hold_up, is_finished, must_not_run, name_of,
+    patience, pod_of, slot_of, unsettled, wait,
 };
-use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus, State, StopReason};
+use crate::api::{ConditionReason, ConditionType, CurrentAttempt, HoldUp, RetryableTaskStatus, State, StopReason};
 use crate::core::conditions;
 use crate::core::identity::Slot;
-use crate::core::observe::{HoldUp, Observed, Outcome, Progress};
+use crate::core::observe::{Observed, Outcome, Progress};
 use crate::core::pod::problem;
 use crate::core::time::{micros, until};
 use crate::core::variant;
@@ -20,6 +20,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 pub(super) enum Next {
     /// The Pod to ask for.
     Ask(String),
+    /// The Pod whose Warning events to ask for.
+    AskWarnings(PodRef),
     /// The status, and what to tell once it is stored.
     Status { status: Box<RetryableTaskStatus>, happenings: Vec<Happening> },
 }
@@ -34,6 +36,8 @@ pub(super) enum Current {
     TaskEnded,
     /// The Pod must be asked for first.
     Ask(String),
+    /// The Warning events about the Pod must be asked for first.
+    AskWarnings(PodRef),
 }
 
 pub(super) fn next_status(situation: &Situation, stored: &RetryableTaskStatus) -> Next {
@@ -53,6 +57,7 @@ pub(super) fn next_status(situation: &Situation, stored: &RetryableTaskStatus) -
     }
     match draft.look_at_current() {
         Current::Ask(pod_name) => return Next::Ask(pod_name),
+        Current::AskWarnings(pod) => return Next::AskWarnings(pod),
         Current::Due => match problem {
             Some(problem) if !draft.is_over(situation.now) => draft.stall(ConditionReason::InvalidSpec, &problem),
             Some(_) | None => draft.start_when_due(),
@@ -86,8 +91,10 @@ impl<'a> Draft<'a> {
     fn done(mut self) -> Next {
         by_hand::unknown(&mut self);
         if is_finished(&self.status.conditions) {
+            conditions::remove(&mut self.status.conditions, ConditionType::AttemptStarted);
             by_hand::too_late(&mut self);
         } else {
+            self.started_condition();
             let counts = self.current.fallback || (self.current.pod_name.is_some() && self.current.rejections == 0);
             self.status.attempts = self.current.number.saturating_sub(1).saturating_add(i32::from(counts));
             self.status.next_retry_time =
@@ -128,10 +135,13 @@ impl<'a> Draft<'a> {
                     Some(_) => self.ended(seen, &overdue.outcome),
                 }
             }
-            Some(seen) => {
-                self.exists(seen);
-                Current::Launched
-            }
+            Some(seen) => match hold_up::question(situation, &self.status, &self.current, seen) {
+                Some(pod) => Current::AskWarnings(pod),
+                None => {
+                    self.exists(seen);
+                    Current::Launched
+                }
+            },
             None if self.current.pod_name.is_none() => Current::Due,
             None => {
                 let created = situation.created.filter(|created| created.age >= super::UNSEEN_BOUND);
@@ -193,8 +203,8 @@ impl<'a> Draft<'a> {
         self.current.next_create_time = None;
         conditions::remove(&mut self.status.conditions, ConditionType::Stalled);
         self.status.start_time.get_or_insert(Time(seen.pod.created));
-        self.stop_if_wanted(seen);
         self.tell_how_far(seen);
+        self.stop_if_wanted(seen);
         // Without the finalizer the Pod can vanish, and only its UID on record tells that it ever was.
         if !seen.pod.held {
             self.current.pod_uid = Some(seen.pod.pod_uid.clone());
@@ -213,7 +223,8 @@ impl<'a> Draft<'a> {
         }
         let stops = limits::stops(self.situation, &self.status, &self.current, seen);
         if let Some(stop) = stops.into_iter().find(|stop| stop.at <= now) {
-            self.stop(stop.reason, seen, stop.cause);
+            let (reason, cause) = (stop.reason, stop.cause.cloned());
+            self.stop(reason, seen, cause.as_ref());
         }
     }
 
@@ -231,15 +242,16 @@ impl<'a> Draft<'a> {
         self.current.stop_reason = Some(reason);
         self.current.stop_time = Some(MicroTime(micros(now)));
         self.current.pod_uid = Some(seen.pod.pod_uid.clone());
-        self.current.stop_cause = cause.map(|hold_up| hold_up.reason.clone());
+        self.current.stop_cause =
+            cause.filter(|hold_up| !hold_up::is_stage(hold_up)).map(|hold_up| hold_up.reason.clone());
         self.current.stop_message = cause.and_then(|hold_up| hold_up.message.clone());
     }
 
     /// A Pod that was to be replaced, and whose main container has started first, goes on: it is deleted only as long as
     /// it has not changed, so none is on its way.
     fn withdraw_replacement(&mut self, seen: &Seen) {
-        let starting = matches!(seen.pod.progress, Progress::Pending(_));
-        if self.current.stop_reason.is_some_and(StopReason::replaces) && !starting && !seen.pod.deleting {
+        let goes_on = !seen.pod.deleting && !seen.pod.can_be_replaced();
+        if self.current.stop_reason.is_some_and(StopReason::replaces) && goes_on {
             (self.current.stop_reason, self.current.stop_time) = (None, None);
             (self.current.stop_cause, self.current.stop_message) = (None, None);
         }
@@ -247,40 +259,43 @@ impl<'a> Draft<'a> {
 
     /// What people see of a Pod that has not ended.
     fn tell_how_far(&mut self, seen: &Seen) {
-        let settles = if self.situation.has_time { SETTLE } else { SETTLE_IN_A_STORM };
-        let settled = age(self.situation, seen) >= settles;
-        let hold_up = match &seen.pod.progress {
-            Progress::Pending(hold_up) => hold_up.as_ref(),
-            Progress::Running | Progress::Outlived(_) | Progress::Ended(_) => None,
-        };
+        let hold_up = hold_up::of(self.situation, &self.current, seen);
         match (&seen.pod.progress, hold_up) {
             (_, Some(hold_up)) => self.held_up(hold_up),
-            (Progress::Pending(_), None) if settled => {
-                self.status.state = Some(State::Pending);
-                self.tell_last_failure();
-            }
             (Progress::Pending(_), None) => {
                 self.status.state.get_or_insert(State::Running);
             }
             (Progress::Running | Progress::Outlived(_) | Progress::Ended(_), None) => {
+                self.current.hold_up = None;
                 self.status.state = Some(State::Running);
                 self.tell_last_failure();
             }
         }
-        if settled {
+        if hold_up::is_settled(self.situation, seen) {
             conditions::remove(&mut self.status.conditions, ConditionType::Reconciling);
         }
     }
 
-    fn held_up(&mut self, hold_up: &HoldUp) {
+    fn held_up(&mut self, hold_up: HoldUp) {
         self.status.state = Some(State::Pending);
         conditions::remove(&mut self.status.conditions, ConditionType::Reconciling);
-        if self.status.reason.as_deref().is_some_and(|told| is_same_hold_up(told, &hold_up.reason)) {
-            return;
-        }
         self.status.reason = Some(hold_up.reason.clone());
         self.status.message.clone_from(&hold_up.message);
-        self.happenings.push(Happening::HeldUp { reason: hold_up.reason.clone() });
+        let before = self.current.hold_up.replace(hold_up.clone());
+        if before.is_none_or(|before| !hold_up::is_same(&before.reason, &hold_up.reason)) {
+            let is_stage = hold_up::is_stage(&hold_up);
+            self.happenings.push(Happening::HeldUp { slot: self.slot(), hold_up, is_stage });
+        }
+    }
+
+    /// A condition says so as long as it is so.
+    fn started_condition(&mut self) {
+        let Some(HoldUp { reason, message }) = self.current.hold_up.clone() else {
+            return conditions::remove(&mut self.status.conditions, ConditionType::AttemptStarted);
+        };
+        let at = (self.situation.now, self.situation.task.metadata.generation);
+        let type_ = (ConditionType::AttemptStarted, false);
+        conditions::set_for(&mut self.status.conditions, type_, &reason, message.as_deref().unwrap_or_default(), at);
     }
 
     /// With nothing newer to tell, reason and message are the last failure's.
@@ -310,7 +325,7 @@ impl<'a> Draft<'a> {
             self.count_suspension();
         }
         match wait::follow_spec(self) {
-            None | Some(Current::Launched | Current::Ask(_)) => {}
+            None | Some(Current::Launched | Current::Ask(_) | Current::AskWarnings(_)) => {}
             Some(Current::TaskEnded) => return,
             Some(Current::Due) => return self.start_when_due(), // the fallback
         }
@@ -322,7 +337,7 @@ impl<'a> Draft<'a> {
         if self.is_over(due) {
             return match close::fail_by_deadline(self) {
                 Current::Due => self.start_when_due(), // the fallback, which is not under the deadline
-                Current::Launched | Current::TaskEnded | Current::Ask(_) => {}
+                Current::Launched | Current::TaskEnded | Current::Ask(_) | Current::AskWarnings(_) => {}
             };
         }
         if !self.remaining().is_zero() {
@@ -409,10 +424,4 @@ pub(super) fn remaining(situation: &Situation, due: Option<&MicroTime>) -> Signe
         Some((measured_for, remaining)) if measured_for == due.0 => remaining.max(SignedDuration::ZERO),
         Some(_) | None => until(situation.now, due.0),
     }
-}
-
-/// The kubelet says ErrImagePull and ImagePullBackOff in turn for one and the same trouble.
-fn is_same_hold_up(told: &str, now: &str) -> bool {
-    const PULL: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
-    told == now || (PULL.contains(&told) && PULL.contains(&now))
 }

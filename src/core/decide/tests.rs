@@ -5,6 +5,7 @@ mod caps;
 mod clean_up;
 mod clocks;
 mod fallback;
+mod hold_up;
 mod limits;
 mod lives;
 mod missing;

@@ -2,12 +2,15 @@
 
 use super::{
     DEFAULT_CONTAINER, DISRUPTION_TARGET, FORCED_DELETION_BOUND, HoldUp, LOST_NODE_BOUND, Outcome, Overdue, Progress,
+    Stage,
 };
 use crate::api::{ANNOTATION_COMPLETION, Completion, MAIN_CONTAINER};
 use crate::core::message;
 use crate::core::time::plus;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
@@ -112,6 +115,53 @@ impl<'a> View<'a> {
                 message: condition.message.as_deref().and_then(message::stored),
             })
         })
+    }
+
+    /// How far the start is of a Pod whose main container has not started and whose status names no trouble.
+    pub(super) fn stage(&self) -> Option<Stage> {
+        if self.progress() != Progress::Pending(None) {
+            return None;
+        }
+        let stage = |reason: &str, message: String, init_runs| {
+            let hold_up = HoldUp { reason: reason.into(), message: message::stored(&message) };
+            Some(Stage { hold_up, init_runs })
+        };
+        let node = self.spec.node_name.as_deref().unwrap_or_default();
+        if node.is_empty() {
+            return stage("Unscheduled", "no node has been assigned to the Pod".into(), false);
+        }
+        if let Some(status) = self.init_statuses().find(|status| !self.lets_go_on(status)) {
+            let (name, sidecar) = (&status.name, self.is_native_sidecar(&status.name));
+            let (message, init_runs) = match status.state.as_ref() {
+                Some(ContainerState { running: Some(_), .. }) if sidecar => {
+                    (format!("sidecar {name} runs, and its startup probe has not succeeded"), false)
+                }
+                Some(ContainerState { running: Some(_), .. }) => (format!("init container {name} is running"), true),
+                Some(ContainerState { terminated: Some(end), .. }) => {
+                    (format!("init container {name} ended with exit code {}", end.exit_code), false)
+                }
+                _ => (format!("init container {name} is being created on node {node}"), false),
+            };
+            return stage("PodInitializing", message, init_runs);
+        }
+        let main = self.main_name();
+        let mut deciding = self.spec.containers.iter().map(|container| container.name.as_str());
+        let waits = |name: &&str| (self.all_decide() || *name == main) && !self.status_of(name).is_some_and(has_run);
+        let name = deciding.find(waits).unwrap_or(main);
+        let message = match self.status_of(name) {
+            Some(_) => format!("container {name} is being created on node {node}"),
+            None => format!("the kubelet of node {node} has not reported on container {name}"),
+        };
+        stage("ContainerCreating", message, false)
+    }
+
+    /// Whether the containers after this init container may start.
+    fn lets_go_on(&self, status: &ContainerStatus) -> bool {
+        if self.is_native_sidecar(&status.name) {
+            return status.started == Some(true);
+        }
+        let end = status.state.as_ref().and_then(|state| state.terminated.as_ref());
+        end.is_some_and(|end| end.exit_code == 0)
     }
 
     fn true_conditions(&self) -> Vec<String> {

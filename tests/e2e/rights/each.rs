@@ -56,6 +56,7 @@ async fn is_needed(right: &Right) {
         "patch pods" => an_ended_pod_stays_held(place).await,
         "delete pods" => a_suspended_task_runs_on(place).await,
         "create events" => no_event_is_told(place).await,
+        "list events" => why_a_pod_hangs_is_not_told(place).await,
         "create leases" | "get leases" => it_never_leads(place).await,
         "update leases" => it_loses_the_lease(place).await,
         other => panic!("the chart grants `{other}`, and nothing here shows that it is needed"),
@@ -214,6 +215,23 @@ async fn no_event_is_told(place: &Place) {
     assert_eq!(scene.finished("lucky").await.state, Some(State::Succeeded), "a story that nobody tells");
     place.denied(&operator, 1).await;
     assert_eq!(scene.events("lucky").await.len(), 0);
+}
+
+/// A task whose Pod has a volume that is not there.
+fn without_its_volume(name: &str) -> serde_json::Value {
+    let volume = json!({"name": "data", "configMap": {"name": "missing"}});
+    sh(name, "true", &json!({"template": {"spec": {"volumes": [volume]}}}))
+}
+
+async fn why_a_pod_hangs_is_not_told(place: &Place) {
+    let scene = &place.scene;
+    let operator = scene.operator().await;
+    scene.apply(&without_its_volume("hanging"));
+    place.denied(&operator, 1).await;
+    let held_up = |status: &RetryableTaskStatus| status.state == Some(State::Pending);
+    let status = scene.status("hanging", "how far it is", held_up).await;
+    assert_eq!(status.reason.as_deref(), Some("ContainerCreating"));
+    assert!(operator.log().contains("events cannot be read"), "{}", operator.log());
 }
 
 async fn it_never_leads(place: &Place) {

@@ -23,6 +23,7 @@ async fn until_free(scene: &Scene, task: &str) {
 
 /// All that can become of tasks, as far as it takes a right of its own.
 async fn all_of_it(scene: &Scene) {
+    let volume = json!({"name": "data", "configMap": {"name": "missing"}});
     let soon = json!({"strategy": "Fixed", "initialDelaySeconds": 1});
     scene.apply(&sh("stopped", UNTIL_STOPPED, &json!({})));
     scene.apply(&sh("orphaned", UNTIL_STOPPED, &json!({})));
@@ -37,6 +38,10 @@ async fn all_of_it(scene: &Scene) {
     scene.running("orphaned", 1).await;
     scene.kubectl(&["delete", "retryabletask", "orphaned", "--cascade=orphan"]).ok();
     until_free(scene, "orphaned").await;
+    scene.apply(&sh("hanging", "true", &json!({"template": {"spec": {"volumes": [volume]}}})));
+    let told = |status: &RetryableTaskStatus| status.reason.as_deref() == Some("FailedMount");
+    scene.status("hanging", "why it hangs", told).await;
+    scene.kubectl(&["delete", "retryabletask", "hanging"]).ok();
     let versions = retried.until_finished().await;
     assert_eq!(versions.last().unwrap().status.as_ref().unwrap().attempts, 2);
     assert!(scene.event("retried", "AttemptFailed").await.contains("attempt 1"));

@@ -90,6 +90,8 @@ pub struct Fate {
     pub refused: Option<&'static str>,
     /// What holds its containers up, and for how long.
     pub trouble: Option<(&'static str, Duration)>,
+    /// Whether its status says nothing of that, and only an event does.
+    pub silent: bool,
     /// Its first init container, if it has any, fails with this code.
     pub init: i32,
     /// How long the main container runs.
@@ -144,6 +146,7 @@ impl Fate {
             node_death: r.chance(odds.node_death).then(|| (r.duration(Duration::ZERO, run), r.pick(&dead))),
             report: Duration::from_millis(5) + r.skewed(3_000),
             collector: r.duration(Duration::ZERO, seconds(20)),
+            silent: r.chance(400),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{
     fate::{DeadNode, Ending, Fate},
     status::{Container, phase, statuses, with_condition},
 };
-use crate::server::{Actor, Key, Server, Verb};
+use crate::server::{Actor, Key, Resource, Server, Verb};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::{
@@ -108,8 +108,12 @@ impl Life {
         tokio::time::sleep(self.fate.report).await;
         self.report(json!({}));
         if let Some((reason, lasts)) = self.fate.trouble {
-            self.containers[self.main].1 = Container::Waiting(reason);
-            self.report(json!({}));
+            if self.fate.silent {
+                self.warn();
+            } else {
+                self.containers[self.main].1 = Container::Waiting(reason);
+                self.report(json!({}));
+            }
             if self.wait(lasts).await != Wake::Elapsed {
                 self.terminate().await;
                 return false;
@@ -321,6 +325,17 @@ impl Life {
         if self.pod().is_some_and(|pod| pod["metadata"]["deletionTimestamp"].is_string()) {
             self.remove(Actor::Kubelet);
         }
+    }
+
+    /// Tells of a volume that cannot be mounted by an event alone.
+    fn warn(&self) {
+        let name = format!("{}.warning", self.key.name);
+        let key = Key::new(Resource::ClusterEvents, self.key.namespace.clone(), &*name);
+        let now = crate::server::stamp(self.now());
+        let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": self.key.namespace},
+            "involvedObject": {"kind": "Pod", "uid": self.uid}, "type": "Warning", "reason": "FailedMount",
+            "message": "MountVolume.SetUp failed for volume \"data\"", "firstTimestamp": now, "lastTimestamp": now});
+        self.server.lock().write(Actor::Kubelet, Verb::Create, &key, event, false);
     }
 
     /// Deletes the object without grace.

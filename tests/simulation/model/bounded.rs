@@ -61,6 +61,7 @@ fn ten_thousand_failures_stay_far_below_100_kib() {
             asked: None,
             created: None,
             rejection: None,
+            warnings: None,
             remaining: None,
             now,
             uptime: SignedDuration::from_hours(1),

@@ -50,6 +50,7 @@ impl Policies {
             (Resource::Tasks, true) => &[Verb::Update],
             (Resource::Pods, false) => &[Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Patch, Verb::Delete],
             (Resource::Events, false) => &[Verb::Create],
+            (Resource::ClusterEvents, false) => &[Verb::List],
             (Resource::Leases, false) => &[Verb::Get, Verb::Create, Verb::Update],
             _ => &[],
         };

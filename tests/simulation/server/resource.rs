@@ -11,13 +11,16 @@ pub enum Resource {
     Leases,
     /// `events.events.k8s.io`.
     Events,
+    /// `events` of the core group. Really the same objects as those above; here the operator writes those, and the cluster
+    /// these.
+    ClusterEvents,
     /// Nodes.
     Nodes,
 }
 
 impl Resource {
     /// Every resource.
-    pub const ALL: [Self; 5] = [Self::Tasks, Self::Pods, Self::Leases, Self::Events, Self::Nodes];
+    pub const ALL: [Self; 6] = [Self::Tasks, Self::Pods, Self::Leases, Self::Events, Self::ClusterEvents, Self::Nodes];
 
     /// The API group; empty for the core group.
     pub fn group(self) -> &'static str {
@@ -25,7 +28,7 @@ impl Resource {
             Self::Tasks => "retryable.dev",
             Self::Leases => "coordination.k8s.io",
             Self::Events => "events.k8s.io",
-            Self::Pods | Self::Nodes => "",
+            Self::Pods | Self::ClusterEvents | Self::Nodes => "",
         }
     }
 
@@ -46,7 +49,7 @@ impl Resource {
             Self::Tasks => "RetryableTask",
             Self::Pods => "Pod",
             Self::Leases => "Lease",
-            Self::Events => "Event",
+            Self::Events | Self::ClusterEvents => "Event",
             Self::Nodes => "Node",
         }
     }
@@ -57,7 +60,7 @@ impl Resource {
             Self::Tasks => "retryabletasks",
             Self::Pods => "pods",
             Self::Leases => "leases",
-            Self::Events => "events",
+            Self::Events | Self::ClusterEvents => "events",
             Self::Nodes => "nodes",
         }
     }
@@ -90,7 +93,7 @@ impl Resource {
 
     /// Whether a PUT without resourceVersion overwrites whatever is there.
     pub fn unconditional_update(self) -> bool {
-        matches!(self, Self::Pods | Self::Events | Self::Nodes)
+        matches!(self, Self::Pods | Self::Events | Self::ClusterEvents | Self::Nodes)
     }
 
     /// The resource of this group, version and plural.

@@ -116,6 +116,7 @@ fn field(resource: Resource, term: &str) -> Result<Requirement, ApiError> {
     };
     let known = match resource {
         Resource::Pods => ["metadata.name", "metadata.namespace", "spec.nodeName", "status.phase"].as_slice(),
+        Resource::ClusterEvents => &["metadata.name", "metadata.namespace", "involvedObject.uid", "type"],
         _ => ["metadata.name", "metadata.namespace"].as_slice(),
     };
     if !known.contains(&path) {

@@ -192,6 +192,7 @@ fn denials(r: &mut Random, until: Duration) -> Vec<Denial> {
         (Verb::Delete, Resource::Pods, "admission webhook \"policy.example\" denied the request"),
         (Verb::Update, Resource::Tasks, "User \"operator\" cannot update resource \"retryabletasks/status\""),
         (Verb::List, Resource::Pods, "User \"operator\" cannot list resource \"pods\""),
+        (Verb::List, Resource::ClusterEvents, "User \"operator\" cannot list resource \"events\""),
         (Verb::Create, Resource::Events, "User \"operator\" cannot create resource \"events\""),
     ];
     let mut denials = vec![];

@@ -1,13 +1,14 @@
 //! Any spec, any status, any Pods: no panic, the same plan again, and decisions that come to rest.
 
 use crate::api::{
-    Acknowledged, Action, Backoff, ConditionReason, CurrentAttempt, FailureClass, HistoryEntry, Multiplier, RetryWait,
-    RetryableTask, RetryableTaskStatus, Run, State, StopReason, Strategy as Growth,
+    Acknowledged, Action, Backoff, ConditionReason, CurrentAttempt, FailureClass, HistoryEntry, HoldUp, Multiplier,
+    RetryWait, RetryableTask, RetryableTaskStatus, Run, State, StopReason, Strategy as Growth,
 };
-use crate::core::decide::{Answer, Created, Plan, Rejection, Seen, Situation, decide, slot_of};
+use crate::core::decide::{Answer, Created, Plan, PodWarnings, Rejection, Seen, Situation, decide, slot_of};
 use crate::core::identity::{Slot, pod_name};
 use crate::core::observe::observe;
 use crate::core::pod::pod;
+use crate::core::pod_event::PodWarning;
 use crate::core::testing::{
     BuildEnd, BuildPod, BuildTask, NAME, UID, at, end, pod_of, running, task, task_with, time, waiting,
 };
@@ -139,10 +140,10 @@ prop_compose! {
             StopReason::DeadlineExceeded, StopReason::Cancelled, StopReason::SpecChanged, StopReason::RetryNow,
             StopReason::Unknown,
         ])),
-        (fallback, wait) in (any::<bool>(), of(some_wait().boxed())),
+        (fallback, wait, held_up) in (any::<bool>(), of(some_wait().boxed()), of("FailedMount|ContainerCreating|[^a]{0,5}")),
     ) -> CurrentAttempt {
         CurrentAttempt {
-            number, due_time, wait, next_create_time, rejections, stop_reason, stop_time, fallback,
+            number, due_time, wait, hold_up: held_up.map(|reason| HoldUp { reason, message: None }), next_create_time, rejections, stop_reason, stop_time, fallback,
             pod_name: named.then(|| pod_name(NAME, UID, Slot { number, fallback })),
             pod_uid: pod_uid.map(Into::into),
             ..CurrentAttempt::default()
@@ -263,6 +264,15 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn some_warnings()(
+        age in duration(), newest in of((of(moment()), "[A-Z][a-z]{0,9}", of(".{0,20}"))),
+    ) -> PodWarnings {
+        let newest = newest.map(|(last_seen, reason, message)| PodWarning { hold_up: HoldUp { reason, message }, last_seen });
+        PodWarnings { pod_uid: "pod-1".into(), age, newest }
+    }
+}
+
 /// A situation, owned.
 #[derive(Clone, Debug)]
 struct Given {
@@ -271,6 +281,7 @@ struct Given {
     asked: Option<Answer>,
     created: Option<Created>,
     rejection: Option<Rejection>,
+    warnings: Option<PodWarnings>,
     remaining: Option<(Timestamp, SignedDuration)>,
     now: Timestamp,
     uptime: SignedDuration,
@@ -287,6 +298,7 @@ impl Given {
             asked: self.asked.as_ref(),
             created: self.created.as_ref(),
             rejection: self.rejection.as_ref(),
+            warnings: self.warnings.as_ref(),
             remaining: self.remaining,
             now: self.now,
             uptime: self.uptime,
@@ -303,10 +315,10 @@ prop_compose! {
         asked in of(prop::sample::select(vec![Answer::There, Answer::Absent, Answer::Foreign])),
         age in of(duration()), rejected in any::<bool>(), remaining in of((moment(), duration())), now in moment(),
         uptime in duration(), sent in of(duration()), fresh in any::<bool>(),
-        has_time in any::<bool>(),
+        has_time in any::<bool>(), warnings in of(some_warnings()),
     ) -> Given {
         Given {
-            task, pods, asked, remaining, now, uptime, sent, fresh, has_time,
+            task, pods, asked, warnings, remaining, now, uptime, sent, fresh, has_time,
             created: age.map(|age| Created { pod_uid: "pod-1".into(), age }),
             rejection: rejected.then(|| Rejection { reason: ConditionReason::PodRejected, message: "quota".into() }),
         }
@@ -318,10 +330,10 @@ proptest! {
 
     #[test]
     fn any_situation_is_decided_and_comes_to_rest(mut given in given().boxed()) {
-        for _ in 0..given.pods.len() + 12 {
+        for _ in 0..given.pods.len() + 14 {
             let plan = given.decide();
             prop_assert_eq!(&plan, &given.decide(), "the same situation, the same plan");
-            let Plan { status, ask, refresh, create, stop, replace, strays, delete, release, delete_task, look_again } =
+            let Plan { status, ask, ask_warnings, refresh, create, stop, replace, strays, delete, release, delete_task, look_again } =
                 plan;
             if refresh {
                 assert!(!given.fresh, "asked again");
@@ -335,6 +347,9 @@ proptest! {
                 given.task.status = Some(status);
                 // What was created was for the attempt before.
                 (given.asked, given.rejection, given.created) = (None, None, None);
+            } else if let Some(asked) = ask_warnings {
+                let newest = given.warnings.take().and_then(|known| known.newest);
+                given.warnings = Some(PodWarnings { pod_uid: asked.uid, age: SignedDuration::ZERO, newest });
             } else if ask.is_some() {
                 prop_assert!(given.asked.is_none(), "asked once");
                 given.asked = Some(Answer::Absent);

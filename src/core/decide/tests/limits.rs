@@ -123,7 +123,7 @@ fn the_timeout_is_for_running_and_begins_with_each_attempt() {
         timed(Some(10), None, None),
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
-            (Pass(60_000), "Pending 1/0/0 1P"),
+            (Pass(60_000), "Pending 1/0/0 Unscheduled 1P"),
             (Exit(1), "Waiting 1/1/0 due 61000 Error 1E-"),
             (Pass(1000), "Running 2/1/0 Error 1E- 2P"),
             (Run, "Running 2/1/0 Error 1E- 2R"), // not before its Pod was created, whatever its node's clock says
@@ -253,7 +253,7 @@ fn a_pod_that_has_a_node_has_600_seconds_to_start() {
         task(),
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
-            (Pass(13_000), "Pending 1/0/0 1P"),
+            (Pass(13_000), "Pending 1/0/0 Unscheduled 1P"),
             (Kubelet(|pod| held_up(pod, "ImagePullBackOff")), "Pending 1/0/0 ImagePullBackOff 1P"),
         ],
     );
@@ -329,11 +329,12 @@ fn a_pod_that_gives_no_reason_is_stopped_as_well() {
         timed(None, None, Some(10)).max_retries(0),
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
-            (Pass(10_000), "Pending 1/0/0 1E!"),
+            (Pass(10_000), "Pending 1/0/0 Unscheduled 1E!"),
             (Look, "Failed 1/0/0 StartupTimeout [Failed Finished Stalled] 1E!"),
         ],
     );
-    assert_eq!(world.status().message.as_deref(), Some("the Pod did not start in time"));
+    let said = "the Pod did not start in time: no node has been assigned to the Pod";
+    assert_eq!(world.status().message.as_deref(), Some(said));
 }
 
 #[test]
@@ -376,7 +377,7 @@ fn a_rejected_pod_has_not_begun_to_start() {
         &[
             (Look, "Pending 1/0/0 PodRejected 1P"),
             (Pass(9999), "Pending 1/0/0 PodRejected 1P"),
-            (Pass(1), "Pending 1/0/0 1E!"),
+            (Pass(1), "Pending 1/0/0 Unscheduled 1E!"),
         ],
     );
 }

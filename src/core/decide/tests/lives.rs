@@ -6,7 +6,7 @@ use super::story::Step::{
 use super::story::{play, play_in, take};
 use super::world::World;
 use crate::api::{Completion, MAIN_CONTAINER, RetryableTask};
-use crate::core::decide::{Happening, LookAgain, SETTLE};
+use crate::core::decide::{Happening, LookAgain, SETTLE, WARNINGS_HOLD};
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, end, fixed, running, task, task_with, waiting};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
@@ -39,8 +39,8 @@ fn that_an_attempt_has_not_ended_is_told_later_while_there_is_much_to_do() {
     let LookAgain { for_current, when_there_is_time } = world.plan().look_again;
     assert_eq!(for_current, Some(SignedDuration::from_millis(30_001)), "what is urgent is not put off");
     assert!(when_there_is_time.is_some_and(|wait| wait.is_positive() && wait <= SETTLE), "{when_there_is_time:?}");
-    let mut world = play_in(world, &[(Pass(1), "Pending 1/0/0 1P")]);
-    assert_eq!((world.writes, world.plan().look_again.when_there_is_time), (2, None));
+    let mut world = play_in(world, &[(Pass(1), "Pending 1/0/0 Unscheduled 1P")]);
+    assert_eq!((world.writes, world.plan().look_again.when_there_is_time), (2, Some(WARNINGS_HOLD)));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn failures_then_success() {
             (Exit(3), "Waiting 1/1/0 due 1000 Error 1E"),
             (Pass(999), "Waiting 1/1/0 due 1000 Error 1E"),
             (Pass(1), "Running 2/1/0 Error 1E 2P"),
-            (Pass(10_000), "Pending 2/1/0 Error 1E 2P"),
+            (Pass(10_000), "Pending 2/1/0 Unscheduled 1E 2P"),
             (Exit(3), "Waiting 2/2/0 due 13000 Error 1E 2E"),
             (Pass(2000), "Running 3/2/0 Error 1E 2E 3P"),
             (Run, "Running 3/2/0 Error 1E 2E 3R"),
@@ -198,7 +198,7 @@ fn an_ordinary_sidecar_that_runs_on_is_stopped() {
         task().template(template),
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
-            (Pass(10_000), "Pending 1/0/0 1P"),
+            (Pass(10_000), "Pending 1/0/0 Unscheduled 1P"),
             (Kubelet(ended), "Running 1/0/0 1O"),
             (Pass(2999), "Running 1/0/0 1O"),
             (Pass(1), "Running 1/0/0 1O!"),

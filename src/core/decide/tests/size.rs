@@ -101,6 +101,7 @@ fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen]) -> Situation<'a> {
         asked: None,
         created: None,
         rejection: None,
+        warnings: None,
         remaining: None,
         now: time(4).0,
         uptime: SignedDuration::from_secs(4),

@@ -5,10 +5,11 @@ mod checks;
 
 use crate::api::{ANNOTATION_RUN_AGAIN, ConditionReason, CurrentAttempt, RetryableTask, RetryableTaskStatus};
 use crate::core::decide::{
-    Answer, Created, Happening, Plan, PodRef, Rejection, Seen, Situation, decide, is_finished, slot_of,
+    Answer, Created, Happening, Plan, PodRef, PodWarnings, Rejection, Seen, Situation, decide, is_finished, slot_of,
 };
 use crate::core::identity::{Slot, pod_name};
 use crate::core::observe::{Observed, Progress, observe};
+use crate::core::pod_event::PodWarning;
 use crate::core::testing::{BuildPod, UID, at, pod_of};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
@@ -36,6 +37,7 @@ struct Process {
     wait: Option<(Timestamp, SignedDuration)>,
     begun: SignedDuration,
     sent: Option<SignedDuration>,
+    warnings: Option<(String, SignedDuration, Option<PodWarning>)>,
 }
 
 #[allow(clippy::struct_excessive_bools)] // what may be wrong is wrong by itself
@@ -52,6 +54,9 @@ pub struct World {
     pub is_hurried: bool,
     pub told: Vec<Happening>,
     pub writes: u32,
+    /// The newest Warning event about the Pod, and how often it was asked for.
+    pub warning: Option<PodWarning>,
+    pub questions: u32,
     pub look_again: Option<SignedDuration>,
     pub task_is_deleted: bool,
     process: Process,
@@ -75,6 +80,8 @@ impl World {
             is_hurried: false,
             told: Vec::new(),
             writes: 0,
+            warning: None,
+            questions: 0,
             look_again: None,
             task_is_deleted: false,
             // Up for long: what an earlier process may have sent has landed.
@@ -157,6 +164,7 @@ impl World {
             let Plan {
                 status,
                 ask,
+                ask_warnings,
                 refresh: _,
                 create,
                 stop,
@@ -171,6 +179,9 @@ impl World {
                 self.store(&status, happenings);
             } else if let Some(name) = ask {
                 self.ask(&name);
+            } else if let Some(pod) = ask_warnings {
+                self.questions += 1;
+                self.process.warnings = Some((pod.uid, self.monotonic, self.warning.clone()));
             } else if let Some(slot) = create {
                 if !self.create(slot) {
                     return; // the reconcile failed
@@ -221,6 +232,8 @@ impl World {
             .as_ref()
             .filter(|(created, ..)| *created == slot)
             .map(|(_, uid, since)| Created { pod_uid: uid.clone(), age: self.monotonic - *since });
+        let warnings = self.process.warnings.clone();
+        let warnings = warnings.map(|(pod_uid, at, newest)| PodWarnings { pod_uid, age: self.monotonic - at, newest });
         let pods: Vec<Seen> = self.process.cache.values().cloned().collect();
         decide(&Situation {
             task: &self.task,
@@ -228,6 +241,7 @@ impl World {
             asked: self.process.asked.as_ref(),
             created: created.as_ref(),
             rejection: self.process.rejection.as_ref(),
+            warnings: warnings.as_ref(),
             remaining,
             now: self.wall,
             uptime: self.monotonic - self.process.begun,
@@ -326,7 +340,7 @@ impl World {
     fn starts(&mut self, pod: &PodRef) -> bool {
         let Some(live) = self.pods.get(&pod.name) else { return false };
         see(&mut self.process.cache, live, self.wall, self.monotonic - self.process.begun);
-        matches!(observe(live).unwrap().progress, Progress::Pending(_))
+        observe(live).unwrap().can_be_replaced()
     }
 
     fn clean_up(&mut self, delete: &[PodRef], release: &[PodRef]) {

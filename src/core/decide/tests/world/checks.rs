@@ -11,9 +11,26 @@ use std::fmt::Write;
 
 impl World {
     pub(super) fn check(&self, plan: &Plan) {
-        let Plan { status, ask, refresh, create, stop, replace, strays, delete, release, delete_task, look_again } =
-            plan;
-        let effects = [ask.is_some(), create.is_some(), stop.is_some() || replace.is_some(), *delete_task];
+        let Plan {
+            status,
+            ask,
+            ask_warnings,
+            refresh,
+            create,
+            stop,
+            replace,
+            strays,
+            delete,
+            release,
+            delete_task,
+            look_again,
+        } = plan;
+        let effects = [
+            ask.is_some() || ask_warnings.is_some(),
+            create.is_some(),
+            stop.is_some() || replace.is_some(),
+            *delete_task,
+        ];
         let clean_up = [!strays.is_empty(), !delete.is_empty(), !release.is_empty()];
         if let Some((status, _)) = status {
             assert_eq!(

@@ -1,0 +1,127 @@
+//! Why an attempt has not started: what its Pod's status says, else the newest Warning event about the Pod, else how far
+//! the Pod is.
+
+use super::limits;
+use super::{PodRef, SETTLE, SETTLE_IN_A_STORM, Seen, Situation, age};
+use crate::api::{CurrentAttempt, HoldUp, RetryableTaskStatus, StopReason};
+use crate::core::message::same_but_for_numbers;
+use crate::core::observe::{Observed, Progress};
+use crate::core::pod_event::{FAILED_SCHEDULING, PodWarning};
+use crate::core::time::plus;
+use jiff::SignedDuration;
+
+/// How long the answer to the question for Warning events holds.
+pub const WARNINGS_HOLD: SignedDuration = SignedDuration::from_secs(60);
+/// How far the clock of who reports an event may be behind that of the kubelet, or of the scheduler.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(5);
+
+/// What the API server said when this process asked it for the Warning events about a Pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodWarnings {
+    /// The Pod's UID.
+    pub pod_uid: String,
+    /// How long ago.
+    pub age: SignedDuration,
+    /// The newest of them, if there was one and it could be read.
+    pub newest: Option<PodWarning>,
+}
+
+/// Whether the reason only says how far a Pod is, and not what is wrong.
+pub(super) fn is_stage(hold_up: &HoldUp) -> bool {
+    matches!(hold_up.reason.as_str(), "Unscheduled" | "ContainerCreating" | "PodInitializing")
+}
+
+/// Whether the Pod has had its time to start, or to end: that it has not is worth a write.
+pub(super) fn is_settled(situation: &Situation, seen: &Seen) -> bool {
+    age(situation, seen) >= if situation.has_time { SETTLE } else { SETTLE_IN_A_STORM }
+}
+
+/// The Pod whose Warning events must be known before it can be said why it has not started.
+pub(super) fn question(
+    situation: &Situation,
+    status: &RetryableTaskStatus,
+    current: &CurrentAttempt,
+    seen: &Seen,
+) -> Option<PodRef> {
+    if !is_silent(current, seen) {
+        return None;
+    }
+    let ends = || {
+        let stops = limits::stops(situation, status, current, seen);
+        stops.iter().any(|stop| stop.reason == StopReason::StartupTimeout && stop.at <= situation.now)
+    };
+    let is_due = (is_settled(situation, seen) && waited(situation, seen) >= SETTLE) || ends();
+    let is_known = warnings(situation, seen).is_some_and(|known| known.age < WARNINGS_HOLD || !situation.has_time);
+    (is_due && !is_known).then(|| PodRef { name: seen.pod.pod_name.clone(), uid: seen.pod.pod_uid.clone() })
+}
+
+/// How long until there is something to ask.
+pub(super) fn asks_in(situation: &Situation, current: &CurrentAttempt, seen: &Seen) -> Option<SignedDuration> {
+    let wait = match warnings(situation, seen) {
+        Some(known) => WARNINGS_HOLD.saturating_sub(known.age),
+        None => SETTLE.saturating_sub(waited(situation, seen)),
+    };
+    Some(wait).filter(|wait| wait.is_positive() && is_silent(current, seen))
+}
+
+/// What holds the attempt up, of which its status says `current.hold_up` so far. What says the same is left as it is.
+pub(super) fn of(situation: &Situation, current: &CurrentAttempt, seen: &Seen) -> Option<HoldUp> {
+    let told = current.hold_up.as_ref();
+    if current.stop_reason.is_some() || seen.pod.deleting {
+        return told.filter(|_| matches!(seen.pod.progress, Progress::Pending(_))).cloned();
+    }
+    let now = match &seen.pod.progress {
+        Progress::Pending(Some(hold_up)) => {
+            return told.filter(|told| is_same(&told.reason, &hold_up.reason)).or(Some(hold_up)).cloned();
+        }
+        Progress::Pending(None) => {
+            let known = warnings(situation, seen);
+            if known.is_none() && !is_settled(situation, seen) {
+                return told.cloned();
+            }
+            known.and_then(|known| known.newest.as_ref()).and_then(|newest| as_cause(newest, &seen.pod)).or(stage(seen))
+        }
+        Progress::Running | Progress::Outlived(_) | Progress::Ended(_) => return None,
+    };
+    let (Some(told), Some(now)) = (told, now) else { return now.cloned() };
+    let text = |hold_up: &HoldUp| hold_up.message.clone().unwrap_or_default();
+    let says_the_same = told.reason == now.reason && same_but_for_numbers(&text(told), &text(now));
+    let can_wait = is_stage(told) && is_stage(now) && !situation.has_time;
+    Some(if says_the_same || can_wait { told.clone() } else { now.clone() })
+}
+
+/// The kubelet says ErrImagePull and ImagePullBackOff in turn for one and the same trouble.
+pub(super) fn is_same(told: &str, now: &str) -> bool {
+    const PULL: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
+    told == now || (PULL.contains(&told) && PULL.contains(&now))
+}
+
+/// Whether the Pod has not started, and its status names no trouble.
+fn is_silent(current: &CurrentAttempt, seen: &Seen) -> bool {
+    let at_work = seen.pod.stage.as_ref().is_none_or(|stage| stage.init_runs);
+    !at_work && !seen.pod.deleting && current.stop_reason.is_none()
+}
+
+fn warnings<'a>(situation: &'a Situation, seen: &Seen) -> Option<&'a PodWarnings> {
+    situation.warnings.filter(|known| known.pod_uid == seen.pod.pod_uid)
+}
+
+fn stage(seen: &Seen) -> Option<&HoldUp> {
+    seen.pod.stage.as_ref().map(|stage| &stage.hold_up)
+}
+
+/// How long the main container could have started, or the Pod could have got its node.
+fn waited(situation: &Situation, seen: &Seen) -> SignedDuration {
+    let starting = seen.pod.starting.map(|since| situation.now.duration_since(since));
+    starting.map_or(age(situation, seen), |since| since.min(age(situation, seen)))
+}
+
+/// The event, if it is about what the Pod is at now: not about what it has left behind.
+fn as_cause<'a>(warning: &'a PodWarning, pod: &Observed) -> Option<&'a HoldUp> {
+    let PodWarning { hold_up, last_seen } = warning;
+    let has_a_node = pod.node_name.as_ref().is_some_and(|node| !node.is_empty());
+    let is_over = has_a_node && hold_up.reason == FAILED_SCHEDULING;
+    let is_old = pod.starting.zip(*last_seen).is_some_and(|(since, seen)| plus(seen, CLOCKS_APART) < since);
+    let at_work = pod.stage.as_ref().is_some_and(|stage| stage.init_runs);
+    Some(hold_up).filter(|_| !is_over && !is_old && !at_work)
+}
