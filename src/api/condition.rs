@@ -1,5 +1,7 @@
 //! The words of the conditions.
 
+use serde::Deserialize;
+
 /// The conditions that the operator sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConditionType {
@@ -38,7 +40,7 @@ impl ConditionType {
 }
 
 /// The reasons of the conditions that the operator sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum ConditionReason {
     /// An attempt succeeded.
     Succeeded,

@@ -15,7 +15,7 @@ pub struct LastFailure {
     /// The exit code, where a container ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// The termination message or the log's tail, at most 1 KiB.
+    /// What says why, in one line of at most 1 KiB: the line that a rule matched, else the Pod's own message, else the first line of a termination report, or the last line of the log that says something. The history has more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -47,7 +47,7 @@ pub struct HistoryEntry {
     /// The container whose end decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
-    /// When its container started, else when its Pod was created.
+    /// When its container started, else when its Pod was created: never before that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
     /// When it ended.
@@ -59,12 +59,12 @@ pub struct HistoryEntry {
     /// The signal that ended the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// Why it ended: the container's, the Pod's or the kubelet's word, such as Completed, Error, OOMKilled, Evicted; Suspended; SpecChanged; RetryNow; Lost.
+    /// Why it ended: the container's, the Pod's or the kubelet's word, such as Completed, Error, OOMKilled (also where the container exited with 0), Evicted, PodDeadlineExceeded; Suspended; SpecChanged; RetryNow; Lost.
     pub reason: String,
     /// The error's type in the task's own words (`errorType` of a JSON termination message).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_type: Option<String>,
-    /// The termination message or the log's tail, at most 1 KiB.
+    /// The Pod's own message where its reason is the reason, then the termination message or the log's tail: at most 1 KiB, of which the beginning, what a rule matched, and the end are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The rule that matched: one of spec.rules, a built-in one (disruption, outOfMemory, startup), or doNotRetry for the task's own word.
@@ -91,6 +91,38 @@ pub struct HistoryEntry {
     /// The run that it belongs to. Absent in the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<i32>,
+}
+
+/// Reasons of ends for which the cluster has no word, beside those of the operator's own stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum EndReason {
+    /// The main container exited with 0.
+    Completed,
+    /// A failure without any other reason.
+    Error,
+    /// The Pod is gone, and its end was never seen.
+    Lost,
+    /// The Pod was deleted, and its node never reported its end.
+    NodeLost,
+    /// Somebody deleted the Pod.
+    PodDeleted,
+    /// The Pod's own `activeDeadlineSeconds` passed. The kubelet calls it `DeadlineExceeded`, as the task's deadline is
+    /// called.
+    PodDeadlineExceeded,
+}
+
+impl EndReason {
+    /// The word that goes into the history.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "Completed",
+            Self::Error => "Error",
+            Self::Lost => "Lost",
+            Self::NodeLost => "NodeLost",
+            Self::PodDeleted => "PodDeleted",
+            Self::PodDeadlineExceeded => "PodDeadlineExceeded",
+        }
+    }
 }
 
 /// What follows the end of an attempt.

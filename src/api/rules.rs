@@ -78,7 +78,7 @@ pub struct When {
     #[x_kube(validation = Rule::new("self.all(s, type(s) == int ? (s >= 1 && s <= 64) : s.matches('^(SIG)?(HUP|INT|QUIT|ILL|TRAP|ABRT|IOT|BUS|FPE|KILL|USR1|SEGV|USR2|PIPE|ALRM|TERM|STKFLT|CHLD|CONT|STOP|TSTP|TTIN|TTOU|URG|XCPU|XFSZ|VTALRM|PROF|WINCH|IO|POLL|PWR|SYS)$'))").message("signals are numbers from 1 to 64 or names such as SIGKILL or TERM"))]
     pub signals: Option<Vec<IntOrText>>,
 
-    /// Reasons as in the history: Error, OOMKilled, Evicted, AttemptTimeout, ImagePullBackOff, PodDeleted, Lost …
+    /// Reasons as in the history: Error, OOMKilled, Evicted, AttemptTimeout, PodDeadlineExceeded, ImagePullBackOff, PodDeleted, Lost …
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128)))]
     #[x_kube(validation = Rule::new("!self.exists(r, r in ['Completed', 'Suspended', 'Cancelled', 'DeadlineExceeded'])").message("an attempt that is Completed, Suspended, Cancelled or ended by the task's deadline (DeadlineExceeded) never comes to the rules: remove that reason (a Pod's own deadline is PodDeadlineExceeded)"))]
@@ -94,7 +94,7 @@ pub struct When {
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 316)))]
     pub pod_conditions: Option<Vec<String>>,
 
-    /// Regular expression (RE2 syntax) that is found in the message; (?i) at its start ignores case.
+    /// Regular expression (RE2 syntax) that is found in what the kubelet reports of the end, however long: the termination message or the log's tail (80 lines or 2 KiB), or the Pod's own message. (?i) at its start ignores case.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new("''.matches(self) in [true, false]").message("message is not a regular expression (RE2 syntax)"))]

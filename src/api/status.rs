@@ -23,7 +23,7 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 
-    /// What goes with the reason, at most 1 KiB.
+    /// What goes with the reason in one line, at most 1 KiB: lastFailure.message, where the reason is that of the last failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 
@@ -353,7 +353,7 @@ pub struct Fallback {
     /// Why it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The termination message or the log's tail, at most 1 KiB.
+    /// The Pod's own message where its reason is the reason, then the termination message or the log's tail: at most 1 KiB, of which the beginning and the end are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

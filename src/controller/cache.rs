@@ -107,6 +107,16 @@ impl Attempts {
         self.lock().tasks.get(key).into_iter().flat_map(|pods| pods.values()).map(|entry| entry.seen.clone()).collect()
     }
 
+    /// Forgets what was said of the ends that are recorded.
+    pub fn forget_texts(&self, key: &TaskKey, recorded: impl Fn(&Observed) -> bool) {
+        let mut inner = self.lock();
+        for entry in inner.tasks.get_mut(key).into_iter().flat_map(BTreeMap::values_mut) {
+            if recorded(&entry.seen.pod) {
+                entry.seen.pod.forget_texts();
+            }
+        }
+    }
+
     /// Forgets the Pods that are gone and no longer needed.
     pub fn forget_gone(&self, key: &TaskKey, needed: impl Fn(&Observed) -> bool) {
         let mut inner = self.lock();

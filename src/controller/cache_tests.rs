@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::testing::{BuildPod, BuildTask, NAME, NAMESPACE, at, pod_of, task};
+use crate::core::testing::{BuildEnd, BuildPod, BuildTask, NAME, NAMESPACE, at, end, pod_of, task};
 
 fn key() -> TaskKey {
     TaskKey { namespace: NAMESPACE.into(), name: NAME.into() }
@@ -168,6 +168,22 @@ fn the_first_terminal_observation_stays() {
     attempts.apply(&Event::Delete(pod(1).exit(0).version(4)), at(10));
     let gone = attempts.of(&key()).remove(0);
     assert_eq!((gone.pod.progress, gone.gone), (first.pod.progress, true), "and the end of what is gone is known");
+}
+
+/// A finished task keeps its Pods as long as their owner likes.
+#[test]
+fn what_was_said_of_a_recorded_end_is_forgotten_for_good() {
+    let attempts = Attempts::default();
+    let said = |number| pod(number).ended(end(1).saying("disk full"));
+    attempts.apply(&Event::Apply(said(1).version(2)), at(0));
+    attempts.apply(&Event::Apply(said(2).version(2)), at(0));
+    attempts.forget_texts(&key(), |pod| pod.number == 1);
+    attempts.apply(&Event::Apply(said(1).version(3)), at(1));
+    let texts = attempts.of(&key()).into_iter().map(|seen| match seen.pod.progress {
+        Progress::Ended(outcome) => outcome.message,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(texts.collect::<Vec<_>>(), [None, Some("disk full".into())]);
 }
 
 #[test]

@@ -389,6 +389,12 @@ impl Turn<'_> {
         let status = self.task.status.as_ref();
         let finished = status.is_some_and(|status| is_finished(&status.conditions));
         let open = status.and_then(|status| status.current.as_ref()).map(slot_of);
+        let last = status.map(|status| Slot { number: status.attempts, fallback: status.fallback.is_some() });
+        self.context.attempts.forget_texts(self.key, |pod| {
+            // A status that is old knows fewer attempts.
+            let recorded = open.is_some_and(|open| pod.slot() < open) || (finished && last >= Some(pod.slot()));
+            pod.task_uid != self.uid || recorded
+        });
         self.context.attempts.forget_gone(self.key, |pod| {
             !finished && pod.task_uid == self.uid && open.is_none_or(|open| pod.slot() >= open)
         });

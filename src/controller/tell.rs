@@ -74,7 +74,7 @@ impl Teller {
     fn count(&self, happening: &Happening) {
         let metrics = &self.telemetry.metrics;
         match happening {
-            Happening::Ended { entry, wait } => {
+            Happening::Ended { entry, wait, line: _ } => {
                 let result = match entry.action {
                     Action::Complete => AttemptResult::Succeeded,
                     Action::Ignore => AttemptResult::Ignored,
@@ -87,7 +87,7 @@ impl Teller {
             }
             Happening::Finished { succeeded, reason, .. } => {
                 let result = if *succeeded { TaskResult::Succeeded } else { TaskResult::Failed };
-                metrics.task_finished(result, reason.as_str());
+                metrics.task_finished(result, *reason);
             }
             Happening::Started { .. }
             | Happening::Rescheduled { .. }
@@ -110,7 +110,7 @@ fn log(happening: &Happening) {
             tracing::info!(reason = reason.as_str(), said = message, "the task has failed; its fallback is due");
         }
         Happening::Heard { request, effect } => tracing::info!(request = request.as_str(), effect, "asked for by hand"),
-        Happening::Ended { entry, wait } => {
+        Happening::Ended { entry, wait, line: _ } => {
             tracing::info!(
                 attempt = entry.attempt,
                 pod = entry.pod_name,
@@ -158,8 +158,8 @@ fn log(happening: &Happening) {
 fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<Event> {
     let (type_, reason, note, secondary) = match happening {
         Happening::Ended { .. } if finished => return None,
-        Happening::Ended { entry, wait } => {
-            let (type_, reason, note) = ended(&entry, wait);
+        Happening::Ended { entry, wait, line } => {
+            let (type_, reason, note) = ended(&entry, wait, line.as_deref());
             (type_, reason, note, Some(pod_reference(task, entry.pod_name, entry.pod_uid)))
         }
         Happening::Finished { succeeded: true, reason, message } => (EventType::Normal, reason.as_str(), message, None),
@@ -211,7 +211,7 @@ fn containers_stopped(slot: Slot, containers: &[String]) -> String {
     )
 }
 
-fn ended(entry: &HistoryEntry, wait: Option<Wait>) -> (EventType, &'static str, String) {
+fn ended(entry: &HistoryEntry, wait: Option<Wait>, line: Option<&str>) -> (EventType, &'static str, String) {
     let HistoryEntry { attempt, reason, .. } = entry;
     let is = |stop: StopReason| entry.reason == stop.as_str() && entry.action == Action::Ignore && entry.rule.is_none();
     if is(StopReason::Suspended) {
@@ -227,7 +227,7 @@ fn ended(entry: &HistoryEntry, wait: Option<Wait>) -> (EventType, &'static str, 
         );
     }
     let code = entry.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
-    let said = entry.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+    let said = line.map(|line| format!(": {line}")).unwrap_or_default();
     let charged = if entry.action == Action::Ignore { " (not charged)" } else { "" };
     let next = wait.map_or_else(
         || charged.to_owned(),

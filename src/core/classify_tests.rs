@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::{FailureClass, IntOrText, When};
-use crate::core::message::Word;
+use crate::core::termination_report::Word;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -11,7 +11,10 @@ fn failed() -> Outcome {
         exit_code: Some(1),
         signal: None,
         reason: "Error".into(),
+        cause: None,
         message: None,
+        report: None,
+        is_log: false,
         word: Word::default(),
         started: None,
         finished: Timestamp::UNIX_EPOCH,

@@ -1,48 +1,18 @@
-//! Text that came from a container: made safe to store and to show, and read for what the task says of itself.
+//! Text that came from a container: made safe to store and to show.
 
-use serde_json::Value;
+use std::ops::Range;
 
 /// Most bytes that a stored message takes in JSON, quotes apart.
 pub const MAX_MESSAGE_BYTES: usize = 1024;
 /// Most bytes of a short word: an error type, a reason.
 pub const MAX_WORD_BYTES: usize = 128;
+/// Most bytes of a message before it is cut for the store. The kubelet leaves less; others may write more into a Pod.
+const MAX_FULL_BYTES: usize = 16 * 1024;
 const GAP: &str = " … ";
 /// How much of a cut message is its beginning; the rest is its end, where a log's last lines are.
 const HEAD_BYTES: usize = 300;
-
-/// What a task said of its own failure or success: a JSON object as its termination message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Word {
-    /// `errorType`: what kind of error it was.
-    pub error_type: Option<String>,
-    /// `message`: what happened.
-    pub message: Option<String>,
-    /// `retryAfterSeconds`: do not come back earlier.
-    pub retry_after_seconds: Option<i64>,
-    /// `doNotRetry`: trying again cannot help.
-    pub do_not_retry: bool,
-    /// `result`: what came out.
-    pub result: Option<String>,
-}
-
-/// The task's own word in its termination message. Whatever is not a JSON object, or not of the right type in it, is
-/// just text.
-pub fn word(termination_message: &str) -> Word {
-    let Ok(Value::Object(object)) = serde_json::from_str::<Value>(termination_message.trim()) else {
-        return Word::default();
-    };
-    let text = |key: &str| object.get(key).and_then(Value::as_str).filter(|s| !s.is_empty());
-    Word {
-        error_type: text("errorType").map(|s| short(s, MAX_WORD_BYTES)).filter(|s| !s.is_empty()),
-        message: text("message").and_then(stored),
-        retry_after_seconds: object.get("retryAfterSeconds").and_then(Value::as_i64).filter(|seconds| *seconds >= 0),
-        do_not_retry: object.get("doNotRetry").and_then(Value::as_bool).unwrap_or(false),
-        result: object.get("result").filter(|value| !value.is_null()).map(|value| match value {
-            Value::String(s) => short(s, MAX_MESSAGE_BYTES),
-            other => short(&other.to_string(), MAX_MESSAGE_BYTES),
-        }),
-    }
-}
+/// The same where something in its middle is to be kept.
+const OUTER_BYTES: usize = 200;
 
 /// The message without control characters and terminal escapes, and no longer than 1 KiB in JSON; nothing if nothing is
 /// left.
@@ -50,17 +20,51 @@ pub fn stored(text: &str) -> Option<String> {
     Some(short(text, MAX_MESSAGE_BYTES)).filter(|text| !text.is_empty())
 }
 
+/// The message without control characters and terminal escapes, in full; nothing if nothing is left.
+pub fn full(text: &str) -> Option<String> {
+    Some(short(text, MAX_FULL_BYTES)).filter(|text| !text.is_empty())
+}
+
 /// The text made harmless, and cut in the middle to `max` bytes of JSON.
 pub fn short(text: &str, max: usize) -> String {
     let clean = harmless(text);
-    let clean = clean.trim();
-    if clean.chars().map(escaped_len).sum::<usize>() <= max {
-        return clean.to_owned();
+    cut_around(clean.trim(), None, max)
+}
+
+/// A harmless text cut to `max` bytes of JSON: its beginning, what is in `focus` (a range of its bytes) and what follows
+/// that, and its end.
+pub fn cut_around(text: &str, focus: Option<Range<usize>>, max: usize) -> String {
+    if json_len(text) <= max {
+        return text.to_owned();
     }
-    let head_max = HEAD_BYTES.min(max / 3);
-    let head = take(clean.chars(), head_max);
-    let tail: Vec<char> = take(clean.chars().rev(), max.saturating_sub(head_max + GAP.len()));
-    head.into_iter().chain(GAP.chars()).chain(tail.into_iter().rev()).collect()
+    let head = prefix(text, HEAD_BYTES.min(max / 3));
+    let tail = suffix(text, max.saturating_sub(json_len(head) + GAP.len()));
+    let tail_start = text.len() - tail.len();
+    let hidden = focus.filter(|focus| focus.end > head.len() && focus.start < tail_start);
+    match hidden.and_then(|focus| text.get(..focus.start)) {
+        Some(before) => cut_at(text, before, max),
+        None => [head, GAP, tail].concat(),
+    }
+}
+
+/// The text's beginning, what follows `before`, and its end.
+fn cut_at(text: &str, before: &str, max: usize) -> String {
+    let outer = OUTER_BYTES.min(max / 5);
+    let (head, tail) = (prefix(text, outer), suffix(text, outer));
+    let room = max.saturating_sub(json_len(head) + json_len(tail) + 2 * GAP.len());
+    let line = before.rfind('\n').map_or(0, |end| end + 1);
+    // The beginning of the line is kept if the line's end can be, too.
+    let is_near = before.get(line..).is_some_and(|part| json_len(part) <= room / 2);
+    let start = if is_near { line } else { before.len() }.max(head.len());
+    let tail_start = text.len() - tail.len();
+    let middle = prefix(text.get(start..).unwrap_or_default(), room);
+    let gap = |is: bool| if is { GAP } else { "" };
+    let (middle, end) = match text.get(start..tail_start) {
+        Some(all) if all.len() > middle.len() => (middle, gap(true)),
+        Some(all) => (all, ""),
+        None => ("", gap(true)),
+    };
+    [head, gap(start > head.len()), middle, end, tail].concat()
 }
 
 /// Most bytes that a text takes as JSON in the API server's store, quotes included, and few more than it does take.
@@ -80,14 +84,28 @@ pub fn same_but_for_numbers(a: &str, b: &str) -> bool {
     a == b || words(a) == words(b)
 }
 
-fn take(chars: impl Iterator<Item = char>, max: usize) -> Vec<char> {
+/// The longest beginning of the text that takes at most `max` bytes of JSON.
+fn prefix(text: &str, max: usize) -> &str {
     let mut used = 0;
-    chars
-        .take_while(|c| {
-            used += escaped_len(*c);
-            used <= max
-        })
-        .collect()
+    let end = text.char_indices().find(|(_, c)| {
+        used += escaped_len(*c);
+        used > max
+    });
+    end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
+/// The longest end of the text that takes at most `max` bytes of JSON.
+fn suffix(text: &str, max: usize) -> &str {
+    let mut used = 0;
+    let before = text.char_indices().rev().find(|(_, c)| {
+        used += escaped_len(*c);
+        used > max
+    });
+    before.and_then(|(at, c)| text.get(at + c.len_utf8()..)).unwrap_or(text)
+}
+
+fn json_len(text: &str) -> usize {
+    text.chars().map(escaped_len).sum()
 }
 
 fn escaped_len(c: char) -> usize {
@@ -138,31 +156,6 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_tasks_own_word_is_read_from_a_json_object() {
-        let said = word(
-            r#" {"errorType":"RateLimit","message":"slow down","retryAfterSeconds":30,"doNotRetry":true,"result":{"rows":3}} "#,
-        );
-        let expected = Word {
-            error_type: Some("RateLimit".into()),
-            message: Some("slow down".into()),
-            retry_after_seconds: Some(30),
-            do_not_retry: true,
-            result: Some(r#"{"rows":3}"#.into()),
-        };
-        assert_eq!(said, expected);
-    }
-
-    #[test]
-    fn what_is_malformed_is_just_text() {
-        for text in ["", "oops", "[1]", "{\"doNotRetry\":true", "\"doNotRetry\"", "{} trailing"] {
-            assert_eq!(word(text), Word::default(), "{text}");
-        }
-        let wrong_types = r#"{"errorType":5,"message":[],"retryAfterSeconds":"soon","doNotRetry":"yes","result":null}"#;
-        assert_eq!(word(wrong_types), Word::default());
-        assert_eq!(word(r#"{"retryAfterSeconds":-1}"#).retry_after_seconds, None);
-    }
-
-    #[test]
     fn a_long_message_keeps_its_beginning_and_its_end() {
         let text = format!("START{}END", "\"x\n".repeat(5000));
         let cut = stored(&text).unwrap();
@@ -171,11 +164,25 @@ mod tests {
     }
 
     #[test]
+    fn what_matters_in_the_middle_of_a_long_message_is_kept_with_its_line() {
+        let lines = |word: &str, n: usize| format!("{word} of the import\n").repeat(n);
+        let text = format!("FIRST\n{}java.io.IOException: HTTP 429\n\tat x\n{}LAST", lines("a", 60), lines("b", 60));
+        let focus = text.find("HTTP 429").map(|start| start..start + 8);
+        let cut = cut_around(&text, focus, MAX_MESSAGE_BYTES);
+        assert!(cut.starts_with("FIRST") && cut.ends_with("LAST"), "{cut}");
+        assert!(cut.contains(" … java.io.IOException: HTTP 429\n\tat x\nb of"), "{cut}");
+        assert!(serde_json::to_string(&cut).unwrap().len() - 2 <= MAX_MESSAGE_BYTES);
+        assert_eq!(cut.matches(GAP).count(), 2);
+
+        let short = cut_around("abc", Some(1..2), MAX_MESSAGE_BYTES);
+        assert_eq!(short, "abc");
+    }
+
+    #[test]
     fn terminal_escapes_and_control_characters_are_dropped() {
         assert_eq!(stored("\u{1b}[31mred\u{1b}[0m\r\nnext\u{0}\u{7}\u{202e}line\u{1b}"), Some("red\nnextline".into()));
         assert_eq!(stored("\u{1b}]0;title\u{7}a\u{1b}]8;;x\u{1b}\\b\u{1b}]cut\nc"), Some("ab\nc".into()));
         assert_eq!(stored("\u{1b}[2J \n"), None);
-        assert_eq!(word("{\"errorType\": \"\\u0000\", \"message\": \"\\u001b[2J\"}"), Word::default());
     }
 
     #[test]
@@ -190,7 +197,16 @@ mod tests {
             let stored = stored(&text).unwrap_or_default();
             prop_assert!(serde_json::to_string(&stored).unwrap().len() - 2 <= MAX_MESSAGE_BYTES);
             prop_assert!(!stored.chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
-            word(&text);
+        }
+
+        #[test]
+        fn any_part_of_a_text_is_kept_within_the_bound(text in "[a\n\"é]{0,4000}", from in 0_usize..4000, length in 0_usize..40) {
+            let (from, to) = (from.min(text.len()), (from + length).min(text.len()));
+            let focus = text.get(from..to).map(|_| from..to);
+            let cut = cut_around(&text, focus.clone(), MAX_MESSAGE_BYTES);
+            prop_assert!(serde_json::to_string(&cut).unwrap().len() - 2 <= MAX_MESSAGE_BYTES);
+            let part = focus.and_then(|focus| text.get(focus)).unwrap_or_default();
+            prop_assert!(cut.contains(part), "{:?} is not in {:?}", part, cut);
         }
     }
 }

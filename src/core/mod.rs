@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod classify;
 pub mod conditions;
 pub mod decide;
+pub mod excerpt;
 pub mod identity;
 pub mod message;
 pub mod more_memory;
@@ -16,6 +17,7 @@ pub mod reasons;
 pub mod rules;
 pub mod suggest;
 pub mod template;
+pub mod termination_report;
 pub mod time;
 pub mod variant;
 

@@ -3,7 +3,7 @@
 mod reading;
 
 use super::identity::Slot;
-use super::message::Word;
+use super::termination_report::Word;
 pub use crate::api::HoldUp;
 use crate::api::{
     ANNOTATION_GENERATION, ANNOTATION_TEMPLATE_HASH, FINALIZER, LABEL_ATTEMPT, LABEL_FALLBACK, LABEL_TASK_NAME,
@@ -118,8 +118,15 @@ pub struct Outcome {
     pub signal: Option<i32>,
     /// Why: the Pod's reason, the disruption's, the container's.
     pub reason: String,
-    /// The termination message, the log's tail, or the Pod's message.
+    /// What the Pod says of its end, where its reason, or that of its disruption, is the end's reason.
+    pub cause: Option<String>,
+    /// The message of the termination report, else the termination message or the log's end, else the Pod's message. In
+    /// full, until the end is recorded.
     pub message: Option<String>,
+    /// The whole termination report, where the message is a part of it.
+    pub report: Option<String>,
+    /// Whether the message is a log's end, whose last lines say most.
+    pub is_log: bool,
     /// What the task said of itself.
     pub word: Word,
     /// When the container started.
@@ -130,10 +137,23 @@ pub struct Outcome {
     pub disrupted: bool,
     /// The types of the Pod's conditions that are true.
     pub conditions: Vec<String>,
-    /// Whether the main container never started.
+    /// Whether no container of the Pod ever started, or the main one did not start in time.
     pub never_started: bool,
     /// Whether the operator's own stop is what ended it, so that its exit code says nothing of the task.
     pub stopped: bool,
+}
+
+impl Outcome {
+    /// All that is said of the end, harmless and in full: the Pod's cause, the message, the whole termination report.
+    pub fn texts(&self) -> [Option<&str>; 3] {
+        [&self.cause, &self.message, &self.report].map(Option::as_deref)
+    }
+
+    /// Drops all texts.
+    fn forget_texts(&mut self) {
+        let Self { cause, message, report, word, .. } = self;
+        (*cause, *message, *report, *word) = (None, None, None, Word::default());
+    }
 }
 
 impl Observed {
@@ -141,6 +161,17 @@ impl Observed {
     /// without the work of this one.
     pub fn can_be_replaced(&self) -> bool {
         matches!(self.progress, Progress::Pending(_)) && self.started.is_none() && !self.deleting
+    }
+
+    /// Drops all that is said of the end, once it is recorded: a finished task may keep its Pods for years.
+    pub fn forget_texts(&mut self) {
+        match &mut self.progress {
+            Progress::Outlived(outcome) | Progress::Ended(outcome) => outcome.forget_texts(),
+            Progress::Pending(_) | Progress::Running => {}
+        }
+        if let Some(overdue) = &mut self.overdue {
+            overdue.outcome.forget_texts();
+        }
     }
 
     /// Which of its task's Pods it is.

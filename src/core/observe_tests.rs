@@ -115,7 +115,7 @@ fn the_end_of_a_pod_is_read_from_code_signal_reasons_and_conditions() {
         (
             "the Pod's own deadline, and SIGTERM answered with 0",
             pod().ended(end(0)).phase("Failed").because("DeadlineExceeded", "too long"),
-            failed("DeadlineExceeded", Some(0), None),
+            failed("PodDeadlineExceeded", Some(0), None),
         ),
         (
             "evicted, and SIGTERM answered with 0",

@@ -165,7 +165,12 @@ fn own_env(task: &RetryableTask, slot: Slot) -> Vec<Value> {
         env.push(variable("RETRYABLE_FALLBACK", "true"));
         if let Some(failure) = conditions::find(&status.conditions, ConditionType::FailureTarget) {
             env.push(variable("RETRYABLE_FAILURE_REASON", &failure.reason));
-            env.push(variable("RETRYABLE_FAILURE_MESSAGE", &failure.message));
+            let last = status.history.last().filter(|entry| entry.run == status.run.map(|run| run.number));
+            let text = last.and_then(|entry| entry.message.as_deref());
+            // The condition has one line of it.
+            let more = text.filter(|text| !failure.message.contains(text)).map(|text| format!("\n\n{text}"));
+            let message = format!("{}{}", failure.message, more.unwrap_or_default());
+            env.push(variable("RETRYABLE_FAILURE_MESSAGE", &message));
         }
         let run = status.run.map(|run| run.number);
         let entries: Vec<_> = status.history.iter().filter(|entry| entry.run == run).collect();

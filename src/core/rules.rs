@@ -4,7 +4,7 @@ use super::observe::Outcome;
 use super::pattern::compiled;
 use super::reasons::{DECIDED_BEFORE, has_no_exit_code};
 use crate::api::{FailureRule, IntOrText, Preset, When};
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 /// The highest exit code.
 const MAX_CODE: i64 = 255;
@@ -40,9 +40,15 @@ fn all_match(when: &When, outcome: &Outcome) -> bool {
         && holds(error_types.as_ref(), |types| error_type.is_some_and(|type_| types.contains(type_)))
         && holds(pod_conditions.as_ref(), |types| outcome.conditions.iter().any(|type_| types.contains(type_)))
         && holds(message.as_ref(), |pattern| {
-            let text = outcome.message.as_deref().unwrap_or_default();
-            compiled(pattern).is_ok_and(|regex| regex.is_match(text))
+            let texts = outcome.texts();
+            let is_silent = texts.iter().all(Option::is_none);
+            texts.into_iter().flatten().chain(is_silent.then_some("")).any(|text| find(pattern, text).is_some())
         })
+}
+
+/// Where in the text the expression is found, in bytes.
+pub fn find(pattern: &str, text: &str) -> Option<Range<usize>> {
+    compiled(pattern).ok()?.find(text).map(|found| found.range())
 }
 
 fn holds<T>(matcher: Option<&T>, test: impl FnOnce(&T) -> bool) -> bool {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::message::Word;
+use crate::core::termination_report::Word;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -14,7 +14,10 @@ fn outcome() -> Outcome {
         exit_code: Some(70),
         signal: None,
         reason: "Error".into(),
+        cause: None,
         message: Some("Too Many Requests\nretry later".into()),
+        report: None,
+        is_log: true,
         word: Word { error_type: Some("RateLimit".into()), ..Word::default() },
         started: None,
         finished: Timestamp::UNIX_EPOCH,
@@ -50,6 +53,23 @@ fn matchers_are_anded_and_their_values_ored() {
     for (when, expected) in cases {
         assert_eq!(matches(&rule(&when), &outcome()), expected, "{when}");
     }
+}
+
+#[test]
+fn an_expression_is_looked_for_in_all_that_is_said_of_the_end() {
+    let told = Outcome {
+        cause: Some("low on disk".into()),
+        report: Some(r#"{"message": "Too Many Requests", "trace": "at row 7"}"#.into()),
+        ..outcome()
+    };
+    for (pattern, expected) in [("^low on", true), ("^Too Many", true), ("at row 7", true), ("row 8", false)] {
+        assert_eq!(matches(&rule(&json!({"message": pattern})), &told), expected, "{pattern}");
+    }
+    let long = Outcome { message: Some(format!("{0}\nHTTP 429\n{0}", "x".repeat(1500))), ..outcome() };
+    assert!(matches(&rule(&json!({"message": "429"})), &long), "in the middle of what is too long for the history");
+    let silent = Outcome { message: None, ..outcome() };
+    assert!(matches(&rule(&json!({"message": "^$"})), &silent));
+    assert!(!matches(&rule(&json!({"message": "^$"})), &told));
 }
 
 #[test]

@@ -17,13 +17,20 @@ pub fn micros(at: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }
 
-/// A duration as people read it: `850ms` below a second, else the two largest units, such as `42s`, `1m3s`, `2h5m`,
-/// `3d4h`.
+/// A duration as people read it: `850ms` below a second, `1.8s` below ten seconds, else the two largest units, such as
+/// `42s`, `1m3s`, `2h5m`, `3d4h`.
 pub fn human(duration: SignedDuration) -> String {
-    let seconds = duration.as_secs().max(0);
+    let duration = duration.max(SignedDuration::ZERO);
+    let (millis, seconds) = (duration.as_millis(), duration.as_secs());
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
-        (0, 0, 0) if seconds == 0 => format!("{}ms", duration.as_millis().max(0)),
+        (0, 0, 0) if millis == 0 => "0s".into(),
+        (0, 0, 0) if millis < 1000 => format!("{millis}ms"),
+        (0, 0, 0) if millis < 9950 => match (millis + 50) / 100 {
+            tenths if tenths % 10 == 0 => format!("{}s", tenths / 10),
+            tenths => format!("{}.{}s", tenths / 10, tenths % 10),
+        },
+        (0, 0, 0) if millis < 10_000 => "10s".into(),
         (0, 0, 0) => format!("{seconds}s"),
         (0, 0, _) => format!("{minutes}m{}s", seconds % 60),
         (0, _, _) => format!("{hours}h{minutes}m"),
@@ -37,9 +44,21 @@ mod tests {
 
     #[test]
     fn durations_read_like_kubectls() {
-        for (millis, text) in
-            [(0, "0ms"), (850, "850ms"), (42_000, "42s"), (63_500, "1m3s"), (7_500_000, "2h5m"), (273_600_000, "3d4h")]
-        {
+        let cases = [
+            (-5, "0s"),
+            (0, "0s"),
+            (850, "850ms"),
+            (1000, "1s"),
+            (1840, "1.8s"),
+            (1960, "2s"),
+            (9949, "9.9s"),
+            (9960, "10s"),
+            (42_700, "42s"),
+            (63_500, "1m3s"),
+            (7_500_000, "2h5m"),
+            (273_600_000, "3d4h"),
+        ];
+        for (millis, text) in cases {
             assert_eq!(human(SignedDuration::from_millis(millis)), text);
         }
     }

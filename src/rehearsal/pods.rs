@@ -1,6 +1,7 @@
 //! Pods as the cluster would show them.
 
 use super::script::{Course, Outcome};
+use crate::api::EndReason;
 use crate::core::observe::DEFAULT_CONTAINER;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{
@@ -135,7 +136,10 @@ impl Actor {
     }
 
     fn fail_as_a_whole(&mut self) {
-        let (reason, message) = (self.reason(), self.outcome.message.clone());
+        // The kubelet's word for it.
+        let is_deadline = |reason: &String| reason == EndReason::PodDeadlineExceeded.as_str();
+        let reason = self.reason().map(|reason| if is_deadline(&reason) { "DeadlineExceeded".into() } else { reason });
+        let message = self.outcome.message.clone();
         let status = self.status();
         status.phase = Some("Failed".into());
         status.reason = reason;

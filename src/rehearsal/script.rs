@@ -1,5 +1,6 @@
 //! How attempts end: what people write.
 
+use crate::api::{EndReason, StopReason};
 use crate::core::identity::Slot;
 use crate::core::reasons;
 use serde::Deserialize;
@@ -179,6 +180,13 @@ impl Outcome {
         if let Some(problem) = self.reason.as_deref().and_then(reason_problem) {
             return Some(problem);
         }
+        if self.reason.as_deref() == Some(StopReason::DeadlineExceeded.as_str()) {
+            let pods = EndReason::PodDeadlineExceeded.as_str();
+            return Some(format!(
+                "DeadlineExceeded is the task's own deadline: give spec.activeDeadlineSeconds, and runSeconds here; \
+                 {pods} is that of the Pod"
+            ));
+        }
         if !(0.0..=1e9).contains(&self.run_seconds) {
             return Some(format!("runSeconds {} is not a time from 0 to 1000000000", self.run_seconds));
         }
@@ -201,7 +209,7 @@ impl Outcome {
 
     pub(super) fn course(&self) -> Course {
         match self.reason.as_deref().unwrap_or_default() {
-            "Evicted" | "Terminated" | "NodeShutdown" | "Preempting" | "DeadlineExceeded" => Course::Killed,
+            "Evicted" | "Terminated" | "NodeShutdown" | "Preempting" | "PodDeadlineExceeded" => Course::Killed,
             "UnexpectedAdmissionError"
             | "NodeAffinity"
             | "OutOfcpu"
@@ -255,6 +263,7 @@ impl Outcome {
         self.exit_code.or(by_signal).unwrap_or(match self.reason.as_deref() {
             Some("Completed") => 0,
             Some("OOMKilled") => 137,
+            Some("StartError" | "ContainerCannotRun") => 128,
             _ if killed => 137,
             _ => 1,
         })

@@ -187,7 +187,7 @@ impl<'a> Stage<'a> {
         self.fallback_ended(&before);
         for happening in happenings {
             match happening {
-                Happening::Ended { entry, wait } => self.ended(&before, &entry, wait),
+                Happening::Ended { entry, wait, line: _ } => self.ended(&before, &entry, wait),
                 Happening::Started { .. }
                 | Happening::Rescheduled { .. }
                 | Happening::Finished { .. }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use crate::api::{ConditionReason, EndReason, StopReason};
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
+use serde::de::value::Error as ValueError;
+use serde::de::{DeserializeOwned, IntoDeserializer};
 
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -33,23 +36,20 @@ pub enum TaskResult {
     Cancelled,
 }
 
-/// Reasons that stand in labels by their own name; [`bounded_reason`] maps everything else to `Other`.
+/// The cluster's reasons that stand in labels by their own name, beside all of the operator's.
 const REASONS: &[&str] = &[
-    "AttemptTimeout",
-    "Cancelled",
-    "Completed",
+    "AppArmor",
     "ContainerCannotRun",
     "ContainerStatusUnknown",
+    "CrashLoopBackOff",
     "CreateContainerConfigError",
     "CreateContainerError",
-    "DeadlineExceeded",
+    "CreatePodSandboxError",
     "DeletionByPodGC",
     "DeletionByTaintManager",
     "DisruptionTarget",
-    "DoNotRetry",
     "ErrImageNeverPull",
     "ErrImagePull",
-    "Error",
     "Evicted",
     "EvictionByEvictionAPI",
     "FailedAttachVolume",
@@ -57,36 +57,55 @@ const REASONS: &[&str] = &[
     "FailedMount",
     "ImageInspectError",
     "ImagePullBackOff",
+    "InitContainerRestartPolicyForbidden",
     "InvalidImageName",
-    "Lost",
+    "InvalidNodeInfo",
     "NodeAffinity",
-    "NodeLost",
+    "NodePorts",
     "NodeShutdown",
     "OOMKilled",
     "OutOfcpu",
     "OutOfephemeral-storage",
     "OutOfmemory",
     "OutOfpods",
-    "PodDeleted",
-    "PodRejected",
+    "PodFeatureUnsupported",
+    "PodLevelResourcesNotSupported",
+    "PodOSNotSupported",
+    "PodOSSelectorNodeLabelDoesNotMatch",
+    "PostStartHookError",
+    "PreCreateHookError",
+    "PreStartHookError",
     "PreemptionByScheduler",
     "Preempting",
-    "RetriesExhausted",
-    "RetryNow",
-    "RuleFailed",
-    "SpecChanged",
+    "RegistryUnavailable",
+    "RunContainerError",
+    "SchedulingGated",
+    "SignatureValidationFailed",
     "StartError",
-    "StartupTimeout",
-    "Succeeded",
-    "Suspended",
+    "Stopped",
+    "SupplementalGroupsPolicyNotSupported",
+    "SysctlForbidden",
     "Terminated",
     "TerminationByKubelet",
+    "TopologyAffinityError",
     "UnexpectedAdmissionError",
+    "Unschedulable",
+    "VolumeAttachmentLimitExceeded",
 ];
 
-/// The reason itself where it is known, else `Other`: a Pod may carry any text, and each would be a new series.
+/// The reason itself where it is one of the operator's or well known, else `Other`: a Pod may carry any text, and each
+/// would be a new series.
 pub fn bounded_reason(reason: &str) -> &'static str {
-    REASONS.iter().copied().find(|known| *known == reason).unwrap_or("Other")
+    let stop = one_of::<StopReason>(reason).filter(|stop| *stop != StopReason::Unknown).map(StopReason::as_str);
+    let end = || one_of::<EndReason>(reason).map(EndReason::as_str);
+    let condition = || one_of::<ConditionReason>(reason).map(ConditionReason::as_str);
+    let known = || REASONS.iter().copied().find(|known| *known == reason);
+    stop.or_else(end).or_else(condition).or_else(known).unwrap_or("Other")
+}
+
+/// The variant of that name. Whoever adds one need not name it here.
+fn one_of<T: DeserializeOwned>(name: &str) -> Option<T> {
+    T::deserialize(IntoDeserializer::<ValueError>::into_deserializer(name)).ok()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -188,9 +207,9 @@ impl Metrics {
         self.attempts.get_or_create(&AttemptLabels { result, reason: bounded_reason(reason) }).inc();
     }
 
-    /// Counts a task that ended; `reason` may be any text.
-    pub fn task_finished(&self, result: TaskResult, reason: &str) {
-        self.finished.get_or_create(&TaskLabels { result, reason: bounded_reason(reason) }).inc();
+    /// Counts a task that ended.
+    pub fn task_finished(&self, result: TaskResult, reason: ConditionReason) {
+        self.finished.get_or_create(&TaskLabels { result, reason: reason.as_str() }).inc();
     }
 
     /// Records the back-off chosen for a retry.
@@ -255,7 +274,7 @@ mod tests {
         metrics.attempt_ended(AttemptResult::Failed, "OOMKilled");
         metrics.attempt_ended(AttemptResult::Failed, "OOMKilled");
         metrics.attempt_ended(AttemptResult::Ignored, "NodeShutdown");
-        metrics.task_finished(TaskResult::Failed, "RetriesExhausted");
+        metrics.task_finished(TaskResult::Failed, ConditionReason::BudgetExhausted);
         metrics.retry_scheduled(Duration::from_millis(1_300));
         metrics.retry_started(Duration::from_micros(1_500));
         metrics.reconciled(Duration::from_millis(3));
@@ -266,7 +285,7 @@ mod tests {
         for line in [
             r#"retryabletask_attempts_total{result="Failed",reason="OOMKilled"} 2"#,
             r#"retryabletask_attempts_total{result="Ignored",reason="NodeShutdown"} 1"#,
-            r#"retryabletask_finished_total{result="Failed",reason="RetriesExhausted"} 1"#,
+            r#"retryabletask_finished_total{result="Failed",reason="BudgetExhausted"} 1"#,
             r#"retryabletask_retry_delay_seconds_bucket{le="1.0"} 0"#,
             r#"retryabletask_retry_delay_seconds_bucket{le="2.0"} 1"#,
             "retryabletask_retry_delay_seconds_sum 1.3",
@@ -288,7 +307,17 @@ mod tests {
         for reason in REASONS {
             assert_eq!(bounded_reason(reason), *reason);
         }
-        for unknown in ["", "error", "ImportOrders-42", "Other"] {
+        for own in [
+            StopReason::AttemptTimeout.as_str(),
+            StopReason::Suspended.as_str(),
+            EndReason::Lost.as_str(),
+            EndReason::PodDeadlineExceeded.as_str(),
+            ConditionReason::BudgetExhausted.as_str(),
+            ConditionReason::PodRejected.as_str(),
+        ] {
+            assert_eq!(bounded_reason(own), own);
+        }
+        for unknown in ["", "error", "ImportOrders-42", "Other", "Unknown"] {
             assert_eq!(bounded_reason(unknown), "Other");
         }
         let metrics = Metrics::new();

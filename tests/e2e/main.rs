@@ -31,6 +31,7 @@ mod oracle;
 mod outcomes;
 mod probes;
 mod rejected;
+mod reported;
 mod rights;
 mod rules;
 mod support;

@@ -193,10 +193,14 @@ fn verdict(
     let plain = !story.versions.iter().any(|(_, task)| has_rules(task));
     let disrupted = ends.iter().all(|pod| is_disrupted(pod));
     let known = matches!(rule, Some("disruption" | "doNotRetry"));
+    let turned_away =
+        |pod: &&Value| pod["status"]["reason"].is_string() && pod["status"]["containerStatuses"].is_null();
+    let never_ran = ends.iter().all(turned_away) && pod.given_up.is_none();
     let faults = [
         (complete && !codes.contains(&Some(0)), "it did not exit with 0"),
         (!complete && succeeded, "it exited with 0"),
         (plain && !complete && disrupted && !known, "it was disrupted"),
+        (plain && never_ran && !disrupted && rule != Some("startup"), "it never ran"),
         (rule == Some("disruption") && !ends.iter().any(|pod| is_disrupted(pod)), "it was not disrupted"),
     ];
     faults.into_iter().filter(|(is, _)| *is).map(|(_, text)| text).collect()
@@ -211,6 +215,8 @@ fn reasons(pod: &Value) -> Vec<&str> {
     let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
     let disruption = conditions.filter(|c| c["type"] == "DisruptionTarget").filter_map(|c| c["reason"].as_str());
     let own = pod["status"]["reason"].as_str();
+    // The operator has another word for what the kubelet calls as the task's own deadline is called.
+    let own = own.map(|own| if own == "DeadlineExceeded" { "PodDeadlineExceeded" } else { own });
     let container = decisive(pod).and_then(|end| end["reason"].as_str());
     disruption.chain(own).chain(container).chain(["PodDeleted", "Error"]).collect()
 }
@@ -291,7 +297,10 @@ fn has_started(pod: &Value) -> bool {
 fn asked_wait(pod: &PodStory) -> Option<i64> {
     let message = pod.ends().find_map(decisive)?["message"].as_str()?;
     let word: Value = serde_json::from_str(message).ok()?;
-    word["retryAfterSeconds"].as_i64()
+    let asked = &word["retryAfterSeconds"];
+    let number = asked.as_f64().or_else(|| asked.as_str()?.parse().ok()).filter(|seconds| *seconds >= 0.0)?;
+    #[allow(clippy::cast_possible_truncation)] // a number beyond the range is its end
+    asked.as_i64().or(Some(number.ceil() as i64))
 }
 
 /// The next attempt starts after the wait, by the true time. A process goes by its clock when it decides a wait or

@@ -10,12 +10,13 @@ use crate::api::{
 };
 use crate::core::classify::{OUT_OF_MEMORY_REASON, Verdict, classify};
 use crate::core::conditions;
+use crate::core::excerpt::excerpt;
 use crate::core::message::{MAX_MESSAGE_BYTES, most_stored_bytes, short};
 use crate::core::observe::Outcome;
 use crate::core::template::main_container_name;
 use crate::core::time::{human, until};
 use crate::core::variant::{can_raise_memory, number_in_run};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use std::sync::Arc;
 
@@ -45,7 +46,8 @@ pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
     }
     conditions::remove(&mut draft.status.conditions, ConditionType::Reconciling);
     conditions::remove(&mut draft.status.conditions, ConditionType::Stalled);
-    let entry = entry(draft, end, &outcome, &verdict, wait);
+    let said = excerpt(&outcome, matched_message(draft, &verdict));
+    let entry = entry(draft, end, &outcome, &verdict, wait, said.text);
     let is_failure = matches!(entry.action, Action::Retry | Action::Fail) || verdict.rule.is_some();
     // The end of the time, or of patience, is no news of the task: an earlier failure says more.
     let is_no_news = matches!(stop, Some(StopReason::DeadlineExceeded | StopReason::Cancelled));
@@ -55,13 +57,13 @@ pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
             attempt: entry.attempt,
             reason: entry.reason.clone(),
             exit_code: entry.exit_code,
-            message: entry.message.clone(),
+            message: said.line.clone(),
         });
     }
-    draft.happenings.push(Happening::Ended { entry: Box::new(entry.clone()), wait });
+    draft.happenings.push(Happening::Ended { entry: Box::new(entry.clone()), wait, line: said.line.clone() });
     remember(draft, entry);
     if let Some(reason) = verdict.end {
-        return finish(draft, reason, &outcome, &verdict, too_late);
+        return finish(draft, reason, &LastEnd { outcome: &outcome, verdict: &verdict, line: said.line, too_late });
     }
     let number = draft.current.number.saturating_add(1);
     let due_time = wait.map(|wait| MicroTime(wait.due));
@@ -69,11 +71,19 @@ pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
     Current::Due
 }
 
+/// The expression with which the rule that matched looked into the message.
+fn matched_message<'a>(draft: &Draft<'a>, verdict: &Verdict) -> Option<&'a str> {
+    let name = verdict.rule.as_deref()?;
+    let rule = draft.situation.task.spec.rules.iter().flatten().find(|rule| rule.name == name)?;
+    rule.when.as_ref()?.message.as_deref()
+}
+
 /// The next attempts get more memory, if the main container ran out of it and there is more to get.
 fn raise_memory(draft: &mut Draft, outcome: &Outcome) {
     let task = draft.situation.task;
     let main = outcome.container.as_deref() == Some(&*main_container_name(&task.spec));
-    if main && outcome.reason == OUT_OF_MEMORY_REASON && can_raise_memory(&task.spec, &draft.status, draft.slot()) {
+    let ran_out = !outcome.succeeded && outcome.reason == OUT_OF_MEMORY_REASON;
+    if main && ran_out && can_raise_memory(&task.spec, &draft.status, draft.slot()) {
         draft.status.memory_raises = draft.status.memory_raises.saturating_add(1);
     }
 }
@@ -94,8 +104,15 @@ fn charge(draft: &mut Draft, verdict: &Verdict) {
     }
 }
 
-fn entry(draft: &Draft, end: &End, outcome: &Outcome, verdict: &Verdict, wait: Option<Wait>) -> HistoryEntry {
-    let Outcome { container, exit_code, signal, reason, message, word, finished, .. } = outcome;
+fn entry(
+    draft: &Draft,
+    end: &End,
+    outcome: &Outcome,
+    verdict: &Verdict,
+    wait: Option<Wait>,
+    message: Option<String>,
+) -> HistoryEntry {
+    let Outcome { container, exit_code, signal, reason, word, finished, .. } = outcome;
     HistoryEntry {
         attempt: draft.current.number,
         pod_name: end.pod_name.clone(),
@@ -108,7 +125,7 @@ fn entry(draft: &Draft, end: &End, outcome: &Outcome, verdict: &Verdict, wait: O
         signal: *signal,
         reason: reason.clone(),
         error_type: word.error_type.clone(),
-        message: message.clone(),
+        message,
         rule: verdict.rule.clone(),
         action: verdict.action,
         delay_milliseconds: wait.map(Wait::milliseconds),
@@ -240,24 +257,37 @@ fn cause_of(failure: &LastFailure) -> String {
     format!("attempt {} ended with {}{code}{said}", failure.attempt, failure.reason)
 }
 
-fn finish(
-    draft: &mut Draft,
-    reason: ConditionReason,
-    outcome: &Outcome,
-    verdict: &Verdict,
+/// The end with which the task ends.
+struct LastEnd<'a> {
+    outcome: &'a Outcome,
+    verdict: &'a Verdict,
+    /// What is said of it in one line.
+    line: Option<String>,
+    /// When the next attempt would be due, after the task's deadline.
     too_late: Option<Timestamp>,
-) -> Current {
+}
+
+fn finish(draft: &mut Draft, reason: ConditionReason, last: &LastEnd) -> Current {
     if reason == ConditionReason::Succeeded {
-        draft.status.result.clone_from(&outcome.word.result);
-        let message = format!("attempt {} succeeded", draft.current.number);
+        draft.status.result.clone_from(&last.outcome.word.result);
+        let message = format!("attempt {} succeeded{}", draft.current.number, but_out_of_memory(last.outcome));
         end(draft, reason, &message);
         return Current::TaskEnded;
     }
     if reason == ConditionReason::Cancelled {
         by_hand::cancelled(draft);
     }
-    let message = failed_message(draft, outcome, reason, verdict, too_late);
+    let message = failed_message(draft, reason, last);
     fail(draft, reason, &message)
+}
+
+/// What is to be said of a success during which a process ran out of memory.
+pub(super) fn but_out_of_memory(outcome: &Outcome) -> &'static str {
+    if outcome.reason == OUT_OF_MEMORY_REASON {
+        "; a process in its container ran out of memory (OOMKilled), though the container exited with 0"
+    } else {
+        ""
+    }
 }
 
 /// The task fails with the current attempt, after its fallback if it has one.
@@ -291,24 +321,21 @@ pub(super) fn end(draft: &mut Draft, reason: ConditionReason, message: &str) {
     status.current = None;
     status.next_retry_time = None;
     status.completion_time = Some(Time(now));
-    status.duration = status.start_time.as_ref().map(|start| human(until(start.0, now)));
+    // The start is stored in whole seconds.
+    let whole = |duration: SignedDuration| SignedDuration::from_secs(duration.as_secs());
+    status.duration = status.start_time.as_ref().map(|start| human(whole(until(start.0, now))));
     draft.happenings.push(Happening::Finished { succeeded, reason, message: message.into() });
 }
 
 /// Why the task failed, with the last real cause: never only that a limit was exceeded.
-fn failed_message(
-    draft: &Draft,
-    outcome: &Outcome,
-    reason: ConditionReason,
-    verdict: &Verdict,
-    too_late: Option<Timestamp>,
-) -> String {
-    let what = what_ended(draft, reason, verdict, too_late);
+fn failed_message(draft: &Draft, reason: ConditionReason, last: &LastEnd) -> String {
+    let LastEnd { outcome, verdict, line, too_late } = last;
+    let what = what_ended(draft, reason, verdict, *too_late);
     let stopped = matches!(reason, ConditionReason::DeadlineExceeded | ConditionReason::Cancelled);
     if stopped && too_late.is_none() {
         return short(&what, MAX_MESSAGE_BYTES);
     }
-    let last = the_last(&outcome.reason, outcome.exit_code, outcome.message.as_ref());
+    let last = the_last(&outcome.reason, outcome.exit_code, line.as_ref());
     short(&format!("{what}{last}"), MAX_MESSAGE_BYTES)
 }
 

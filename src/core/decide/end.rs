@@ -2,9 +2,10 @@
 
 use super::Seen;
 use super::next::Draft;
-use crate::api::{CurrentAttempt, StopReason};
-use crate::core::message::{MAX_MESSAGE_BYTES, Word, short};
+use crate::api::{CurrentAttempt, EndReason, StopReason};
+use crate::core::message::{MAX_MESSAGE_BYTES, short};
 use crate::core::observe::Outcome;
+use crate::core::termination_report::Word;
 use crate::core::time::plus;
 use jiff::{SignedDuration, Timestamp};
 
@@ -49,8 +50,11 @@ impl End {
             container: None,
             exit_code: None,
             signal: None,
-            reason: "Lost".into(),
+            reason: EndReason::Lost.as_str().into(),
+            cause: None,
             message: Some("the Pod is gone, and its end was never seen".into()),
+            report: None,
+            is_log: false,
             word: Word::default(),
             started: None,
             finished: now,
@@ -91,7 +95,8 @@ impl End {
 /// The outcome as our own stop has shaped it: an exit code on our SIGTERM says nothing of the task. What the task says
 /// in words still counts.
 pub(super) fn as_stopped(outcome: &Outcome, stop: Option<StopReason>, current: &CurrentAttempt) -> Outcome {
-    let own = Outcome { stopped: true, succeeded: false, disrupted: false, ..outcome.clone() };
+    // What the Pod says of an end that was our doing is no cause.
+    let own = Outcome { stopped: true, succeeded: false, disrupted: false, cause: None, ..outcome.clone() };
     let said = |text: &str| own.message.clone().or_else(|| Some(text.into()));
     match stop {
         None | Some(StopReason::TaskEnded) => outcome.clone(),

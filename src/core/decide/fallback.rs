@@ -1,11 +1,12 @@
 //! The fallback: a last Pod, run once when the task has failed. The task is Failed when it has ended, whatever it did.
 
-use super::close::end;
+use super::close::{but_out_of_memory, end};
 use super::end::End;
 use super::next::{Current, Draft};
 use super::{Happening, by_hand, name_of};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, Fallback, FallbackState, StopReason};
 use crate::core::conditions;
+use crate::core::excerpt::excerpt;
 use crate::core::identity::Slot;
 use crate::core::message::{MAX_MESSAGE_BYTES, short};
 use crate::core::observe::Outcome;
@@ -52,14 +53,14 @@ pub(super) fn close(draft: &mut Draft, ended: &End, outcome: &Outcome, stop: Opt
         finish_time: Some(Time(outcome.finished)),
         exit_code: outcome.exit_code,
         reason: Some(outcome.reason.clone()),
-        message: outcome.message.clone(),
+        message: excerpt(outcome, None).text,
     });
     if outcome.succeeded {
         draft.status.result.clone_from(&outcome.word.result);
     }
     let code = outcome.exit_code.filter(|_| !outcome.succeeded).map(|code| format!(", exit code {code}"));
     let came_of_it = if outcome.succeeded {
-        "the fallback succeeded".into()
+        format!("the fallback succeeded{}", but_out_of_memory(outcome))
     } else {
         format!("the fallback ended with {}{}", outcome.reason, code.unwrap_or_default())
     };

@@ -202,6 +202,8 @@ pub enum Happening {
         entry: Box<HistoryEntry>,
         /// The wait before the next attempt, if one follows after a wait.
         wait: Option<Wait>,
+        /// What is said of its end in one line.
+        line: Option<String>,
     },
     /// The spec has changed, and with it the wait for the next attempt.
     Rescheduled {

@@ -11,6 +11,7 @@ mod lives;
 mod missing;
 mod rejection;
 mod replaced;
+mod reported;
 mod size;
 mod story;
 mod suspension;

@@ -4,8 +4,10 @@ use super::{
     DEFAULT_CONTAINER, DISRUPTION_TARGET, FORCED_DELETION_BOUND, HoldUp, LOST_NODE_BOUND, Outcome, Overdue, Progress,
     Stage,
 };
-use crate::api::{ANNOTATION_COMPLETION, Completion, MAIN_CONTAINER};
+use crate::api::{ANNOTATION_COMPLETION, Completion, EndReason, MAIN_CONTAINER};
+use crate::core::classify::OUT_OF_MEMORY_REASON;
 use crate::core::message;
+use crate::core::termination_report::word;
 use crate::core::time::plus;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{
@@ -14,6 +16,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
+
+/// The reason of a container of which the kubelet lost sight.
+const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
 
 /// A Pod with its parts at hand.
 pub(super) struct View<'a> {
@@ -194,40 +199,96 @@ impl<'a> View<'a> {
     }
 
     fn outcome(&self) -> Outcome {
-        let decisive = self.decisive();
+        let never_started = self.never_ran();
+        // What the kubelet writes of the end of a container that never ran tells nothing.
+        let decisive = self.decisive().filter(|_| !never_started);
         let terminated = decisive.map(|(_, terminated)| terminated);
-        let disruption = self.condition(DISRUPTION_TARGET).filter(|condition| condition.status == "True");
+        let disruption = self.disruption();
         let succeeded = self.succeeded();
         let raw = terminated.and_then(|terminated| terminated.message.as_deref()).unwrap_or_default();
-        let word = message::word(raw);
-        let pod_message = || {
-            let pod = self.status.message.as_deref().filter(|text| !text.is_empty());
-            let disruption = disruption.and_then(|condition| condition.message.as_deref());
-            pod.or(disruption).and_then(message::stored)
+        let mut word = word(raw, self.containers());
+        let is_log = !word.is_report;
+        let raw = message::full(raw);
+        let (said, report) = match word.message.take() {
+            Some(message) => (Some(message), raw),
+            None => (raw, None),
         };
+        let said = match (word.unread.take(), said) {
+            (Some(unread), Some(said)) if report.is_some() => Some(format!("{said}\n{unread}")),
+            (Some(unread), Some(said)) => Some(format!("{unread}\n{said}")),
+            (unread, said) => unread.or(said),
+        };
+        let of_pod = self.pod_message();
+        let (cause, of_pod) = if self.has_reason(succeeded) { (of_pod, None) } else { (None, of_pod) };
         Outcome {
             succeeded,
             container: decisive.and_then(|(name, _)| plain(Some(name))),
             exit_code: terminated.map(|terminated| terminated.exit_code),
             signal: terminated.and_then(signal),
-            reason: if succeeded { "Completed".into() } else { self.failure_reason() },
-            message: word.message.clone().or_else(|| message::stored(raw)).or_else(pod_message),
+            reason: if succeeded { self.success_reason() } else { self.failure_reason() },
+            cause,
+            is_log: is_log && said.is_some(),
+            message: said.or(of_pod),
+            report,
             word,
-            started: terminated.and_then(|terminated| terminated.started_at.as_ref()).map(|time| time.0),
+            started: terminated.and_then(|terminated| self.at(terminated.started_at.as_ref())),
             finished: self.finish_time(),
             disrupted: disruption.is_some(),
             conditions: self.true_conditions(),
-            never_started: false,
+            never_started,
             stopped: false,
         }
+    }
+
+    /// Whether the reason of a failure is the Pod's own, or that of its disruption.
+    fn has_reason(&self, succeeded: bool) -> bool {
+        let disruption = self.disruption().and_then(|condition| condition.reason.as_deref());
+        !succeeded && (plain(self.status.reason.as_deref()).is_some() || plain(disruption).is_some())
+    }
+
+    fn disruption(&self) -> Option<&'a PodCondition> {
+        self.condition(DISRUPTION_TARGET).filter(|condition| condition.status == "True")
+    }
+
+    /// What is said of the Pod as a whole.
+    fn pod_message(&self) -> Option<String> {
+        let disruption = self.disruption().and_then(|condition| condition.message.as_deref());
+        self.status.message.as_deref().and_then(message::full).or_else(|| disruption.and_then(message::full))
+    }
+
+    /// Among how many containers the kubelet divides the room for termination messages.
+    fn containers(&self) -> usize {
+        let PodSpec { containers, init_containers, ephemeral_containers, .. } = self.spec;
+        containers.len()
+            + init_containers.as_ref().map_or(0, Vec::len)
+            + ephemeral_containers.as_ref().map_or(0, Vec::len)
+    }
+
+    /// The Pod has failed before any of its containers ran: the kubelet turned it away, or gave it up. One that somebody
+    /// deleted before that has no other reason than its deletion.
+    fn never_ran(&self) -> bool {
+        let failed = self.status.phase.as_deref() == Some("Failed");
+        let only_deleted =
+            self.pod.metadata.deletion_timestamp.is_some() && plain(self.status.reason.as_deref()).is_none();
+        failed && !only_deleted && !self.all_statuses().any(was_made)
+    }
+
+    fn created(&self) -> Timestamp {
+        self.pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0)
+    }
+
+    /// A time of the Pod's status: none is before the Pod's creation. The runtime has 1970 for a container that could not
+    /// be started, and the node's clock may be behind.
+    fn at(&self, time: Option<&Time>) -> Option<Timestamp> {
+        time.map(|time| time.0.max(self.created()))
     }
 
     pub(super) fn starting(&self) -> Option<Timestamp> {
         let scheduled = self.condition("PodScheduled").filter(|c| c.status == "True").and_then(transition)?;
         let ordinary = self.init_statuses().filter(|status| !self.is_native_sidecar(&status.name));
         ordinary.filter_map(|status| status.state.as_ref()).try_fold(scheduled, |since, state| {
-            let ended = state.terminated.as_ref().and_then(|terminated| terminated.finished_at.as_ref());
-            state.running.is_none().then(|| ended.map_or(since, |ended| since.max(ended.0)))
+            let ended = state.terminated.as_ref().and_then(|terminated| self.at(terminated.finished_at.as_ref()));
+            state.running.is_none().then(|| ended.map_or(since, |ended| since.max(ended)))
         })
     }
 
@@ -236,7 +297,7 @@ impl<'a> View<'a> {
             let state = status.state.as_ref()?;
             let running = state.running.as_ref().and_then(|running| running.started_at.as_ref());
             let terminated = state.terminated.as_ref().and_then(|terminated| terminated.started_at.as_ref());
-            running.or(terminated).map(|time| time.0)
+            self.at(running.or(terminated))
         };
         self.deciding().into_iter().flatten().filter_map(start).min()
     }
@@ -254,11 +315,10 @@ impl<'a> View<'a> {
         if self.is_decided() {
             return overdue(outcome);
         }
-        let reason = if forced || outcome.disrupted { outcome.reason.clone() } else { "NodeLost".into() };
-        let message = outcome
-            .message
-            .clone()
-            .or_else(|| Some("the Pod was deleted, and its node has not reported its end".into()));
+        let reason =
+            if forced || outcome.disrupted { outcome.reason.clone() } else { EndReason::NodeLost.as_str().into() };
+        let unreported = || Some("the Pod was deleted, and its node has not reported its end".into());
+        let message = outcome.message.clone().or_else(|| if outcome.cause.is_none() { unreported() } else { None });
         overdue(Outcome { succeeded: false, reason, message, finished: at, ..outcome })
     }
 
@@ -277,15 +337,27 @@ impl<'a> View<'a> {
         ends.iter().all(|(_, end)| end.exit_code == 0) && (!failed_as_a_whole || ended_before())
     }
 
+    /// An exit code of 0 is a success even where a process in the container ran out of memory.
+    fn success_reason(&self) -> String {
+        let mut ends = self.deciding().into_iter().flatten().filter_map(end);
+        let ran_out = ends.any(|(_, end)| end.reason.as_deref() == Some(OUT_OF_MEMORY_REASON));
+        if ran_out { OUT_OF_MEMORY_REASON } else { EndReason::Completed.as_str() }.into()
+    }
+
     fn failure_reason(&self) -> String {
-        let disruption = self.condition(DISRUPTION_TARGET).filter(|c| c.status == "True");
+        let disruption = self.disruption();
         let container = self.decisive().and_then(|(_, terminated)| terminated.reason.as_deref());
-        plain(self.status.reason.as_deref())
-            .or_else(|| plain(disruption.and_then(|c| c.reason.as_deref())))
-            .or_else(|| plain(container).filter(|reason| !is_vague(reason) || !self.was_killed_by_deletion()))
-            .unwrap_or_else(|| {
-                if self.pod.metadata.deletion_timestamp.is_some() { "PodDeleted".into() } else { "Error".into() }
-            })
+        let own = plain(self.status.reason.as_deref());
+        // The task has a deadline, too, and its reason has that name.
+        own.map(
+            |reason| if reason == "DeadlineExceeded" { EndReason::PodDeadlineExceeded.as_str().into() } else { reason },
+        )
+        .or_else(|| plain(disruption.and_then(|c| c.reason.as_deref())))
+        .or_else(|| plain(container).filter(|reason| !is_vague(reason) || !self.was_killed_by_deletion()))
+        .unwrap_or_else(|| {
+            let is_deleted = self.pod.metadata.deletion_timestamp.is_some();
+            if is_deleted { EndReason::PodDeleted } else { EndReason::Error }.as_str().into()
+        })
     }
 
     /// Somebody deleted the Pod, and its container then died of the kubelet's SIGTERM or SIGKILL.
@@ -314,17 +386,13 @@ impl<'a> View<'a> {
     /// As the Job controller does: the latest end of a container, else when the Pod ceased to be ready or its deletion
     /// began, else its creation.
     fn finish_time(&self) -> Timestamp {
-        let containers = self
-            .all_statuses()
-            .filter_map(|status| status.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref())
-            .map(|time| time.0)
-            .max();
-        let unready =
-            self.condition("Ready").filter(|c| c.status == "False").and_then(|c| c.last_transition_time.as_ref());
-        containers
-            .or(unready.map(|time| time.0).max(self.deletion_began()))
-            .or(self.pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
-            .unwrap_or(Timestamp::UNIX_EPOCH)
+        let ended = |status: &'a ContainerStatus| status.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref();
+        let containers = self.all_statuses().filter_map(|status| self.at(ended(status))).max();
+        let unready = self
+            .condition("Ready")
+            .filter(|c| c.status == "False")
+            .and_then(|c| self.at(c.last_transition_time.as_ref()));
+        containers.or(unready.max(self.deletion_began())).unwrap_or(self.created())
     }
 }
 
@@ -341,9 +409,22 @@ fn plain(text: Option<&str>) -> Option<String> {
     text.map(|text| message::short(text, message::MAX_WORD_BYTES)).filter(|text| !text.is_empty())
 }
 
+/// Whether the runtime ever made the container. The kubelet writes an end of its own invention for one that it could not
+/// find when the Pod ended.
+fn was_made(status: &ContainerStatus) -> bool {
+    let known = |state: &ContainerState| {
+        let ended = state.terminated.as_ref();
+        let invented =
+            |end: &ContainerStateTerminated| end.reason.as_deref() == Some(STATUS_UNKNOWN) && end.started_at.is_none();
+        state.running.is_some() || ended.is_some_and(|end| !invented(end))
+    };
+    let has_id = status.container_id.as_deref().is_some_and(|id| !id.is_empty());
+    has_id || [&status.state, &status.last_state].into_iter().flatten().any(known)
+}
+
 /// What the kubelet says of a container that was killed, or that it lost sight of while it was.
 fn is_vague(reason: &str) -> bool {
-    matches!(reason, "Error" | "ContainerStatusUnknown")
+    matches!(reason, "Error" | STATUS_UNKNOWN)
 }
 
 fn transition(condition: &PodCondition) -> Option<Timestamp> {

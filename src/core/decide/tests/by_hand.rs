@@ -205,7 +205,7 @@ fn run_again_has_a_new_budget_and_keeps_the_history() {
     let status = world.status();
     assert_eq!(runs(&status.history), [(1, None), (2, None), (3, Some(2)), (4, Some(2)), (5, Some(3))]);
     assert_eq!(effect(&status, "run-again"), "run 3 begins with attempt 5");
-    assert_eq!(status.duration.as_deref(), Some("0ms"), "of this run");
+    assert_eq!(status.duration.as_deref(), Some("0s"), "of this run");
 }
 
 #[test]

@@ -1,0 +1,140 @@
+//! What is stored and shown of all that is said of an attempt's end.
+
+use super::message::{MAX_MESSAGE_BYTES, cut_around};
+use super::observe::Outcome;
+use super::rules;
+use std::collections::HashSet;
+use std::ops::Range;
+
+/// Words for an end, each at most 1 KiB of JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Excerpt {
+    /// For the history: the whole, or its beginning, what a rule matched, and its end.
+    pub text: Option<String>,
+    /// The one line that says most, for places that have no room for more: the line that a rule matched, else the cause
+    /// that the Pod gives, else the first line of a termination report, or the last of a log that says something.
+    pub line: Option<String>,
+}
+
+/// What is stored and shown of what is said of this end, given the expression with which a rule matched it.
+pub fn excerpt(outcome: &Outcome, pattern: Option<&str>) -> Excerpt {
+    let [cause, message, report] = outcome.texts();
+    let matches = |text: Option<&str>| pattern.zip(text).and_then(|(pattern, text)| rules::find(pattern, text));
+    let (in_cause, in_message) = (matches(cause), matches(message));
+    // The raw report is shown only where it, and nothing else, has what a rule matched.
+    let in_report = if in_cause.is_none() && in_message.is_none() { matches(report) } else { None };
+    let report = report.filter(|_| in_report.is_some());
+    let (mut whole, mut focus) = (String::new(), None);
+    for (text, matched) in [(cause, in_cause), (message, in_message), (report, in_report)] {
+        let Some(text) = text else { continue };
+        if !whole.is_empty() {
+            whole.push('\n');
+        }
+        let from = whole.len();
+        focus = focus.or_else(|| matched.map(|matched| from + matched.start..from + matched.end));
+        whole.push_str(text);
+    }
+    let matched_line = focus.clone().and_then(|focus| line_of(&whole, &focus));
+    let line = matched_line.or_else(|| {
+        let of_message = if outcome.is_log { last_line } else { first_line };
+        let line = cause.and_then(first_line).or_else(|| message.and_then(of_message));
+        line.map(|line| (line, None))
+    });
+    Excerpt { text: stored(&whole, focus), line: line.and_then(|(line, focus)| stored(line, focus)) }
+}
+
+fn stored(text: &str, focus: Option<Range<usize>>) -> Option<String> {
+    Some(cut_around(text, focus, MAX_MESSAGE_BYTES)).filter(|text| !text.is_empty())
+}
+
+/// The line that the match is in, or begins in, and where in it; nothing if the match is of the whole text or of nothing.
+fn line_of<'a>(text: &'a str, matched: &Range<usize>) -> Option<(&'a str, Option<Range<usize>>)> {
+    let found = text.get(matched.clone())?;
+    if found.trim().is_empty() || found.len() >= text.trim().len() {
+        return None;
+    }
+    let begin = matched.end - found.trim_start().len();
+    let start = text.get(..begin)?.rfind('\n').map_or(0, |end| end + 1);
+    let end = text.get(begin..)?.find('\n').map_or(text.len(), |length| begin + length);
+    let line = text.get(start..end)?;
+    let indent = line.len() - line.trim_start().len();
+    let line = line.trim();
+    let at = |index: usize| index.saturating_sub(start + indent).min(line.len());
+    let focus = at(begin)..at(matched.end);
+    (!line.is_empty()).then_some((line, Some(focus)))
+}
+
+fn first_line(text: &str) -> Option<&str> {
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines().find(|line| is_sentence(line)).or_else(|| lines().next())
+}
+
+/// The last line of a log that says something: no stack frame, no continuation of another line, and nothing that a
+/// runtime adds to every error.
+fn last_line(log: &str) -> Option<&str> {
+    let of_dump = go_dump(log);
+    let says = |line: &str| is_sentence(line) && !is_frame(line.trim()) && !is_trailer(line.trim());
+    let spoken = || log.lines().enumerate().filter(|(number, line)| !of_dump.contains(number) && says(line));
+    let unindented = spoken().filter(|(_, line)| !line.starts_with([' ', '\t'])).last();
+    let spoken = unindented.or_else(|| spoken().last()).map(|(_, line)| line);
+    spoken.or_else(|| log.lines().rfind(|line| !line.trim().is_empty())).map(str::trim)
+}
+
+fn is_sentence(line: &str) -> bool {
+    line.chars().any(char::is_alphanumeric)
+}
+
+/// A line of a stack trace: Java, JavaScript and .NET; Python; PHP and sanitizers; Ruby.
+fn is_frame(line: &str) -> bool {
+    let more = line.strip_prefix("... ").and_then(|rest| rest.split_once(' '));
+    let is_more = more.is_some_and(|(count, _)| count.parse::<u32>().is_ok());
+    let is_numbered = line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let is_place = |place: &str| place.split([' ', '(']).next().is_some_and(|first| first.contains(['.', '/']));
+    let is_java = line.strip_prefix("at ").is_some_and(|place| place.ends_with(')') && is_place(place));
+    let is_python = line.starts_with("File \"") && line.contains(", line ");
+    is_more || is_numbered || is_java || is_python || (line.starts_with("from ") && line.contains(":in "))
+}
+
+/// What runtimes add to an error after they have said it.
+fn is_trailer(line: &str) -> bool {
+    const BEGINNINGS: [&str; 9] = [
+        "stack backtrace:",
+        "Stack trace:",
+        "note: run with `RUST_BACKTRACE",
+        "note: Some details are omitted",
+        "Node.js v",
+        "[signal ",
+        "exit status ",
+        "npm ERR! A complete log of this run",
+        "npm error A complete log of this run",
+    ];
+    BEGINNINGS.into_iter().any(|beginning| line.starts_with(beginning))
+}
+
+/// The numbers of the lines that belong to Go's dumps of its goroutines: from `goroutine 1 [running]:` to the first line
+/// that is none of theirs.
+fn go_dump(log: &str) -> HashSet<usize> {
+    let mut inside = false;
+    let mut lines = HashSet::new();
+    for (number, line) in log.lines().enumerate() {
+        let header = line.strip_prefix("goroutine ").and_then(|rest| rest.split_once(" ["));
+        let begins = header.is_some_and(|(id, _)| id.split(' ').next().is_some_and(|id| id.parse::<u64>().is_ok()));
+        let goes_on = || line.trim().is_empty() || line.starts_with('\t') || is_call(line) || is_trailer(line);
+        inside = begins || (inside && goes_on());
+        if inside {
+            lines.insert(number);
+        }
+    }
+    lines
+}
+
+/// A function in a dump, `main.run({0x1, 0x2})` or `created by main.main in goroutine 1`, or a register, `rax 0x0`.
+fn is_call(line: &str) -> bool {
+    let is_function = || line.split('(').next().is_some_and(|name| !name.contains(' ')) && line.ends_with(')');
+    let is_register = || line.split_once(' ').is_some_and(|(_, value)| value.trim_start().starts_with("0x"));
+    is_function() || is_register() || line.starts_with("created by ")
+}
+
+#[cfg(test)]
+#[path = "excerpt_tests.rs"]
+mod tests;

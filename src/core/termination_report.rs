@@ -1,0 +1,182 @@
+//! The termination report: a JSON object that a task leaves as its termination message.
+//!
+//! The kubelet keeps the last 4,096 bytes of the file, so that the beginning of a longer report is lost, and cuts the
+//! messages of all containers of a Pod to 12 KiB, shared equally, of which it keeps the beginning.
+
+use super::message::{self, MAX_MESSAGE_BYTES, MAX_WORD_BYTES, short};
+use serde_json::{Map, Value};
+
+/// Most bytes that the kubelet reads of the file: its end.
+const MAX_FILE_BYTES: usize = 4096;
+/// Bytes that the termination messages of all containers of a Pod share: each keeps its beginning.
+const MAX_POD_BYTES: usize = 12 * 1024;
+/// Most bytes of a value that is quoted because it cannot be used.
+const MAX_QUOTED_BYTES: usize = 64;
+/// The longest escape that a cut string can end in, a pair of surrogates.
+const LONGEST_ESCAPE: usize = "\\ud83d\\ude00".len();
+
+/// What a task said of its own failure or success: a JSON object as its termination message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Word {
+    /// `errorType`: what kind of error it was.
+    pub error_type: Option<String>,
+    /// `message`: what happened, in full.
+    pub message: Option<String>,
+    /// `retryAfterSeconds`: do not come back earlier.
+    pub retry_after_seconds: Option<i64>,
+    /// `doNotRetry`: trying again cannot help.
+    pub do_not_retry: bool,
+    /// `result`: what came out.
+    pub result: Option<String>,
+    /// What of it could not be read, in words for people.
+    pub unread: Option<String>,
+    /// Whether the text is, or was, a report, and no log.
+    pub is_report: bool,
+}
+
+/// The termination report in the termination message of one of the `containers` of a Pod. Whatever is not a JSON object
+/// is just text. Of an object that was cut, the members that are complete count, and of its `message` what is left.
+pub fn word(termination_message: &str, containers: usize) -> Word {
+    let text = termination_message.trim();
+    if let Some(object) = object(text) {
+        return read(&object, None);
+    }
+    let limit = MAX_FILE_BYTES.min(MAX_POD_BYTES / containers.max(1));
+    if termination_message.len() < limit {
+        return Word::default();
+    }
+    let bytes = if limit < 1000 { limit.to_string() } else { format!("{},{:03}", limit / 1000, limit % 1000) };
+    let shared =
+        if limit < MAX_FILE_BYTES { format!(" ({containers} containers share 12 KiB)") } else { String::new() };
+    if let Some(members) = cut_object(text) {
+        let cut = format!("the termination report was cut at {bytes} bytes{shared}: the rest of it could not be read");
+        return read(&members, Some(cut));
+    }
+    if limit < MAX_FILE_BYTES {
+        let unread =
+            format!("the termination message was cut at {bytes} bytes{shared}: a report in it could not be read");
+        // A log has lines.
+        return Word { unread: Some(unread), is_report: !text.contains('\n'), ..Word::default() };
+    }
+    let last_line = text.lines().next_back().unwrap_or_default();
+    if text.ends_with('}') && object(last_line.trim()).is_none() {
+        let unread = format!(
+            "the termination report was longer than {bytes} bytes: its beginning was cut off, and it could not be read"
+        );
+        return Word { unread: Some(unread), is_report: true, ..Word::default() };
+    }
+    Word::default()
+}
+
+fn object(text: &str) -> Option<Map<String, Value>> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => Some(object),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+fn read(object: &Map<String, Value>, cut: Option<String>) -> Word {
+    let mut members = Members { object, unread: cut.into_iter().collect() };
+    let error_type = members.take("errorType", "a string", text);
+    let message = members.take("message", "a string", text);
+    let retry_after_seconds = members.take("retryAfterSeconds", "a number of seconds from 0 on", seconds);
+    let do_not_retry = members.take("doNotRetry", "true or false", boolean);
+    let result = object.get("result").filter(|value| !value.is_null()).map(|value| match value {
+        Value::String(s) => short(s, MAX_MESSAGE_BYTES),
+        other => short(&other.to_string(), MAX_MESSAGE_BYTES),
+    });
+    let unread = members.unread;
+    Word {
+        error_type: error_type.map(|s| short(&s, MAX_WORD_BYTES)).filter(|s| !s.is_empty()),
+        message: message.as_deref().and_then(message::full),
+        retry_after_seconds,
+        do_not_retry: do_not_retry.unwrap_or(false),
+        result,
+        unread: (!unread.is_empty()).then(|| unread.join("; ")),
+        is_report: true,
+    }
+}
+
+/// The members of a report, and which of them cannot be used.
+struct Members<'a> {
+    object: &'a Map<String, Value>,
+    unread: Vec<String>,
+}
+
+impl Members<'_> {
+    fn take<T>(&mut self, key: &str, expected: &str, read: impl FnOnce(&Value) -> Option<T>) -> Option<T> {
+        let value = self.object.get(key).filter(|value| !value.is_null())?;
+        let known = read(value);
+        if known.is_none() {
+            let quoted = short(&value.to_string(), MAX_QUOTED_BYTES);
+            self.unread.push(format!("{key} {quoted} is not {expected}: ignored"));
+        }
+        known
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(ToOwned::to_owned)
+}
+
+/// Whole seconds, rounded up: never earlier than was asked for. Many a program writes a number as text.
+fn seconds(value: &Value) -> Option<i64> {
+    if let Some(whole) = value.as_i64() {
+        return (whole >= 0).then_some(whole);
+    }
+    let number = match value {
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.as_f64(),
+    };
+    let up = number.map(f64::ceil).filter(|seconds| seconds.is_finite() && *seconds >= 0.0)?;
+    #[allow(clippy::cast_possible_truncation)] // a number beyond the range is its end
+    Some(up as i64)
+}
+
+fn boolean(value: &Value) -> Option<bool> {
+    let text = || value.as_str().and_then(|text| text.trim().to_ascii_lowercase().parse().ok());
+    value.as_bool().or_else(text)
+}
+
+/// The members that can be read of an object whose end is missing.
+fn cut_object(text: &str) -> Option<Map<String, Value>> {
+    let rest = text.strip_prefix('{')?;
+    let (mut depth, mut in_string, mut escaped, mut complete) = (0_usize, false, false, 0);
+    for (at, byte) in rest.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth == 0 => return None, // not cut: something else is wrong with it
+            b'}' | b']' => depth -= 1,
+            b',' if depth == 0 => complete = at,
+            _ => {}
+        }
+    }
+    let (whole, last) = (rest.get(..complete)?, rest.get(complete..)?);
+    let mut members = object(&format!("{{{whole}}}"))?;
+    members.extend(cut_member(last.trim_start_matches(',')).unwrap_or_default());
+    Some(members)
+}
+
+/// The last member before the cut: whole but for the comma, or a `message` of which a part is left. The end of a number
+/// may be missing.
+fn cut_member(text: &str) -> Option<Map<String, Value>> {
+    if let Some(member) = object(&format!("{{{text}}}")) {
+        return Some(member).filter(|member| !member.values().any(Value::is_number));
+    }
+    let shortest = text.len().saturating_sub(LONGEST_ESCAPE);
+    let mut parts = (shortest..=text.len()).rev().filter_map(|end| text.get(..end));
+    let mut part = parts.find_map(|part| object(&format!("{{{part}\"}}")))?;
+    part.retain(|key, _| key == "message");
+    for text in part.values_mut() {
+        *text = text.as_str().map(|text| text.trim_end_matches('\u{fffd}').into()).unwrap_or_default();
+    }
+    Some(part)
+}
+
+#[cfg(test)]
+#[path = "termination_report_tests.rs"]
+mod tests;
