@@ -158,6 +158,8 @@ fn log(happening: &Happening) {
 fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<Event> {
     let (type_, reason, note, secondary) = match happening {
         Happening::Ended { .. } if finished => return None,
+        // The answer to the request has told of it.
+        Happening::Ended { entry, .. } if was_stopped(&entry, StopReason::RetryNow) => return None,
         Happening::Ended { entry, wait, line } => {
             let (type_, reason, note) = ended(&entry, wait, line.as_deref());
             (type_, reason, note, Some(pod_reference(task, entry.pod_name, entry.pod_uid)))
@@ -213,18 +215,14 @@ fn containers_stopped(slot: Slot, containers: &[String]) -> String {
 
 fn ended(entry: &HistoryEntry, wait: Option<Wait>, line: Option<&str>) -> (EventType, &'static str, String) {
     let HistoryEntry { attempt, reason, .. } = entry;
-    let is = |stop: StopReason| entry.reason == stop.as_str() && entry.action == Action::Ignore && entry.rule.is_none();
-    if is(StopReason::Suspended) {
+    if was_stopped(entry, StopReason::Suspended) {
         let note = format!("attempt {attempt} was stopped: the task is suspended (not charged)");
         return (EventType::Normal, "Suspended", note);
     }
-    if let Some(stop) = [StopReason::SpecChanged, StopReason::RetryNow].into_iter().find(|stop| is(*stop)) {
+    if was_stopped(entry, StopReason::SpecChanged) {
         let why = entry.message.as_deref().unwrap_or_default();
-        return (
-            EventType::Normal,
-            stop.as_str(),
-            format!("the Pod of attempt {attempt} is replaced (not charged): {why}"),
-        );
+        let note = format!("the Pod of attempt {attempt} is replaced (not charged): {why}");
+        return (EventType::Normal, StopReason::SpecChanged.as_str(), note);
     }
     let code = entry.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
     let said = line.map(|line| format!(": {line}")).unwrap_or_default();
@@ -236,6 +234,11 @@ fn ended(entry: &HistoryEntry, wait: Option<Wait>, line: Option<&str>) -> (Event
         },
     );
     (EventType::Warning, "AttemptFailed", format!("attempt {attempt} ended with {reason}{code}{next}{said}"))
+}
+
+/// Whether the operator stopped the attempt for that reason, and did not charge it.
+fn was_stopped(entry: &HistoryEntry, stop: StopReason) -> bool {
+    entry.reason == stop.as_str() && entry.action == Action::Ignore && entry.rule.is_none()
 }
 
 fn pod_reference(task: &RetryableTask, name: String, uid: Option<String>) -> ObjectReference {

@@ -25,9 +25,19 @@ pub fn newest_warning(events: &[Event]) -> Option<PodWarning> {
 
 fn warning(event: &Event) -> Option<PodWarning> {
     let reason = message::short(event.reason.as_deref().unwrap_or_default(), message::MAX_WORD_BYTES);
-    let message = event.message.as_deref().and_then(message::stored);
+    let said = event.message.as_deref().unwrap_or_default();
+    let message = match container(event) {
+        Some(container) => message::stored(&format!("container {container}: {said}")),
+        None => message::stored(said),
+    };
     let hold_up = Some(HoldUp { reason, message }).filter(|hold_up| !hold_up.reason.is_empty())?;
     Some(PodWarning { hold_up, last_seen: last_seen(event) })
+}
+
+/// The container that the event is about, by the kubelet's word: `spec.containers{NAME}`.
+fn container(event: &Event) -> Option<&str> {
+    let (_, rest) = event.involved_object.field_path.as_deref()?.split_once('{')?;
+    rest.strip_suffix('}').filter(|name| !name.is_empty())
 }
 
 /// Reporters fill in one field or another.
@@ -72,5 +82,19 @@ mod tests {
             assert_eq!(warning.hold_up.message.as_deref(), Some("configmap \"nope\" not found"));
         }
         assert_eq!(newest_warning(&[event(json!({"reason": ""}))]), None);
+    }
+
+    #[test]
+    fn the_container_that_it_is_about_is_named() {
+        let of = |path: &str| {
+            let event = event(json!({
+                "involvedObject": {"fieldPath": path}, "reason": "Unhealthy", "message": "Startup probe failed: ",
+            }));
+            newest_warning(&[event]).unwrap().hold_up.message.unwrap()
+        };
+        assert_eq!(of("spec.initContainers{proxy}"), "container proxy: Startup probe failed:");
+        for odd in ["", "spec", "spec.containers{}", "}{"] {
+            assert_eq!(of(odd), "Startup probe failed:", "{odd}");
+        }
     }
 }

@@ -7,7 +7,7 @@ pub const DECIDED_BEFORE: [&str; 6] =
     ["Completed", "Suspended", "Cancelled", "DeadlineExceeded", "SpecChanged", "RetryNow"];
 
 /// Reasons of attempts that never started, or that the operator stopped: rules see no exit code of them.
-const WITHOUT_EXIT_CODE: [&str; 18] = [
+const WITHOUT_EXIT_CODE: [&str; 19] = [
     "AttemptTimeout",
     "CreateContainerConfigError",
     "CreateContainerError",
@@ -25,12 +25,13 @@ const WITHOUT_EXIT_CODE: [&str; 18] = [
     "SchedulingGated",
     "SignatureValidationFailed",
     "StartupTimeout",
+    "Unhealthy",
     "Unschedulable",
 ];
 
 /// The operator's reasons, and those of the kubelet, the scheduler, the controllers and the runtimes. A newer one, or a
 /// device plugin, may have others.
-pub const KNOWN: [&str; 55] = [
+pub const KNOWN: [&str; 56] = [
     "AppArmor",
     "AttemptTimeout",
     "Cancelled",
@@ -83,6 +84,7 @@ pub const KNOWN: [&str; 55] = [
     "TerminationByKubelet",
     "TopologyAffinityError",
     "UnexpectedAdmissionError",
+    "Unhealthy",
     "Unknown",
     "Unschedulable",
     "PostStartHookError",

@@ -89,6 +89,7 @@ const REASONS: &[&str] = &[
     "TerminationByKubelet",
     "TopologyAffinityError",
     "UnexpectedAdmissionError",
+    "Unhealthy",
     "Unschedulable",
     "VolumeAttachmentLimitExceeded",
 ];
