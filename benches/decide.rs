@@ -67,6 +67,7 @@ fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen], now: Timestamp) -> S
         created: None,
         rejection: None,
         warnings: None,
+        failing: None,
         remaining: None,
         now,
         uptime: SignedDuration::from_hours(1),

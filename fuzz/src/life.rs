@@ -2,15 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
-use retryable_tasks::api::{
-    ConditionReason, FINALIZER, LABEL_ATTEMPT, LABEL_TASK_UID, RetryableTask, RetryableTaskStatus, RuleAction,
-};
+use retryable_tasks::api::{FINALIZER, LABEL_ATTEMPT, LABEL_TASK_UID, RetryableTask, RetryableTaskStatus, RuleAction};
 use retryable_tasks::core::classify::{DISRUPTION, OUT_OF_MEMORY, STARTUP, budget};
-use retryable_tasks::core::decide::{Answer, Plan, PodRef, Rejection, Seen, Situation, decide, slot_of};
+use retryable_tasks::core::decide::{Answer, Plan, PodRef, Seen, Situation, decide, slot_of};
 use retryable_tasks::core::identity::{Slot, pod_name};
 use retryable_tasks::core::message::{MAX_MESSAGE_BYTES, MAX_WORD_BYTES};
 use retryable_tasks::core::observe::{Progress, observe};
 use retryable_tasks::core::pod::pod;
+use retryable_tasks::core::rejection::{Refusal, Rejection};
 use serde_json::{Value, json};
 
 const UID: &str = "9c1f1a52-5d0c-4a3b-8a55-0f8f2b3f6f10";
@@ -138,6 +137,7 @@ impl<'a> Life<'a> {
             asked: self.asked.as_ref(),
             created: None,
             rejection: self.rejection.as_ref(),
+            failing: None,
             remaining: None,
             now: self.now,
             uptime: self.now.duration_since(self.begun) + SignedDuration::from_secs(60),
@@ -181,8 +181,7 @@ impl<'a> Life<'a> {
         self.is_ours_alone(&json, slot);
         let Ok(mut made) = serde_json::from_value::<Pod>(json) else {
             // The API server would not have it.
-            self.rejection =
-                Some(Rejection { reason: ConditionReason::PodRejected, message: "it makes no sense".into() });
+            self.rejection = Some(Rejection { answer: Refusal::Code(400), message: "it makes no sense".into() });
             return;
         };
         self.made += 1;

@@ -284,6 +284,7 @@ const FIELDS: &[&str] = &[
     "podUID",
     "dueTime",
     "nextCreateTime",
+    "createTime",
     "rejections",
     "stopReason",
     "stopTime",

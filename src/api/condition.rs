@@ -64,6 +64,8 @@ pub enum ConditionReason {
     CreatingPod,
     /// The API server rejected the Pod.
     PodRejected,
+    /// The API server cannot create the Pod now, or does not answer (as in a Job's Events).
+    FailedCreate,
     /// A Pod that is not this task's has the name of the attempt's Pod.
     PodNameTaken,
     /// The operator cannot read the spec.
@@ -100,6 +102,7 @@ impl ConditionReason {
             Self::Resumed => "Resumed",
             Self::CreatingPod => "CreatingPod",
             Self::PodRejected => "PodRejected",
+            Self::FailedCreate => "FailedCreate",
             Self::PodNameTaken => "PodNameTaken",
             Self::InvalidSpec => "InvalidSpec",
         }

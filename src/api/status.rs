@@ -47,7 +47,8 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
 
-    /// Attempts that have been started: Pods that have existed for this task, or are about to.
+    /// Attempts that have been started: Pods that have existed for this task, or are about to, and attempts that ended
+    /// without one since it could not be created.
     pub attempts: i32,
 
     /// Retries charged to maxRetries so far.
@@ -75,6 +76,11 @@ pub struct RetryableTaskStatus {
     /// How often onOutOfMemory has raised the main container's memory.
     #[serde(skip_serializing_if = "is_zero")]
     pub memory_raises: i32,
+
+    /// How often onOutOfMemory may raise the memory, once the API server has refused a Pod with more. Until the spec
+    /// changes, or the task is run again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admitted_memory_raises: Option<i32>,
 
     /// Which run this is. Absent in the first: annotate the task with retryable.dev/run-again to have another.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -176,13 +182,21 @@ pub struct CurrentAttempt {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_up: Option<HoldUp>,
 
-    /// When the creation of a Pod that the API server rejected is tried again.
+    /// When it was decided to create its Pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub create_time: Option<MicroTime>,
+
+    /// When the creation of a Pod that failed is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_create_time: Option<MicroTime>,
 
-    /// How often in a row the API server has rejected the Pod.
+    /// How often in a row the creation of the Pod has failed, after the first seconds.
     #[serde(skip_serializing_if = "is_zero")]
     pub rejections: i32,
+
+    /// UID of the Pod of an ended attempt that is deleted to make room for this one's under a quota on count/pods.
+    #[serde(rename = "removedPodUID", skip_serializing_if = "Option::is_none")]
+    pub removed_pod_uid: Option<String>,
 
     /// Why the operator stops the Pod. Written before the Pod is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]

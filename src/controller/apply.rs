@@ -3,13 +3,14 @@
 
 use super::reconcile::Context;
 use super::{Error, TaskKey};
-use crate::api::{ConditionReason, FINALIZER, RetryableTask, RetryableTaskStatus};
-use crate::core::decide::{Answer, PodRef, Rejection, unreadable};
+use crate::api::{FINALIZER, RetryableTask, RetryableTaskStatus};
+use crate::core::decide::{Answer, PodRef, unreadable};
 use crate::core::identity::Slot;
 use crate::core::message;
 use crate::core::observe::observe;
 use crate::core::pod::pod;
 use crate::core::pod_event::{PodWarning, newest_warning as newest_warning_of};
+use crate::core::rejection::{Refusal, Rejection};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
@@ -27,8 +28,8 @@ const MOST_EVENTS: u32 = 100;
 pub enum Stored {
     /// It is stored; the task as it is now.
     Done(Box<RetryableTask>),
-    /// Somebody else has written since.
-    Conflict,
+    /// Somebody else has written since, in the server's words.
+    Conflict(String),
     /// The task is gone.
     Gone,
 }
@@ -39,7 +40,7 @@ pub enum Created {
     Done(String),
     /// It was there, and is ours.
     Adopted,
-    /// The API server will not have it.
+    /// It was not, or nobody knows.
     Rejected(Rejection),
 }
 
@@ -74,8 +75,13 @@ pub async fn store(
             stored.managed_fields_mut().clear();
             Ok(Stored::Done(Box::new(stored)))
         }
-        Err(error) if code(&error) == Some(404) => Ok(Stored::Gone),
-        Err(error) if code(&error) == Some(409) => Ok(Stored::Conflict),
+        // A webhook can say so too.
+        Err(error)
+            if code(&error) == Some(404) && read(context, key).await?.is_none_or(|live| live.uid() != task.uid()) =>
+        {
+            Ok(Stored::Gone)
+        }
+        Err(error) if code(&error) == Some(409) => Ok(Stored::Conflict(rejection(&error).message)),
         Err(error) => Err(Error::request(key, "storing the status")(error)),
     }
 }
@@ -138,33 +144,54 @@ pub async fn create(context: &Context, key: &TaskKey, task: &RetryableTask, slot
             Ok(Created::Done(created.uid().unwrap_or_default()))
         }
         Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
-            match ask(context, key, &task.uid().unwrap_or_default(), &name).await? {
-                // Ours, or gone again in between: decided anew.
-                Answer::There | Answer::Absent => Ok(Created::Adopted),
-                Answer::Foreign => Ok(Created::Rejected(Rejection {
-                    reason: ConditionReason::PodNameTaken,
+            Ok(match ask(context, key, &task.uid().unwrap_or_default(), &name).await {
+                Ok(Answer::There) => Created::Adopted,
+                // Gone again in between, or a webhook's words.
+                Ok(Answer::Absent) => Created::Rejected(rejection(&kube::Error::Api(status))),
+                Ok(Answer::Foreign) => Created::Rejected(Rejection {
+                    answer: Refusal::NameTaken,
                     message: format!(
                         "a Pod that is not this task's has the name {name}: delete it, or run the task under another name"
                     ),
-                })),
-            }
+                }),
+                Err(error) => Created::Rejected(Rejection { answer: Refusal::NoAnswer, message: words(&error) }),
+            })
         }
-        Err(kube::Error::Api(status)) if is_rejection(status.code, &status.reason) => {
-            let message = message::short(&status.message, message::MAX_MESSAGE_BYTES);
-            Ok(Created::Rejected(Rejection { reason: ConditionReason::PodRejected, message }))
-        }
-        Err(error) => Err(Error::request(key, "creating the Pod")(error)),
+        Err(error) => Ok(Created::Rejected(rejection(&error))),
     }
 }
 
-/// Whether the API server means this Pod, rather than that it cannot answer now. InternalError is how it reports a
-/// webhook that fails.
-fn is_rejection(code: u16, reason: &str) -> bool {
-    match code {
-        400 | 403 | 413 | 422 => true,
-        500 => reason == "InternalError",
-        _ => false,
+/// A creation that failed, whatever came of it.
+fn rejection(error: &kube::Error) -> Rejection {
+    match error {
+        kube::Error::Api(status) => {
+            let said = if status.message.is_empty() { &status.reason } else { &status.message };
+            let said =
+                if said.is_empty() { format!("the API server answered with {}", status.code) } else { said.clone() };
+            let message = message::short(&said, message::MAX_MESSAGE_BYTES);
+            Rejection { answer: Refusal::Code(status.code), message }
+        }
+        error => Rejection { answer: Refusal::NoAnswer, message: words(error) },
     }
+}
+
+/// An error with its causes, as far as they say more; or the API server's own words alone.
+pub fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let boxed = error.downcast_ref::<Box<kube::Error>>().map(|boxed| &**boxed);
+        if let Some(kube::Error::Api(status)) = boxed.or_else(|| error.downcast_ref()) {
+            said.clone_from(&status.message);
+            break;
+        }
+        let more = error.to_string();
+        if !said.contains(&more) {
+            said = format!("{said}: {more}");
+        }
+        cause = error.source();
+    }
+    message::short(&said, message::MAX_MESSAGE_BYTES)
 }
 
 /// Creates with strict field validation: a misspelt field of the template comes back as a rejection instead of being

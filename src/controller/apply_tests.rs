@@ -55,3 +55,47 @@ async fn a_process_that_does_not_lead_creates_and_stores_nothing() {
     context.settings.may_write = Arc::new(|| true);
     assert!(matches!(create(&context, &key(), &task(), 1.into()).await, Ok(Created::Done(_))));
 }
+
+#[tokio::test]
+async fn whatever_the_answer_to_a_creation_it_is_a_rejection_in_the_servers_words() {
+    for code in [400, 401, 403, 404, 408, 409, 413, 418, 422, 429, 500, 502, 503, 504] {
+        for reason in ["", "AlreadyExists", "InternalError"] {
+            let (context, _) = context(Arc::new(move |line| match line.split(' ').next() {
+                Some("GET") => refusal(404, "NotFound"),
+                _ => refusal(code, reason),
+            }));
+            let Ok(Created::Rejected(rejection)) = create(&context, &key(), &task(), 1.into()).await else {
+                panic!("{code} {reason}");
+            };
+            let expected = Rejection { answer: Refusal::Code(code), message: "as told".into() };
+            assert_eq!(rejection, expected, "{code} {reason}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_leaves_open_whether_the_pod_is_there() {
+    let nonsense = || Arc::new(|_: &str| (201_u16, serde_json::json!("nonsense")));
+    let exists = || {
+        Arc::new(|line: &str| if line.starts_with("GET") { refusal(500, "") } else { refusal(409, "AlreadyExists") })
+    };
+    for context in [context(nonsense()).0, context(exists()).0] {
+        let Ok(Created::Rejected(rejection)) = create(&context, &key(), &task(), 1.into()).await else { panic!() };
+        assert!(rejection.may_be_stored() && !rejection.message.is_empty(), "{rejection:?}");
+    }
+    let (context, _) = context(Arc::new(|_: &str| (503_u16, serde_json::json!("busy"))));
+    let Ok(Created::Rejected(rejection)) = create(&context, &key(), &task(), 1.into()).await else { panic!() };
+    assert!(rejection.answer == Refusal::Code(503) && rejection.message.contains("busy"), "{rejection:?}");
+}
+
+#[tokio::test]
+async fn a_status_that_is_refused_as_if_the_task_were_gone_is_not_stored() {
+    let live = task();
+    let (context, _) = context(Arc::new(move |line| match line.split(' ').next() {
+        Some("GET") => (200, serde_json::json!(live)),
+        _ => refusal(404, "NotFound"),
+    }));
+    let Err(error) = store(&context, &key(), &task(), RetryableTaskStatus::default()).await else { panic!() };
+    assert!(matches!(error, Error::Request { .. }), "{error}");
+    assert_eq!(words(&error), "as told");
+}

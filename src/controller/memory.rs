@@ -3,9 +3,10 @@
 use super::TaskKey;
 use crate::api::RetryableTask;
 use crate::core::backoff;
-use crate::core::decide::{Created, PodWarnings};
+use crate::core::decide::{Created, Failing, PodWarnings};
 use crate::core::identity::{Slot, dice};
 use crate::core::pod_event::PodWarning;
+use crate::core::rejection::{Rejection, UNSTORED_UNSAID};
 use crate::core::time::until;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
@@ -29,12 +30,30 @@ pub struct Remembered {
     last_write: Option<Arc<RetryableTask>>,
     created: Option<(Slot, String, Instant)>,
     sent: Option<(Slot, Instant)>,
+    failing: Option<Box<FailingCreation>>,
+    unstored: Option<Unstored>,
     wait: Option<(Timestamp, Instant)>,
     warnings: Option<(String, Instant, Option<PodWarning>)>,
     failures: i32,
     clean_up_failures: i32,
     clean_up_after: Option<Instant>,
     clean_up_made_way: bool,
+}
+
+/// Creations of one Pod that failed in a row.
+#[derive(Debug)]
+struct FailingCreation {
+    slot: Slot,
+    since: Instant,
+    last: Instant,
+    rejection: Rejection,
+}
+
+/// A status that could not be stored.
+#[derive(Debug)]
+struct Unstored {
+    since: Instant,
+    said: bool,
 }
 
 impl Memory {
@@ -70,19 +89,48 @@ impl Remembered {
     /// Keeps the task as the API server answered to our write.
     pub fn wrote(&mut self, task: Arc<RetryableTask>) {
         self.last_write = Some(task);
+        self.unstored = None;
     }
 
     /// Keeps that a Pod was created.
     pub fn created(&mut self, slot: Slot, pod_uid: &str) {
         self.created = Some((slot, pod_uid.to_owned(), Instant::now()));
+        self.failing = None;
     }
 
-    /// Keeps that a creation was sent of which nobody knows what came.
-    pub fn sent(&mut self, slot: Slot) {
-        self.sent = Some((slot, Instant::now()));
+    /// Keeps that a creation that was sent at `begun` failed.
+    pub fn not_created(&mut self, slot: Slot, rejection: &Rejection, begun: Instant) {
+        let since = self.failing.as_ref().filter(|failing| failing.slot == slot).map_or(begun, |failing| failing.since);
+        let (last, rejection) = (Instant::now(), rejection.clone());
+        if rejection.may_be_stored() {
+            self.sent = Some((slot, last));
+        }
+        self.failing = Some(Box::new(FailingCreation { slot, since, last, rejection }));
     }
 
-    /// How long ago the last such creation for an attempt or the fallback was sent, if this process did.
+    /// The Pod of an attempt or of the fallback is there.
+    pub fn adopted(&mut self) {
+        self.failing = None;
+    }
+
+    /// The creations for an attempt or the fallback, if the last of them failed.
+    pub fn failing(&self, slot: Slot) -> Option<Failing> {
+        let FailingCreation { since, last, rejection, .. } =
+            self.failing.as_deref().filter(|failing| failing.slot == slot)?;
+        let ago = |at: &Instant| SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX);
+        Some(Failing { since: ago(since), last: ago(last), rejection: rejection.clone() })
+    }
+
+    /// A status could not be stored; tells whether to say so: once, when it lasts.
+    pub fn not_stored(&mut self) -> bool {
+        let unstored = self.unstored.get_or_insert(Unstored { since: Instant::now(), said: false });
+        let lasts = SignedDuration::try_from(unstored.since.elapsed()).is_ok_and(|since| since >= UNSTORED_UNSAID);
+        let says = lasts && !unstored.said;
+        unstored.said |= says;
+        says
+    }
+
+    /// How long ago the last creation of which nobody knows what came for an attempt or the fallback was sent, if this process did.
     pub fn sent_for(&self, slot: Slot) -> Option<SignedDuration> {
         let (sent, at) = self.sent?;
         (sent == slot).then(|| SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX))

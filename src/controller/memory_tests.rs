@@ -1,4 +1,5 @@
 use super::*;
+use crate::core::rejection::Refusal;
 use crate::core::testing::{BuildTask, NAME, NAMESPACE, UID, at, task};
 
 fn key() -> TaskKey {
@@ -123,4 +124,36 @@ async fn what_is_left_of_a_wait_moves_with_its_due_time() {
     assert_eq!(remembered.remaining(at(400), at(90), None), SignedDuration::from_secs(390));
     remembered.due_moved(at(1), at(2));
     assert_eq!(remembered.remaining(at(400), at(90), None), SignedDuration::from_secs(390), "another wait's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_cannot_be_stored_is_said_once_when_it_lasts() {
+    let mut remembered = Remembered::default();
+    let mut said = Vec::new();
+    for _ in 0..6 {
+        said.push(remembered.not_stored());
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(said, [false, false, false, true, false, false]);
+    remembered.wrote(Arc::new(crate::core::testing::task()));
+    assert!(!remembered.not_stored(), "it worked in between");
+}
+
+#[tokio::test(start_paused = true)]
+async fn creations_that_fail_in_a_row_are_counted_from_the_first_that_was_sent() {
+    let mut remembered = Remembered::default();
+    let rejection = |code| Rejection { answer: Refusal::Code(code), message: "no".into() };
+    let second = SignedDuration::from_secs(1);
+    let begun = Instant::now();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    remembered.not_created(1.into(), &rejection(403), begun);
+    assert_eq!(remembered.sent_for(1.into()), None, "nothing was stored");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    remembered.not_created(1.into(), &rejection(503), Instant::now());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let failing = Failing { since: second * 3, last: second, rejection: rejection(503) };
+    assert_eq!(remembered.failing(1.into()), Some(failing));
+    assert_eq!((remembered.failing(2.into()), remembered.sent_for(1.into())), (None, Some(second)));
+    remembered.created(1.into(), "pod");
+    assert_eq!(remembered.failing(1.into()), None);
 }

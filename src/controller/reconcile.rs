@@ -8,10 +8,9 @@ use super::tell::{Teller, log_plan};
 use super::timers::Timers;
 use super::{Error, Kept, Settings, TaskKey};
 use crate::api::{RetryableTask, RetryableTaskStatus};
-use crate::core::decide::{
-    Answer, Happening, LookAgain, Plan, PodRef, Rejection, Seen, Situation, decide, is_finished, slot_of,
-};
+use crate::core::decide::{Answer, Happening, LookAgain, Plan, PodRef, Seen, Situation, decide, is_finished, slot_of};
 use crate::core::identity::{Slot, trace_id};
+use crate::core::rejection::Rejection;
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -22,6 +21,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 /// Longest time that one reconcile may take.
@@ -283,10 +283,12 @@ impl Turn<'_> {
         let due = current.and_then(|current| current.due_time.as_ref()).map(|due| due.0);
         let slot = current.map_or(1.into(), slot_of);
         let longest = self.task.status.as_ref().and_then(last_delay);
-        let (created, sent, remaining, warnings) = self.context.memory.with(self.key, &self.uid, |remembered| {
-            let remaining = due.map(|due| (due, remembered.remaining(due, now, longest)));
-            (remembered.creation_of(slot), remembered.sent_for(slot), remaining, remembered.warnings())
-        });
+        let (created, failing, sent, remaining, warnings) =
+            self.context.memory.with(self.key, &self.uid, |remembered| {
+                let remaining = due.map(|due| (due, remembered.remaining(due, now, longest)));
+                let (created, failing) = (remembered.creation_of(slot), remembered.failing(slot));
+                (created, failing, remembered.sent_for(slot), remaining, remembered.warnings())
+            });
         let situation = Situation {
             task: &self.task,
             pods: &pods,
@@ -294,6 +296,7 @@ impl Turn<'_> {
             created: created.as_ref(),
             rejection: self.rejection.as_ref(),
             warnings: warnings.as_ref(),
+            failing: failing.as_ref(),
             remaining,
             now,
             uptime: self.context.attempts.uptime(),
@@ -307,7 +310,8 @@ impl Turn<'_> {
     /// Stores the status; false if the task is gone. On a conflict the task is read live and decided again.
     async fn store(&mut self, status: RetryableTaskStatus, happenings: Vec<Happening>) -> Result<bool, Error> {
         let previous = self.task.clone();
-        match apply::store(self.context, self.key, &self.task, status).await? {
+        let stored = apply::store(self.context, self.key, &self.task, status).await;
+        match stored.inspect_err(|error| self.not_stored(error, None))? {
             apply::Stored::Done(task) => {
                 (self.task, self.fresh) = (Arc::new(*task), true);
                 self.context.memory.with(self.key, &self.uid, |remembered| {
@@ -321,13 +325,27 @@ impl Turn<'_> {
                 Ok(true)
             }
             apply::Stored::Gone => Ok(false),
-            apply::Stored::Conflict => {
+            apply::Stored::Conflict(words) => {
                 self.conflicts += 1;
                 if self.conflicts > MAX_CONFLICTS {
-                    return Err(Error::Conflict(self.key.clone()));
+                    let error = Error::Conflict(self.key.clone());
+                    self.not_stored(&error, Some(words));
+                    return Err(error);
                 }
                 self.read().await
             }
+        }
+    }
+
+    /// A status that cannot be stored cannot say so itself.
+    fn not_stored(&self, error: &Error, words: Option<String>) {
+        if matches!(error, Error::NotLeading(_)) {
+            return;
+        }
+        self.context.settings.telemetry.metrics.status_update_failed();
+        if self.context.memory.with(self.key, &self.uid, Remembered::not_stored) {
+            let words = words.unwrap_or_else(|| apply::words(error));
+            self.context.teller.not_stored(&self.task, &words);
         }
     }
 
@@ -340,18 +358,28 @@ impl Turn<'_> {
     }
 
     async fn create(&mut self, slot: Slot) -> Result<(), Error> {
-        let created = apply::create(self.context, self.key, &self.task, slot).await;
-        if created.is_err() {
-            self.context.memory.with(self.key, &self.uid, |remembered| remembered.sent(slot));
-        }
-        match created? {
+        let begun = Instant::now();
+        match apply::create(self.context, self.key, &self.task, slot).await? {
             Created::Done(pod_uid) => {
                 self.context.memory.with(self.key, &self.uid, |remembered| remembered.created(slot, &pod_uid));
                 let due = self.task.status.as_ref().and_then(|status| status.current.as_ref()?.due_time.as_ref());
                 self.context.teller.created(slot, due.map(|due| self.context.now().duration_since(due.0)));
             }
-            Created::Adopted => {}
-            Created::Rejected(rejection) => self.rejection = Some(rejection),
+            Created::Adopted => self.context.memory.with(self.key, &self.uid, Remembered::adopted),
+            Created::Rejected(rejection) => {
+                let Rejection { answer, message } = &rejection;
+                tracing::info!(
+                    attempt = slot.number,
+                    fallback = slot.fallback,
+                    ?answer,
+                    said = message,
+                    "the Pod was not created"
+                );
+                self.context.memory.with(self.key, &self.uid, |remembered| {
+                    remembered.not_created(slot, &rejection, begun);
+                });
+                self.rejection = Some(rejection);
+            }
         }
         Ok(())
     }

@@ -37,6 +37,7 @@ fn settled(mut task: RetryableTask, context: &Context) -> RetryableTask {
             created: None,
             rejection: None,
             warnings: None,
+            failing: None,
             remaining: None,
             now: at(0),
             uptime: SignedDuration::ZERO,

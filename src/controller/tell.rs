@@ -54,10 +54,8 @@ impl Teller {
         for happening in happenings {
             log(&happening);
             self.count(&happening);
-            if let Some(event) = event(task, happening, finished)
-                && self.events.try_send((event, task.object_ref(&()))).is_err()
-            {
-                tracing::warn!("too many Events are waiting; one is dropped");
+            if let Some(event) = event(task, happening, finished) {
+                self.send(event, task);
             }
         }
     }
@@ -68,6 +66,25 @@ impl Teller {
         tracing::debug!(attempt = slot.number, fallback = slot.fallback, ?lag, "created the Pod");
         if let Some(lag) = lag {
             self.telemetry.metrics.retry_started(lag);
+        }
+    }
+
+    /// Tells that the task's status cannot be stored.
+    pub fn not_stored(&self, task: &RetryableTask, message: &str) {
+        let note = short(&format!("the status cannot be stored, and is not up to date: {message}"), MAX_NOTE_BYTES);
+        let event = Event {
+            type_: EventType::Warning,
+            reason: "StatusUpdateFailed".into(),
+            note: Some(note),
+            action: "Reconcile".into(),
+            secondary: None,
+        };
+        self.send(event, task);
+    }
+
+    fn send(&self, event: Event, task: &RetryableTask) {
+        if self.events.try_send((event, task.object_ref(&()))).is_err() {
+            tracing::warn!("too many Events are waiting; one is dropped");
         }
     }
 
@@ -96,6 +113,7 @@ impl Teller {
             | Happening::Stalled { .. }
             | Happening::ContainersStopped { .. }
             | Happening::UnknownAnnotation { .. }
+            | Happening::MemoryRaiseRejected { .. }
             | Happening::HeldUp { .. } => {}
         }
     }
@@ -141,6 +159,9 @@ fn log(happening: &Happening) {
             "the main container has ended; the containers that run on are stopped"
         ),
         Happening::UnknownAnnotation { effect } => tracing::warn!(effect, "unknown annotation"),
+        Happening::MemoryRaiseRejected { message } => {
+            tracing::warn!(said = message, "a raise of memory was taken back");
+        }
         Happening::HeldUp { slot, hold_up, is_stage: _ } => {
             let Slot { number, fallback } = slot;
             tracing::info!(
@@ -172,6 +193,7 @@ fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<E
             let note = format!("attempt {attempt} is due at {due:.3}, since the spec has changed");
             (EventType::Normal, "RetryRescheduled", note, None)
         }
+        Happening::MemoryRaiseRejected { message } => (EventType::Warning, "MemoryRaiseRejected", message, None),
         Happening::FallingBack { reason, message } => {
             let note = format!("the fallback is started, since the task has failed: {}: {message}", reason.as_str());
             (EventType::Normal, "FallbackStarted", note, None)

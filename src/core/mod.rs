@@ -14,6 +14,7 @@ mod pattern;
 pub mod pod;
 pub mod pod_event;
 pub mod reasons;
+pub mod rejection;
 pub mod rules;
 pub mod suggest;
 pub mod template;

@@ -60,6 +60,12 @@ pub fn can_raise(resources: &Value, policy: &OnOutOfMemory, times: i32) -> bool 
     raised(resources, policy, times) != raised(resources, policy, times.saturating_add(1))
 }
 
+/// The memory limit, else the request, in words.
+pub fn told(resources: &Value) -> String {
+    let memory = |kind: &str| resources.get(kind)?.get("memory").and_then(bytes);
+    memory("limits").or_else(|| memory("requests")).map(text).unwrap_or_default()
+}
+
 fn grown(base: u128, policy: &OnOutOfMemory, times: i32) -> u128 {
     let factor = policy.memory_multiplier.as_ref().and_then(factor).unwrap_or(Factor::TWO);
     let most = policy.max_memory.as_ref().and_then(bytes_of).unwrap_or(base.saturating_mul(MOST)).max(base);
@@ -101,7 +107,7 @@ fn bytes_of(quantity: &IntOrText) -> Option<u128> {
 
 /// The bytes of a quantity (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>),
 /// rounded up; nothing if it is none, or not above 0.
-fn parse(quantity: &str) -> Option<u128> {
+pub fn parse(quantity: &str) -> Option<u128> {
     let end = quantity.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(quantity.len());
     let (number, suffix) = quantity.split_at(end);
     let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));

@@ -7,19 +7,22 @@ pub const DECIDED_BEFORE: [&str; 6] =
     ["Completed", "Suspended", "Cancelled", "DeadlineExceeded", "SpecChanged", "RetryNow"];
 
 /// Reasons of attempts that never started, or that the operator stopped: rules see no exit code of them.
-const WITHOUT_EXIT_CODE: [&str; 19] = [
+const WITHOUT_EXIT_CODE: [&str; 22] = [
     "AttemptTimeout",
     "CreateContainerConfigError",
     "CreateContainerError",
     "ErrImageNeverPull",
     "ErrImagePull",
     "FailedAttachVolume",
+    "FailedCreate",
     "FailedCreatePodSandBox",
     "FailedMount",
     "ImageInspectError",
     "ImagePullBackOff",
     "InvalidImageName",
     "Lost",
+    "PodNameTaken",
+    "PodRejected",
     "RegistryUnavailable",
     "RunContainerError",
     "SchedulingGated",
@@ -31,7 +34,7 @@ const WITHOUT_EXIT_CODE: [&str; 19] = [
 
 /// The operator's reasons, and those of the kubelet, the scheduler, the controllers and the runtimes. A newer one, or a
 /// device plugin, may have others.
-pub const KNOWN: [&str; 56] = [
+pub const KNOWN: [&str; 58] = [
     "AppArmor",
     "AttemptTimeout",
     "Cancelled",
@@ -50,6 +53,7 @@ pub const KNOWN: [&str; 56] = [
     "Evicted",
     "EvictionByEvictionAPI",
     "FailedAttachVolume",
+    "FailedCreate",
     "FailedCreatePodSandBox",
     "FailedMount",
     "ImageInspectError",
@@ -67,6 +71,7 @@ pub const KNOWN: [&str; 56] = [
     "OutOfpods",
     "PodDeadlineExceeded",
     "PodDeleted",
+    "PodNameTaken",
     "PodRejected",
     "PreemptionByScheduler",
     "Preempting",

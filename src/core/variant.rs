@@ -61,7 +61,45 @@ pub fn memory_problem(spec: &RetryableTaskSpec) -> Option<String> {
 pub fn can_raise_memory(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, slot: Slot) -> bool {
     let own = with_overrides(spec, Some(status), slot);
     let policy = own.on_out_of_memory.as_ref().zip(resources(&own));
-    policy.is_some_and(|(policy, resources)| more_memory::can_raise(resources, policy, status.memory_raises))
+    let admitted = status.admitted_memory_raises.is_none_or(|most| status.memory_raises < most);
+    admitted
+        && policy.is_some_and(|(policy, resources)| more_memory::can_raise(resources, policy, status.memory_raises))
+}
+
+/// The number of raises that gives the Pod the next lower memory, with both amounts in words; nothing if no raise has
+/// given it more.
+pub fn lower_raise(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, slot: Slot) -> Option<LowerRaise> {
+    let mut own = with_overrides(spec, Some(status), slot);
+    if slot.fallback {
+        fall_back(&mut own);
+    }
+    let (policy, base) = own.on_out_of_memory.as_ref().zip(resources(&own))?;
+    let raised = |raises| more_memory::raised(base, policy, raises);
+    let refused = raised(status.memory_raises);
+    // The fewest raises that give as much: the memory grows up to its limit.
+    let (mut fewest, mut most) = (0, status.memory_raises.max(0));
+    while fewest < most {
+        let middle = fewest + (most - fewest) / 2;
+        if raised(middle) == refused {
+            most = middle;
+        } else {
+            fewest = middle + 1;
+        }
+    }
+    let raises = fewest.checked_sub(1).filter(|raises| *raises >= 0)?;
+    let memory = more_memory::told(&raised(raises));
+    Some(LowerRaise { raises, memory, refused: more_memory::told(&refused) })
+}
+
+/// A raise that is taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LowerRaise {
+    /// How often the memory stays raised.
+    pub raises: i32,
+    /// The memory that the Pod gets then.
+    pub memory: String,
+    /// The memory that was refused.
+    pub refused: String,
 }
 
 /// The number of an attempt within its run.

@@ -172,6 +172,7 @@ impl<'a> Stage<'a> {
             created: None,
             rejection: None,
             warnings: self.warnings.as_ref(),
+            failing: None,
             remaining: None,
             now: self.now,
             uptime: self.uptime(),
@@ -196,6 +197,7 @@ impl<'a> Stage<'a> {
                 | Happening::Stalled { .. }
                 | Happening::ContainersStopped { .. }
                 | Happening::UnknownAnnotation { .. }
+                | Happening::MemoryRaiseRejected { .. }
                 | Happening::HeldUp { .. } => {}
             }
         }

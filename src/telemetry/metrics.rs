@@ -143,6 +143,7 @@ pub struct Metrics {
     retry_lag: Histogram,
     reconcile: Histogram,
     reconcile_errors: Family<ErrorLabels, Counter>,
+    status_update_failures: Counter,
     api_requests: Family<RequestLabels, Counter>,
     leader: Gauge,
 }
@@ -164,6 +165,7 @@ impl Metrics {
             retry_lag: Histogram::new(RETRY_LAG_BUCKETS),
             reconcile: Histogram::new(RECONCILE_BUCKETS),
             reconcile_errors: Family::default(),
+            status_update_failures: Counter::default(),
             api_requests: Family::default(),
             leader: Gauge::default(),
         };
@@ -194,6 +196,11 @@ impl Metrics {
             self.reconcile.clone(),
         );
         registry.register("reconcile_errors", "Reconciles that failed, by kind", self.reconcile_errors.clone());
+        registry.register(
+            "status_update_failures",
+            "Writes of a task's status that failed",
+            self.status_update_failures.clone(),
+        );
         registry.register(
             "api_requests",
             "Requests to the API server, by the status code of the answer, or timeout or error where there was none",
@@ -231,6 +238,11 @@ impl Metrics {
     /// Counts a failed reconcile. `kind` is the name of a kind of error, not its message.
     pub fn reconcile_failed(&self, kind: &'static str) {
         self.reconcile_errors.get_or_create(&ErrorLabels { kind }).inc();
+    }
+
+    /// Counts a task's status that could not be stored.
+    pub fn status_update_failed(&self) {
+        self.status_update_failures.inc();
     }
 
     /// Counts a request to the API server. `resource` is a plural, with its subresource after a slash; `code` is the
@@ -280,6 +292,7 @@ mod tests {
         metrics.retry_started(Duration::from_micros(1_500));
         metrics.reconciled(Duration::from_millis(3));
         metrics.reconcile_failed("Conflict");
+        metrics.status_update_failed();
         metrics.api_request("update", "retryabletasks/status", "409");
         metrics.set_leader(true);
         let text = metrics.encode().unwrap();
@@ -294,6 +307,7 @@ mod tests {
             r#"retryabletask_retry_lag_seconds_bucket{le="0.002"} 1"#,
             "retryabletask_reconcile_seconds_count 1",
             r#"retryabletask_reconcile_errors_total{kind="Conflict"} 1"#,
+            "retryabletask_status_update_failures_total 1",
             r#"retryabletask_api_requests_total{verb="update",resource="retryabletasks/status",code="409"} 1"#,
             "retryabletask_leader 1",
             concat!("retryabletask_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),

@@ -2,6 +2,7 @@
 
 use crate::support::audit::{Outcome, Request};
 use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
+use crate::support::oracle::no_rule_is_broken;
 use crate::support::record::Record;
 use crate::support::{Scene, TIMEOUT, eventually, sh};
 use k8s_openapi::api::core::v1::Pod;
@@ -219,13 +220,32 @@ async fn it_runs_after_the_deadline_and_can_be_cancelled() {
     scene.ready(&running(&scene, "cancelled", 1).await.name_any()).await;
     scene.ask("cancelled", "cancel", "1");
     let status = scene.finished("cancelled").await;
-    assert_eq!(status.state, Some(State::Cancelled));
-    let fallback = status.fallback.as_ref().unwrap();
+    let (reason, message, fallback) = failed(&status);
     assert_eq!((fallback.state, fallback.reason.as_deref()), (FallbackState::Failed, Some("Cancelled")));
     assert_eq!((fallback.exit_code, fallback.message.as_deref()), (Some(143), Some("stopped")), "it had its grace");
-    let condition = conditions::find(&status.conditions, ConditionType::Failed).unwrap();
-    assert_eq!(condition.reason, "Cancelled");
-    assert!(condition.message.contains("said 1"), "the cause stays: {}", condition.message);
+    assert_eq!(reason, "RetriesExhausted", "what the task failed of stays");
+    assert!(message.contains("said 1") && message.ends_with("; the fallback was cancelled by the user"), "{message}");
+    assert_eq!(status.acknowledged[0].effect, "the fallback was cancelled; the task had failed");
+}
+
+#[tokio::test]
+async fn one_whose_pod_is_never_admitted_ends_and_the_failure_stays() {
+    let scene = Scene::new("fallback-refused").await;
+    let record = Record::of(&scene, "unheard").await;
+    let _operator = scene.operator().await;
+    let template =
+        json!({"spec": {"serviceAccountName": "not-there", "containers": [{"name": "task", "image": IMAGE}]}});
+    let mut task = hopeless("unheard", 0, &json!({"template": template}));
+    task["spec"]["startupTimeoutSeconds"] = json!(10);
+    scene.apply(&task);
+    let status = scene.finished("unheard").await;
+    let (reason, message, fallback) = failed(&status);
+    assert_eq!((reason, status.state), ("RetriesExhausted", Some(State::Failed)));
+    assert_eq!((fallback.state, fallback.reason.as_deref()), (FallbackState::Failed, Some("PodRejected")));
+    assert_eq!(fallback.pod_uid, None);
+    assert!(fallback.message.as_ref().is_some_and(|message| message.contains("not-there")), "{fallback:?}");
+    assert!(message.contains("said 1") && message.contains("; the fallback did not start: PodRejected: "), "{message}");
+    no_rule_is_broken(&scene, &record, true).await;
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ pub fn check(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
     follows_spec(story, found);
     replaced(story, found);
     for (version, entry) in story.entries.values() {
-        truth(story, *version, entry, found);
+        truth(trace, story, *version, entry, found);
         if trace.clock.is_empty() {
             own_doing(story, *version, entry, found);
         }
@@ -121,11 +121,15 @@ fn decisive(pod: &Value) -> Option<&Value> {
 }
 
 /// An entry tells what its Pod shows.
-fn truth(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
+fn truth(trace: &Trace, story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
     let mut say = |text: String| {
         let text = format!("{}: attempt {}: {text}; the entry is {entry:?}", story.name, entry.attempt);
         found.push(Violation::new("an entry tells what its Pod shows", text));
     };
+    if entry.pod_uid.is_none() {
+        without_pod(trace, story, version, entry).into_iter().for_each(say);
+        return;
+    }
     let Some(pod) = story.pod_of(entry) else { return say("there never was such a Pod".into()) };
     if pod.number != entry.attempt || pod.name != entry.pod_name {
         say(format!("the Pod is {} of attempt {}", pod.name, pod.number));
@@ -159,6 +163,32 @@ fn truth(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Vec<Vi
     for fault in verdict(story, pod, entry, &ends, &codes) {
         say(fault.into());
     }
+}
+
+/// What is wrong with an entry that says that its attempt had no Pod: the creation must have failed, for as long as the
+/// spec gives it.
+fn without_pod(trace: &Trace, story: &Story, version: usize, entry: &HistoryEntry) -> Vec<String> {
+    let namespace = story.name.split('/').next().unwrap_or("");
+    let object = format!("{namespace}/{}", entry.pod_name);
+    let creations = || trace.writes.iter().filter(|w| w.kind == "Pod" && w.verb == "create" && w.object == object);
+    let limit = story.versions[version].1.spec.startup_timeout_seconds;
+    let before = version.checked_sub(1).and_then(|before| story.versions[before].1.status.as_ref()?.current.as_ref());
+    let decided = before.and_then(|current| current.create_time.as_ref()).map(|time| time.0);
+    let ended = entry.finish_time.as_ref().map(|time| time.0);
+    // Times in the history are cut to whole seconds.
+    let most = decided.zip(ended).map(|(decided, ended)| ended.duration_since(decided).as_secs() + 1);
+    let known = ["PodRejected", "FailedCreate", "PodNameTaken"].contains(&entry.reason.as_str());
+    let faults = [
+        (!known, "the reason is none of a creation that failed".to_string()),
+        (story.counted().any(|pod| pod.slot() == entry.attempt.into()), "there is a Pod of it".into()),
+        (creations().all(|write| (200..300).contains(&write.code)), "no creation failed".into()),
+        (limit.is_none(), "the spec gives no limit".into()),
+        (
+            limit.is_some_and(|limit| most.is_none_or(|most| most < i64::from(limit))),
+            format!("it had {most:?} s of {limit:?}"),
+        ),
+    ];
+    faults.into_iter().filter(|(is, _)| *is).map(|(_, text)| text).collect()
 }
 
 /// The end of a Pod that ran until the operator stopped it is the operator's doing.

@@ -67,7 +67,8 @@ fn numbers(story: &Story, found: &mut Vec<Violation>) {
         {
             say(format!("{}: attempt {} has two Pods, {} and {}", story.name, pod.number, before.uid, pod.uid));
         }
-        if pod.number > highest + 1 || pod.number < highest {
+        let gap = (highest + 1..pod.number).any(|number| !story.ended_without_pod(number));
+        if gap || pod.number < highest {
             say(format!("{}: Pod {} of attempt {} follows attempt {highest}", story.name, pod.name, pod.number));
         }
     }

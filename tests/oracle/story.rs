@@ -124,6 +124,12 @@ impl Story {
         Some((current.stop_reason?, current.stop_cause.clone()))
     }
 
+    /// Whether an attempt ended without a Pod, since none could be created in time, as far as the history tells.
+    pub fn ended_without_pod(&self, number: i32) -> bool {
+        self.entries.get(&number).is_some_and(|(_, entry)| entry.pod_uid.is_none())
+            || self.versions.iter().any(|(_, task)| task.spec.history_limit == 0)
+    }
+
     /// The Pod of an entry.
     pub fn pod_of(&self, entry: &HistoryEntry) -> Option<&PodStory> {
         self.pods.iter().find(|pod| entry.pod_uid.as_ref() == Some(&pod.uid))

@@ -125,6 +125,12 @@ pub(super) fn cancelled(draft: &mut Draft) {
     hear(draft, Request::RunAgain, "the task was cancelled");
 }
 
+/// The cancellation has ended the fallback; the task fails as it had.
+pub(super) fn fallback_cancelled(draft: &mut Draft) {
+    hear(draft, Request::Cancel, "the fallback was cancelled; the task had failed");
+    hear(draft, Request::RunAgain, "the fallback was cancelled");
+}
+
 fn retry_now(draft: &mut Draft) -> String {
     let number = draft.current.number;
     if is_cancelled(draft.situation, &draft.status) {

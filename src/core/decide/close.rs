@@ -234,7 +234,7 @@ pub(super) fn entry_before<'a>(draft: &'a mut Draft) -> Option<&'a mut HistoryEn
 /// Somebody wants the task to end before its next attempt.
 pub(super) fn cancel(draft: &mut Draft) {
     if draft.current.fallback {
-        return fallback::skip(draft, "cancelled by hand before the fallback", true);
+        return fallback::cancel(draft);
     }
     let number = draft.current.number;
     let cause = cause_of_standstill(draft).map(|cause| format!("; the last cause: {cause}")).unwrap_or_default();

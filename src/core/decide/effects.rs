@@ -53,7 +53,9 @@ fn current(situation: &Situation, status: &RetryableTaskStatus, current: &Curren
         Some(seen) => watch(situation, status, current, seen, plan),
         None => match situation.created {
             Some(created) => plan.look_again_in(UNSEEN_BOUND - created.age.min(UNSEEN_BOUND)),
-            None if must_not_run(situation, status, current) => plan.look_again_in(unsettled(situation)),
+            None if must_not_run(situation, status, current) || limits::is_given_up(situation, current) => {
+                plan.look_again_in(unsettled(situation));
+            }
             None => create(situation, status, current, plan),
         },
     }
@@ -68,7 +70,8 @@ fn create(situation: &Situation, status: &RetryableTaskStatus, current: &Current
         plan.create = Some(slot_of(current));
     } else {
         plan.look_again_in(wait);
-        if let Some(deadline) = limits::deadline_to_come(situation, status) {
+        let deadlines = [limits::deadline_to_come(situation, status), limits::creation_deadline(situation, current)];
+        for deadline in deadlines.into_iter().flatten() {
             plan.look_again_in(until(situation.now, deadline));
         }
     }
@@ -95,39 +98,71 @@ fn watch(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentA
     }
 }
 
-/// Frees and removes the Pods of attempts that are in the books.
-fn clean_up(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan) {
-    let finished = is_finished(&status.conditions);
-    let last = Slot { number: status.attempts, fallback: status.fallback.is_some() };
-    let mut closed = Vec::new();
-    for seen in situation.pods.iter().filter(|seen| !seen.gone && is_an_attempts(situation, seen)) {
-        let slot = seen.pod.slot();
-        if finished && slot > last && !situation.fresh {
-            // A creation that came too late, or an attempt of a next run, which this status is too old to know.
-            plan.refresh = true;
-        } else if finished || status.current.as_ref().is_none_or(|current| slot < slot_of(current)) {
-            closed.push(seen);
+/// A Pod of an attempt, or of the fallback, whose end is stored.
+pub(super) struct Closed<'a> {
+    pub(super) seen: &'a Seen,
+    /// Whether it stays.
+    pub(super) kept: bool,
+    /// How long a creation of it can still be on its way.
+    pub(super) wait: SignedDuration,
+}
+
+/// The Pods whose end is stored, the newest first. `removed` is the UID of one that makes room for the current attempt.
+pub(super) fn closed<'a>(
+    situation: &'a Situation,
+    status: &RetryableTaskStatus,
+    removed: Option<&str>,
+) -> Vec<Closed<'a>> {
+    let is_closed = |slot: Slot| {
+        if is_finished(&status.conditions) {
+            !may_be_of_a_next_run(situation, status, slot)
+        } else {
+            status.current.as_ref().is_none_or(|current| slot < slot_of(current))
         }
-    }
-    closed.sort_by_key(|seen| Reverse(seen.pod.slot()));
+    };
+    let mut pods: Vec<&Seen> = attempts_pods(situation).filter(|seen| is_closed(seen.pod.slot())).collect();
+    pods.sort_by_key(|seen| Reverse(seen.pod.slot()));
     let mut attempts = situation.task.spec.pod_retention.clone();
     let mut fallbacks = attempts.clone();
-    for seen in closed {
+    let of = |seen: &'a Seen| {
         // By our own monotonic clock, which cannot jump: the Pod is at least as old as our first sight of it.
         let known = situation.uptime.saturating_sub(seen.known_since);
         let wait = LATE_POST_BOUND.saturating_sub(known).max(SignedDuration::ZERO);
+        let goes = seen.pod.deleting || removed == Some(&seen.pod.pod_uid);
         let kept = match &seen.pod.progress {
             Progress::Ended(outcome) => {
                 let retention = if seen.pod.fallback { &mut fallbacks } else { &mut attempts };
                 let room = if outcome.succeeded { &mut retention.succeeded } else { &mut retention.failed };
                 // One that is going takes no place of one that can stay.
-                let place = i32::from(!seen.pod.deleting);
-                *room = room.saturating_sub(place);
-                *room >= 0
+                *room = room.saturating_sub(i32::from(!goes));
+                *room >= 0 && !goes
             }
             // A creation that came late, after its attempt had been given up: it never counts.
             Progress::Pending(_) | Progress::Running | Progress::Outlived(_) => false,
         };
+        Closed { seen, kept, wait }
+    };
+    pods.into_iter().map(of).collect()
+}
+
+fn attempts_pods<'a>(situation: &'a Situation) -> impl Iterator<Item = &'a Seen> {
+    situation.pods.iter().filter(|seen| !seen.gone && is_an_attempts(situation, seen))
+}
+
+/// Whether it is a Pod that the status of a finished task does not know: a creation that came too late, or an attempt of
+/// a next run, which this status is too old to know.
+fn may_be_of_a_next_run(situation: &Situation, status: &RetryableTaskStatus, slot: Slot) -> bool {
+    let last = Slot { number: status.attempts, fallback: status.fallback.is_some() };
+    slot > last && !situation.fresh
+}
+
+/// Frees and removes the Pods of attempts whose end is stored.
+fn clean_up(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan) {
+    let finished = is_finished(&status.conditions);
+    plan.refresh =
+        finished && attempts_pods(situation).any(|seen| may_be_of_a_next_run(situation, status, seen.pod.slot()));
+    let removed = status.current.as_ref().and_then(|current| current.removed_pod_uid.as_deref());
+    for Closed { seen, kept, wait } in closed(situation, status, removed) {
         let is_settled = wait.is_zero();
         if !is_settled && (seen.pod.held || !kept) {
             plan.when_there_is_time(wait);

@@ -1,8 +1,9 @@
 //! How an attempt ended: what its Pod tells, and what our own stop made of it.
 
-use super::Seen;
 use super::next::Draft;
-use crate::api::{CurrentAttempt, EndReason, StopReason};
+use super::{Failing, Seen};
+use crate::api::{ConditionReason, ConditionType, CurrentAttempt, EndReason, StopReason};
+use crate::core::conditions;
 use crate::core::message::{MAX_MESSAGE_BYTES, short};
 use crate::core::observe::Outcome;
 use crate::core::termination_report::Word;
@@ -45,24 +46,7 @@ impl End {
     /// The end of an attempt whose Pod is gone, and was never seen to end.
     pub(super) fn lost(draft: &Draft, pod_uid: String, last_seen: Option<&Seen>) -> Self {
         let now = draft.situation.now;
-        let outcome = Outcome {
-            succeeded: false,
-            container: None,
-            exit_code: None,
-            signal: None,
-            reason: EndReason::Lost.as_str().into(),
-            cause: None,
-            message: Some("the Pod is gone, and its end was never seen".into()),
-            report: None,
-            is_log: false,
-            word: Word::default(),
-            started: None,
-            finished: now,
-            disrupted: false,
-            conditions: Vec::new(),
-            never_started: false,
-            stopped: false,
-        };
+        let outcome = unseen(EndReason::Lost.as_str(), "the Pod is gone, and its end was never seen", now);
         let pod_name = draft.expected_pod_name();
         let node_name = last_seen.and_then(|seen| seen.pod.node_name.clone());
         let created = last_seen.map_or(now, |seen| seen.pod.created);
@@ -80,6 +64,25 @@ impl End {
         }
     }
 
+    /// The end of an attempt whose Pod could not be created in time.
+    pub(super) fn never_created(draft: &Draft) -> Self {
+        let now = draft.situation.now;
+        let (reason, message) = why_not_created(draft);
+        let decided = draft.current.create_time.as_ref().map_or(now, |time| time.0.min(now));
+        Self {
+            outcome: Outcome { never_started: true, ..unseen(&reason, &message, now) },
+            pod_name: draft.expected_pod_name(),
+            pod_uid: None,
+            node_name: None,
+            started: decided,
+            generation: draft.situation.task.metadata.generation,
+            memory: None,
+            created: decided,
+            deleted: false,
+            seen: now,
+        }
+    }
+
     /// Our reason to stop the Pod, if that is what ended it: a container that had finished before is its own master.
     /// Kubernetes cuts times to whole seconds; in the second of the stop, the stop counts, since running twice is
     /// better than not having run.
@@ -89,6 +92,41 @@ impl End {
         // The node's clock may be behind ours: a death by SIGKILL or SIGTERM is our doing whatever its time.
         let killed = matches!(self.outcome.signal, Some(9 | 15));
         current.stop_reason.filter(|_| self.deleted && (killed || !had_finished))
+    }
+}
+
+/// A failure of which no Pod tells.
+fn unseen(reason: &str, message: &str, finished: Timestamp) -> Outcome {
+    Outcome {
+        succeeded: false,
+        container: None,
+        exit_code: None,
+        signal: None,
+        reason: reason.into(),
+        cause: None,
+        message: Some(message.into()),
+        report: None,
+        is_log: false,
+        word: Word::default(),
+        started: None,
+        finished,
+        disrupted: false,
+        conditions: Vec::new(),
+        never_started: false,
+        stopped: false,
+    }
+}
+
+/// Why the Pod could not be created: as this process was told last, else as the status says.
+fn why_not_created(draft: &Draft) -> (String, String) {
+    if let Some(Failing { rejection, .. }) = draft.situation.failing {
+        return (rejection.reason().as_str().into(), short(&rejection.message, MAX_MESSAGE_BYTES));
+    }
+    let of_creation = [ConditionReason::PodRejected, ConditionReason::FailedCreate, ConditionReason::PodNameTaken];
+    let stalled = conditions::find(&draft.status.conditions, ConditionType::Stalled);
+    match stalled.filter(|stalled| of_creation.iter().any(|reason| reason.as_str() == stalled.reason)) {
+        Some(stalled) => (stalled.reason.clone(), stalled.message.clone()),
+        None => (StopReason::StartupTimeout.as_str().into(), "the Pod was not created in time".into()),
     }
 }
 

@@ -12,6 +12,9 @@ use crate::core::message::{MAX_MESSAGE_BYTES, short};
 use crate::core::observe::Outcome;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+/// Most bytes of what the message of the task says of why the fallback did not start.
+const MAX_CAUSE_BYTES: usize = 256;
+
 /// Whether a failure for that reason is followed by the fallback. A later run that has had no attempt has none: its slot
 /// would be the one after the last attempt of the run before.
 pub(super) fn follows(draft: &Draft, reason: ConditionReason) -> bool {
@@ -58,25 +61,41 @@ pub(super) fn close(draft: &mut Draft, ended: &End, outcome: &Outcome, stop: Opt
     if outcome.succeeded {
         draft.status.result.clone_from(&outcome.word.result);
     }
-    let code = outcome.exit_code.filter(|_| !outcome.succeeded).map(|code| format!(", exit code {code}"));
-    let came_of_it = if outcome.succeeded {
-        format!("the fallback succeeded{}", but_out_of_memory(outcome))
-    } else {
-        format!("the fallback ended with {}{}", outcome.reason, code.unwrap_or_default())
-    };
-    let cancelled = stop == Some(StopReason::Cancelled);
-    let by_hand = if cancelled { "cancelled by hand during the fallback; " } else { "" };
-    fail(draft, &format!("{by_hand}{came_of_it}"), cancelled);
+    if stop == Some(StopReason::Cancelled) {
+        by_hand::fallback_cancelled(draft);
+    }
+    fail(draft, &came_of_it(outcome, stop));
     Current::TaskEnded
 }
 
-/// The task fails without a fallback that was due: it was cancelled, or the spec no longer has one.
-pub(super) fn skip(draft: &mut Draft, why: &str, cancelled: bool) {
-    draft.status.fallback = None;
-    fail(draft, why, cancelled);
+fn came_of_it(outcome: &Outcome, stop: Option<StopReason>) -> String {
+    if outcome.succeeded {
+        return format!("the fallback succeeded{}", but_out_of_memory(outcome));
+    }
+    if stop == Some(StopReason::Cancelled) {
+        return "the fallback was cancelled by the user".into();
+    }
+    if outcome.never_started {
+        let message = outcome.message.as_ref().map(|message| format!(": {}", short(message, MAX_CAUSE_BYTES)));
+        return format!("the fallback did not start: {}{}", outcome.reason, message.unwrap_or_default());
+    }
+    let code = outcome.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+    format!("the fallback ended with {}{code}", outcome.reason)
 }
 
-fn fail(draft: &mut Draft, came_of_it: &str, cancelled: bool) {
+/// The task fails without a fallback that was due: it was cancelled.
+pub(super) fn cancel(draft: &mut Draft) {
+    by_hand::fallback_cancelled(draft);
+    skip(draft, "the fallback was cancelled by the user before it started");
+}
+
+/// The task fails without a fallback that was due.
+pub(super) fn skip(draft: &mut Draft, why: &str) {
+    draft.status.fallback = None;
+    fail(draft, why);
+}
+
+fn fail(draft: &mut Draft, came_of_it: &str) {
     let target = conditions::find(&draft.status.conditions, ConditionType::FailureTarget).cloned();
     let failure = target.as_ref().and_then(|target| ConditionReason::of_failure(&target.reason));
     let message = target.map(|target| target.message).unwrap_or_default();
@@ -84,11 +103,5 @@ fn fail(draft: &mut Draft, came_of_it: &str, cancelled: bool) {
     let room = MAX_MESSAGE_BYTES.saturating_sub(came_of_it.len() + 2);
     let message = short(&format!("{}; {came_of_it}", short(&message, room)), MAX_MESSAGE_BYTES);
     conditions::remove(&mut draft.status.conditions, ConditionType::FailureTarget);
-    let reason = if cancelled {
-        by_hand::cancelled(draft);
-        ConditionReason::Cancelled
-    } else {
-        failure.unwrap_or(ConditionReason::RetriesExhausted)
-    };
-    end(draft, reason, &message);
+    end(draft, failure.unwrap_or(ConditionReason::RetriesExhausted), &message);
 }

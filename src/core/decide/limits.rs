@@ -70,6 +70,25 @@ fn timeout(situation: &Situation, current: &CurrentAttempt, seen: &Seen) -> Opti
     matches!(seen.pod.progress, Progress::Running).then(|| plus(started(seen), limit))
 }
 
+/// How long a Pod may take to start, whatever it waits for, in seconds. The fallback is not retried, so it has a limit
+/// in any case.
+fn startup_limit(situation: &Situation, current: &CurrentAttempt) -> Option<i32> {
+    situation.task.spec.startup_timeout_seconds.or(current.fallback.then_some(STARTUP_SECONDS))
+}
+
+/// When a Pod that does not exist is given up, if ever: it has as long to be created as to start.
+pub(super) fn creation_deadline(situation: &Situation, current: &CurrentAttempt) -> Option<Timestamp> {
+    let limit = startup_limit(situation, current)?;
+    Some(plus(current.create_time.as_ref()?.0, seconds(limit)))
+}
+
+/// Whether it is too late to create the Pod: its time is over, and it was tried. That no operator was there to try is
+/// not held against the attempt.
+pub(super) fn is_given_up(situation: &Situation, current: &CurrentAttempt) -> bool {
+    let was_tried = current.rejections > 0 || situation.failing.is_some();
+    was_tried && creation_deadline(situation, current).is_some_and(|deadline| deadline <= situation.now)
+}
+
 fn startup<'a>(situation: &Situation, current: &'a CurrentAttempt, seen: &'a Seen) -> Option<Stop<'a>> {
     let Progress::Pending(hold_up) = &seen.pod.progress else { return None };
     let cause = hold_up.as_ref().or(current.hold_up.as_ref());
@@ -77,6 +96,7 @@ fn startup<'a>(situation: &Situation, current: &'a CurrentAttempt, seen: &'a See
     let at = match (never, situation.task.spec.startup_timeout_seconds) {
         (true, _) => Some(situation.now),
         (false, Some(limit)) => Some(plus(seen.pod.created, seconds(limit))),
+        (false, None) if current.fallback && current.create_time.is_some() => creation_deadline(situation, current),
         // A busy cluster may take its time to find a node, unless the user has set a limit.
         (false, None) => seen.pod.starting.map(|since| plus(since, seconds(STARTUP_SECONDS))),
     };

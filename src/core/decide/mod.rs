@@ -25,6 +25,7 @@ use super::conditions;
 use super::identity::{Slot, pod_name};
 use super::observe::{Observed, Overdue};
 use super::pod::problem;
+use super::rejection::{FAILS_UNSAID, Rejection};
 use super::time::until;
 use crate::api::{
     ConditionReason, ConditionType, CurrentAttempt, HistoryEntry, HoldUp, RetryableTask, RetryableTaskStatus,
@@ -60,10 +61,12 @@ pub struct Situation<'a> {
     pub asked: Option<&'a Answer>,
     /// The creation of the current attempt's Pod by this process, if it is not in `pods` yet.
     pub created: Option<&'a Created>,
-    /// Why the API server has just refused the current attempt's Pod.
+    /// Why the current attempt's Pod has just not been created.
     pub rejection: Option<&'a Rejection>,
     /// What this process knows of the Warning events about the current attempt's Pod.
     pub warnings: Option<&'a PodWarnings>,
+    /// The creations of the current attempt's Pod by this process, if the last of them failed.
+    pub failing: Option<&'a Failing>,
     /// A due time, and how long the wait for it still is on the monotonic clock of this process, if it has measured.
     pub remaining: Option<(Timestamp, SignedDuration)>,
     /// The wall clock.
@@ -124,13 +127,22 @@ pub struct Created {
     pub age: SignedDuration,
 }
 
-/// The API server's refusal of a Pod.
+/// Creations of one Pod that failed in a row, by the monotonic clock of the process that sent them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejection {
-    /// `PodRejected` or `PodNameTaken`.
-    pub reason: ConditionReason,
-    /// The server's own words.
-    pub message: String,
+pub struct Failing {
+    /// How long ago the first of them was sent.
+    pub since: SignedDuration,
+    /// How long ago the last of them failed.
+    pub last: SignedDuration,
+    /// Why the last of them failed.
+    pub rejection: Rejection,
+}
+
+impl Failing {
+    /// Whether it is too early to say so.
+    fn is_unsaid(&self) -> bool {
+        self.since < FAILS_UNSAID && self.rejection.reason() != ConditionReason::PodNameTaken
+    }
 }
 
 /// What to do now. Either `status` is set and nothing else, or the effects of the stored status.
@@ -235,9 +247,9 @@ pub enum Happening {
         /// What comes of it.
         effect: String,
     },
-    /// The task cannot go on, for a new reason: the API server refused a Pod, or the spec makes no sense.
+    /// The task cannot go on, for a new reason: a Pod cannot be created, or the spec makes no sense.
     Stalled {
-        /// `PodRejected`, `PodNameTaken` or `InvalidSpec`.
+        /// `PodRejected`, `FailedCreate`, `PodNameTaken` or `InvalidSpec`.
         reason: ConditionReason,
         /// The server's own words, or what is wrong.
         message: String,
@@ -255,6 +267,11 @@ pub enum Happening {
     UnknownAnnotation {
         /// What is wrong, and what may have been meant.
         effect: String,
+    },
+    /// The API server refused the memory that onOutOfMemory has raised: a raise was taken back.
+    MemoryRaiseRejected {
+        /// What the Pod gets now, and the server's own words.
+        message: String,
     },
     /// The current Pod does not start, for a new reason.
     HeldUp {

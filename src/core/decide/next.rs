@@ -85,6 +85,9 @@ impl<'a> Draft<'a> {
         status.observed_generation = situation.task.metadata.generation;
         let next = CurrentAttempt { number: status.attempts.max(0).saturating_add(1), ..CurrentAttempt::default() };
         let current = status.current.clone().filter(|current| current.number > 0 || current.fallback).unwrap_or(next);
+        if stored.observed_generation != status.observed_generation {
+            status.admitted_memory_raises = None;
+        }
         Self { situation, status, current, happenings: Vec::new(), current_uid: None, moved_from: None }
     }
 
@@ -165,10 +168,12 @@ impl<'a> Draft<'a> {
 
     /// There is no Pod to be seen, though there may be one.
     fn missing(&mut self, on_record: Option<String>, last_seen: Option<&Seen>) -> Current {
-        if let Some(rejection) = self.situation.rejection {
+        let is_given_up = limits::is_given_up(self.situation, &self.current);
+        if let Some(rejection) = self.situation.rejection.filter(|_| !is_given_up) {
             self.rejected(rejection);
             return Current::Launched;
         }
+        let must_not_run = must_not_run(self.situation, &self.status, &self.current);
         match (on_record, self.situation.asked) {
             (Some(_), None) => Current::Ask(self.expected_pod_name()),
             // The watch shows it, or has shown that it goes.
@@ -177,12 +182,19 @@ impl<'a> Draft<'a> {
                 let end = End::lost(self, pod_uid, last_seen);
                 close::close(self, &end)
             }
-            (None, _) if !must_not_run(self.situation, &self.status, &self.current) => Current::Launched,
+            (None, _) if !must_not_run && !is_given_up => {
+                self.current.create_time.get_or_insert(MicroTime(micros(self.situation.now)));
+                Current::Launched
+            }
             // A creation may be on its way, and would run after all was said to be over.
             (None, _) if !unsettled(self.situation).is_zero() => Current::Launched,
             // Only the API server knows whether there is a Pod to stop.
             (None, None) if self.situation.created.is_none() => Current::Ask(self.expected_pod_name()),
             (None, None) => Current::Launched,
+            (None, Some(_)) if !must_not_run => {
+                let end = End::never_created(self);
+                close::close(self, &end)
+            }
             (None, Some(_)) => {
                 let CurrentAttempt { number, fallback, .. } = self.current;
                 self.current = CurrentAttempt { number, fallback, ..CurrentAttempt::default() };
@@ -350,13 +362,14 @@ impl<'a> Draft<'a> {
     fn start(&mut self) {
         if self.current.fallback {
             if self.situation.task.spec.on_failure.is_none() {
-                return fallback::skip(self, "the fallback was taken out of the spec", false);
+                return fallback::skip(self, "the fallback was taken out of the spec");
             }
             fallback::started(self);
         }
         let slot = self.slot();
         self.current.wait = None;
         self.current.pod_name = Some(self.expected_pod_name());
+        self.current.create_time = Some(MicroTime(micros(self.situation.now)));
         // By this status and not the stored one: it may close an attempt, or begin a run.
         let spec = &self.situation.task.spec;
         self.current.avoided_nodes = variant::avoided_nodes(spec, &self.status, slot);

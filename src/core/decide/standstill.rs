@@ -1,10 +1,12 @@
 //! A task that cannot go on without help: `Stalled`, with the words of who refused.
 
 use super::next::Draft;
-use super::{Happening, Rejection, Situation, is_finished};
+use super::{Failing, Happening, Situation, effects, is_finished};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, State};
-use crate::core::identity::dice;
+use crate::core::identity::{Slot, dice};
+use crate::core::rejection::{Rejection, TRY_AGAIN};
 use crate::core::time::{micros, plus, until};
+use crate::core::variant::{self, LowerRaise};
 use crate::core::{backoff, conditions, message};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
@@ -14,14 +16,58 @@ use serde_json::{Value, json};
 const MAX_CREATE_BACKOFF_SECONDS: i32 = 60;
 
 impl Draft<'_> {
+    /// The Pod was not created.
     pub(super) fn rejected(&mut self, rejection: &Rejection) {
-        let Rejection { reason, message } = rejection;
+        let is_news = self.current.rejections == 0;
+        if self.lower_memory(rejection) || is_news && self.situation.failing.is_some_and(Failing::is_unsaid) {
+            return;
+        }
         self.current.rejections = self.current.rejections.saturating_add(1);
         let seed = dice(self.situation.task.metadata.uid.as_deref().unwrap_or_default(), -self.current.rejections);
         let waits = crate::api::Backoff { max_delay_seconds: Some(MAX_CREATE_BACKOFF_SECONDS), ..Default::default() };
-        let wait = backoff::delay(Some(&waits), self.current.rejections, seed);
+        let wait =
+            self.make_room(rejection).unwrap_or_else(|| backoff::delay(Some(&waits), self.current.rejections, seed));
         self.current.next_create_time = Some(MicroTime(micros(plus(self.situation.now, wait))));
-        self.stall(*reason, message);
+        self.stall(rejection.reason(), &rejection.message);
+    }
+
+    /// A Pod that only onOutOfMemory has made inadmissible gets what it had before.
+    fn lower_memory(&mut self, rejection: &Rejection) -> bool {
+        if !rejection.is_of_memory() {
+            return false;
+        }
+        let lower = variant::lower_raise(&self.situation.task.spec, &self.status, self.slot());
+        let Some(LowerRaise { raises, memory, refused }) = lower else { return false };
+        self.status.memory_raises = raises;
+        self.status.admitted_memory_raises = Some(raises);
+        if self.current.rejections > 0 {
+            self.current.next_create_time = Some(MicroTime(micros(plus(self.situation.now, TRY_AGAIN))));
+        }
+        let Slot { number, fallback } = self.slot();
+        let what = if fallback { "the fallback".into() } else { format!("attempt {number}") };
+        let message =
+            format!("{what} runs with {memory} of memory, since {refused} is not admitted: {}", rejection.message);
+        self.happenings.push(Happening::MemoryRaiseRejected { message });
+        true
+    }
+
+    /// A quota that counts Pods that have ended too has no room for the next attempt: the oldest Pod that is kept goes.
+    /// How long it takes until there is room, if there will be.
+    fn make_room(&mut self, rejection: &Rejection) -> Option<SignedDuration> {
+        if !rejection.is_of_pod_count() {
+            return None;
+        }
+        let closed = effects::closed(self.situation, &self.status, self.current.removed_pod_uid.as_deref());
+        let going =
+            closed.iter().filter(|closed| !closed.kept).map(|closed| closed.wait).filter(|wait| !wait.is_zero());
+        let wait = if let Some(wait) = going.min() {
+            wait
+        } else {
+            let oldest = closed.iter().rfind(|closed| closed.kept)?;
+            self.current.removed_pod_uid = Some(oldest.seen.pod.pod_uid.clone());
+            oldest.wait
+        };
+        Some(wait.saturating_add(TRY_AGAIN))
     }
 
     /// Unable to go on without help.
@@ -66,9 +112,13 @@ pub fn unreadable(before: &Value, message: &str, (now, generation): (Timestamp, 
     Some(Value::Object(after)).filter(|after| after != before)
 }
 
-/// How long to wait before a rejected Pod is tried again: not at all when the spec has changed since, or when the clock
-/// was set back.
+/// How long to wait before the creation of a Pod is tried again: not at all when the spec has changed since, or when the
+/// clock was set back.
 pub(super) fn create_wait(situation: &Situation, current: &CurrentAttempt) -> SignedDuration {
+    if current.rejections == 0 {
+        let last = situation.failing.map_or(TRY_AGAIN, |failing| failing.last);
+        return TRY_AGAIN.saturating_sub(last).max(SignedDuration::ZERO);
+    }
     let stored = situation.task.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let stalled = conditions::find(stored, ConditionType::Stalled);
     let same_spec = stalled.is_some_and(|stalled| stalled.observed_generation == situation.task.metadata.generation);

@@ -9,6 +9,7 @@ mod hold_up;
 mod limits;
 mod lives;
 mod missing;
+mod never_created;
 mod rejection;
 mod replaced;
 mod reported;

@@ -59,9 +59,9 @@ async fn host_access_is_refused_as_it_is_to_the_author() {
         assert_eq!((status.attempts, status.history.len()), (0, 0));
         let status = scene.task(name).await.status.unwrap();
         let asked = creations(&scene, name);
-        // One more may be on its way.
+        // Three came before anything was said, and one more may be on its way.
         let rejections = usize::try_from(status.current.unwrap().rejections).unwrap();
-        assert!(asked.len() <= rejections + 1 && asked.iter().all(|(_, code)| *code == 403), "{asked:?}");
+        assert!(asked.len() <= rejections + 4 && asked.iter().all(|(_, code)| *code == 403), "{asked:?}");
     }
     let narrow = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
         "runAsNonRoot": true, "runAsUser": 65534, "seccompProfile": {"type": "RuntimeDefault"}});

@@ -50,7 +50,7 @@ async fn is_needed(right: &Right) {
         "delete retryabletasks" => a_finished_task_stays(place).await,
         "update retryabletasks/status" => no_attempt_is_begun(place).await,
         "update retryabletasks/finalizers" => a_pod_that_blocks_its_owners_deletion_is_refused(place).await,
-        "get pods" => what_has_the_pods_name_is_not_told(place).await,
+        "get pods" => what_has_the_pods_name_cannot_be_told(place).await,
         "watch pods" => an_end_is_not_seen(place).await,
         "create pods" => no_pod_is_created(place).await,
         "patch pods" => an_ended_pod_stays_held(place).await,
@@ -87,11 +87,13 @@ async fn a_refused_pod_is_not_tried_again(place: &Place) {
     assert_eq!(scene.task("taken").await.status.unwrap().attempts, 0);
 }
 
-async fn what_has_the_pods_name_is_not_told(place: &Place) {
+async fn what_has_the_pods_name_cannot_be_told(place: &Place) {
     let scene = &place.scene;
     let (_, operator) = in_the_way(scene).await;
     place.denied(&operator, 2).await;
-    assert!(!is_stalled(&scene.task("taken").await.status.unwrap()));
+    let status = scene.status("taken", "Stalled", is_stalled).await;
+    assert_eq!(status.reason.as_deref(), Some("FailedCreate"));
+    assert!(status.message.as_ref().is_some_and(|said| said.contains(r#"cannot get resource "pods""#)), "{status:#?}");
 }
 
 /// Neither seen by the operator nor begun.

@@ -62,6 +62,7 @@ fn ten_thousand_failures_stay_far_below_100_kib() {
             created: None,
             rejection: None,
             warnings: None,
+            failing: None,
             remaining: None,
             now,
             uptime: SignedDuration::from_hours(1),

@@ -174,13 +174,8 @@ fn the_operator_can_do_what_its_role_says_and_nothing_else() {
         let read = tasks.get("t").await.unwrap();
         assert_eq!(code(tasks.replace("t", &params(), &read).await), 403);
         assert_eq!(code(world.api(Resource::Nodes).list(&kube::api::ListParams::default()).await), 403);
-        let quota = Denial {
-            from: Duration::ZERO,
-            until: Duration::from_secs(60),
-            verb: Verb::Create,
-            resource: Resource::Pods,
-            why: "exceeded quota".into(),
-        };
+        let until = Duration::from_secs(60);
+        let quota = Denial { until, why: "exceeded quota".into(), ..Denial::of(Verb::Create, Resource::Pods) };
         world.server.lock().policies.denials.push(quota);
         let pods = world.api(Resource::Pods);
         assert_eq!(code(pods.create(&params(), &typed(pod("p", &[], &[]))).await), 403);

@@ -21,6 +21,18 @@ pub struct Denial {
     pub resource: Resource,
     /// In the server's words.
     pub why: String,
+    /// With this code.
+    pub code: u16,
+    /// Whether only fallbacks' Pods are meant.
+    pub of_fallbacks: bool,
+}
+
+impl Denial {
+    /// For ever, with 403.
+    pub fn of(verb: Verb, resource: Resource) -> Self {
+        let (from, until) = (Duration::ZERO, Duration::MAX);
+        Self { from, until, verb, resource, why: String::new(), code: 403, of_fallbacks: false }
+    }
 }
 
 /// The rules on who may do what.
@@ -36,9 +48,12 @@ impl Policies {
         if !matches!(actor, Actor::Client(_)) {
             return Ok(());
         }
-        let meant = |d: &&Denial| d.verb == call.verb && d.resource == call.resource && d.from <= now && now < d.until;
-        match self.denials.iter().find(meant) {
-            Some(denial) => Err(ApiError::forbidden(call.resource, name, &denial.why)),
+        let same = |d: &Denial| d.verb == call.verb && d.resource == call.resource;
+        let meant = |d: &&Denial| same(d) && d.from <= now && now < d.until;
+        let is_of = |d: &&Denial| !d.of_fallbacks || name.ends_with("-fallback");
+        match self.denials.iter().filter(meant).find(is_of) {
+            Some(Denial { code: 403, why, .. }) => Err(ApiError::forbidden(call.resource, name, why)),
+            Some(Denial { code, why, .. }) => Err(ApiError::new(*code, "", why.clone())),
             None => Ok(()),
         }
     }

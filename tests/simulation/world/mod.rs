@@ -140,7 +140,7 @@ fn trace(plan: &Plan, state: &crate::server::State, rested: bool, clock: Vec<ora
         body: Some(request.body.clone()),
         code: request.code,
         changed: request.version.is_some(),
-        faulty: request.fault != crate::faults::Fault::None || (request.code == 403 && denied(request)),
+        faulty: request.fault != crate::faults::Fault::None || (request.code >= 400 && denied(request)),
         by: request.client,
     });
     Trace {

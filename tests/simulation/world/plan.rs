@@ -25,6 +25,8 @@ pub enum Kind {
     Calm,
     /// Nothing goes wrong but the Pods, and that the operator may not change Pods, or not delete them.
     Refused,
+    /// Nothing goes wrong but the Pods, that some are never admitted, and that the operator is killed.
+    Unadmitted,
     /// Requests and watches go wrong, and the operator is killed; nobody edits anything.
     Faults,
     /// As that, and users edit, suspend, delete and recreate tasks.
@@ -83,7 +85,8 @@ impl Plan {
             Kind::Clocks,
             Kind::Unheld,
         ]);
-        Self::of_kind(seed, kind)
+        let unadmitted = kind == Kind::Calm && random.chance(400);
+        Self::of_kind(seed, if unadmitted { Kind::Unadmitted } else { kind })
     }
 
     /// The plan of this seed for a world of this kind.
@@ -98,19 +101,24 @@ impl Plan {
         }
         let count = r.between(1, 2);
         let namespaces: &[&str] = if kind == Kind::Unheld { &["default", OWN_NAMESPACE] } else { &["default"] };
-        let tasks = (0..count)
+        let mut tasks: Vec<_> = (0..count)
             .map(|n| (r.pick(namespaces).to_string(), format!("task-{n}"), spec(r, kind != Kind::Faults)))
             .collect();
-        let calm = matches!(kind, Kind::Calm | Kind::Refused);
+        if kind == Kind::Unadmitted {
+            // Whatever is admitted, every task ends.
+            tasks.iter_mut().for_each(|(.., spec)| spec["startupTimeoutSeconds"] = json!(r.between(1, 100)));
+        }
+        let calm = matches!(kind, Kind::Calm | Kind::Refused | Kind::Unadmitted);
         let quiet = Rates { until: trouble, ..Rates::default() };
         let rates = if calm { quiet } else { rates(r, trouble) };
         let denials = match kind {
             Kind::Calm => vec![],
             Kind::Refused => refusals(r, trouble),
+            Kind::Unadmitted => vec![never_admitted(r, trouble)],
             _ => denials(r, trouble),
         };
-        let kills = !calm && r.chance(700);
-        let users = !matches!(kind, Kind::Calm | Kind::Refused | Kind::Faults);
+        let kills = (!calm || kind == Kind::Unadmitted) && r.chance(700);
+        let users = !matches!(kind, Kind::Calm | Kind::Refused | Kind::Unadmitted | Kind::Faults);
         let replicas = if kind == Kind::Leaders { 2 } else { 1 };
         // An election costs requests for as long as it goes on.
         let jumps = kind == Kind::Clocks;
@@ -180,9 +188,23 @@ fn rates(r: &mut Random, until: Duration) -> Rates {
 fn refusals(r: &mut Random, until: Duration) -> Vec<Denial> {
     let why = "admission webhook \"policy.example\" denied the request";
     let verbs: &[Verb] = r.pick(&[&[Verb::Patch][..], &[Verb::Delete], &[Verb::Patch, Verb::Delete]]);
-    let denial =
-        |verb: &Verb| Denial { from: Duration::ZERO, until, verb: *verb, resource: Resource::Pods, why: why.into() };
+    let denial = |verb: &Verb| Denial { until, why: why.into(), ..Denial::of(*verb, Resource::Pods) };
     verbs.iter().map(denial).collect()
+}
+
+/// From some time on no Pod is created, or no fallback's, whatever the code and the reason.
+fn never_admitted(r: &mut Random, trouble: Duration) -> Denial {
+    let code = r.pick(&[400, 401, 403, 404, 409, 413, 422, 429, 500, 503, 504]);
+    let why = r.pick(&[
+        "admission webhook \"policy.example\" denied the request",
+        "exceeded quota: q, requested: count/pods=1, used: count/pods=1, limited: count/pods=1",
+        "maximum memory usage per Container is 100Mi, but limit is 128Mi",
+        "etcdserver: request is too large",
+        "",
+    ]);
+    let from = if r.chance(500) { Duration::ZERO } else { r.duration(Duration::ZERO, trouble) };
+    let of_fallbacks = r.chance(300);
+    Denial { from, why: why.into(), code, of_fallbacks, ..Denial::of(Verb::Create, Resource::Pods) }
 }
 
 fn denials(r: &mut Random, until: Duration) -> Vec<Denial> {
@@ -199,7 +221,8 @@ fn denials(r: &mut Random, until: Duration) -> Vec<Denial> {
     for (verb, resource, why) in kinds {
         if r.chance(60) {
             let from = r.duration(Duration::ZERO, until);
-            denials.push(Denial { from, until: until.min(from + r.skewed(600_000)), verb, resource, why: why.into() });
+            let until = until.min(from + r.skewed(600_000));
+            denials.push(Denial { from, until, why: why.into(), ..Denial::of(verb, resource) });
         }
     }
     denials

@@ -1,14 +1,15 @@
 //! Any spec, any status, any Pods: no panic, the same plan again, and decisions that come to rest.
 
 use crate::api::{
-    Acknowledged, Action, Backoff, ConditionReason, CurrentAttempt, FailureClass, HistoryEntry, HoldUp, Multiplier,
-    RetryWait, RetryableTask, RetryableTaskStatus, Run, State, StopReason, Strategy as Growth,
+    Acknowledged, Action, Backoff, CurrentAttempt, FailureClass, HistoryEntry, HoldUp, Multiplier, RetryWait,
+    RetryableTask, RetryableTaskStatus, Run, State, StopReason, Strategy as Growth,
 };
-use crate::core::decide::{Answer, Created, Plan, PodWarnings, Rejection, Seen, Situation, decide, slot_of};
+use crate::core::decide::{Answer, Created, Failing, Plan, PodWarnings, Seen, Situation, decide, slot_of};
 use crate::core::identity::{Slot, pod_name};
 use crate::core::observe::observe;
 use crate::core::pod::pod;
 use crate::core::pod_event::PodWarning;
+use crate::core::rejection::{Refusal, Rejection};
 use crate::core::testing::{
     BuildEnd, BuildPod, BuildTask, NAME, UID, at, end, pod_of, running, task, task_with, time, waiting,
 };
@@ -134,7 +135,7 @@ prop_compose! {
 prop_compose! {
     fn some_current()(
         number in number(), due_time in micro(), named in any::<bool>(), pod_uid in of(Just("pod-1")),
-        next_create_time in micro(), rejections in number(), stop_time in micro(),
+        next_create_time in micro(), create_time in micro(), rejections in number(), stop_time in micro(),
         stop_reason in of(prop::sample::select(vec![
             StopReason::Suspended, StopReason::TaskEnded, StopReason::AttemptTimeout, StopReason::StartupTimeout,
             StopReason::DeadlineExceeded, StopReason::Cancelled, StopReason::SpecChanged, StopReason::RetryNow,
@@ -143,7 +144,7 @@ prop_compose! {
         (fallback, wait, held_up) in (any::<bool>(), of(some_wait().boxed()), of("FailedMount|ContainerCreating|[^a]{0,5}")),
     ) -> CurrentAttempt {
         CurrentAttempt {
-            number, due_time, wait, hold_up: held_up.map(|reason| HoldUp { reason, message: None }), next_create_time, rejections, stop_reason, stop_time, fallback,
+            number, due_time, wait, hold_up: held_up.map(|reason| HoldUp { reason, message: None }), next_create_time, create_time, rejections, stop_reason, stop_time, fallback,
             pod_name: named.then(|| pod_name(NAME, UID, Slot { number, fallback })),
             pod_uid: pod_uid.map(Into::into),
             ..CurrentAttempt::default()
@@ -172,7 +173,7 @@ prop_compose! {
         state in of(prop::sample::select(vec![State::Pending, State::Running, State::Waiting, State::Suspended, State::Unknown])),
         (start, completion, next) in (of(moment()), of(moment()), micro()), generation in of(any::<i64>()),
         disruptions in of(number()), history in prop::collection::vec((number(), of(any::<i64>())), 0..3),
-        (memory_raises, run, heard) in (number(), of((number(), number())), some_annotations()),
+        ((memory_raises, admitted_memory_raises), run, heard) in ((number(), of(number())), of((number(), number())), some_annotations()),
     ) -> RetryableTaskStatus {
         let class = |count| FailureClass { name: "disruption".into(), count };
         let entry = |(attempt, delay_milliseconds)| {
@@ -183,7 +184,7 @@ prop_compose! {
         RetryableTaskStatus {
             observed_generation: generation, state, attempts, retries, ignored, history_dropped, current, conditions,
             start_time: start.map(Time), completion_time: completion.map(Time), next_retry_time: next,
-            memory_raises, run: run.map(|(number, first_attempt)| Run { number, first_attempt }),
+            memory_raises, admitted_memory_raises, run: run.map(|(number, first_attempt)| Run { number, first_attempt }),
             acknowledged: heard.into_iter().map(acknowledged).collect(),
             classes: disruptions.map(class).into_iter().collect(),
             history: history.into_iter().map(entry).map(Arc::new).collect(),
@@ -273,6 +274,21 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn some_failing()(
+        since in duration(), last in duration(),
+        answer in prop::sample::select(vec![
+            Refusal::Code(403), Refusal::Code(500), Refusal::Code(0), Refusal::NoAnswer, Refusal::NameTaken,
+        ]),
+        message in prop::sample::select(vec![
+            "", "maximum memory usage per Container is 40Mi", "exceeded quota: q, requested: count/pods=1, limited: count/pods=1",
+            "exceeded quota: q, requested: memory=99Ei, used: memory, limited: memory=1",
+        ]),
+    ) -> Failing {
+        Failing { since, last, rejection: Rejection { answer, message: message.into() } }
+    }
+}
+
 /// A situation, owned.
 #[derive(Clone, Debug)]
 struct Given {
@@ -282,6 +298,7 @@ struct Given {
     created: Option<Created>,
     rejection: Option<Rejection>,
     warnings: Option<PodWarnings>,
+    failing: Option<Failing>,
     remaining: Option<(Timestamp, SignedDuration)>,
     now: Timestamp,
     uptime: SignedDuration,
@@ -299,6 +316,7 @@ impl Given {
             created: self.created.as_ref(),
             rejection: self.rejection.as_ref(),
             warnings: self.warnings.as_ref(),
+            failing: self.failing.as_ref(),
             remaining: self.remaining,
             now: self.now,
             uptime: self.uptime,
@@ -313,14 +331,15 @@ prop_compose! {
     fn given()(
         task in some_task().boxed(), pods in prop::collection::vec(some_seen().boxed(), 0..4),
         asked in of(prop::sample::select(vec![Answer::There, Answer::Absent, Answer::Foreign])),
-        age in of(duration()), rejected in any::<bool>(), remaining in of((moment(), duration())), now in moment(),
+        age in of(duration()), (failing, rejected) in (of(some_failing()), any::<bool>()), remaining in of((moment(), duration())), now in moment(),
         uptime in duration(), sent in of(duration()), fresh in any::<bool>(),
         has_time in any::<bool>(), warnings in of(some_warnings()),
     ) -> Given {
         Given {
             task, pods, asked, warnings, remaining, now, uptime, sent, fresh, has_time,
             created: age.map(|age| Created { pod_uid: "pod-1".into(), age }),
-            rejection: rejected.then(|| Rejection { reason: ConditionReason::PodRejected, message: "quota".into() }),
+            rejection: failing.clone().filter(|_| rejected).map(|failing| failing.rejection),
+            failing,
         }
     }
 }
@@ -344,9 +363,12 @@ proptest! {
                 prop_assert!(ask.is_none() && create.is_none() && !delete_task && look_again.soonest().is_none());
                 prop_assert!(stop.is_none() && replace.is_none() && strays.is_empty() && delete.is_empty() && release.is_empty());
                 prop_assert_ne!(given.task.status.as_ref(), Some(&status), "a write changes something");
+                let slot = |task: &RetryableTask| task.status.as_ref()?.current.as_ref().map(slot_of);
+                let before = slot(&given.task);
                 given.task.status = Some(status);
                 // What was created was for the attempt before.
                 (given.asked, given.rejection, given.created) = (None, None, None);
+                given.failing = given.failing.filter(|_| slot(&given.task) == before);
             } else if let Some(asked) = ask_warnings {
                 let newest = given.warnings.take().and_then(|known| known.newest);
                 given.warnings = Some(PodWarnings { pod_uid: asked.uid, age: SignedDuration::ZERO, newest });

@@ -236,7 +236,8 @@ fn a_run_that_ends_before_its_first_attempt_leaves_the_one_before_as_it_is() {
             (Exit(1), "Running 1/0/0 Error [FailureTarget] 1E 1fP"),
             (Exit(0), "Failed 1/0/0 Error [Failed Finished Stalled] 1E 1fE"),
             (Api(Server::Rejects("exceeded quota")), "Failed 1/0/0 Error [Failed Finished Stalled] 1E 1fE"),
-            (Ask("run-again", "1"), "Pending 1/0/0 PodRejected [Stalled] 1E 1fE"),
+            (Ask("run-again", "1"), "Running 2/0/0 [Reconciling] 1E 1fE"),
+            (Pass(3000), "Pending 1/0/0 PodRejected [Stalled] 1E 1fE"),
             (Pass(60_000), "Failed 1/0/0 [Stalled Failed Finished] 1E- 1fE-"),
         ],
     );
@@ -247,7 +248,8 @@ fn a_run_that_ends_before_its_first_attempt_leaves_the_one_before_as_it_is() {
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Exit(0), "Succeeded 1/0/0 [Complete Finished] 1E"),
             (Api(Server::Rejects("exceeded quota")), "Succeeded 1/0/0 [Complete Finished] 1E"),
-            (Ask("run-again", "1"), "Pending 1/0/0 PodRejected [Stalled] 1E"),
+            (Ask("run-again", "1"), "Running 2/0/0 [Reconciling] 1E"),
+            (Pass(3000), "Pending 1/0/0 PodRejected [Stalled] 1E"),
             (Pass(60_000), "Failed 1/0/0 [Stalled Failed Finished] 1E-"),
         ],
     );

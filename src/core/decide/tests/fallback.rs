@@ -1,9 +1,10 @@
 //! The fallback: when it runs, what ends it, and what is told.
 
-use super::story::Step::{Ask, Drain, Edit, Exit, Look, Pass, Restart, Resume, Run, Say, Suspend, Vanish};
+use super::story::Step::{Api, Ask, Drain, Edit, Exit, Look, Pass, Restart, Resume, Run, Say, Suspend, Vanish};
 use super::story::play;
 use super::world::Server;
-use crate::api::{FallbackState, OnFailure, RetryableTask, RetryableTaskStatus};
+use crate::api::{FallbackState, OnFailure, RetryableTask, RetryableTaskStatus, State};
+use crate::core::decide::is_finished;
 use crate::core::testing::{BuildTask, task};
 
 fn with_fallback() -> RetryableTask {
@@ -159,11 +160,15 @@ fn cancelling_prevents_or_stops_it() {
             (Exit(1), "Running 1/0/0 Error [FailureTarget] 1E 1fP"),
             (Run, "Running 1/0/0 Error [FailureTarget] 1E 1fR"),
             (Ask("cancel", "1"), "Running 1/0/0 Error [FailureTarget] 1E 1fR!"),
-            (Exit(143), "Cancelled 1/0/0 Error [Failed Finished Stalled] 1E 1fE!"),
+            (Exit(143), "Failed 1/0/0 Error [Failed Finished Stalled] 1E 1fE!"),
         ],
     );
-    assert_eq!(fallback(&world.status()).1, "Cancelled");
-    assert_eq!(failed(&world.status()).0, "Cancelled");
+    let status = world.status();
+    assert_eq!(fallback(&status).1, "Cancelled");
+    let (reason, message) = failed(&status);
+    assert_eq!(reason, "RetriesExhausted", "what the task failed of stays");
+    assert!(message.ends_with("; the fallback was cancelled by the user"), "{message}");
+    assert_eq!(status.acknowledged[0].effect, "the fallback was cancelled; the task had failed");
 }
 
 #[test]
@@ -175,11 +180,73 @@ fn a_fallback_that_never_had_a_pod_did_not_run() {
     let world = super::story::play_in(
         world,
         &[
-            (Look, "Pending 1/0/0 PodRejected [FailureTarget Stalled] 1E"),
-            (Ask("cancel", "1"), "Cancelled 1/0/0 Error [Stalled Failed Finished] 1E"),
+            (Look, "Running 1/0/0 Error [FailureTarget] 1E"),
+            (Pass(3000), "Pending 1/0/0 PodRejected [FailureTarget Stalled] 1E"),
+            (Ask("cancel", "1"), "Failed 1/0/0 Error [Stalled Failed Finished] 1E"),
         ],
     );
-    assert_eq!(world.status().fallback, None);
+    let status = world.status();
+    assert_eq!(status.fallback, None);
+    let (reason, message) = failed(&status);
+    assert_eq!(reason, "RetriesExhausted");
+    assert!(message.ends_with("; the fallback was cancelled by the user before it started"), "{message}");
+}
+
+#[test]
+fn it_ends_when_its_pod_is_never_created() {
+    for (server, limit, reason) in [
+        (Server::Rejects("no such account"), None, "PodRejected"),
+        (Server::Rejects("no such account"), Some(30), "PodRejected"),
+        (Server::Fails(503, "try again"), None, "FailedCreate"),
+        (Server::Fails(0, "connection refused"), Some(1), "FailedCreate"),
+        (Server::HasForeignPod, None, "PodNameTaken"),
+    ] {
+        let mut world = super::world::World::new(with_fallback().change(|task| {
+            task.spec.startup_timeout_seconds = limit;
+            task.spec.active_deadline_seconds = Some(5);
+        }));
+        world.reconcile();
+        world.server = server;
+        super::story::take(&mut world, Exit(3));
+        world.reconcile();
+        let decided = world.now();
+        while !is_finished(&world.status().conditions) {
+            let late = world.now().duration_since(decided).as_secs() > i64::from(limit.unwrap_or(600)) + 20;
+            assert!(!late, "{server:?}: {}", world.gist());
+            world.pass(world.look_again.unwrap());
+            world.reconcile();
+        }
+        let waited = world.now().duration_since(decided).as_secs();
+        assert!(waited >= i64::from(limit.unwrap_or(600)), "{server:?}: {waited} s");
+        let status = world.status();
+        assert_eq!(fallback(&status), (FallbackState::Failed, reason, None));
+        assert_eq!(status.fallback.as_ref().unwrap().pod_uid, None);
+        assert_eq!((failed(&status).0, status.state), ("RetriesExhausted", Some(State::Failed)));
+        let message = failed(&status).1;
+        assert!(message.contains("Error, exit code 3; the fallback did not start: "), "{message}");
+        assert!(message.contains(&format!("{reason}: ")), "{message}");
+    }
+}
+
+#[test]
+fn it_has_ten_minutes_to_start_whatever_it_waits_for() {
+    let mut world = super::world::World::new(with_fallback());
+    world.reconcile();
+    super::story::take(&mut world, Exit(1));
+    world.server = Server::Rejects("no room");
+    let world = super::story::play_in(
+        world,
+        &[
+            (Look, "Running 1/0/0 Error [FailureTarget] 1E"),
+            (Pass(300_000), "Pending 1/0/0 PodRejected [FailureTarget Stalled] 1E-"),
+            (Api(Server::Accepts), "Pending 1/0/0 PodRejected [FailureTarget Stalled] 1E-"),
+            (Pass(290_000), "Pending 1/0/0 PodRejected [FailureTarget] 1E- 1fP"),
+            (Pass(9_999), "Pending 1/0/0 PodRejected [FailureTarget] 1E- 1fP"),
+            (Pass(1), "Pending 1/0/0 Unscheduled [FailureTarget] 1E- 1fE!"),
+            (Look, "Failed 1/0/0 Error [Failed Finished Stalled] 1E- 1fE!"),
+        ],
+    );
+    assert_eq!(fallback(&world.status()).0, FallbackState::Failed);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The limits in time: of an attempt, of its start, and of the whole task.
 
-use super::story::Step::{Blind, Edit, Exit, Kubelet, Look, Pass, Restart, Resume, Run, Say, Suspend};
+use super::story::Step::{Api, Blind, Edit, Exit, Kubelet, Look, Pass, Restart, Resume, Run, Say, Suspend};
 use super::story::{play, play_in, take};
 use super::world::{Server, World};
 use crate::api::{Action, ConditionType, HistoryEntry, MAIN_CONTAINER, RetryableTask, StopReason};
@@ -363,19 +363,16 @@ fn an_image_name_that_cannot_be_one_is_not_waited_for() {
 }
 
 #[test]
-fn a_rejected_pod_has_not_begun_to_start() {
+fn a_pod_has_as_long_to_start_as_it_had_to_be_created() {
     let mut world = World::new(timed(None, None, Some(10)));
     world.server = Server::Rejects("exceeded quota");
-    world.reconcile();
-    world.pass(SignedDuration::from_secs(100));
-    world.reconcile();
-    assert_eq!(world.gist(), "Pending 0/0/0 PodRejected [Stalled]");
-    world.server = Server::Accepts;
-    world.pass(SignedDuration::from_secs(100));
     play_in(
         world,
         &[
-            (Look, "Pending 1/0/0 PodRejected 1P"),
+            (Look, "Running 1/0/0 [Reconciling]"),
+            (Pass(9000), "Pending 0/0/0 PodRejected [Stalled]"),
+            (Api(Server::Accepts), "Pending 0/0/0 PodRejected [Stalled]"),
+            (Edit(|task| task.spec.image = Some("other".into())), "Pending 1/0/0 PodRejected 1P"),
             (Pass(9999), "Pending 1/0/0 PodRejected 1P"),
             (Pass(1), "Pending 1/0/0 Unscheduled 1E!"),
         ],

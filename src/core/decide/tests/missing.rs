@@ -136,14 +136,14 @@ fn nothing_is_over_while_a_creation_can_be_on_its_way() {
     );
     // An earlier process may have sent one just before it died.
     let world = play(task(), &[(Api(Server::IsSlow), "Running 1/0/0 [Reconciling]")]);
-    let mut world = play_in(world, &[(Pass(30_000), "Running 1/0/0 [Reconciling]")]);
+    let mut world = play_in(world, &[(Pass(30_000), "Pending 0/0/0 FailedCreate [Stalled]")]);
     world.restart();
     play_in(
         world,
         &[
-            (Ask("cancel", "1"), "Running 1/0/0 [Reconciling]"),
-            (Pass(19_999), "Running 1/0/0 [Reconciling]"),
-            (Pass(1), "Cancelled 0/0/0 [Failed Finished Stalled]"),
+            (Ask("cancel", "1"), "Pending 0/0/0 FailedCreate [Stalled]"),
+            (Pass(19_999), "Pending 0/0/0 FailedCreate [Stalled]"),
+            (Pass(1), "Cancelled 0/0/0 [Stalled Failed Finished]"),
         ],
     );
 }

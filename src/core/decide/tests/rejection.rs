@@ -1,8 +1,8 @@
 //! Pods that the API server will not have, and specs that cannot be.
 
 use super::story::Step::{Api, Edit, Exit, Look, Pass, Restart, Resume, Run, Suspend};
-use super::story::{play, play_in, take};
-use super::world::{Server, World};
+use super::story::{Step, play, play_in, take};
+use super::world::Server;
 use crate::api::{Multiplier, RetryableTask};
 use crate::core::decide::Happening;
 use crate::core::testing::{BuildTask, at, task};
@@ -10,9 +10,14 @@ use jiff::SignedDuration;
 
 const QUOTA: &str = "exceeded quota: pods=3";
 
+/// The creation fails for as long as nothing is said of it, and then it is said.
+fn rejected(why: &'static str) -> [(Step, &'static str); 2] {
+    [(Api(Server::Rejects(why)), "Running 1/0/0 [Reconciling]"), (Pass(3000), "Pending 0/0/0 PodRejected [Stalled]")]
+}
+
 #[test]
 fn a_rejected_pod_is_no_attempt_and_is_tried_again_ever_later() {
-    let mut world = play(task(), &[(Api(Server::Rejects(QUOTA)), "Pending 0/0/0 PodRejected [Stalled]")]);
+    let mut world = play(task(), &rejected(QUOTA));
     let mut waits = Vec::new();
     for _ in 0..10 {
         let wait = world.look_again.unwrap();
@@ -30,21 +35,21 @@ fn a_rejected_pod_is_no_attempt_and_is_tried_again_ever_later() {
         let base = (1000 << n).min(60_000);
         assert!((base * 3 / 4..=base * 5 / 4).contains(&wait), "try {n}: {wait}");
     }
-    let rejected = |happening: &&Happening| matches!(happening, Happening::Stalled { .. });
-    assert_eq!(world.told.iter().filter(rejected).count(), 1, "told once");
+    let is_told = |happening: &&Happening| matches!(happening, Happening::Stalled { .. });
+    assert_eq!(world.told.iter().filter(is_told).count(), 1, "told once");
     let stalled = world.status().conditions.into_iter().find(|condition| condition.type_ == "Stalled").unwrap();
-    assert_eq!((stalled.message.as_str(), stalled.last_transition_time.0), (QUOTA, at(0)));
+    assert_eq!((stalled.message.as_str(), stalled.last_transition_time.0), (QUOTA, at(3)));
 
     take(&mut world, Api(Server::Rejects("exceeded quota: pods=12")));
     world.pass(SignedDuration::from_secs(100));
     world.reconcile();
     assert_eq!(world.status().message.as_deref(), Some(QUOTA), "other numbers are no other message");
-    assert_eq!(world.told.iter().filter(rejected).count(), 1);
+    assert_eq!(world.told.iter().filter(is_told).count(), 1);
 
     take(&mut world, Api(Server::Rejects("forbidden: no such service account")));
     world.pass(SignedDuration::from_secs(100));
     world.reconcile();
-    assert_eq!(world.told.iter().filter(rejected).count(), 2, "a new reason is told");
+    assert_eq!(world.told.iter().filter(is_told).count(), 2, "a new reason is told");
     play_in(
         world,
         &[
@@ -59,9 +64,7 @@ fn a_rejected_pod_is_no_attempt_and_is_tried_again_ever_later() {
 #[test]
 fn an_edit_of_the_spec_tries_a_rejected_pod_at_once() {
     let edit = |task: &mut RetryableTask| task.spec.image = Some("other".into());
-    let mut world = World::new(task());
-    take(&mut world, Api(Server::Rejects(QUOTA)));
-    world.reconcile();
+    let mut world = play(task(), &rejected(QUOTA));
     for _ in 0..5 {
         world.pass(world.look_again.unwrap());
         world.reconcile();
@@ -83,7 +86,8 @@ fn a_rejected_retry_keeps_its_number() {
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Exit(1), "Waiting 1/1/0 due 1000 Error 1E"),
             (Api(Server::Rejects(QUOTA)), "Waiting 1/1/0 due 1000 Error 1E"),
-            (Pass(1000), "Pending 1/1/0 PodRejected [Stalled] 1E"),
+            (Pass(1000), "Running 2/1/0 Error 1E"),
+            (Pass(3000), "Pending 1/1/0 PodRejected [Stalled] 1E"),
             (Restart, "Pending 1/1/0 PodRejected [Stalled] 1E"),
             (Api(Server::Accepts), "Pending 1/1/0 PodRejected [Stalled] 1E"),
             (Pass(2000), "Pending 2/1/0 PodRejected 1E 2P"),
@@ -95,12 +99,13 @@ fn a_rejected_retry_keeps_its_number() {
 
 #[test]
 fn a_rejected_pod_is_suspended() {
-    play(
-        task(),
+    let world = play(task(), &rejected(QUOTA));
+    play_in(
+        world,
         &[
-            (Api(Server::Rejects(QUOTA)), "Pending 0/0/0 PodRejected [Stalled]"),
             (Suspend, "Suspended 0/0/0 [Suspended]"),
             (Api(Server::Accepts), "Suspended 0/0/0 [Suspended]"),
+            (Pass(1000), "Suspended 0/0/0 [Suspended]"),
             (Resume, "Running 1/0/0 [Reconciling] 1P"),
         ],
     );

@@ -102,6 +102,7 @@ fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen]) -> Situation<'a> {
         created: None,
         rejection: None,
         warnings: None,
+        failing: None,
         remaining: None,
         now: time(4).0,
         uptime: SignedDuration::from_secs(4),

@@ -3,13 +3,14 @@
 
 mod checks;
 
-use crate::api::{ANNOTATION_RUN_AGAIN, ConditionReason, CurrentAttempt, RetryableTask, RetryableTaskStatus};
+use crate::api::{ANNOTATION_RUN_AGAIN, CurrentAttempt, RetryableTask, RetryableTaskStatus};
 use crate::core::decide::{
-    Answer, Created, Happening, Plan, PodRef, PodWarnings, Rejection, Seen, Situation, decide, is_finished, slot_of,
+    Answer, Created, Failing, Happening, Plan, PodRef, PodWarnings, Seen, Situation, decide, is_finished, slot_of,
 };
 use crate::core::identity::{Slot, pod_name};
 use crate::core::observe::{Observed, Progress, observe};
 use crate::core::pod_event::PodWarning;
+use crate::core::rejection::{Refusal, Rejection};
 use crate::core::testing::{BuildPod, UID, at, pod_of};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
@@ -20,7 +21,10 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Server {
     Accepts,
+    /// With 403.
     Rejects(&'static str),
+    /// With this code, or not at all if it is 0.
+    Fails(u16, &'static str),
     /// The name is taken by a Pod that is not the task's.
     HasForeignPod,
     /// The request gets no answer, and lands when [`World::land`] is called.
@@ -33,6 +37,7 @@ struct Process {
     cache: BTreeMap<String, Seen>,
     asked: Option<Answer>,
     rejection: Option<Rejection>,
+    failing: Option<(Slot, SignedDuration, SignedDuration, Rejection)>,
     created: Option<(Slot, String, SignedDuration)>,
     wait: Option<(Timestamp, SignedDuration)>,
     begun: SignedDuration,
@@ -157,7 +162,7 @@ impl World {
 
     /// One reconcile: decides and carries out until there is nothing to do but wait.
     pub fn reconcile(&mut self) {
-        self.process.asked = None;
+        (self.process.asked, self.process.rejection) = (None, None);
         for _ in 0..20 {
             self.watch();
             let plan = self.decide();
@@ -183,9 +188,7 @@ impl World {
                 self.questions += 1;
                 self.process.warnings = Some((pod.uid, self.monotonic, self.warning.clone()));
             } else if let Some(slot) = create {
-                if !self.create(slot) {
-                    return; // the reconcile failed
-                }
+                self.create(slot);
             } else {
                 self.task_is_deleted |= delete_task;
                 if let Some(pod) = &replace
@@ -234,6 +237,12 @@ impl World {
             .map(|(_, uid, since)| Created { pod_uid: uid.clone(), age: self.monotonic - *since });
         let warnings = self.process.warnings.clone();
         let warnings = warnings.map(|(pod_uid, at, newest)| PodWarnings { pod_uid, age: self.monotonic - at, newest });
+        let failing = self.process.failing.as_ref().filter(|(failing, ..)| *failing == slot);
+        let failing = failing.map(|(_, since, last, rejection)| Failing {
+            since: self.monotonic - *since,
+            last: self.monotonic - *last,
+            rejection: rejection.clone(),
+        });
         let pods: Vec<Seen> = self.process.cache.values().cloned().collect();
         decide(&Situation {
             task: &self.task,
@@ -242,6 +251,7 @@ impl World {
             created: created.as_ref(),
             rejection: self.process.rejection.as_ref(),
             warnings: warnings.as_ref(),
+            failing: failing.as_ref(),
             remaining,
             now: self.wall,
             uptime: self.monotonic - self.process.begun,
@@ -308,32 +318,41 @@ impl World {
         }
     }
 
-    fn create(&mut self, slot: Slot) -> bool {
+    fn create(&mut self, slot: Slot) {
         let name = self.name_of(slot);
         if self.pods.contains_key(&name) {
             self.ask(&name);
-            self.process.asked = None;
-            return true;
+            (self.process.asked, self.process.failing) = (None, None);
+            return;
         }
         self.uids += 1;
         let pod = pod_of(&self.task, slot).uid(&format!("pod-{}-{}", slot.number, self.uids));
         let pod = if self.holds_pods { pod } else { pod.without_finalizer() };
         let pod = pod.change(|pod| pod.metadata.creation_timestamp = Some(Time(whole_second(self.wall))));
-        let rejection = |reason, message: &str| Some(Rejection { reason, message: message.into() });
-        match self.server {
+        let (answer, message) = match self.server {
             Server::Accepts => {
                 self.process.created = Some((slot, pod.metadata.uid.clone().unwrap(), self.monotonic));
+                self.process.failing = None;
                 self.pods.insert(name, pod);
+                return;
             }
-            Server::Rejects(why) => self.process.rejection = rejection(ConditionReason::PodRejected, why),
-            Server::HasForeignPod => self.process.rejection = rejection(ConditionReason::PodNameTaken, "name taken"),
+            Server::Rejects(why) => (Refusal::Code(403), why),
+            Server::Fails(0, why) => (Refusal::NoAnswer, why),
+            Server::Fails(code, why) => (Refusal::Code(code), why),
+            Server::HasForeignPod => (Refusal::NameTaken, "name taken"),
             Server::IsSlow => {
                 self.late.push(pod);
-                self.process.sent = Some(self.monotonic);
-                return false;
+                (Refusal::NoAnswer, "timed out")
             }
+        };
+        let rejection = Rejection { answer, message: message.into() };
+        if rejection.may_be_stored() {
+            self.process.sent = Some(self.monotonic);
         }
-        true
+        let before = self.process.failing.take().filter(|(failing, ..)| *failing == slot);
+        let since = before.map_or(self.monotonic, |(_, since, ..)| since);
+        self.process.failing = Some((slot, since, self.monotonic, rejection.clone()));
+        self.process.rejection = Some(rejection);
     }
 
     /// Whether the Pod, as the API server has it now, has a main container that has not started.
