@@ -202,7 +202,7 @@ fn refused_rules() -> Vec<(&'static str, Vec<Value>)> {
         ("signals are", of("signals", &[json!(0), json!(65), json!("SIGNONE"), json!("kill"), json!("9")])),
         (
             "never comes to the rules",
-            ["Completed", "Suspended", "Cancelled", "DeadlineExceeded"]
+            ["Completed", "Suspended", "Cancelled", "DeadlineExceeded", "SpecChanged", "RetryNow"]
                 .map(|reason| rule(&json!({"reasons": ["Evicted", reason]})))
                 .to_vec(),
         ),

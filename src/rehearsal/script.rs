@@ -149,9 +149,9 @@ pub(super) enum Course {
 /// What is wrong with a reason: it is the operator's to give, or misspelt.
 fn reason_problem(reason: &str) -> Option<String> {
     match reason {
-        "Suspended" | "Cancelled" => Some(format!(
-            "{reason} is what the operator says of an attempt that somebody stopped, and no attempt ends so"
-        )),
+        "Suspended" | "Cancelled" | "SpecChanged" | "RetryNow" => {
+            Some(format!("{reason} is what the operator says of an attempt that somebody stopped: no Pod ends so"))
+        }
         _ => {
             reasons::meant(reason).map(|meant| format!("{reason} is not a reason that is known: did you mean {meant}?"))
         }

@@ -117,7 +117,7 @@ async fn containers_that_would_be_run_again_within_an_attempt() {
 
 #[tokio::test]
 async fn reasons_that_never_come_to_the_rules() {
-    let specs = ["Completed", "Suspended", "Cancelled", "DeadlineExceeded"].map(
+    let specs = ["Completed", "Suspended", "Cancelled", "DeadlineExceeded", "SpecChanged", "RetryNow"].map(
         |reason| json!({"image": IMAGE, "rules": [{"name": "a", "when": {"reasons": [reason]}, "action": "Retry"}]}),
     );
     refused("reasons", &specs, "never comes to the rules: remove that reason").await;
