@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use retryable_tasks::api::{FINALIZER, LABEL_ATTEMPT, LABEL_TASK_UID, RetryableTask, RetryableTaskStatus, RuleAction};
 use retryable_tasks::core::classify::{DISRUPTION, OUT_OF_MEMORY, STARTUP, budget};
-use retryable_tasks::core::decide::{Answer, Plan, PodRef, Seen, Situation, decide, slot_of};
+use retryable_tasks::core::decide::{Answer, Plan, PodRef, PodWarnings, Seen, Situation, decide, slot_of};
 use retryable_tasks::core::identity::{Slot, pod_name};
 use retryable_tasks::core::message::{MAX_MESSAGE_BYTES, MAX_WORD_BYTES};
 use retryable_tasks::core::observe::{Progress, observe};
@@ -35,6 +35,7 @@ pub struct Life<'a> {
     forged: bool,
     asked: Option<Answer>,
     rejection: Option<Rejection>,
+    warnings: Option<PodWarnings>,
     fresh: bool,
 }
 
@@ -59,6 +60,7 @@ impl<'a> Life<'a> {
             forged,
             asked: None,
             rejection: None,
+            warnings: None,
             fresh: false,
         }
     }
@@ -137,6 +139,7 @@ impl<'a> Life<'a> {
             asked: self.asked.as_ref(),
             created: None,
             rejection: self.rejection.as_ref(),
+            warnings: self.warnings.as_ref(),
             failing: None,
             remaining: None,
             now: self.now,
