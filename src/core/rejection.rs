@@ -68,19 +68,14 @@ impl Rejection {
         if self.reason() != ConditionReason::PodRejected {
             return false;
         }
-        match self.message.split_once("exceeded quota: ") {
-            Some((_, quota)) => {
-                let amounts = |list: &str| amounts_after(quota, list);
-                let limited = amounts("limited: ");
-                let limit = |name: &str| limited.iter().find(|(other, _)| *other == name).map(|(_, bytes)| *bytes);
-                amounts("requested: ").iter().any(|(name, bytes)| limit(name).is_some_and(|limit| *bytes > limit))
-            }
-            None => {
-                // Names stand in quotes, and may be anything.
-                let words: String = self.message.split('"').step_by(2).collect();
-                words.contains("memory") && !words.contains("minimum memory")
-            }
-        }
+        let Some((_, quota)) = self.message.split_once("exceeded quota: ") else {
+            // Names stand in quotes, and may be anything.
+            let words: String = self.message.split('"').step_by(2).collect();
+            return words.contains("memory") && !words.contains("minimum memory");
+        };
+        let limited = amounts_after(quota, "limited: ");
+        let limit = |name: &str| limited.iter().find(|(other, _)| *other == name).map(|(_, bytes)| *bytes);
+        amounts_after(quota, "requested: ").iter().any(|(name, bytes)| limit(name).is_some_and(|limit| *bytes > limit))
     }
 
     /// Whether a quota on the number of Pods is used up, ended ones included.

@@ -86,9 +86,9 @@ pub fn lower_raise(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, slot:
             fewest = middle + 1;
         }
     }
-    let raises = fewest.checked_sub(1).filter(|raises| *raises >= 0)?;
-    let memory = more_memory::told(&raised(raises));
-    Some(LowerRaise { raises, memory, refused: more_memory::told(&refused) })
+    let lower = fewest.checked_sub(1).filter(|lower| *lower >= 0)?;
+    let memory = more_memory::told(&raised(lower));
+    Some(LowerRaise { raises: lower, memory, refused: more_memory::told(&refused) })
 }
 
 /// A raise that is taken back.
