@@ -54,6 +54,7 @@ fn failed(task: &RetryableTask, number: i32) -> Seen {
         first_seen: start,
         known_since: SignedDuration::ZERO,
         deleting_since: None,
+        stopping_since: None,
         end_seen: Some(at(number * 1000 + 2)),
         gone: false,
     }

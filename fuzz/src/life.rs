@@ -4,7 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use retryable_tasks::api::{FINALIZER, LABEL_ATTEMPT, LABEL_TASK_UID, RetryableTask, RetryableTaskStatus, RuleAction};
 use retryable_tasks::core::classify::{DISRUPTION, OUT_OF_MEMORY, STARTUP, budget};
-use retryable_tasks::core::decide::{Answer, Plan, PodRef, PodWarnings, Seen, Situation, decide, slot_of};
+use retryable_tasks::core::decide::{
+    Answer, Plan, PodRef, PodWarnings, STOP_DEADLINE_SECONDS, Seen, Situation, StopMethod, decide, slot_of,
+};
 use retryable_tasks::core::identity::{Slot, pod_name};
 use retryable_tasks::core::message::{MAX_MESSAGE_BYTES, MAX_WORD_BYTES};
 use retryable_tasks::core::observe::{Progress, observe};
@@ -34,8 +36,8 @@ pub struct Life<'a> {
     made: usize,
     forged: bool,
     asked: Option<Answer>,
-    rejection: Option<Rejection>,
     warnings: Option<PodWarnings>,
+    rejection: Option<Rejection>,
     fresh: bool,
 }
 
@@ -59,8 +61,8 @@ impl<'a> Life<'a> {
             made: 0,
             forged,
             asked: None,
-            rejection: None,
             warnings: None,
+            rejection: None,
             fresh: false,
         }
     }
@@ -125,7 +127,8 @@ impl<'a> Life<'a> {
                 // A reconcile does not see the Pod's end: that is another one's.
                 plans = 0;
             } else {
-                self.remove(stop.iter().chain(&replace).chain(&strays).chain(&delete), &release);
+                let stop = stop.map(|(pod, method)| self.stop(pod, method));
+                self.remove(stop.iter().flatten().chain(&replace).chain(&strays).chain(&delete), &release);
                 return look_again.soonest().filter(|_| !delete_task);
             }
         }
@@ -137,9 +140,9 @@ impl<'a> Life<'a> {
             task: &self.task,
             pods: &self.seen,
             asked: self.asked.as_ref(),
+            warnings: self.warnings.as_ref(),
             created: None,
             rejection: self.rejection.as_ref(),
-            warnings: self.warnings.as_ref(),
             failing: None,
             remaining: None,
             now: self.now,
@@ -203,6 +206,7 @@ impl<'a> Life<'a> {
             first_seen: self.now,
             known_since: self.now.duration_since(self.begun),
             deleting_since: observed.deleting_since(None, self.now.duration_since(self.begun)),
+            stopping_since: observed.stopping_since(None, self.now.duration_since(self.begun)),
             end_seen: ended.then_some(self.now),
             gone: false,
             pod: observed,
@@ -224,6 +228,19 @@ impl<'a> Life<'a> {
         assert_eq!(pod["spec"]["restartPolicy"], "Never");
         let fields: Vec<&String> = metadata.as_object().into_iter().flat_map(serde_json::Map::keys).collect();
         assert_eq!(fields, ["annotations", "finalizers", "labels", "name", "namespace", "ownerReferences"]);
+    }
+
+    /// A Pod that is to end by its deadline may never do so. Answers the Pod if it is to be deleted.
+    fn stop(&mut self, pod: PodRef, method: StopMethod) -> Option<PodRef> {
+        if method == StopMethod::Deletion {
+            return Some(pod);
+        }
+        let uptime = self.now.duration_since(self.begun) + SignedDuration::from_secs(60);
+        self.seen.iter_mut().filter(|seen| seen.pod.pod_uid == pod.uid).for_each(|seen| {
+            seen.pod.active_deadline_seconds = Some(STOP_DEADLINE_SECONDS);
+            seen.stopping_since = seen.pod.stopping_since(Some(seen), uptime);
+        });
+        None
     }
 
     /// Pods that are deleted go at once.

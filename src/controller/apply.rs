@@ -4,7 +4,7 @@
 use super::reconcile::Context;
 use super::{Error, TaskKey};
 use crate::api::{FINALIZER, RetryableTask, RetryableTaskStatus};
-use crate::core::decide::{Answer, PodRef, unreadable};
+use crate::core::decide::{Answer, PodRef, STOP_DEADLINE_SECONDS, StopMethod, unreadable};
 use crate::core::identity::Slot;
 use crate::core::message;
 use crate::core::observe::observe;
@@ -223,8 +223,35 @@ pub async fn delete_task(context: &Context, key: &TaskKey, task: &RetryableTask)
 }
 
 /// Stops the current attempt's Pod, with the grace that it asks for.
-pub async fn stop(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<(), Error> {
-    delete_pod(context, key, pod).await.map_err(Error::request(key, "stopping the Pod"))
+pub async fn stop(context: &Context, key: &TaskKey, pod: &PodRef, method: StopMethod) -> Result<(), Error> {
+    let stopped = match method {
+        StopMethod::Deadline => end_pod(context, key, pod).await,
+        StopMethod::Deletion => delete_pod(context, key, pod).await,
+    };
+    stopped.map_err(Error::request(key, "stopping the Pod"))
+}
+
+/// Has the kubelet end the Pod, which stays. A Pod that the API server lets nobody change so is deleted.
+async fn end_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<(), kube::Error> {
+    let patch = json!({"metadata": {"uid": pod.uid}, "spec": {"activeDeadlineSeconds": STOP_DEADLINE_SECONDS}});
+    match pods(context, key).patch(&pod.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+        Ok(stopping) => {
+            context.attempts.changed(&stopping, context.now());
+            Ok(())
+        }
+        Err(error) if is_refusal(&error) => {
+            tracing::warn!(%key, pod = pod.name, %error, "the Pod cannot be given a deadline: it is deleted to stop it");
+            delete_pod(context, key, pod).await
+        }
+        Err(error) => unless_gone(context, key, pod, error).await,
+    }
+}
+
+/// Whether the API server will not make this change, however often it is asked. InternalError is how it reports a
+/// webhook that fails.
+fn is_refusal(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    matches!(status.code, 400 | 403 | 422) || (status.code == 500 && status.reason == "InternalError")
 }
 
 /// Deletes the Pod, if its main container has not started; false if it has, or has changed in between, and the cache

@@ -99,3 +99,41 @@ async fn a_status_that_is_refused_as_if_the_task_were_gone_is_not_stored() {
     assert!(matches!(error, Error::Request { .. }), "{error}");
     assert_eq!(words(&error), "as told");
 }
+
+/// Has the kubelet end a Pod; the PATCH is answered so, and a DELETE goes through. Answers the requests that it took,
+/// and whether it counts as done.
+async fn on_stop(answer: (u16, serde_json::Value)) -> (Vec<String>, bool) {
+    let pod = pod_of(&task(), 1).uid("known").running();
+    let deleting = serde_json::json!(pod.clone().deleted_at(1));
+    let (context, requests) = context(Arc::new(move |line| match line.split(' ').next() {
+        Some("PATCH") => answer.clone(),
+        Some("GET") => metadata("known"),
+        _ => (200, deleting.clone()),
+    }));
+    context.attempts.apply(&Event::Apply(pod.clone()), at(0));
+    let pod = PodRef { name: pod.name_any(), uid: "known".into() };
+    let done = stop(&context, &key(), &pod, StopMethod::Deadline).await.is_ok();
+    let verbs = requests.lock().unwrap().iter().filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect();
+    (verbs, done)
+}
+
+#[tokio::test]
+async fn a_pod_that_nobody_may_give_a_deadline_is_deleted_to_stop_it() {
+    let stopping = pod_of(&task(), 1).uid("known").version(2).running();
+    let stopping = stopping.change(|pod| pod.spec.get_or_insert_default().active_deadline_seconds = Some(1));
+    assert_eq!(on_stop((200, serde_json::json!(stopping))).await, (vec!["PATCH".to_owned()], true));
+    for (code, reason) in [(403, "Forbidden"), (422, "Invalid"), (400, "BadRequest"), (500, "InternalError")] {
+        let deleted = ["PATCH", "DELETE"].map(ToOwned::to_owned).to_vec();
+        assert_eq!(on_stop(refusal(code, reason)).await, (deleted, true), "{code}");
+    }
+    for (code, reason) in [(503, "ServiceUnavailable"), (429, "TooManyRequests"), (500, "Timeout")] {
+        assert_eq!(
+            on_stop(refusal(code, reason)).await,
+            (vec!["PATCH".to_owned()], false),
+            "{code}: tried again later"
+        );
+    }
+    assert_eq!(on_stop(refusal(404, "NotFound")).await, (vec!["PATCH".to_owned()], true), "it is gone");
+    let looked = ["PATCH", "GET"].map(ToOwned::to_owned).to_vec();
+    assert_eq!(on_stop(refusal(409, "Conflict")).await, (looked, false), "others write too: tried again later");
+}

@@ -168,6 +168,7 @@ impl Inner {
             first_seen: old.map_or(now, |old| old.seen.first_seen),
             known_since: old.map_or(uptime, |old| old.seen.known_since),
             deleting_since: observed.deleting_since(old.map(|old| &old.seen), uptime),
+            stopping_since: observed.stopping_since(old.map(|old| &old.seen), uptime),
             end_seen: old.and_then(|old| old.seen.end_seen).or(first_end),
             gone: by == By::Deletion,
             pod: first_terminal(old.map(|old| &old.seen.pod), observed),

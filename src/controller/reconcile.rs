@@ -244,8 +244,8 @@ impl Turn<'_> {
                 self.create(slot).await?;
                 continue;
             }
-            if let Some(pod) = stop {
-                apply::stop(self.context, self.key, &pod).await?;
+            if let Some((pod, method)) = stop {
+                apply::stop(self.context, self.key, &pod, method).await?;
             }
             if let Some(pod) = replace
                 && !apply::delete_if_pending(self.context, self.key, &pod).await?

@@ -22,6 +22,7 @@ fn failed() -> Outcome {
         conditions: Vec::new(),
         never_started: false,
         stopped: false,
+        past_deadline: None,
     }
 }
 

@@ -19,6 +19,8 @@ pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 pub const LOST_NODE_BOUND: SignedDuration = SignedDuration::from_secs(300);
 /// The same for a Pod that somebody has deleted by force, which is how people say that it is gone.
 pub const FORCED_DELETION_BOUND: SignedDuration = SignedDuration::from_secs(30);
+/// The Pod's reason when the kubelet ended it because its `activeDeadlineSeconds` were over.
+const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 /// The condition that says that the cluster, not the task, ended the Pod (KEP-3329).
 const DISRUPTION_TARGET: &str = "DisruptionTarget";
 
@@ -61,6 +63,12 @@ pub struct Observed {
     pub started: Option<Timestamp>,
     /// The ordinary containers that run on although the main one, which decides, has ended.
     pub outlasting: Vec<String>,
+    /// Whether a container of any kind has started, so that there may be a log.
+    pub has_run: bool,
+    /// How long its containers have to end once they are asked to.
+    pub termination_grace: SignedDuration,
+    /// How long its node lets it run: `spec.activeDeadlineSeconds`.
+    pub active_deadline_seconds: Option<i64>,
     /// When a Pod that is being deleted is given up, and what can then be said of its end.
     pub overdue: Option<Box<Overdue>>,
     /// How far the attempt is.
@@ -141,6 +149,17 @@ pub struct Outcome {
     pub never_started: bool,
     /// Whether the operator's own stop is what ended it, so that its exit code says nothing of the task.
     pub stopped: bool,
+    /// That the kubelet ended the Pod because its `activeDeadlineSeconds` were over.
+    pub past_deadline: Option<Box<PastDeadline>>,
+}
+
+/// The end of a Pod whose `activeDeadlineSeconds` were over: set by its template, or by the operator to stop it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastDeadline {
+    /// The deadline that the Pod had when its end was first seen.
+    pub seconds: Option<i64>,
+    /// How the attempt ended by its containers alone.
+    pub outcome: Outcome,
 }
 
 impl Outcome {
@@ -207,6 +226,9 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
         starting: view.starting(),
         started: view.started(),
         outlasting: view.outlasting(),
+        has_run: view.has_run(),
+        termination_grace: view.termination_grace(),
+        active_deadline_seconds: view.spec.active_deadline_seconds,
         overdue: view.overdue(),
         stage: view.stage().map(Box::new),
         progress: view.progress(),
@@ -221,3 +243,7 @@ mod tests;
 #[cfg(test)]
 #[path = "observe_words_tests.rs"]
 mod words_tests;
+
+#[cfg(test)]
+#[path = "observe_deadline_tests.rs"]
+mod deadline_tests;

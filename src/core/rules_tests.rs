@@ -25,6 +25,7 @@ fn outcome() -> Outcome {
         conditions: vec!["DisruptionTarget".into(), "PodScheduled".into()],
         never_started: false,
         stopped: false,
+        past_deadline: None,
     }
 }
 

@@ -172,6 +172,12 @@ pub trait BuildPod: Sized {
         })
     }
 
+    /// The kubelet has ended the Pod because its `activeDeadlineSeconds` were over.
+    fn past_its_deadline(self) -> Self {
+        self.phase("Failed")
+            .because("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+    }
+
     /// The state of an ordinary container.
     fn container(self, name: &str, state: ContainerState) -> Self {
         self.change_status(|status| set_state(status.container_statuses.get_or_insert_default(), name, state))

@@ -2,6 +2,7 @@
 
 use super::script::{Course, Outcome};
 use crate::api::EndReason;
+use crate::core::decide::{STOP_DEADLINE_SECONDS, StopMethod};
 use crate::core::observe::DEFAULT_CONTAINER;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{
@@ -167,9 +168,11 @@ impl Actor {
     }
 
     /// The operator stops the Pod; a container that runs goes at once.
-    pub(super) fn stop(&mut self, now: Timestamp) {
+    pub(super) fn stop(&mut self, method: StopMethod, now: Timestamp) {
         self.cue = None;
-        self.delete(now);
+        if method == StopMethod::Deletion {
+            self.delete(now);
+        }
         match self.outcome.course() {
             Course::Unscheduled => {}
             Course::Waits | Course::TurnedAway => self.status().phase = Some("Failed".into()),
@@ -178,6 +181,11 @@ impl Actor {
                 self.terminate(EXIT_ON_SIGTERM, Some("Error".into()), now);
                 self.outcome = outcome;
             }
+        }
+        if method == StopMethod::Deadline {
+            self.pod.spec.get_or_insert_default().active_deadline_seconds = Some(STOP_DEADLINE_SECONDS);
+            let status = self.status();
+            (status.phase, status.reason) = (Some("Failed".into()), Some("DeadlineExceeded".into()));
         }
     }
 }

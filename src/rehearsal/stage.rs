@@ -10,7 +10,9 @@ use super::{Attempt, End, EndType, Error, Fallback};
 use crate::api::{ConditionType, HistoryEntry, RetryableTask, RetryableTaskStatus};
 use crate::core::backoff::Spread;
 use crate::core::conditions;
-use crate::core::decide::{Answer, Happening, Plan, PodWarnings, Seen, Situation, Wait, decide, is_finished};
+use crate::core::decide::{
+    Answer, Happening, Plan, PodWarnings, Seen, Situation, StopMethod, Wait, decide, is_finished,
+};
 use crate::core::identity::Slot;
 use crate::core::observe::{Progress, observe};
 use crate::core::pod::pod;
@@ -138,10 +140,10 @@ impl<'a> Stage<'a> {
                 self.warnings = Some(PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, newest: None });
             } else if let Some(slot) = create {
                 self.create(slot)?;
-            } else if let Some(stop) = stop.or(replace) {
+            } else if let Some((stop, method)) = stop.or_else(|| replace.map(|pod| (pod, StopMethod::Deletion))) {
                 let now = self.now;
                 for (actor, _) in self.actors.iter_mut().filter(|(_, seen)| seen.pod.pod_uid == stop.uid) {
-                    actor.stop(now);
+                    actor.stop(method, now);
                 }
                 self.watch();
             } else {
@@ -264,8 +266,10 @@ impl<'a> Stage<'a> {
         let actor = Actor::new(pod, format!("pod-{}", self.pods_created), outcome, self.now);
         if let Some(pod) = observe(&actor.pod) {
             let deleting_since = pod.deleting_since(None, self.uptime());
-            let known_since = self.uptime();
-            let seen = Seen { pod, first_seen: self.now, known_since, deleting_since, end_seen: None, gone: false };
+            let stopping_since = pod.stopping_since(None, self.uptime());
+            let (first_seen, known_since) = (self.now, self.uptime());
+            let seen =
+                Seen { pod, first_seen, known_since, deleting_since, stopping_since, end_seen: None, gone: false };
             self.actors.push((actor, seen));
         }
         self.watch();
@@ -292,6 +296,7 @@ impl<'a> Stage<'a> {
         for (actor, seen) in &mut self.actors {
             if let Some(pod) = observe(&actor.pod) {
                 seen.deleting_since = pod.deleting_since(Some(seen), uptime);
+                seen.stopping_since = pod.stopping_since(Some(seen), uptime);
                 seen.pod = pod;
             }
             let ended = matches!(seen.pod.progress, Progress::Ended(_) | Progress::Outlived(_));

@@ -34,6 +34,7 @@ mod rejected;
 mod reported;
 mod rights;
 mod rules;
+mod stopped;
 mod support;
 mod suspend;
 mod word;

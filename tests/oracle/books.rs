@@ -2,7 +2,7 @@
 
 use super::{
     Trace, Violation,
-    story::{PodStory, Story, is_deleting, main_end},
+    story::{PodStory, Story, is_deleting, is_past_deadline, main_end},
     totals::is_charged,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -160,7 +160,8 @@ fn truth(trace: &Trace, story: &Story, version: usize, entry: &HistoryEntry, fou
     if !reasons.contains(&entry.reason.as_str()) {
         say(format!("reasons shown: {reasons:?}"));
     }
-    for fault in verdict(story, pod, entry, &ends, &codes) {
+    let main_decides = stop.is_some_and(|(stop, _)| stop == StopReason::TaskEnded);
+    for fault in verdict(story, pod, (entry, main_decides), &ends, &codes) {
         say(fault.into());
     }
 }
@@ -198,7 +199,7 @@ fn own_doing(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Ve
     let Some(since) = current.and_then(|current| current.stop_time.as_ref()) else { return };
     let Some(end) = story.pod_of(entry).and_then(|pod| pod.ends().next()) else { return };
     let finished = main_end(end).and_then(|end| end["finishedAt"].as_str()?.parse::<Timestamp>().ok());
-    let stopped = is_deleting(end) && finished.is_some_and(|finished| finished >= since.0);
+    let stopped = (is_deleting(end) || is_past_deadline(end)) && finished.is_some_and(|finished| finished >= since.0);
     let told = entry.reason == stop.as_str() || Some(&entry.reason) == cause.as_ref();
     if stopped && stop != StopReason::TaskEnded && !told {
         let text =
@@ -207,17 +208,19 @@ fn own_doing(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Ve
     }
 }
 
-/// What is wrong with the entry's verdict, given how its Pod ended.
+/// What is wrong with the entry's verdict, given how its Pod ended; and whether the operator stopped no more than what
+/// ran on after the main container, of which the deadline that did it says nothing.
 fn verdict(
     story: &Story,
     pod: &PodStory,
-    entry: &HistoryEntry,
+    (entry, main_decides): (&HistoryEntry, bool),
     ends: &[&Value],
     codes: &[Option<i64>],
 ) -> Vec<&'static str> {
     let complete = entry.action == Action::Complete;
     let rule = entry.rule.as_deref();
-    let clean = |pod: &&Value| !is_disrupted(pod) && pod["status"]["reason"].is_null();
+    let whole = |pod: &&Value| pod["status"]["reason"].is_null() || main_decides && is_past_deadline(pod);
+    let clean = |pod: &&Value| !is_disrupted(pod) && whole(pod);
     let succeeded = codes.iter().all(|code| *code == Some(0)) && ends.iter().all(clean) && pod.given_up.is_none();
     let has_rules = |task: &RetryableTask| task.spec.rules.as_ref().is_some_and(|rules| !rules.is_empty());
     let plain = !story.versions.iter().any(|(_, task)| has_rules(task));

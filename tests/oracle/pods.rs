@@ -2,11 +2,17 @@
 //! without intent.
 
 use super::{
-    Trace, Violation,
-    story::{PodStory, Story, has_finalizer, is_terminal},
+    Trace, Violation, Write,
+    story::{PodStory, Story, has_finalizer, has_run, is_terminal},
 };
 use retryable_tasks::core::decide::slot_of;
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::{collections::BTreeMap, time::Duration};
+
+/// How long the operator may take to see what its watch brings, where nothing holds it up.
+const SEEN: Duration = Duration::from_secs(10);
+/// How long a kubelet has at least to end a Pod whose deadline has passed.
+const UNANSWERED: Duration = Duration::from_secs(30);
 
 pub fn check(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
     one_at_a_time(story, found);
@@ -14,6 +20,7 @@ pub fn check(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
     status_before_pod(story, found);
     outcome_before_release(trace, story, found);
     intent_before_stop(trace, story, found);
+    log_stays(trace, story, found);
     held(story, found);
 }
 
@@ -124,22 +131,22 @@ fn outcome_before_release(trace: &Trace, story: &Story, found: &mut Vec<Violatio
 
 fn intent_before_stop(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
     let namespace = story.name.split('/').next().unwrap_or("");
-    for write in trace.writes.iter().filter(|write| write.kind == "Pod" && write.verb == "delete") {
+    for write in trace.writes.iter().filter(|write| stops(write)) {
         let named = |pod: &&PodStory| write.object == format!("{namespace}/{}", pod.name);
-        let pod = match &write.body {
-            Some(body) if body["preconditions"]["uid"].is_string() => {
-                story.pods.iter().find(|pod| body["preconditions"]["uid"] == pod.uid)
-            }
-            Some(_) => {
+        let pod = match (&write.body, uid_of(write)) {
+            (Some(_), Some(uid)) => story.pods.iter().find(|pod| pod.uid == uid),
+            (Some(_), None) => {
                 if story.pods.iter().any(|pod| named(&pod)) {
-                    let (name, called) = (&write.object, write.called);
-                    let text = format!("{}: the DELETE of {name} at {called:?} has no UID", story.name);
-                    found.push(Violation::new("a Pod is deleted by its UID", text));
+                    let (name, verb, called) = (&write.object, &write.verb, write.called);
+                    let text = format!("{}: the {verb} of {name} at {called:?} has no UID", story.name);
+                    let is_deletion = verb == "delete";
+                    let rule = if is_deletion { "a Pod is deleted by its UID" } else { "a Pod is stopped by its UID" };
+                    found.push(Violation::new(rule, text));
                 }
                 None
             }
             // Whatever UID it had, it was about the Pod that was there.
-            None => story.pods.iter().filter(named).rfind(|pod| pod.is_there(write.called)),
+            (None, _) => story.pods.iter().filter(named).rfind(|pod| pod.is_there(write.called)),
         };
         let Some(pod) = pod else { continue };
         let known = pod.versions.iter().rev().find(|(at, _)| *at <= write.called);
@@ -156,6 +163,48 @@ fn intent_before_stop(trace: &Trace, story: &Story, found: &mut Vec<Violation>) 
                 story.name, pod.name, write.called
             );
             found.push(Violation::new("a Pod is stopped after the intent is stored", text));
+        }
+    }
+}
+
+/// Whether the write ends a Pod that runs: it deletes it, or gives it a deadline.
+fn stops(write: &Write) -> bool {
+    write.kind == "Pod" && (write.verb == "delete" || sets_deadline(write))
+}
+
+/// A patch that was refused before it was read may have been one that frees the Pod.
+fn sets_deadline(write: &Write) -> bool {
+    let is_deadline = |body: &Value| body["spec"]["activeDeadlineSeconds"].is_i64();
+    write.kind == "Pod" && write.verb == "patch" && write.body.as_ref().is_some_and(is_deadline)
+}
+
+/// The UID that the write has as a precondition.
+fn uid_of(write: &Write) -> Option<&str> {
+    let body = write.body.as_ref()?;
+    let uid = if write.verb == "delete" { &body["preconditions"]["uid"] } else { &body["metadata"]["uid"] };
+    uid.as_str()
+}
+
+/// What has run is stopped by its kubelet, and stays; it is deleted where that is refused, or no kubelet answers.
+fn log_stays(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
+    for write in trace.writes.iter().filter(|write| trace.prompt && write.verb == "delete" && stops(write)) {
+        let Some(pod) = story.pods.iter().find(|pod| Some(&*pod.uid) == uid_of(write)) else { continue };
+        let current = story.status_at(write.called).and_then(|status| status.current.as_ref());
+        let is_stop =
+            current.is_some_and(|c| c.stop_reason.is_some_and(|reason| !reason.replaces()) && slot_of(c) == pod.slot());
+        let upto = pod.versions.partition_point(|(at, _)| *at <= write.called);
+        let known = pod.versions[..upto].iter().rposition(|(at, _)| *at + SEEN <= write.called).unwrap_or(0);
+        let could_be_seen = &pod.versions[known..upto];
+        let mut earlier = trace.writes.iter().filter(|other| other.called < write.called && sets_deadline(other));
+        let has_deadline = |other: &Write| uid_of(other) == Some(&pod.uid);
+        let was_refused_or_unanswered = earlier.any(|other| {
+            let unanswered = other.done.is_some_and(|done| done + UNANSWERED <= write.called);
+            has_deadline(other) && (unanswered || other.code >= 400)
+        });
+        let ran = could_be_seen.iter().all(|(_, pod)| has_run(pod) && !is_terminal(pod));
+        if is_stop && ran && !was_refused_or_unanswered {
+            let text = format!("{}: Pod {} was deleted at {:?} while it ran", story.name, pod.name, write.called);
+            found.push(Violation::new("the Pod of a stopped attempt stays", text));
         }
     }
 }

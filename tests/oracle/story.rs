@@ -221,6 +221,18 @@ pub fn is_deleting(pod: &Value) -> bool {
     pod["metadata"]["deletionTimestamp"].is_string()
 }
 
+/// Whether the kubelet ended the Pod because its deadline had passed.
+pub fn is_past_deadline(pod: &Value) -> bool {
+    pod["status"]["phase"] == "Failed" && pod["status"]["reason"] == "DeadlineExceeded"
+}
+
+/// Whether any of the Pod's containers has started.
+pub fn has_run(pod: &Value) -> bool {
+    let all = ["initContainerStatuses", "containerStatuses"].into_iter();
+    let mut all = all.flat_map(|list| pod["status"][list].as_array().into_iter().flatten());
+    all.any(|status| status["state"]["running"].is_object() || status["state"]["terminated"].is_object())
+}
+
 /// Until when the kubelet of a Pod that is being deleted must have ended it: its deletion time, and a time in which a
 /// node that is alive reports.
 fn overdue(trace: &Trace, pod: &Value) -> Option<Duration> {

@@ -1,6 +1,6 @@
 //! The end of an attempt goes into the books: history, counters, and the next attempt or the task's end.
 
-use super::end::{End, as_stopped};
+use super::end::End;
 use super::limits;
 use super::next::{Current, Draft};
 use super::{Happening, Wait, by_hand, fallback, wait};
@@ -25,8 +25,7 @@ const MAX_HISTORY_BYTES: usize = 48 * 1024;
 
 /// Writes the end of the current attempt into the draft, and makes the next attempt due or ends the task.
 pub(super) fn close(draft: &mut Draft, end: &End) -> Current {
-    let stop = end.stopped_by(&draft.current);
-    let outcome = as_stopped(&end.outcome, stop, &draft.current);
+    let (stop, outcome) = end.judge(&draft.current);
     if draft.current.fallback {
         return fallback::close(draft, end, &outcome, stop);
     }

@@ -5,9 +5,9 @@ use super::next::remaining;
 use super::standstill::create_wait;
 use super::{
     LATE_POST_BOUND, Plan, PodRef, SETTLE, Seen, Situation, UNSEEN_BOUND, age, hold_up, is_an_attempts, is_finished,
-    must_not_run, patience, pod_of, slot_of, unsettled,
+    must_not_run, patience, pod_of, slot_of, stop, unsettled,
 };
-use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus};
+use crate::api::{Action, ConditionReason, ConditionType, CurrentAttempt, FallbackState, RetryableTaskStatus};
 use crate::core::conditions;
 use crate::core::identity::Slot;
 use crate::core::observe::Progress;
@@ -79,8 +79,15 @@ fn create(situation: &Situation, status: &RetryableTaskStatus, current: &Current
 
 fn watch(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt, seen: &Seen, plan: &mut Plan) {
     if let Some(reason) = current.stop_reason.filter(|_| !seen.pod.deleting && !seen.gone) {
-        let to_be = if reason.replaces() { &mut plan.replace } else { &mut plan.stop };
-        *to_be = Some(pod_ref(seen));
+        if reason.replaces() {
+            plan.replace = Some(pod_ref(seen));
+        } else {
+            let (method, wait) = stop::next(situation, seen);
+            plan.stop = method.map(|method| (pod_ref(seen), method));
+            if let Some(wait) = wait {
+                plan.look_again_in(wait);
+            }
+        }
     }
     for wait in patience(situation, seen).into_iter().filter(|wait| !wait.is_zero()) {
         plan.look_again_in(wait);
@@ -132,7 +139,9 @@ pub(super) fn closed<'a>(
         let kept = match &seen.pod.progress {
             Progress::Ended(outcome) => {
                 let retention = if seen.pod.fallback { &mut fallbacks } else { &mut attempts };
-                let room = if outcome.succeeded { &mut retention.succeeded } else { &mut retention.failed };
+                let succeeded =
+                    outcome.succeeded || (outcome.past_deadline.is_some() && is_stored_as_success(status, seen));
+                let room = if succeeded { &mut retention.succeeded } else { &mut retention.failed };
                 // One that is going takes no place of one that can stay.
                 *room = room.saturating_sub(i32::from(!goes));
                 *room >= 0 && !goes
@@ -177,6 +186,21 @@ fn clean_up(situation: &Situation, status: &RetryableTaskStatus, plan: &mut Plan
         if seen.pod.held && is_settled {
             plan.release.push(pod_ref(seen));
         }
+    }
+}
+
+/// Whether the attempt, or the fallback, is stored as a success. A Pod that was stopped after its main container had
+/// succeeded, because others ran on, does not say so itself.
+fn is_stored_as_success(status: &RetryableTaskStatus, seen: &Seen) -> bool {
+    let is_it = |uid: &Option<String>| uid.as_ref() == Some(&seen.pod.pod_uid);
+    if seen.pod.fallback {
+        let fallback = status.fallback.as_ref().filter(|fallback| is_it(&fallback.pod_uid));
+        return fallback.is_some_and(|fallback| fallback.state == FallbackState::Succeeded);
+    }
+    match status.history.iter().rev().find(|entry| is_it(&entry.pod_uid)) {
+        Some(entry) => entry.action == Action::Complete,
+        // The history may have no room for any.
+        None => seen.pod.number == status.attempts && conditions::is_true(&status.conditions, ConditionType::Complete),
     }
 }
 

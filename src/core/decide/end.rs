@@ -1,13 +1,15 @@
 //! How an attempt ended: what its Pod tells, and what our own stop made of it.
 
 use super::next::Draft;
-use super::{Failing, Seen};
+use super::stop::STOP_DEADLINE_SECONDS;
+use super::{Failing, Seen, Situation};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, EndReason, StopReason};
 use crate::core::conditions;
 use crate::core::message::{MAX_MESSAGE_BYTES, short};
-use crate::core::observe::Outcome;
+use crate::core::observe::{Outcome, PastDeadline};
 use crate::core::termination_report::Word;
 use crate::core::time::plus;
+use crate::core::variant;
 use jiff::{SignedDuration, Timestamp};
 
 /// How an attempt ended, as far as anything is left to tell.
@@ -22,13 +24,15 @@ pub(super) struct End {
     pub(super) created: Timestamp,
     /// Whether the Pod was being deleted, by us or by others.
     deleted: bool,
+    /// Whether the template gives its Pods a deadline of their own.
+    has_own_deadline: bool,
     /// When this process first saw the end.
     pub(super) seen: Timestamp,
 }
 
 impl End {
     /// The end that a Pod tells.
-    pub(super) fn of(seen: &Seen, outcome: &Outcome, now: Timestamp) -> Self {
+    pub(super) fn of(seen: &Seen, outcome: &Outcome, situation: &Situation) -> Self {
         Self {
             outcome: outcome.clone(),
             pod_name: seen.pod.pod_name.clone(),
@@ -39,7 +43,8 @@ impl End {
             memory: seen.pod.memory.clone(),
             created: seen.pod.created,
             deleted: seen.pod.deleting || seen.gone,
-            seen: seen.end_seen.unwrap_or(now),
+            has_own_deadline: outcome.past_deadline.is_some() && has_own_deadline(situation, seen),
+            seen: seen.end_seen.unwrap_or(situation.now),
         }
     }
 
@@ -60,6 +65,7 @@ impl End {
             memory: last_seen.and_then(|seen| seen.pod.memory.clone()),
             created,
             deleted: true,
+            has_own_deadline: false,
             seen: now,
         }
     }
@@ -79,20 +85,52 @@ impl End {
             memory: None,
             created: decided,
             deleted: false,
+            has_own_deadline: false,
             seen: now,
         }
     }
 
+    /// Our reason to stop the Pod, if that is what ended it, and what came of the attempt.
+    pub(super) fn judge(&self, current: &CurrentAttempt) -> (Option<StopReason>, Outcome) {
+        let stop = self.stopped_by(current);
+        // That the kubelet ended the Pod by the deadline that we set says nothing of the attempt.
+        let ours = self.outcome.past_deadline.as_deref().filter(|deadline| self.is_ours(deadline, current));
+        (stop, as_stopped(ours.map_or(&self.outcome, |deadline| &deadline.outcome), stop, current))
+    }
+
     /// Our reason to stop the Pod, if that is what ended it: a container that had finished before is its own master.
-    /// Kubernetes cuts times to whole seconds; in the second of the stop, the stop counts, since running twice is
-    /// better than not having run.
-    pub(super) fn stopped_by(&self, current: &CurrentAttempt) -> Option<StopReason> {
-        let stop_time = current.stop_time.as_ref()?.0;
-        let had_finished = plus(self.outcome.finished, SignedDuration::from_secs(1)) <= stop_time;
+    fn stopped_by(&self, current: &CurrentAttempt) -> Option<StopReason> {
+        let had_finished = self.had_finished(current)?;
+        let deadline = self.outcome.past_deadline.as_deref();
+        let ended_by_us = self.deleted || deadline.is_some_and(|deadline| self.is_ours(deadline, current));
         // The node's clock may be behind ours: a death by SIGKILL or SIGTERM is our doing whatever its time.
         let killed = matches!(self.outcome.signal, Some(9 | 15));
-        current.stop_reason.filter(|_| self.deleted && (killed || !had_finished))
+        current.stop_reason.filter(|_| ended_by_us && (killed || !had_finished))
     }
+
+    /// Whether the deadline that was over is the one by which we stop Pods. We only ever lower one, so a longer one is
+    /// the Pod's own; and a Pod that had ended before the stop was stored may have done so by its own, which we have
+    /// lowered since.
+    fn is_ours(&self, deadline: &PastDeadline, current: &CurrentAttempt) -> bool {
+        let lowered = deadline.seconds.is_none_or(|seconds| seconds <= STOP_DEADLINE_SECONDS);
+        let ended_before = self.has_own_deadline && self.had_finished(current) == Some(true);
+        current.stop_reason.is_some() && lowered && !ended_before
+    }
+
+    /// Whether the attempt had finished by itself when the intent to stop it was stored, if it was. Kubernetes cuts times
+    /// to whole seconds; in the second of the stop, the stop counts, since running twice is better than not having run.
+    fn had_finished(&self, current: &CurrentAttempt) -> Option<bool> {
+        let stop_time = current.stop_time.as_ref()?.0;
+        // A kubelet ends by a deadline what has not ended: with no container to tell of the end, it was waiting.
+        let waited = self.outcome.past_deadline.is_some() && self.outcome.container.is_none();
+        Some(!waited && plus(self.outcome.finished, SignedDuration::from_secs(1)) <= stop_time)
+    }
+}
+
+/// Whether the template gives the Pod a deadline of its own.
+fn has_own_deadline(situation: &Situation, seen: &Seen) -> bool {
+    let template = variant::spec_of(situation.task, seen.pod.slot()).template;
+    template.is_some_and(|template| template.pointer("/spec/activeDeadlineSeconds").is_some())
 }
 
 /// A failure of which no Pod tells.
@@ -114,6 +152,7 @@ fn unseen(reason: &str, message: &str, finished: Timestamp) -> Outcome {
         conditions: Vec::new(),
         never_started: false,
         stopped: false,
+        past_deadline: None,
     }
 }
 
@@ -132,7 +171,7 @@ fn why_not_created(draft: &Draft) -> (String, String) {
 
 /// The outcome as our own stop has shaped it: an exit code on our SIGTERM says nothing of the task. What the task says
 /// in words still counts.
-pub(super) fn as_stopped(outcome: &Outcome, stop: Option<StopReason>, current: &CurrentAttempt) -> Outcome {
+fn as_stopped(outcome: &Outcome, stop: Option<StopReason>, current: &CurrentAttempt) -> Outcome {
     // What the Pod says of an end that was our doing is no cause.
     let own = Outcome { stopped: true, succeeded: false, disrupted: false, cause: None, ..outcome.clone() };
     let said = |text: &str| own.message.clone().or_else(|| Some(text.into()));

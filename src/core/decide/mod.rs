@@ -2,7 +2,7 @@
 //!
 //! **Invariant.** An effect follows only from a status that is stored: if the next status differs from the stored one, the plan is that write
 //! and nothing else. So every Pod is created after a status that names its attempt, every outcome is stored before its
-//! Pod is released, and every intent to stop a Pod is stored before the Pod is deleted. A process that dies anywhere is
+//! Pod is released, and every intent to stop a Pod is stored before the Pod is stopped. A process that dies anywhere is
 //! followed by one that reads the same status and decides the same.
 
 mod by_hand;
@@ -14,11 +14,13 @@ mod hold_up;
 mod limits;
 mod next;
 mod standstill;
+mod stop;
 mod wait;
 
 pub use by_hand::Request;
 pub use hold_up::{PodWarnings, WARNINGS_HOLD};
 pub use standstill::unreadable;
+pub use stop::{STOP_DEADLINE_SECONDS, StopMethod};
 
 use super::backoff::Spread;
 use super::conditions;
@@ -92,6 +94,8 @@ pub struct Seen {
     pub known_since: SignedDuration,
     /// `Situation::uptime` when this process first saw that it is being deleted, with the deadline that it has now.
     pub deleting_since: Option<SignedDuration>,
+    /// `Situation::uptime` when this process first saw that its deadline was set to stop it.
+    pub stopping_since: Option<SignedDuration>,
     /// When this process first saw that it, or its main container, had ended.
     pub end_seen: Option<Timestamp>,
     /// Whether it has been seen to be gone.
@@ -158,8 +162,8 @@ pub struct Plan {
     pub refresh: bool,
     /// The attempt, or the fallback, whose Pod to create.
     pub create: Option<Slot>,
-    /// The current attempt's Pod, to be stopped.
-    pub stop: Option<PodRef>,
+    /// The current attempt's Pod, to be stopped, and how.
+    pub stop: Option<(PodRef, StopMethod)>,
     /// The current attempt's Pod, to be deleted if its main container has still not started.
     pub replace: Option<PodRef>,
     /// Pods of closed attempts that have not ended, to be deleted at once: they must not run on.

@@ -163,7 +163,7 @@ impl<'a> Draft<'a> {
     }
 
     fn ended(&mut self, seen: &Seen, outcome: &Outcome) -> Current {
-        close::close(self, &End::of(seen, outcome, self.situation.now))
+        close::close(self, &End::of(seen, outcome, self.situation))
     }
 
     /// There is no Pod to be seen, though there may be one.

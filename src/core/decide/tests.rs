@@ -14,6 +14,7 @@ mod rejection;
 mod replaced;
 mod reported;
 mod size;
+mod stop;
 mod story;
 mod suspension;
 mod unreported;

@@ -1,8 +1,8 @@
 //! Reading a Pod's status: which container decides, how it ended, when.
 
 use super::{
-    DEFAULT_CONTAINER, DISRUPTION_TARGET, FORCED_DELETION_BOUND, HoldUp, LOST_NODE_BOUND, Outcome, Overdue, Progress,
-    Stage,
+    DEADLINE_EXCEEDED, DEFAULT_CONTAINER, DISRUPTION_TARGET, FORCED_DELETION_BOUND, HoldUp, LOST_NODE_BOUND, Outcome,
+    Overdue, PastDeadline, Progress, Stage,
 };
 use crate::api::{ANNOTATION_COMPLETION, Completion, EndReason, MAIN_CONTAINER};
 use crate::core::classify::OUT_OF_MEMORY_REASON;
@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 
 /// The reason of a container of which the kubelet lost sight.
 const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
+/// The API server's default of `terminationGracePeriodSeconds`.
+const DEFAULT_GRACE_SECONDS: i64 = 30;
 
 /// A Pod with its parts at hand.
 pub(super) struct View<'a> {
@@ -237,6 +239,7 @@ impl<'a> View<'a> {
             conditions: self.true_conditions(),
             never_started,
             stopped: false,
+            past_deadline: self.past_deadline(),
         }
     }
 
@@ -281,6 +284,24 @@ impl<'a> View<'a> {
     /// be started, and the node's clock may be behind.
     fn at(&self, time: Option<&Time>) -> Option<Timestamp> {
         time.map(|time| time.0.max(self.created()))
+    }
+
+    fn past_deadline(&self) -> Option<Box<PastDeadline>> {
+        let PodStatus { phase, reason, .. } = self.status;
+        if (phase.as_deref(), reason.as_deref()) != (Some("Failed"), Some(DEADLINE_EXCEEDED)) {
+            return None;
+        }
+        let status = PodStatus { reason: None, message: None, ..self.status.clone() };
+        let outcome = View { pod: self.pod, spec: self.spec, status: &status }.outcome();
+        Some(Box::new(PastDeadline { seconds: self.spec.active_deadline_seconds, outcome }))
+    }
+
+    pub(super) fn has_run(&self) -> bool {
+        self.all_statuses().any(has_run)
+    }
+
+    pub(super) fn termination_grace(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE_SECONDS).max(0))
     }
 
     pub(super) fn starting(&self) -> Option<Timestamp> {

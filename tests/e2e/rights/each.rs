@@ -54,7 +54,7 @@ async fn is_needed(right: &Right) {
         "watch pods" => an_end_is_not_seen(place).await,
         "create pods" => no_pod_is_created(place).await,
         "patch pods" => an_ended_pod_stays_held(place).await,
-        "delete pods" => a_suspended_task_runs_on(place).await,
+        "delete pods" => a_pod_that_has_not_started_stays(place).await,
         "create events" => no_event_is_told(place).await,
         "list events" => why_a_pod_hangs_is_not_told(place).await,
         "create leases" | "get leases" => it_never_leads(place).await,
@@ -198,16 +198,17 @@ async fn an_ended_pod_stays_held(place: &Place) {
     assert!(first.metadata.deletion_timestamp.is_some() && first.finalizers() == [FINALIZER], "{first:#?}");
 }
 
-async fn a_suspended_task_runs_on(place: &Place) {
+async fn a_pod_that_has_not_started_stays(place: &Place) {
     let scene = &place.scene;
     let operator = scene.operator().await;
-    scene.apply(&sh("stubborn", UNTIL_STOPPED, &json!({})));
-    let pod = scene.running("stubborn", 1).await.name_any();
+    let nowhere = json!({"spec": {"nodeSelector": {"retryable.dev/none": "of-them"}}});
+    scene.apply(&sh("stubborn", "true", &json!({"template": nowhere})));
+    let pod = scene.pod_of("stubborn", 1).await.name_any();
     scene.patch_spec("stubborn", &json!({"suspend": true}));
     place.denied(&operator, 2).await;
     let pod = scene.pods().get(&pod).await.unwrap();
     assert_eq!(pod.metadata.deletion_timestamp, None);
-    assert_eq!(pod.status.unwrap().phase.as_deref(), Some("Running"));
+    assert_eq!(pod.status.unwrap().phase.as_deref(), Some("Pending"));
 }
 
 async fn no_event_is_told(place: &Place) {

@@ -106,11 +106,19 @@ fn does(request: &Request, before: Option<&Sight>, after: &Sight) -> bool {
     let deleted = |sight: &Sight| sight.gone || !text(&sight.object, "deletionTimestamp").is_empty();
     let Some(before) = before else { return request.verb == "create" };
     match request.verb.as_str() {
-        "patch" => held(before) && !held(after),
+        "patch" => match request.sent.as_ref().and_then(deadline) {
+            Some(set) => deadline(&before.object) != Some(set) && deadline(&after.object) == Some(set),
+            None => held(before) && !held(after),
+        },
         "delete" => !deleted(before) && deleted(after) || after.gone,
         "update" => before.object["status"] != after.object["status"],
         _ => false,
     }
+}
+
+/// The deadline that a Pod has, or that a patch gives it.
+fn deadline(object: &Value) -> Option<i64> {
+    object["spec"]["activeDeadlineSeconds"].as_i64()
 }
 
 fn write(start: Timestamp, request: &Request, done: Option<Duration>, refused: bool) -> Write {

@@ -35,7 +35,8 @@ pub type Truths = Arc<Mutex<BTreeMap<String, Truth>>>;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wake {
     Elapsed,
-    Deleted,
+    /// The Pod is being deleted, or its deadline has passed.
+    Stopped,
     Gone,
 }
 
@@ -87,7 +88,7 @@ impl Life {
     pub async fn run(mut self) {
         match self.wait(self.fate.schedule).await {
             Wake::Elapsed => {}
-            Wake::Deleted => return self.collect_unscheduled().await,
+            Wake::Stopped => return self.collect_unscheduled().await,
             Wake::Gone => return,
         }
         self.bind();
@@ -204,9 +205,14 @@ impl Life {
         self.report_end(status);
     }
 
-    /// The Pod is being deleted, and its kubelet ends it: SIGTERM, the grace, SIGKILL. Then the object may go.
+    /// The Pod is being deleted, or its deadline has passed, and its kubelet ends it: SIGTERM, the grace, SIGKILL. An
+    /// object that is being deleted may go then.
     async fn terminate(&mut self) {
-        let grace = self.pod().and_then(|pod| pod["metadata"]["deletionGracePeriodSeconds"].as_u64()).unwrap_or(0);
+        let graces = self.pod().map(|pod| {
+            let deletion = pod["metadata"]["deletionGracePeriodSeconds"].as_u64();
+            deletion.or(pod["spec"]["terminationGracePeriodSeconds"].as_u64().map(|grace| grace.max(1)))
+        });
+        let grace = graces.flatten().unwrap_or(0);
         let (exit, after) = self.fate.on_term;
         let (exit, after) = if after.as_secs() < grace { (exit, after) } else { (137, Duration::from_secs(grace)) };
         let main = self.containers[self.main].1.running_since();
@@ -310,7 +316,7 @@ impl Life {
         if pod["status"]["startTime"].is_null() {
             status["startTime"] = json!(crate::server::stamp(now));
         }
-        if status["reason"].is_null() || status["reason"] == "Evicted" {
+        if matches!(status["reason"].as_str(), None | Some("Evicted" | "DeadlineExceeded")) {
             status["containerStatuses"] = statuses(&self.containers);
             if !self.init.is_empty() {
                 status["initContainerStatuses"] = statuses(&self.init);
@@ -319,8 +325,15 @@ impl Life {
         self.set_status(Actor::Kubelet, &status);
     }
 
-    /// The last report. When the Pod is being deleted, the kubelet lets the object go.
-    fn report_end(&self, status: Value) {
+    /// The last report. A Pod whose deadline has passed by then has failed of it, whatever its containers say. When the Pod
+    /// is being deleted, the kubelet lets the object go.
+    fn report_end(&self, mut status: Value) {
+        let deadline = self.pod().and_then(|pod| self.deadline(&pod));
+        if status["reason"].is_null() && deadline.is_some_and(|left| left.is_zero()) {
+            status["phase"] = json!("Failed");
+            status["reason"] = json!("DeadlineExceeded");
+            status["message"] = json!("Pod was active on the node longer than the specified deadline");
+        }
         self.report(status);
         if self.pod().is_some_and(|pod| pod["metadata"]["deletionTimestamp"].is_string()) {
             self.remove(Actor::Kubelet);
@@ -368,18 +381,29 @@ impl Life {
         self.wait_until(Instant::now() + time).await
     }
 
-    /// Waits for the time, or until the Pod is deleted.
+    /// How long the Pod's own deadline is still away, from when its kubelet took it in.
+    fn deadline(&self, pod: &Value) -> Option<Duration> {
+        let seconds = pod["spec"]["activeDeadlineSeconds"].as_i64()?;
+        let since: Timestamp = pod["status"]["startTime"].as_str()?.parse().ok()?;
+        let left = jiff::SignedDuration::from_secs(seconds) - self.now().duration_since(since);
+        Some(Duration::try_from(left).unwrap_or_default())
+    }
+
+    /// Waits for the time, or until the Pod is to end: it is deleted, or its deadline passes.
     async fn wait_until(&self, time: Instant) -> Wake {
         loop {
-            match self.pod() {
-                None => return Wake::Gone,
-                Some(pod) if pod["metadata"]["deletionTimestamp"].is_string() => return Wake::Deleted,
-                Some(_) if Instant::now() >= time => return Wake::Elapsed,
-                Some(_) => {}
+            let Some(pod) = self.pod() else { return Wake::Gone };
+            let deadline = self.deadline(&pod);
+            if pod["metadata"]["deletionTimestamp"].is_string() || deadline.is_some_and(|left| left.is_zero()) {
+                return Wake::Stopped;
             }
+            if Instant::now() >= time {
+                return Wake::Elapsed;
+            }
+            let next = deadline.map_or(time, |left| time.min(Instant::now() + left));
             tokio::select! { biased;
                 () = self.changed.notified() => {}
-                () = tokio::time::sleep_until(time) => {}
+                () = tokio::time::sleep_until(next) => {}
             }
         }
     }

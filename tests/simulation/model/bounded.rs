@@ -32,7 +32,15 @@ fn ended(task: &RetryableTask, at: Timestamp) -> Seen {
     body["spec"]["nodeName"] = json!(format!("node-{}.{}", current.number, "x".repeat(200)));
     let pod = observe(&serde_json::from_value(body).unwrap()).expect("a Pod of ours");
     let known = SignedDuration::ZERO;
-    Seen { pod, first_seen: at, known_since: known, deleting_since: None, end_seen: Some(at), gone: false }
+    Seen {
+        pod,
+        first_seen: at,
+        known_since: known,
+        deleting_since: None,
+        stopping_since: None,
+        end_seen: Some(at),
+        gone: false,
+    }
 }
 
 /// How many bytes of its store the API server needs for this JSON: Go writes some characters as six.

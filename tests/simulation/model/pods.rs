@@ -125,3 +125,42 @@ fn a_pod_that_exits_well_on_sigterm_succeeds() {
         assert!(truth.ended.unwrap() > Duration::from_secs(60) && truth.started.is_some() && truth.node_died.is_none());
     });
 }
+
+/// What becomes of a Pod that has run for a minute, exits with 7 on SIGTERM some seconds later, and gets a deadline then.
+async fn stopped_by_deadline(world: World, dies: bool) -> Value {
+    let odds =
+        Odds { disruption: 0, node_death: if dies { 1000 } else { 0 }, trouble: 0, admission: 0, ..Odds::default() };
+    let fits = |fate: &Fate| {
+        let (exit, after) = fate.on_term;
+        let dead = fate.node_death.as_ref().is_none_or(|(after, what)| {
+            *after < Duration::from_secs(10) && matches!(what, DeadNode::Removed(after) if after.as_secs() > 200)
+        });
+        let lasts = (2..10).contains(&after.as_secs()) && fate.run > Duration::from_secs(100);
+        exit == 7 && dead && lasts && fate.schedule < fate.run / 10
+    };
+    let seed = (0..1_000_000).find(|seed| fits(&Fate::of(*seed, "default/p", &odds))).unwrap();
+    tokio::spawn(run_pods(world.server.clone(), seed, odds, Truths::default()));
+    tokio::task::yield_now().await;
+    let key = pod_key("p");
+    world.server.user(Verb::Create, &key, pod("p", &["retryable.dev/attempt"], &[])).unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    world.server.user(Verb::Patch, &key, json!({"spec": {"activeDeadlineSeconds": 1}})).unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.object(&key).unwrap()["status"]["phase"], "Running", "it has its grace");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    world.object(&key).unwrap()
+}
+
+#[test]
+fn a_pod_whose_deadline_has_passed_is_ended_by_its_kubelet_and_stays() {
+    calm(|world: World| async move {
+        let pod = stopped_by_deadline(world, false).await;
+        assert_eq!((&pod["status"]["phase"], &pod["status"]["reason"]), (&json!("Failed"), &json!("DeadlineExceeded")));
+        assert_eq!(main_end(&pod).unwrap()["exitCode"], 7);
+        assert!(pod["metadata"]["deletionTimestamp"].is_null());
+    });
+    calm(|world: World| async move {
+        let pod = stopped_by_deadline(world, true).await;
+        assert_eq!(pod["status"]["phase"], "Running", "its node is dead");
+    });
+}

@@ -145,6 +145,26 @@ fn a_merge_patch_merges_removes_and_checks_the_version() {
 }
 
 #[test]
+fn of_a_pod_that_has_a_node_the_deadline_alone_can_change_and_only_to_a_shorter_one() {
+    calm(|world: World| async move {
+        let pods = world.api(Resource::Pods);
+        pods.create(&params(), &typed(pod("p", &[], &[]))).await.unwrap();
+        world.server.user(Verb::Patch, &pod_key("p"), json!({"spec": {"nodeName": "node-1"}})).unwrap();
+        let patch = async |spec: Value| {
+            pods.patch("p", &PatchParams::default(), &Patch::Strategic(json!({"spec": spec}))).await
+        };
+        let deadline = |seconds: i64| json!({"activeDeadlineSeconds": seconds});
+        for (seconds, accepted) in [(60, true), (61, false), (1, true), (0, false), (2, false)] {
+            let answer = patch(deadline(seconds)).await;
+            assert_eq!(answer.is_ok(), accepted, "{seconds}");
+            assert!(accepted || code(answer) == 422, "{seconds}");
+        }
+        assert_eq!(code(patch(json!({"activeDeadlineSeconds": null})).await), 422);
+        assert_eq!(code(patch(json!({"terminationGracePeriodSeconds": 1})).await), 422);
+    });
+}
+
+#[test]
 fn a_strategic_patch_removes_one_finalizer_of_the_right_pod() {
     calm(|world: World| async move {
         let pods = world.api(Resource::Pods);

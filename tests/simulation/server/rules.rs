@@ -201,9 +201,36 @@ pub fn valid_update(resource: Resource, name: &str, new: &Value, old: &Value) ->
         let why = "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted";
         return Err(ApiError::invalid(resource, name, why));
     }
-    if resource == Resource::Pods && old["spec"]["nodeName"].is_string() && new["spec"] != old["spec"] {
-        let why = "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`, ...";
-        return Err(ApiError::invalid(resource, name, why));
+    if resource == Resource::Pods {
+        valid_pod_update(name, new, old)?;
     }
     valid(resource, name, new)
+}
+
+/// A Pod's deadline may be set and lowered; the rest of its spec stays once it has a node.
+fn valid_pod_update(name: &str, new: &Value, old: &Value) -> Result<(), ApiError> {
+    let deadline = |pod: &Value| pod["spec"]["activeDeadlineSeconds"].as_i64();
+    let why = match (deadline(old), deadline(new)) {
+        (Some(before), Some(after)) if after > before => "must be less than or equal to previous value",
+        (Some(_), None) => "must not update from a positive integer to nil value",
+        (_, Some(..1)) => "must be between 1 and 2147483647, inclusive",
+        _ => "",
+    };
+    if !why.is_empty() {
+        return Err(ApiError::invalid(
+            Resource::Pods,
+            name,
+            format!("spec.activeDeadlineSeconds: Invalid value: {why}"),
+        ));
+    }
+    let rest = |pod: &Value| {
+        let mut spec = pod["spec"].clone();
+        spec.as_object_mut().map(|spec| spec.remove("activeDeadlineSeconds"));
+        spec
+    };
+    if old["spec"]["nodeName"].is_string() && rest(new) != rest(old) {
+        let why = "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`, ...";
+        return Err(ApiError::invalid(Resource::Pods, name, why));
+    }
+    Ok(())
 }

@@ -259,9 +259,10 @@ prop_compose! {
         end_seen in of(moment()),
         known_since in duration(),
         deleting_since in of(duration()),
+        stopping_since in of(duration()),
         gone in any::<bool>(),
     ) -> Seen {
-        Seen { pod: observe(&pod).unwrap(), first_seen, known_since, deleting_since, end_seen, gone }
+        Seen { pod: observe(&pod).unwrap(), first_seen, known_since, deleting_since, stopping_since, end_seen, gone }
     }
 }
 

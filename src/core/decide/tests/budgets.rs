@@ -28,12 +28,12 @@ fn a_rule_matches_the_reason_of_a_timeout_and_none_its_exit_code() {
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Pass(12_000), "Running 1/0/0 1R!"),
-            (Exit(143), "Waiting 1/0/1 due 13000 AttemptTimeout 1E!"),
-            (Pass(1000), "Running 2/0/1 AttemptTimeout 1E! 2P"),
-            (Run, "Running 2/0/1 AttemptTimeout 1E! 2R"),
+            (Pass(12_000), "Running 1/0/0 1Rx"),
+            (Exit(143), "Waiting 1/0/1 due 13000 AttemptTimeout 1Ex"),
+            (Pass(1000), "Running 2/0/1 AttemptTimeout 1Ex 2P"),
+            (Run, "Running 2/0/1 AttemptTimeout 1Ex 2R"),
             // Nobody stopped this one.
-            (Exit(143), "Failed 2/0/1 Error [Failed Finished Stalled] 1E! 2E"),
+            (Exit(143), "Failed 2/0/1 Error [Failed Finished Stalled] 1Ex 2E"),
         ],
     );
     assert_eq!(classes(&world), [("slow".into(), 1), ("killed".into(), 1)]);

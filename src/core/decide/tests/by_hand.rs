@@ -112,10 +112,10 @@ fn cancelled_while_it_runs() {
             (Say(3, "no such table"), "Waiting 1/1/0 due 1000 Error 1E"),
             (Pass(1000), "Running 2/1/0 Error 1E 2P"),
             (Run, "Running 2/1/0 Error 1E 2R"),
-            (Ask("cancel", "1"), "Running 2/1/0 Error 1E 2R!"),
-            (Restart, "Running 2/1/0 Error 1E 2R!"),
-            (Exit(143), "Cancelled 2/1/0 Error [Failed Finished Stalled] 1E 2E!"),
-            (Pass(60_000), "Cancelled 2/1/0 Error [Failed Finished Stalled] 1E-"),
+            (Ask("cancel", "1"), "Running 2/1/0 Error 1E 2Rx"),
+            (Restart, "Running 2/1/0 Error 1E 2Rx"),
+            (Exit(143), "Cancelled 2/1/0 Error [Failed Finished Stalled] 1E 2Ex"),
+            (Pass(60_000), "Cancelled 2/1/0 Error [Failed Finished Stalled] 2Ex-"),
         ],
     );
     let status = world.status();
@@ -286,9 +286,9 @@ fn a_cancellation_takes_back_the_run_that_was_asked_for_before() {
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
             (Ask("run-again", "1"), "Running 1/0/0 [Reconciling] 1R"),
-            (Ask("cancel", "1"), "Running 1/0/0 [Reconciling] 1R!"),
-            (Exit(143), "Cancelled 1/0/0 Cancelled [Failed Finished Stalled] 1E!"),
-            (Ask("run-again", "2"), "Running 2/0/0 [Reconciling] 1E! 2P"),
+            (Ask("cancel", "1"), "Running 1/0/0 [Reconciling] 1Rx"),
+            (Exit(143), "Cancelled 1/0/0 Cancelled [Failed Finished Stalled] 1Ex"),
+            (Ask("run-again", "2"), "Running 2/0/0 [Reconciling] 1Ex 2P"),
         ],
     );
     assert_eq!(effect(&world.status(), "run-again"), "run 2 begins with attempt 2");
@@ -301,10 +301,10 @@ fn a_cancelled_task_can_run_again() {
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Ask("cancel", "1"), "Running 1/0/0 [Reconciling] 1R!"),
-            (Exit(143), "Cancelled 1/0/0 Cancelled [Failed Finished Stalled] 1E!"),
-            (Ask("run-again", "1"), "Running 2/0/0 [Reconciling] 1E! 2P"),
-            (Exit(0), "Succeeded 2/0/0 [Complete Finished] 1E! 2E"),
+            (Ask("cancel", "1"), "Running 1/0/0 [Reconciling] 1Rx"),
+            (Exit(143), "Cancelled 1/0/0 Cancelled [Failed Finished Stalled] 1Ex"),
+            (Ask("run-again", "1"), "Running 2/0/0 [Reconciling] 1Ex 2P"),
+            (Exit(0), "Succeeded 2/0/0 [Complete Finished] 1Ex 2E"),
         ],
     );
 }
@@ -353,9 +353,9 @@ fn a_pod_that_somebody_deletes_during_the_cancellation_is_cancelled_too() {
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Ask("cancel", "1"), "Running 1/0/0 [Reconciling] 1R!"),
-            (DeletePod, "Running 1/0/0 [Reconciling] 1R!"),
-            (Exit(137), "Cancelled 1/0/0 Cancelled [Failed Finished Stalled] 1E!"),
+            (Ask("cancel", "1"), "Running 1/0/0 [Reconciling] 1Rx"),
+            (DeletePod, "Running 1/0/0 [Reconciling] 1Rx!"),
+            (Exit(137), "Cancelled 1/0/0 Cancelled [Failed Finished Stalled] 1Ex!"),
         ],
     );
 }

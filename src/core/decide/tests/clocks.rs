@@ -127,7 +127,7 @@ fn a_node_whose_clock_is_behind_does_not_cost_the_delay() {
 #[test]
 fn our_own_kill_is_never_charged_even_if_the_nodes_clock_is_behind() {
     let killed = |pod: Pod| {
-        pod.exit(143).change_status(|status| {
+        pod.exit(143).past_its_deadline().change_status(|status| {
             let state = status.container_statuses.as_mut().unwrap()[0].state.as_mut().unwrap();
             state.terminated.as_mut().unwrap().finished_at = Some(time(-5));
         })
@@ -137,8 +137,8 @@ fn our_own_kill_is_never_charged_even_if_the_nodes_clock_is_behind() {
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Suspend, "Running 1/0/0 [Reconciling Suspended] 1R!"),
-            (Kubelet(killed), "Suspended 1/0/1 [Suspended] 1E!"),
+            (Suspend, "Running 1/0/0 [Reconciling Suspended] 1Rx"),
+            (Kubelet(killed), "Suspended 1/0/1 [Suspended] 1Ex"),
         ],
     );
 }

@@ -117,12 +117,12 @@ fn it_has_a_time_limit_of_its_own_and_no_deadline() {
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Pass(5000), "Running 1/0/0 [Reconciling] 1R!"),
-            (Exit(143), "Running 1/0/0 DeadlineExceeded [FailureTarget] 1E! 1fP"),
-            (Run, "Running 1/0/0 DeadlineExceeded [FailureTarget] 1E! 1fR"),
-            (Pass(20_000), "Running 1/0/0 DeadlineExceeded [FailureTarget] 1fR"),
-            (Pass(20_000), "Running 1/0/0 DeadlineExceeded [FailureTarget] 1fR!"),
-            (Exit(143), "Failed 1/0/0 DeadlineExceeded [Failed Finished Stalled]"),
+            (Pass(5000), "Running 1/0/0 [Reconciling] 1Rx"),
+            (Exit(143), "Running 1/0/0 DeadlineExceeded [FailureTarget] 1Ex 1fP"),
+            (Run, "Running 1/0/0 DeadlineExceeded [FailureTarget] 1Ex 1fR"),
+            (Pass(20_000), "Running 1/0/0 DeadlineExceeded [FailureTarget] 1Ex- 1fR"),
+            (Pass(20_000), "Running 1/0/0 DeadlineExceeded [FailureTarget] 1Ex- 1fRx"),
+            (Exit(143), "Failed 1/0/0 DeadlineExceeded [Failed Finished Stalled] 1Ex- 1fEx-"),
         ],
     );
     assert_eq!(fallback(&world.status()), (FallbackState::Failed, "AttemptTimeout", Some(143)));
@@ -149,8 +149,8 @@ fn cancelling_prevents_or_stops_it() {
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Ask("cancel", "1"), "Running 1/0/0 [Reconciling] 1R!"),
-            (Exit(143), "Cancelled 1/0/0 Cancelled [Failed Finished Stalled] 1E!"),
+            (Ask("cancel", "1"), "Running 1/0/0 [Reconciling] 1Rx"),
+            (Exit(143), "Cancelled 1/0/0 Cancelled [Failed Finished Stalled] 1Ex"),
         ],
     );
     let world = play(
@@ -159,8 +159,8 @@ fn cancelling_prevents_or_stops_it() {
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Exit(1), "Running 1/0/0 Error [FailureTarget] 1E 1fP"),
             (Run, "Running 1/0/0 Error [FailureTarget] 1E 1fR"),
-            (Ask("cancel", "1"), "Running 1/0/0 Error [FailureTarget] 1E 1fR!"),
-            (Exit(143), "Failed 1/0/0 Error [Failed Finished Stalled] 1E 1fE!"),
+            (Ask("cancel", "1"), "Running 1/0/0 Error [FailureTarget] 1E 1fRx"),
+            (Exit(143), "Failed 1/0/0 Error [Failed Finished Stalled] 1E 1fEx"),
         ],
     );
     let status = world.status();

@@ -68,16 +68,16 @@ fn an_attempt_that_runs_too_long_is_stopped_and_charged() {
         ],
     );
     assert!(looks_again_in(&world, 10_000));
-    world = play_in(world, &[(Pass(9999), "Running 1/0/0 1R"), (Pass(1), "Running 1/0/0 1R!")]);
+    world = play_in(world, &[(Pass(9999), "Running 1/0/0 1R"), (Pass(1), "Running 1/0/0 1Rx")]);
     let current = world.status().current.unwrap();
     assert_eq!((current.stop_reason, current.stop_time.unwrap().0), (Some(StopReason::AttemptTimeout), at(22)));
     let world = play_in(
         world,
         &[
-            (Restart, "Running 1/0/0 1R!"),
-            (Pass(5000), "Running 1/0/0 1R!"),
-            (Exit(137), "Waiting 1/1/0 due 28000 AttemptTimeout 1E!"),
-            (Pass(1000), "Running 2/1/0 AttemptTimeout 1E! 2P"),
+            (Restart, "Running 1/0/0 1Rx"),
+            (Pass(5000), "Running 1/0/0 1Rx"),
+            (Exit(137), "Waiting 1/1/0 due 28000 AttemptTimeout 1Ex"),
+            (Pass(1000), "Running 2/1/0 AttemptTimeout 1Ex 2P"),
         ],
     );
     assert_eq!(last(&world), ("AttemptTimeout".into(), None, Action::Retry));
@@ -95,8 +95,8 @@ fn exit_0_on_the_sigterm_of_a_timeout_is_no_success() {
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Pass(12_000), "Running 1/0/0 1R!"),
-            (Exit(0), "Failed 1/0/0 AttemptTimeout [Failed Finished Stalled] 1E!"),
+            (Pass(12_000), "Running 1/0/0 1Rx"),
+            (Exit(0), "Failed 1/0/0 AttemptTimeout [Failed Finished Stalled] 1Ex"),
         ],
     );
 }
@@ -111,8 +111,8 @@ fn a_container_that_had_finished_before_the_timeout_is_its_own_master() {
             (Pass(5000), "Running 1/0/0 [Reconciling] 1R"),
             (Blind(true), "Running 1/0/0 [Reconciling] 1R"),
             (Exit(0), "Running 1/0/0 [Reconciling] 1E"),
-            (Pass(7000), "Running 1/0/0 1E!"),
-            (Blind(false), "Succeeded 1/0/0 [Complete Finished] 1E!"),
+            (Pass(7000), "Running 1/0/0 1Ex"),
+            (Blind(false), "Succeeded 1/0/0 [Complete Finished] 1Ex"),
         ],
     );
 }
@@ -131,7 +131,7 @@ fn the_timeout_is_for_running_and_begins_with_each_attempt() {
         ],
     );
     assert!(looks_again_in(&world, 1));
-    play_in(world, &[(Pass(1), "Running 2/1/0 Error 1E- 2R!")]);
+    play_in(world, &[(Pass(1), "Running 2/1/0 Error 1E- 2Rx")]);
 }
 
 #[test]
@@ -151,8 +151,8 @@ fn the_deadline_stops_a_running_attempt_and_ends_the_task() {
         world,
         &[
             (Pass(3999), "Running 2/1/0 Error 1E 2R"),
-            (Pass(1), "Running 2/1/0 Error 1E 2R!"),
-            (Exit(0), "Failed 2/1/0 Error [Failed Finished Stalled] 1E 2E!"),
+            (Pass(1), "Running 2/1/0 Error 1E 2Rx"),
+            (Exit(0), "Failed 2/1/0 Error [Failed Finished Stalled] 1E 2Ex"),
         ],
     );
     let (reason, message) = failed(&world);
@@ -244,7 +244,7 @@ fn a_suspension_stops_the_clock_of_the_deadline() {
     assert_eq!((status.suspended_time, status.suspended_milliseconds), (None, 100_000));
     let world = play_in(world, &[(Pass(9999), "Running 2/1/0 Error 1E- 2R")]);
     assert!(looks_again_in(&world, 1));
-    play_in(world, &[(Pass(1), "Running 2/1/0 Error 1E- 2R!")]);
+    play_in(world, &[(Pass(1), "Running 2/1/0 Error 1E- 2Rx")]);
 }
 
 #[test]
@@ -389,5 +389,5 @@ fn a_suspension_before_the_first_attempt_does_not_move_the_deadline() {
     take(&mut world, Run);
     world.pass(SignedDuration::from_secs(10));
     world.reconcile();
-    assert_eq!(world.gist(), "Running 1/0/0 1R!");
+    assert_eq!(world.gist(), "Running 1/0/0 1Rx");
 }

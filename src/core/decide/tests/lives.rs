@@ -193,7 +193,7 @@ fn a_pod_deleted_by_hand_is_a_failure() {
 fn an_ordinary_sidecar_that_runs_on_is_stopped() {
     let template = json!({"spec": {"containers": [{"name": MAIN_CONTAINER}, {"name": "proxy", "image": "proxy"}]}});
     let ended = |pod: Pod| pod.running().container(MAIN_CONTAINER, end(0).into_state()).container("proxy", running());
-    let killed = |pod: Pod| pod.exit(0).phase("Failed").container("proxy", end(137).at(8).into_state());
+    let killed = |pod: Pod| pod.exit(0).past_its_deadline().container("proxy", end(137).at(8).into_state());
     let world = play(
         task().template(template),
         &[
@@ -201,9 +201,9 @@ fn an_ordinary_sidecar_that_runs_on_is_stopped() {
             (Pass(10_000), "Pending 1/0/0 Unscheduled 1P"),
             (Kubelet(ended), "Running 1/0/0 1O"),
             (Pass(2999), "Running 1/0/0 1O"),
-            (Pass(1), "Running 1/0/0 1O!"),
-            (Restart, "Running 1/0/0 1O!"),
-            (Kubelet(killed), "Succeeded 1/0/0 [Complete Finished] 1E!"),
+            (Pass(1), "Running 1/0/0 1Ox"),
+            (Restart, "Running 1/0/0 1Ox"),
+            (Kubelet(killed), "Succeeded 1/0/0 [Complete Finished] 1Ex"),
         ],
     );
     let stopped = world.told.iter().filter_map(|happening| match happening {
@@ -242,7 +242,7 @@ fn where_all_containers_decide_none_is_stopped_but_by_a_limit() {
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Kubelet(main_ended), "Running 1/0/0 [Reconciling] 1R"),
-            (Pass(70_000), "Running 1/0/0 1R!"),
+            (Pass(70_000), "Running 1/0/0 1Rx"),
         ],
     );
 }

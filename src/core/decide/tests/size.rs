@@ -38,6 +38,7 @@ fn the_status_stays_small_after_ten_thousand_failures() {
                 first_seen: at(0),
                 known_since: SignedDuration::ZERO,
                 deleting_since: None,
+                stopping_since: None,
                 end_seen: Some(at(4)),
                 gone: false,
             };

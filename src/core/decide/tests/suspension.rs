@@ -24,11 +24,11 @@ fn suspended_while_it_runs() {
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
             (Pass(10_000), "Running 1/0/0 1R"),
-            (Suspend, "Running 1/0/0 [Suspended] 1R!"),
-            (Exit(143), "Suspended 1/0/1 [Suspended] 1E!"),
-            (Pass(60_000), "Suspended 1/0/1 [Suspended]"),
-            (Resume, "Running 2/0/1 2P"),
-            (Exit(0), "Succeeded 2/0/1 [Complete Finished] 2E"),
+            (Suspend, "Running 1/0/0 [Suspended] 1Rx"),
+            (Exit(143), "Suspended 1/0/1 [Suspended] 1Ex"),
+            (Pass(60_000), "Suspended 1/0/1 [Suspended] 1Ex-"),
+            (Resume, "Running 2/0/1 1Ex- 2P"),
+            (Exit(0), "Succeeded 2/0/1 [Complete Finished] 1Ex- 2E"),
         ],
     );
     let history = world.status().history;
@@ -74,9 +74,9 @@ fn resumed_while_the_stop_is_under_way() {
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Suspend, "Running 1/0/0 [Reconciling Suspended] 1R!"),
-            (Resume, "Running 1/0/0 [Reconciling Suspended] 1R!"),
-            (Exit(137), "Running 2/0/1 1E! 2P"),
+            (Suspend, "Running 1/0/0 [Reconciling Suspended] 1Rx"),
+            (Resume, "Running 1/0/0 [Reconciling Suspended] 1Rx"),
+            (Exit(137), "Running 2/0/1 1Ex 2P"),
         ],
     );
 }
@@ -91,8 +91,8 @@ fn a_suspension_that_comes_too_late_changes_nothing() {
             (Blind(true), "Running 1/0/0 [Reconciling] 1R"),
             (Exit(0), "Running 1/0/0 [Reconciling] 1E"),
             (Pass(10_000), "Running 1/0/0 1E"),
-            (Suspend, "Running 1/0/0 [Suspended] 1E!"),
-            (Blind(false), "Succeeded 1/0/0 [Suspended Complete Finished] 1E!"),
+            (Suspend, "Running 1/0/0 [Suspended] 1Ex"),
+            (Blind(false), "Succeeded 1/0/0 [Suspended Complete Finished] 1Ex"),
         ],
     );
     play(
@@ -102,8 +102,8 @@ fn a_suspension_that_comes_too_late_changes_nothing() {
             (Run, "Running 1/0/0 [Reconciling] 1R"),
             (Blind(true), "Running 1/0/0 [Reconciling] 1R"),
             (Exit(3), "Running 1/0/0 [Reconciling] 1E"),
-            (Suspend, "Running 1/0/0 [Reconciling Suspended] 1E!"),
-            (Blind(false), "Suspended 1/0/1 [Suspended] 1E!"),
+            (Suspend, "Running 1/0/0 [Reconciling Suspended] 1Ex"),
+            (Blind(false), "Suspended 1/1/0 Error [Suspended] 1Ex"),
         ],
     );
 }
@@ -115,9 +115,9 @@ fn success_on_our_sigterm_is_no_success() {
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Suspend, "Running 1/0/0 [Reconciling Suspended] 1R!"),
-            (Pass(10_000), "Running 1/0/0 [Suspended] 1R!"),
-            (Exit(0), "Suspended 1/0/1 [Suspended] 1E!"),
+            (Suspend, "Running 1/0/0 [Reconciling Suspended] 1Rx"),
+            (Pass(10_000), "Running 1/0/0 [Suspended] 1Rx"),
+            (Exit(0), "Suspended 1/0/1 [Suspended] 1Ex"),
         ],
     );
 }

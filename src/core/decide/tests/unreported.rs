@@ -72,8 +72,9 @@ fn an_attempt_that_was_stopped_on_a_lost_node_has_our_reason() {
         &[
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Run, "Running 1/0/0 [Reconciling] 1R"),
-            (Pass(12_000), "Running 1/0/0 1R!"),
-            (Pass(329_999), "Running 1/0/0 1R!"),
+            (Pass(12_000), "Running 1/0/0 1Rx"),
+            (Pass(60_000), "Running 1/0/0 1Rx!"),
+            (Pass(329_999), "Running 1/0/0 1Rx!"),
         ],
     );
     world.pass(SignedDuration::from_millis(1));

@@ -5,7 +5,8 @@ mod checks;
 
 use crate::api::{ANNOTATION_RUN_AGAIN, CurrentAttempt, RetryableTask, RetryableTaskStatus};
 use crate::core::decide::{
-    Answer, Created, Failing, Happening, Plan, PodRef, PodWarnings, Seen, Situation, decide, is_finished, slot_of,
+    Answer, Created, Failing, Happening, Plan, PodRef, PodWarnings, STOP_DEADLINE_SECONDS, Seen, Situation, StopMethod,
+    decide, is_finished, slot_of,
 };
 use crate::core::identity::{Slot, pod_name};
 use crate::core::observe::{Observed, Progress, observe};
@@ -196,7 +197,12 @@ impl World {
                 {
                     continue;
                 }
-                let delete: Vec<_> = stop.into_iter().chain(replace).chain(strays).chain(delete).collect();
+                let mut delete: Vec<_> = replace.into_iter().chain(strays).chain(delete).collect();
+                match stop {
+                    Some((pod, StopMethod::Deletion)) => delete.push(pod),
+                    Some((pod, StopMethod::Deadline)) => self.set_deadline(&pod),
+                    None => {}
+                }
                 self.clean_up(&delete, &release);
                 self.look_again = look_again.soonest();
                 return;
@@ -362,6 +368,15 @@ impl World {
         observe(live).unwrap().can_be_replaced()
     }
 
+    fn set_deadline(&mut self, PodRef { name, uid }: &PodRef) {
+        let Some(pod) = self.pods.get_mut(name) else { return };
+        assert_eq!(pod.metadata.uid.as_ref(), Some(uid), "the UID is a precondition");
+        let deadline = &mut pod.spec.get_or_insert_default().active_deadline_seconds;
+        assert!(deadline.is_none_or(|before| before > STOP_DEADLINE_SECONDS), "a deadline is set once");
+        *deadline = Some(STOP_DEADLINE_SECONDS);
+        self.watch();
+    }
+
     fn clean_up(&mut self, delete: &[PodRef], release: &[PodRef]) {
         for PodRef { name, uid } in delete {
             let Some(pod) = self.pods.get_mut(name) else { continue };
@@ -399,6 +414,7 @@ fn see(cache: &mut BTreeMap<String, Seen>, pod: &Pod, now: Timestamp, uptime: Si
         first_seen: old.map_or(now, |old| old.first_seen),
         known_since: old.map_or(uptime, |old| old.known_since),
         deleting_since: new.deleting_since(old, uptime),
+        stopping_since: new.stopping_since(old, uptime),
         end_seen: old.and_then(|old| old.end_seen).or(ended.then_some(now)),
         gone: false,
         pod: Observed { progress, ..new },

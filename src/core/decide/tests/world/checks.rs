@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::api::State;
-use crate::core::decide::{Plan, PodRef, is_finished, slot_of};
+use crate::core::decide::{Plan, PodRef, STOP_DEADLINE_SECONDS, is_finished, slot_of};
 use crate::core::identity::Slot;
 use crate::core::observe::{Observed, Progress, observe};
 use crate::core::testing::at;
@@ -58,7 +58,7 @@ impl World {
         }
         let slot = |pod: &PodRef| self.process.cache.get(&pod.uid).unwrap().pod.slot();
         let is_closed = |pod: &PodRef| finished || slot(pod) < open;
-        for pod in stop.iter().chain(replace) {
+        for pod in stop.iter().map(|(pod, _)| pod).chain(replace) {
             let intended = current.stop_reason.is_some() && current.pod_uid.as_ref() == Some(&pod.uid);
             assert!(intended && slot(pod) == open, "intent before stop: {plan:?}");
         }
@@ -89,7 +89,8 @@ impl World {
     }
 
     /// The world in one line: state, attempts/retries/ignored, next due, reason, conditions, Pods. Of a Pod: number,
-    /// `f` if it is the fallback, Pending/Running/Ended, `!` if it is being deleted, `-` if it is not held.
+    /// `f` if it is the fallback, Pending/Running/Ended, `!` if it is being deleted, `x` if it has the deadline that
+    /// stops it, `-` if it is not held.
     pub fn gist(&self) -> String {
         let status = self.status();
         let state = status.state.map(|state| format!("{state:?}")).unwrap_or_default();
@@ -112,9 +113,10 @@ impl World {
                 Progress::Outlived(_) => "O",
                 Progress::Ended(_) => "E",
             };
+            let deadline = if pod.active_deadline_seconds == Some(STOP_DEADLINE_SECONDS) { "x" } else { "" };
             let (deleting, free) = (if pod.deleting { "!" } else { "" }, if pod.held { "" } else { "-" });
             let fallback = if pod.fallback { "f" } else { "" };
-            write!(text, " {}{fallback}{letter}{deleting}{free}", pod.number).unwrap();
+            write!(text, " {}{fallback}{letter}{deadline}{deleting}{free}", pod.number).unwrap();
         }
         text
     }
