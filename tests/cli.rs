@@ -173,30 +173,74 @@ fn json_manifests_and_scripts_from_a_file() {
     assert_eq!((code, err.as_str()), (Some(1), words));
 }
 
-/// The YAML that a document shows, block by block.
-fn shown(document: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(format!("{}/{document}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+/// What is written in a file of this tree.
+fn read(path: &str) -> String {
+    let text = std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR")));
+    text.unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The pages that show manifests.
+fn pages() -> Vec<String> {
+    let folder = |name: &str| {
+        let entries = std::fs::read_dir(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let named = entries.map(|entry| format!("{name}/{}", entry.unwrap().file_name().to_str().unwrap()));
+        named.filter(|path| path.ends_with(".md")).collect::<Vec<_>>()
+    };
+    ["docs", "docs/guides", "docs/operations"].into_iter().flat_map(folder).chain(["README.md".into()]).collect()
+}
+
+/// The YAML that a page shows, block by block.
+fn shown(page: &str) -> Vec<String> {
+    let text = read(page);
     let block = |rest: &str| rest.split_once("```").map(|(yaml, _)| yaml.to_owned());
     text.split("```yaml\n").skip(1).filter_map(block).collect()
 }
 
 #[test]
-fn what_the_documents_show_is_accepted() {
-    let mut tasks = 0;
-    for document in ["README.md", "docs/tasks.md", "docs/simulate.md"] {
-        for yaml in shown(document) {
+fn the_manifests_of_the_pages_are_accepted() {
+    let mut seen = 0;
+    for page in pages() {
+        for yaml in shown(&page) {
             let manifest = match yaml.strip_prefix("spec:\n") {
                 Some(spec) => format!(
                     "apiVersion: retryable.dev/v1alpha1\nkind: RetryableTask\nmetadata: {{name: shown}}\n\
                      spec:\n  image: registry.example/shown:1\n  resources: {{limits: {{memory: 1Gi}}}}\n{spec}"
                 ),
-                None if yaml.contains("kind: RetryableTask") => yaml.clone(),
+                None if yaml.starts_with("apiVersion: retryable.dev/") => yaml.clone(),
                 None => continue,
             };
             let Said { code, err, .. } = simulate(&manifest, &[]);
-            assert_eq!((code, err.as_str()), (Some(0), ""), "{document}:\n{yaml}");
-            tasks += 1;
+            assert_eq!((code, err.as_str()), (Some(0), ""), "{page}:\n{yaml}");
+            seen += 1;
         }
     }
-    assert_eq!(tasks, 4, "a document with its examples elsewhere is not looked at here");
+    assert!(seen >= 15, "{seen} manifests were found: the pages are elsewhere");
+}
+
+#[test]
+fn a_guide_shows_a_manifest_that_is_tested() {
+    for page in pages().into_iter().filter(|page| page.starts_with("docs/guides/")) {
+        let mut tested = 0;
+        for yaml in shown(&page).into_iter().filter(|yaml| yaml.starts_with("apiVersion: retryable.dev/")) {
+            let name = yaml.lines().find_map(|line| line.strip_prefix("  name: ")).unwrap_or_default();
+            let path = format!("deploy/examples/{name}.yaml");
+            assert!(read(&path).ends_with(&yaml), "{page} shows something else than {path}:\n{yaml}");
+            assert!(read(&page).contains(&format!("(../../{path})")), "{page} does not name {path}");
+            tested += 1;
+        }
+        assert!(tested > 0, "{page} shows no manifest of deploy/examples");
+    }
+}
+
+#[test]
+fn the_task_of_every_night_is_accepted() {
+    let manifests = read("deploy/nightly.yaml");
+    let shown = shown("docs/guides/coming-from-job.md");
+    assert!(shown.iter().any(|yaml| manifests.ends_with(yaml.as_str())), "the guide shows something else");
+    let (_, task) = manifests.split_once("  task.yaml: |\n").unwrap();
+    let (task, _) = task.split_once("---").unwrap();
+    let task: String =
+        task.lines().filter_map(|line| line.strip_prefix("    ")).flat_map(|line| [line, "\n"]).collect();
+    let Said { code, err, .. } = simulate(&task, &[]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{task}");
 }

@@ -1,4 +1,4 @@
-//! `deploy/install.yaml` and `deploy/release-job.yaml`, used as deploy/README.md says.
+//! `deploy/install.yaml` and `deploy/release-job.yaml`, used as docs/operations says.
 
 use super::definition::{self, Undefined};
 use super::{IMAGE, gated, held, let_go, without_rights};
