@@ -81,7 +81,7 @@ fn one_way(story: &Story, found: &mut Vec<Violation>) {
         let again = runs(&after) == runs(&before) + 1 && before.completion_time.is_some();
         // A retry that waits and is no longer allowed is not charged.
         let goes_on = |s: &RetryableTaskStatus| s.current.as_ref().is_some_and(|current| !current.fallback);
-        let given_up = before.current.as_ref().is_some_and(|current| current.wait.is_some()) && !goes_on(&after);
+        let given_up = before.current.as_ref().is_some_and(|current| current.pod_name.is_none()) && !goes_on(&after);
         for ((what, old), (_, new)) in numbers(&before).into_iter().zip(numbers(&after)).skip(if again { 2 } else { 0 })
         {
             let least = if given_up && matches!(what, "retries" | "ignored") { old - 1 } else { old };

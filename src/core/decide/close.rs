@@ -5,8 +5,7 @@ use super::limits;
 use super::next::{Current, Draft};
 use super::{Happening, Wait, by_hand, fallback, wait};
 use crate::api::{
-    Action, ConditionReason, ConditionType, CurrentAttempt, FailureClass, HistoryEntry, LastFailure, RetryWait, State,
-    StopReason,
+    Action, ConditionReason, ConditionType, CurrentAttempt, FailureClass, HistoryEntry, LastFailure, State, StopReason,
 };
 use crate::core::classify::{OUT_OF_MEMORY_REASON, Verdict, classify};
 use crate::core::conditions;
@@ -192,9 +191,7 @@ pub(super) fn most_bytes(entry: &HistoryEntry) -> usize {
 /// The time is over before the next attempt: the task fails without it.
 pub(super) fn fail_by_deadline(draft: &mut Draft) -> Current {
     let number = draft.current.number;
-    if let Some(entry) = entry_before(draft) {
-        (entry.action, entry.delay_milliseconds) = (Action::Fail, None);
-    }
+    take_back_retry(draft);
     let cause = cause_of_standstill(draft);
     let message = match draft.current.due_time.as_ref() {
         Some(due) => format!("attempt {number} would be due at {:.3}, after activeDeadlineSeconds", due.0),
@@ -206,14 +203,9 @@ pub(super) fn fail_by_deadline(draft: &mut Draft) -> Current {
 }
 
 /// The spec has changed, and no longer allows the retry that waits: the task fails without it, and it is not charged.
-pub(super) fn fail_without_retry(draft: &mut Draft, basis: &RetryWait, verdict: &Verdict) -> Current {
-    let status = &mut draft.status;
-    status.retries = status.retries.saturating_sub(i32::from(basis.charged)).max(0);
-    status.ignored = status.ignored.saturating_sub(i32::from(basis.action == Action::Ignore)).max(0);
-    status.exhausted_budget.clone_from(&verdict.exhausted);
-    if let Some(entry) = entry_before(draft) {
-        (entry.action, entry.delay_milliseconds) = (Action::Fail, None);
-    }
+pub(super) fn fail_without_retry(draft: &mut Draft, verdict: &Verdict) -> Current {
+    take_back_retry(draft);
+    draft.status.exhausted_budget.clone_from(&verdict.exhausted);
     draft.current.number = draft.current.number.saturating_sub(1);
     let reason = verdict.end.unwrap_or(ConditionReason::RetriesExhausted);
     let what = what_ended(draft, reason, verdict, None);
@@ -221,6 +213,19 @@ pub(super) fn fail_without_retry(draft: &mut Draft, basis: &RetryWait, verdict: 
         draft.status.last_failure.as_ref().map(|last| the_last(&last.reason, last.exit_code, last.message.as_ref()));
     let message = short(&format!("{what}{}", last.unwrap_or_default()), MAX_MESSAGE_BYTES);
     fail(draft, reason, &message)
+}
+
+/// A retry that is not begun is not charged, and the attempt before it is the one that ended the task.
+fn take_back_retry(draft: &mut Draft) {
+    let wait = draft.current.wait.take();
+    let before = entry_before(draft).map(|entry| {
+        entry.delay_milliseconds = None;
+        std::mem::replace(&mut entry.action, Action::Fail)
+    });
+    let (charged, action) = wait.map_or((false, before), |wait| (wait.charged, Some(wait.action)));
+    let status = &mut draft.status;
+    status.retries = status.retries.saturating_sub(i32::from(charged)).max(0);
+    status.ignored = status.ignored.saturating_sub(i32::from(action == Some(Action::Ignore))).max(0);
 }
 
 /// What the history has of the attempt before the current one.

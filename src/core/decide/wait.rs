@@ -55,7 +55,7 @@ pub(super) fn follow_spec(draft: &mut Draft) -> Option<Current> {
     let basis = draft.current.wait.clone().filter(|_| !draft.current.fallback)?;
     let verdict = again(&basis, &draft.situation.task.spec, &draft.status);
     if verdict.end.is_some() {
-        return Some(close::fail_without_retry(draft, &basis, &verdict));
+        return Some(close::fail_without_retry(draft, &verdict));
     }
     // A wait that somebody has skipped stays skipped.
     let due = draft.current.due_time.clone()?;

@@ -147,7 +147,7 @@ fn a_spec_that_becomes_impossible_stops_no_pod_and_loses_no_end() {
             (Look, "Running 1/0/0 [Reconciling] 1P"),
             (Edit(break_it), "Running 1/0/0 [Reconciling] 1P"),
             (Exit(1), "Pending 1/1/0 InvalidSpec [Stalled] 1E"),
-            (Pass(60_000), "Failed 1/1/0 Error [Stalled Failed Finished] 1E-"),
+            (Pass(60_000), "Failed 1/0/0 Error [Stalled Failed Finished] 1E-"),
         ],
     );
 }
