@@ -138,13 +138,13 @@ impl<'a> Draft<'a> {
                     Some(_) => self.ended(seen, &overdue.outcome),
                 }
             }
-            Some(seen) => match hold_up::question(situation, &self.status, &self.current, seen) {
-                Some(pod) => Current::AskWarnings(pod),
-                None => {
-                    self.exists(seen);
-                    Current::Launched
+            Some(seen) => {
+                if let Some(pod) = hold_up::question(situation, &self.status, &self.current, seen) {
+                    return Current::AskWarnings(pod);
                 }
-            },
+                self.exists(seen);
+                Current::Launched
+            }
             None if self.current.pod_name.is_none() => Current::Due,
             None => {
                 let created = situation.created.filter(|created| created.age >= super::UNSEEN_BOUND);

@@ -18,15 +18,15 @@ fn creating(pod: Pod) -> Pod {
     pod.container("task", waiting("ContainerCreating", ""))
 }
 
-fn failed_mount(message: &str, seconds: i64) -> Option<PodWarning> {
+fn failed_mount(message: &str, seconds: i64) -> PodWarning {
     let hold_up = HoldUp { reason: "FailedMount".into(), message: Some(message.into()) };
-    Some(PodWarning { hold_up, last_seen: Some(at(seconds)) })
+    PodWarning { hold_up, last_seen: Some(at(seconds)) }
 }
 
 /// A world whose Pod cannot be given its volume, ten seconds on.
 fn without_a_volume(task: RetryableTask) -> World {
     let mut world = World::new(task);
-    world.warning = failed_mount("configmap \"nope\" not found", 9);
+    world.warning = Some(failed_mount("configmap \"nope\" not found", 9));
     play_in(
         world,
         &[
@@ -65,12 +65,12 @@ fn the_newest_warning_says_why_a_silent_pod_does_not_start() {
 #[test]
 fn it_is_asked_for_again_once_a_minute_and_told_when_it_says_something_else() {
     let mut world = without_a_volume(task());
-    world.warning = failed_mount("configmap \"nope\" not found", 60);
+    world.warning = Some(failed_mount("configmap \"nope\" not found", 60));
     let mut world = play_in(world, &[(Pass(59_999), "Pending 1/0/0 FailedMount 1P")]);
     assert_eq!((world.writes, world.questions), (2, 1));
     world = play_in(world, &[(Pass(1), "Pending 1/0/0 FailedMount 1P"), (Restart, "Pending 1/0/0 FailedMount 1P")]);
     assert_eq!((world.writes, world.questions), (2, 3), "another process knows nothing, and writes nothing");
-    world.warning = failed_mount("secret \"key\" not found", 130);
+    world.warning = Some(failed_mount("secret \"key\" not found", 130));
     let world = play_in(world, &[(Pass(60_000), "Pending 1/0/0 FailedMount 1P")]);
     assert_eq!(world.status().message.as_deref(), Some("secret \"key\" not found"));
     assert_eq!((world.writes, told(&world)), (3, vec![("FailedMount", false)]), "it is told once");
@@ -92,7 +92,7 @@ fn it_is_why_an_attempt_failed_that_did_not_start_in_time() {
 #[test]
 fn a_limit_below_ten_seconds_has_its_reason_too() {
     let mut world = World::new(timed(None, None, Some(5)));
-    world.warning = failed_mount("no such disk", 3);
+    world.warning = Some(failed_mount("no such disk", 3));
     let world = play_in(
         world,
         &[
@@ -147,9 +147,9 @@ fn without_an_event_it_is_told_how_far_the_pod_is() {
 fn what_a_pod_has_left_behind_does_not_hold_it_up() {
     let scheduling = HoldUp { reason: "FailedScheduling".into(), message: Some("0/3 nodes are available".into()) };
     let stale = PodWarning { hold_up: scheduling, last_seen: Some(at(9)) };
-    for warning in [Some(stale), failed_mount("of long ago", -5)] {
+    for warning in [stale, failed_mount("of long ago", -5)] {
         let mut world = World::new(task());
-        world.warning = warning;
+        world.warning = Some(warning);
         play_in(
             world,
             &[
@@ -166,7 +166,7 @@ fn a_pod_that_got_its_node_late_has_its_time_to_start() {
     let unschedulable = |pod: Pod| pod.condition("PodScheduled", false, "Unschedulable", "0/3 nodes are available", 0);
     let scheduled = |pod: Pod| creating(pod).condition("PodScheduled", true, "", "", 100);
     let mut world = World::new(task());
-    world.warning = failed_mount("no such disk", 109);
+    world.warning = Some(failed_mount("no such disk", 109));
     let mut world = play_in(
         world,
         &[
