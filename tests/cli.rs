@@ -175,16 +175,16 @@ fn json_manifests_and_scripts_from_a_file() {
 
 /// What is written in a file of this tree.
 fn read(path: &str) -> String {
-    let text = std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR")));
-    text.unwrap_or_else(|error| panic!("{path}: {error}"))
+    std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
 /// The pages that show manifests.
 fn pages() -> Vec<String> {
     let folder = |name: &str| {
         let entries = std::fs::read_dir(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        let named = entries.map(|entry| format!("{name}/{}", entry.unwrap().file_name().to_str().unwrap()));
-        named.filter(|path| path.ends_with(".md")).collect::<Vec<_>>()
+        let paths =
+            entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "md"));
+        paths.map(|path| format!("{name}/{}", path.file_name().unwrap().to_str().unwrap())).collect::<Vec<_>>()
     };
     ["docs", "docs/guides", "docs/operations"].into_iter().flat_map(folder).chain(["README.md".into()]).collect()
 }

@@ -106,7 +106,9 @@ impl Plan {
             .collect();
         if kind == Kind::Unadmitted {
             // Whatever is admitted, every task ends.
-            tasks.iter_mut().for_each(|(.., spec)| spec["startupTimeoutSeconds"] = json!(r.between(1, 100)));
+            for (.., spec) in &mut tasks {
+                spec["startupTimeoutSeconds"] = json!(r.between(1, 100));
+            }
         }
         let calm = matches!(kind, Kind::Calm | Kind::Refused | Kind::Unadmitted);
         let quiet = Rates { until: trouble, ..Rates::default() };
