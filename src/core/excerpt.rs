@@ -70,18 +70,25 @@ fn first_line(text: &str) -> Option<&str> {
 }
 
 /// The last line of a log that says something: no stack frame, no continuation of another line, and nothing that a
-/// runtime adds to every error.
+/// runtime adds to every error. A line that calls itself fatal goes before later ones: the container runtime reads
+/// standard output and standard error apart, so the log may have them in another order than they were written in.
 fn last_line(log: &str) -> Option<&str> {
     let of_dump = go_dump(log);
     let says = |line: &str| is_sentence(line) && !is_frame(line.trim()) && !is_trailer(line.trim());
     let spoken = || log.lines().enumerate().filter(|(number, line)| !of_dump.contains(number) && says(line));
-    let unindented = spoken().filter(|(_, line)| !line.starts_with([' ', '\t'])).last();
-    let spoken = unindented.or_else(|| spoken().last()).map(|(_, line)| line);
+    let fatal = spoken().filter(|(_, line)| is_fatal(line)).last();
+    let unindented = || spoken().filter(|(_, line)| !line.starts_with([' ', '\t'])).last();
+    let spoken = fatal.or_else(unindented).or_else(|| spoken().last()).map(|(_, line)| line);
     spoken.or_else(|| log.lines().rfind(|line| !line.trim().is_empty())).map(str::trim)
 }
 
 fn is_sentence(line: &str) -> bool {
     line.chars().any(char::is_alphanumeric)
+}
+
+fn is_fatal(line: &str) -> bool {
+    let mut words = line.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.next().is_some_and(|word| ["fatal", "critical", "panic"].iter().any(|fatal| word.eq_ignore_ascii_case(fatal)))
 }
 
 /// A line of a stack trace: Java, JavaScript and .NET; Python; PHP and sanitizers; Ruby.

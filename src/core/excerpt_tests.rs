@@ -22,6 +22,9 @@ fn one_line_of_a_log_is_the_last_that_says_something() {
     let cases = [
         ("starting\nloading 40 rows\nFATAL: password expired\n", "FATAL: password expired"),
         ("FATAL: no such table\n\n---\n=====\n  \n", "FATAL: no such table"),
+        ("FATAL: password expired\nstarting\nloading 40 rows\n", "FATAL: password expired"),
+        ("[fatal] disk full\ngoing on without fatalities\n", "[fatal] disk full"),
+        ("ERROR: refused, once more\nno route to host\n", "no route to host"),
         (
             "INFO a\njava.io.IOException: HTTP 429\n\tat com.example.A.b(A.java:3)\n\t... 12 more\n",
             "java.io.IOException: HTTP 429",

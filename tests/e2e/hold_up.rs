@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 /// A task whose Pod has a volume that is not there.
 fn without_its_volume(name: &str, more: &Value) -> Value {
     let mut manifest = sh(name, "true", more);
-    manifest["spec"]["template"] = json!({"spec": {"volumes": [{"name": "data", "configMap": {"name": "missing"}}]}});
+    manifest["spec"]["template"] = json!({"spec": {
+        "containers": [{"name": "task", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+        "volumes": [{"name": "data", "configMap": {"name": "missing"}}]}});
     manifest
 }
 
