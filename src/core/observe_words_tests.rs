@@ -116,8 +116,14 @@ fn a_pod_that_failed_before_anything_ran_never_started() {
             status.container_statuses.as_mut().unwrap()[0].container_id = Some("containerd://1".into());
         })
     };
+    let lost_sight_of = |pod: Pod| {
+        pod.container("task", not_found()).change_status(|status| {
+            status.container_statuses.as_mut().unwrap()[0].last_state = Some(not_found());
+        })
+    };
     let cases = [
         ("turned away", rejected(), true),
+        ("evicted while it ran, and not found any more", lost_sight_of(rejected()), false),
         ("turned away, and later deleted", rejected().deleted_at(9), true),
         ("never seen to wait", rejected().container("task", waiting("ContainerCreating", "")), true),
         ("given up, with an end that the kubelet invented", rejected().container("task", not_found()), true),
@@ -134,6 +140,8 @@ fn a_pod_that_failed_before_anything_ran_never_started() {
     let given_up = outcome_of(&rejected().container("task", not_found()));
     assert_eq!((given_up.exit_code, given_up.signal, given_up.container), (None, None, None), "nothing ran");
     assert_eq!(given_up.reason, "OutOfcpu");
+    let deleted = outcome_of(&pod().on_node("n").phase("Failed").deleted_at(9).container("task", not_found()));
+    assert_eq!((deleted.reason.as_str(), deleted.exit_code, deleted.signal), ("PodDeleted", None, None), "nothing ran");
 }
 
 #[test]

@@ -202,8 +202,8 @@ impl<'a> View<'a> {
 
     fn outcome(&self) -> Outcome {
         let never_started = self.never_ran();
-        // What the kubelet writes of the end of a container that never ran tells nothing.
-        let decisive = self.decisive().filter(|_| !never_started);
+        // What the kubelet writes of the end of containers that it never made tells nothing.
+        let decisive = self.decisive().filter(|_| self.all_statuses().any(was_made));
         let terminated = decisive.map(|(_, terminated)| terminated);
         let disruption = self.disruption();
         let succeeded = self.succeeded();
@@ -431,7 +431,7 @@ fn plain(text: Option<&str>) -> Option<String> {
 }
 
 /// Whether the runtime ever made the container. The kubelet writes an end of its own invention for one that it could not
-/// find when the Pod ended.
+/// find when the Pod ended, and a last state besides only if it had seen the container run.
 fn was_made(status: &ContainerStatus) -> bool {
     let known = |state: &ContainerState| {
         let ended = state.terminated.as_ref();
@@ -440,7 +440,8 @@ fn was_made(status: &ContainerStatus) -> bool {
         state.running.is_some() || ended.is_some_and(|end| !invented(end))
     };
     let has_id = status.container_id.as_deref().is_some_and(|id| !id.is_empty());
-    has_id || [&status.state, &status.last_state].into_iter().flatten().any(known)
+    let has_run_before = status.last_state.as_ref().is_some_and(|last| last.terminated.is_some());
+    has_id || has_run_before || status.state.as_ref().is_some_and(known)
 }
 
 /// What the kubelet says of a container that was killed, or that it lost sight of while it was.
