@@ -147,7 +147,8 @@ pub struct Budgets {
     #[x_kube(validation = Rule::new("self >= 0").message("budgets.outOfMemory is a number of retries: 0 fails the task when it first runs out of memory"))]
     pub out_of_memory: Option<i32>,
 
-    /// How many retries follow attempts that did not start (image, configuration, no node). Without it they are charged to maxRetries.
+    /// How many retries follow attempts that did not start (image, configuration, no node, turned away by the kubelet, no Pod created in time).
+    /// Without it they are charged to maxRetries.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 0").message("budgets.startup is a number of retries: 0 fails the task when an attempt first does not start"))]
     pub startup: Option<i32>,

@@ -90,7 +90,7 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
 
-    /// What was asked for by annotation and has been heard: the last of each.
+    /// Requests by annotation that have been acknowledged, the last of each, and unknown annotations under retryable.dev/.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["annotation"]))]
     pub acknowledged: Vec<Acknowledged>,
@@ -112,7 +112,8 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "is_zero")]
     pub history_dropped: i32,
 
-    /// Complete, Failed, Suspended and FailureTarget as on a Job; Finished with either end; Reconciling and Stalled for kstatus.
+    /// Complete, Failed, Suspended and FailureTarget as on a Job; Finished with either end; AttemptStarted, False while
+    /// something keeps the current attempt from starting; Reconciling and Stalled for kstatus.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -136,7 +137,8 @@ fn is_false(flag: &bool) -> bool {
 /// Where a task stands, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
-    /// The current attempt has no running container yet.
+    /// Something keeps the current attempt from starting, or the task is about to run again. `Running` is stored as soon as
+    /// the attempt's Pod may be created.
     Pending,
     /// An attempt runs.
     Running,
@@ -198,7 +200,7 @@ pub struct CurrentAttempt {
     #[serde(rename = "removedPodUID", skip_serializing_if = "Option::is_none")]
     pub removed_pod_uid: Option<String>,
 
-    /// Why the operator stops the Pod. Written before the Pod is deleted.
+    /// Why the operator stops the Pod. Written before the Pod is stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub stop_reason: Option<StopReason>,
@@ -207,7 +209,8 @@ pub struct CurrentAttempt {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_time: Option<MicroTime>,
 
-    /// What kept a Pod from starting that is stopped for it: the kubelet's or the scheduler's word.
+    /// What kept a Pod from starting that is stopped for it: the kubelet's or the scheduler's reason, or that of a Warning
+    /// event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_cause: Option<String>,
 
@@ -326,7 +329,7 @@ pub struct Run {
     pub first_attempt: i32,
 }
 
-/// Something that was asked for by an annotation of the task, and has been heard.
+/// A request by annotation, or an unknown annotation, that has been acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Acknowledged {
@@ -334,7 +337,7 @@ pub struct Acknowledged {
     pub annotation: String,
     /// Its value, cut to 128 bytes: another value asks again.
     pub value: String,
-    /// When it was heard.
+    /// When it was acknowledged.
     pub time: Time,
     /// What came of it.
     pub effect: String,

@@ -23,7 +23,7 @@ use serde_json::Value;
     doc = "A task that runs as one Pod per attempt and is tried again, after a delay, until it succeeds or its retries are used up.",
     validation = Rule::new("self.metadata.name.size() <= 63").message("the task's name goes into its Pods' names and labels: use at most 63 characters"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "Pending, Running, Waiting, Suspended, Succeeded, Failed or Cancelled"),
-    printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts", description = "Pods that have existed for this task"),
+    printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts", description = "Attempts that have been started"),
     printcolumn(name = "Last-Reason", type_ = "string", json_path = ".status.reason", description = "What holds the current attempt up, else why the last attempt failed"),
     printcolumn(name = "Next-Retry", type_ = "string", json_path = ".status.nextRetryTime", description = "When the next attempt is due"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
@@ -41,8 +41,9 @@ use serde_json::Value;
         .message("spec.image is for the container named task, and spec.template.spec.containers has none: name the container that does the work task, or move the image into it, or add one named task if all of them run beside it")
 )]
 pub struct RetryableTaskSpec {
-    /// Image of the main container, whose end is the attempt's: the one named `task`. A template without containers gets one of that name; in a
-    /// template with containers one must have it. May be left out when the template has a container.
+    /// Image of the main container, whose end is the attempt's. A template without containers gets one named `task`; in a template with
+    /// containers the image is for the one named `task`, or that the annotation kubectl.kubernetes.io/default-container names, and there must
+    /// be one. May be left out when the template has a container.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub image: Option<String>,
@@ -130,8 +131,8 @@ pub struct RetryableTaskSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
 
-    /// Longest time that one attempt may run, in seconds from the start of its main container. The Pod is then stopped and the attempt has
-    /// failed with the reason AttemptTimeout.
+    /// Longest time that one attempt may run, in seconds from the start of its main container (with completion AllContainers, of the first
+    /// container). The Pod is then stopped and the attempt has failed with the reason AttemptTimeout.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self > 0").message("attemptTimeoutSeconds is a time above 0; leave it out for no limit"))]
     pub attempt_timeout_seconds: Option<i32>,
@@ -142,9 +143,10 @@ pub struct RetryableTaskSpec {
     #[x_kube(validation = Rule::new("self > 0").message("activeDeadlineSeconds is a time above 0; leave it out for no limit"))]
     pub active_deadline_seconds: Option<i32>,
 
-    /// Longest time that a Pod may take to start its main container (image, configuration, volumes), in seconds. The attempt has then failed with
-    /// the kubelet's reason. Unless given: 600 from the moment that the Pod has a node, with no limit on the wait for a node. When given it counts
-    /// from the Pod's creation and limits the wait for a node too.
+    /// Longest time until the main container starts (with completion AllContainers: until all have started), in seconds. The attempt has then
+    /// failed with the reason that held it up, else StartupTimeout. Given: from the Pod's creation, or from when that was first tried, the wait
+    /// for a node and init containers included. Unless given: 600 from when the Pod has a node and its init containers have ended, with no
+    /// limit on the wait before.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self > 0").message("startupTimeoutSeconds is a time above 0; leave it out for 600 s from the moment that the Pod has a node"))]
     pub startup_timeout_seconds: Option<i32>,
@@ -193,7 +195,7 @@ impl Completion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodRetention {
-    /// Failed Pods to keep. Default 1.
+    /// Pods to keep whose attempt failed or was stopped. Default 1.
     #[serde(default = "default_retention")]
     #[x_kube(validation = Rule::new("self >= 0").message("podRetention.failed is a number of Pods: 0 keeps none"))]
     pub failed: i32,
