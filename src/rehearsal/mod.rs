@@ -207,7 +207,10 @@ fn main_container_note(task: &RetryableTask) -> Option<String> {
             format!("the main container is {main}; its end decides, and {others} would be stopped 3s after it")
         }
         Completion::AllContainers => {
-            format!("the main container is {main}; {others} must succeed too, and are taken to end with it and with 0")
+            let are = if others.contains(", ") { "are" } else { "is" };
+            format!(
+                "the main container is {main}; {others} must succeed too, and {are} taken to end with it and with 0"
+            )
         }
     })
 }

@@ -134,7 +134,7 @@ pub(super) enum Course {
     TurnedAway,
     /// The main container does not start.
     Waits,
-    /// No node is found.
+    /// No node is found, or the Pod is not created.
     Unscheduled,
     /// The main container runs on and on.
     RunsOn,
@@ -152,6 +152,10 @@ fn reason_problem(reason: &str) -> Option<String> {
         "Suspended" | "Cancelled" | "SpecChanged" | "RetryNow" => {
             Some(format!("{reason} is what the operator says of an attempt that somebody stopped: no Pod ends so"))
         }
+        "Unscheduled" | "ContainerCreating" | "PodInitializing" => Some(format!(
+            "{reason} only says how far a Pod is, and no attempt ends so: give what keeps it from starting, such as \
+             FailedMount, or StartupTimeout"
+        )),
         _ => {
             reasons::meant(reason).map(|meant| format!("{reason} is not a reason that is known: did you mean {meant}?"))
         }
@@ -220,21 +224,15 @@ impl Outcome {
             | "NodePorts"
             | "SysctlForbidden"
             | "AppArmor" => Course::TurnedAway,
-            "ImagePullBackOff"
-            | "ErrImagePull"
-            | "ErrImageNeverPull"
-            | "InvalidImageName"
-            | "ImageInspectError"
-            | "RegistryUnavailable"
-            | "SignatureValidationFailed"
-            | "CreateContainerConfigError"
-            | "CreateContainerError"
-            | "StartupTimeout" => Course::Waits,
-            "Unschedulable" | "SchedulingGated" => Course::Unscheduled,
+            // What waits for a Pod's creation has no limit of its own either.
+            "Unschedulable" | "SchedulingGated" | "PodRejected" | "FailedCreate" | "PodNameTaken" => {
+                Course::Unscheduled
+            }
             "AttemptTimeout" => Course::RunsOn,
             "PodDeleted" => Course::Deleted,
             "NodeLost" => Course::NodeGone,
             "Lost" => Course::Vanishes,
+            reason if reasons::has_no_exit_code(reason) => Course::Waits,
             _ => Course::Ends,
         }
     }

@@ -291,6 +291,27 @@ fn reasons_of_rules_that_are_not_known_are_noted() {
 }
 
 #[test]
+fn what_keeps_a_pod_from_starting_has_no_exit_code() {
+    for reason in [
+        "FailedMount",
+        "FailedAttachVolume",
+        "FailedCreatePodSandBox",
+        "PodRejected",
+        "FailedCreate",
+        "PodNameTaken",
+        "Unhealthy",
+        "RunContainerError",
+        "ImagePullBackOff",
+        "Unschedulable",
+    ] {
+        let spec = json!({"maxRetries": 0, "startupTimeoutSeconds": 30});
+        let attempt = play(spec, &format!("[{reason}]")).attempts.remove(0);
+        let said = (attempt.reason.as_str(), attempt.exit_code, attempt.rule.as_deref());
+        assert_eq!(said, (reason, None, Some("startup")));
+    }
+}
+
+#[test]
 fn scripts_that_cannot_be_say_why() {
     let cases = [
         ("5", "a script is a list"),
@@ -302,6 +323,9 @@ fn scripts_that_cannot_be_say_why() {
         ("[{runSeconds: -1}]", "outcome 1: runSeconds -1 is not a time"),
         ("[{reason: ''}]", "outcome 1: the reason is empty"),
         ("[OOMkilled]", "outcome 1: OOMkilled is not a reason that is known: did you mean OOMKilled?"),
+        ("[ContainerCreating]", "outcome 1: ContainerCreating only says how far a Pod is"),
+        ("[PodInitializing]", "outcome 1: PodInitializing only says how far a Pod is"),
+        ("[{reason: FailedMount, exitCode: 1}]", "outcome 1: with FailedMount no container ends"),
         ("[Cancelled]", "outcome 1: Cancelled is what the operator says"),
         ("[{reason: Lost, exitCode: 1}]", "outcome 1: with Lost no container ends: remove exitCode and signal"),
         ("[]", "the script is empty"),
