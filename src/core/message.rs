@@ -8,6 +8,8 @@ pub const MAX_MESSAGE_BYTES: usize = 1024;
 pub const MAX_WORD_BYTES: usize = 128;
 /// Most bytes of a message before it is cut for the store. The kubelet leaves less; others may write more into a Pod.
 const MAX_FULL_BYTES: usize = 16 * 1024;
+/// As many hex digits as this are no word, but an ID.
+const LEAST_ID_DIGITS: usize = 8;
 const GAP: &str = " … ";
 /// How much of a cut message is its beginning; the rest is its end, where a log's last lines are.
 const HEAD_BYTES: usize = 300;
@@ -78,10 +80,21 @@ pub fn most_stored_bytes(text: &str) -> usize {
     text.bytes().map(most).sum::<usize>() + 2
 }
 
-/// Whether two messages say the same but for their numbers.
+/// Whether two messages say the same but for their numbers, and for IDs such as that of a Pod's sandbox.
 pub fn same_but_for_numbers(a: &str, b: &str) -> bool {
-    let words = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-    a == b || words(a) == words(b)
+    a == b || without_numbers(a) == without_numbers(b)
+}
+
+fn without_numbers(text: &str) -> String {
+    let is_end = |c: char| !c.is_alphanumeric();
+    let mut rest = String::with_capacity(text.len());
+    for part in text.split_inclusive(is_end) {
+        let word = part.trim_end_matches(is_end);
+        let is_id = word.len() >= LEAST_ID_DIGITS && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let said = if is_id { part.get(word.len()..).unwrap_or_default() } else { part };
+        rest.extend(said.chars().filter(|c| !c.is_ascii_digit()));
+    }
+    rest
 }
 
 /// The longest beginning of the text that takes at most `max` bytes of JSON.
@@ -189,6 +202,11 @@ mod tests {
     fn numbers_alone_do_not_make_another_message() {
         assert!(same_but_for_numbers("used: pods=3, limited: pods=3", "used: pods=12, limited: pods=4"));
         assert!(!same_but_for_numbers("exceeded quota", "forbidden"));
+        let sandbox = |id: &str| format!("failed to set up the network of sandbox \"{}\": no addresses", id.repeat(8));
+        assert!(same_but_for_numbers(&sandbox("0a1b2c3d"), &sandbox("fe98dcba")));
+        assert!(same_but_for_numbers("id deadbeef, ü", "id 12345678, ü"));
+        assert!(!same_but_for_numbers("a bad face", "a bad cafe"), "words");
+        assert!(!same_but_for_numbers("no deadbeefs", "no feedfaces"), "words");
     }
 
     proptest! {
