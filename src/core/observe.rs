@@ -170,8 +170,11 @@ impl Outcome {
 
     /// Drops all texts.
     fn forget_texts(&mut self) {
-        let Self { cause, message, report, word, .. } = self;
+        let Self { cause, message, report, word, past_deadline, .. } = self;
         (*cause, *message, *report, *word) = (None, None, None, Word::default());
+        if let Some(past_deadline) = past_deadline {
+            past_deadline.outcome.forget_texts();
+        }
     }
 }
 

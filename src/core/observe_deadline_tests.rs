@@ -36,6 +36,16 @@ fn a_pod_that_its_deadline_ended_says_what_its_containers_say_too() {
 }
 
 #[test]
+fn all_that_was_said_of_an_end_past_the_deadline_is_forgotten() {
+    let pod = pod_of(&task(), 1).ended(end(1).saying("out of stock")).past_its_deadline();
+    let mut observed = observe(&pod).unwrap();
+    observed.forget_texts();
+    let Progress::Ended(outcome) = observed.progress else { panic!("{:?}", observed.progress) };
+    assert_eq!(outcome.texts(), [None; 3]);
+    assert_eq!(outcome.past_deadline.unwrap().outcome.texts(), [None; 3]);
+}
+
+#[test]
 fn there_may_be_a_log_once_a_container_of_any_kind_has_started() {
     let has_run = |pod: Pod| observe(&pod).unwrap().has_run;
     let waits = || crowded_pod().container("task", waiting("PodInitializing", ""));
