@@ -115,7 +115,8 @@ impl<'a> Life<'a> {
                 let found = self.pods.iter().any(|pod| pod.metadata.name.as_ref() == Some(&name));
                 self.asked = Some(if found { Answer::There } else { Answer::Absent });
             } else if let Some(pod) = ask_warnings {
-                self.warnings = Some(PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, newest: None });
+                self.warnings =
+                    Some(PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, readable: true, newest: None });
             } else if refresh {
                 assert!(!self.fresh, "read twice");
                 self.fresh = true;

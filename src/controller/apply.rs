@@ -10,7 +10,7 @@ use crate::core::message;
 use crate::core::observe::observe;
 use crate::core::pod::pod;
 use crate::core::pod_event::{PodWarning, newest_warning as newest_warning_of};
-use crate::core::rejection::{Refusal, Rejection};
+use crate::core::rejection::{Refusal, Rejection, is_of_admission};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
@@ -57,6 +57,17 @@ fn code(error: &kube::Error) -> Option<u16> {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
     }
+}
+
+/// Whether the object is gone or has changed, so that the watch will tell. An admission webhook may choose these codes
+/// too, and then says nothing of the object.
+fn is_gone_or_changed(error: &kube::Error) -> bool {
+    matches!(code(error), Some(404 | 409)) && !is_denied(error)
+}
+
+/// Whether an admission webhook or policy has denied the request, or fails: whatever the code, it will again.
+fn is_denied(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if is_of_admission(&status.message))
 }
 
 /// Stores `status`, if the task is still the one that was read. Sent only while this process may write.
@@ -112,17 +123,17 @@ pub async fn ask(context: &Context, key: &TaskKey, uid: &str, pod_name: &str) ->
     Ok(Answer::There)
 }
 
-/// The newest Warning event about the Pod; nothing where the API server does not say.
-pub async fn newest_warning(context: &Context, key: &TaskKey, pod: &PodRef) -> Option<PodWarning> {
+/// The newest Warning event about the Pod, if there is one. Fails where the API server does not say.
+pub async fn newest_warning(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<Option<PodWarning>, kube::Error> {
     let events: Api<Event> = Api::namespaced(context.settings.client.clone(), &key.namespace);
     let selector = format!("involvedObject.uid={},type=Warning", pod.uid);
     match events.list(&ListParams::default().fields(&selector).limit(MOST_EVENTS)).await {
-        Ok(list) => newest_warning_of(&list.items),
+        Ok(list) => Ok(newest_warning_of(&list.items)),
         Err(error) => {
             if !context.events_are_unreadable.swap(true, Ordering::Relaxed) {
                 tracing::warn!(%key, %error, "events cannot be read: what keeps Pods from starting is told without them");
             }
-            None
+            Err(error)
         }
     }
 }
@@ -216,8 +227,7 @@ pub async fn delete_task(context: &Context, key: &TaskKey, task: &RetryableTask)
     };
     match tasks(context, key).delete(&key.name, &parameters).await {
         Ok(_) => Ok(()),
-        // Gone, or changed: the watch will tell.
-        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(()),
+        Err(error) if is_gone_or_changed(&error) => Ok(()),
         Err(error) => Err(Error::request(key, "deleting the task after its time")(error)),
     }
 }
@@ -247,11 +257,11 @@ async fn end_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<(), k
     }
 }
 
-/// Whether the API server will not make this change, however often it is asked. InternalError is how it reports a
-/// webhook that fails.
+/// Whether the API server will not make this change, however often it is asked.
 fn is_refusal(error: &kube::Error) -> bool {
     let kube::Error::Api(status) = error else { return false };
-    matches!(status.code, 400 | 403 | 422) || (status.code == 500 && status.reason == "InternalError")
+    let is_internal = status.code == 500 && status.reason == "InternalError";
+    matches!(status.code, 400 | 403 | 422) || is_internal || is_denied(error)
 }
 
 /// Deletes the Pod, if its main container has not started; false if it has, or has changed in between, and the cache
@@ -276,7 +286,7 @@ pub async fn delete_if_pending(context: &Context, key: &TaskKey, pod: &PodRef) -
             }
             Ok(true)
         }
-        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(false),
+        Err(error) if is_gone_or_changed(&error) => Ok(false),
         Err(error) => Err(failed()(error)),
     }
 }
@@ -327,11 +337,12 @@ pub async fn free_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<
 }
 
 /// The error, unless it means that the Pod is gone: there is none of that name, or one with another UID. A conflict
-/// says that, or that others were writing at the same time: the API server is asked which.
+/// says that, or that others were writing at the same time, and a webhook may answer as if the Pod were gone: the API
+/// server is asked which.
 async fn unless_gone(context: &Context, key: &TaskKey, pod: &PodRef, error: kube::Error) -> Result<(), kube::Error> {
     let is_gone = match code(&error) {
-        Some(404) => true,
-        Some(409) => {
+        Some(404) if !is_denied(&error) => true,
+        Some(404 | 409) => {
             pods(context, key).get_metadata_opt(&pod.name).await?.and_then(|live| live.uid()) != Some(pod.uid.clone())
         }
         _ => false,
@@ -371,8 +382,7 @@ pub async fn mark_unreadable(
     }
     match api.replace_status(&key.name, &PostParams::default(), &live).await {
         Ok(_) => Ok(()),
-        // Gone, or changed: the watch will tell.
-        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(()),
+        Err(error) if is_gone_or_changed(&error) => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -100,6 +100,30 @@ async fn a_status_that_is_refused_as_if_the_task_were_gone_is_not_stored() {
     assert_eq!(words(&error), "as told");
 }
 
+/// What a webhook that denies a request makes the API server answer.
+fn denial(code: u16, reason: &str) -> (u16, serde_json::Value) {
+    let (code, mut answer) = refusal(code, reason);
+    answer["message"] = "admission webhook \"w.example\" denied the request: no".into();
+    (code, answer)
+}
+
+#[tokio::test]
+async fn a_webhook_that_answers_as_if_a_pod_were_gone_does_not_make_it_so() {
+    for code in [404, 409] {
+        let (context, _) = context(Arc::new(move |line| match line.split(' ').next() {
+            Some("GET") => metadata("known"),
+            _ => denial(code, "NotFound"),
+        }));
+        let pod = pod_of(&task(), 1).uid("known").exit(1);
+        context.attempts.apply(&Event::Apply(pod.clone()), at(0));
+        let known = PodRef { name: pod.name_any(), uid: "known".into() };
+        assert!(!clean_up(&context, &key(), std::slice::from_ref(&known), &[]).await, "{code}");
+        assert!(!clean_up(&context, &key(), &[], &[known]).await, "{code}");
+        assert!(!context.attempts.of(&key())[0].gone, "{code}");
+        assert!(delete_task(&context, &key(), &task()).await.is_err(), "{code}");
+    }
+}
+
 /// Has the kubelet end a Pod; the PATCH is answered so, and a DELETE goes through. Answers the requests that it took,
 /// and whether it counts as done.
 async fn on_stop(answer: (u16, serde_json::Value)) -> (Vec<String>, bool) {
@@ -134,6 +158,12 @@ async fn a_pod_that_nobody_may_give_a_deadline_is_deleted_to_stop_it() {
         );
     }
     assert_eq!(on_stop(refusal(404, "NotFound")).await, (vec!["PATCH".to_owned()], true), "it is gone");
+    for (code, reason) in
+        [(401, "Unauthorized"), (404, "NotFound"), (409, "Conflict"), (429, "TooManyRequests"), (500, ""), (503, "")]
+    {
+        let deleted = ["PATCH", "DELETE"].map(ToOwned::to_owned).to_vec();
+        assert_eq!(on_stop(denial(code, reason)).await, (deleted, true), "a webhook answers with {code}");
+    }
     let looked = ["PATCH", "GET"].map(ToOwned::to_owned).to_vec();
     assert_eq!(on_stop(refusal(409, "Conflict")).await, (looked, false), "others write too: tried again later");
 }

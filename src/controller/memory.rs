@@ -33,11 +33,20 @@ pub struct Remembered {
     failing: Option<Box<FailingCreation>>,
     unstored: Option<Unstored>,
     wait: Option<(Timestamp, Instant)>,
-    warnings: Option<(String, Instant, Option<PodWarning>)>,
+    warnings: Option<Warnings>,
     failures: i32,
     clean_up_failures: i32,
     clean_up_after: Option<Instant>,
     clean_up_made_way: bool,
+}
+
+/// What the API server said when it was asked for the Warning events about a Pod.
+#[derive(Debug)]
+struct Warnings {
+    pod_uid: String,
+    at: Instant,
+    readable: bool,
+    newest: Option<PodWarning>,
 }
 
 /// Creations of one Pod that failed in a row.
@@ -161,14 +170,26 @@ impl Remembered {
 
     /// Keeps the newest Warning event about a Pod, as the API server has just answered.
     pub fn warned(&mut self, pod_uid: String, newest: Option<PodWarning>) {
-        self.warnings = Some((pod_uid, Instant::now(), newest));
+        self.warnings = Some(Warnings { pod_uid, at: Instant::now(), readable: true, newest });
+    }
+
+    /// Keeps that the API server has just not answered that question: what it last said of the same Pod holds on.
+    pub fn warnings_unread(&mut self, pod_uid: String) {
+        let known = self.warnings.take().filter(|known| known.pod_uid == pod_uid);
+        let (readable, newest) = known.map_or((false, None), |known| (known.readable, known.newest));
+        self.warnings = Some(Warnings { pod_uid, at: Instant::now(), readable, newest });
+    }
+
+    /// There is no attempt that has begun: what is kept of the last one's Pod is of no use.
+    pub fn nothing_begun(&mut self) {
+        (self.warnings, self.failing) = (None, None);
     }
 
     /// The last such answer.
     pub fn warnings(&self) -> Option<PodWarnings> {
-        let (pod_uid, at, newest) = self.warnings.clone()?;
+        let Warnings { pod_uid, at, readable, newest } = self.warnings.as_ref()?;
         let age = SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX);
-        Some(PodWarnings { pod_uid, age, newest })
+        Some(PodWarnings { pod_uid: pod_uid.clone(), age, readable: *readable, newest: newest.clone() })
     }
 
     /// The due time of the current wait has moved: what is left of the wait moves along.

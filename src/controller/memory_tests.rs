@@ -157,3 +157,23 @@ async fn creations_that_fail_in_a_row_are_counted_from_the_first_that_was_sent()
     remembered.created(1.into(), "pod");
     assert_eq!(remembered.failing(1.into()), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_events_last_said_holds_on_while_they_cannot_be_read() {
+    let warning = || {
+        let hold_up = crate::api::HoldUp { reason: "FailedMount".into(), message: None };
+        Some(PodWarning { hold_up, last_seen: Some(at(0)) })
+    };
+    let of = |pod_uid: &str, readable, newest| {
+        Some(PodWarnings { pod_uid: pod_uid.into(), age: SignedDuration::ZERO, readable, newest })
+    };
+    let mut remembered = Remembered::default();
+    remembered.warnings_unread("one".into());
+    assert_eq!(remembered.warnings(), of("one", false, None), "it has never said");
+    remembered.warned("one".into(), warning());
+    tokio::time::advance(Duration::from_secs(60)).await;
+    remembered.warnings_unread("one".into());
+    assert_eq!(remembered.warnings(), of("one", true, warning()));
+    remembered.warnings_unread("two".into());
+    assert_eq!(remembered.warnings(), of("two", false, None), "another Pod");
+}

@@ -231,7 +231,10 @@ impl Turn<'_> {
             }
             if let Some(pod) = ask_warnings {
                 let newest = apply::newest_warning(self.context, self.key, &pod).await;
-                self.context.memory.with(self.key, &self.uid, |remembered| remembered.warned(pod.uid, newest));
+                self.context.memory.with(self.key, &self.uid, |remembered| match newest {
+                    Ok(newest) => remembered.warned(pod.uid, newest),
+                    Err(_) => remembered.warnings_unread(pod.uid),
+                });
                 continue;
             }
             if refresh {
@@ -417,6 +420,10 @@ impl Turn<'_> {
         let status = self.task.status.as_ref();
         let finished = status.is_some_and(|status| is_finished(&status.conditions));
         let open = status.and_then(|status| status.current.as_ref()).map(slot_of);
+        let has_begun = status.and_then(|status| status.current.as_ref()?.pod_name.as_ref()).is_some();
+        if finished || !has_begun {
+            self.context.memory.with(self.key, &self.uid, Remembered::nothing_begun);
+        }
         let last = status.map(|status| Slot { number: status.attempts, fallback: status.fallback.is_some() });
         self.context.attempts.forget_texts(self.key, |pod| {
             // A status that is old knows fewer attempts.

@@ -109,6 +109,37 @@ async fn that_an_attempt_has_not_ended_is_told_when_there_is_time() {
 }
 
 #[tokio::test]
+async fn nothing_is_remembered_of_the_start_of_an_attempt_that_is_over() {
+    let waiting = {
+        let (context, _) = context(Arc::new(|line| panic!("{line}")));
+        context.attempts.apply(&Event::Apply(pod_of(&task(), 1).uid("known").exit(1)), at(0));
+        settled(task().backoff(without_jitter(fixed(60))), &context)
+    };
+    let finished = {
+        let (context, _) = context(Arc::new(|line| panic!("{line}")));
+        context.attempts.apply(&Event::Apply(pod_of(&task(), 1).uid("known").exit(0)), at(0));
+        settled(task(), &context)
+    };
+    for task in [waiting, finished] {
+        let (context, _) = context(Arc::new(|line| panic!("{line}")));
+        let context = Arc::new(context);
+        let rejection = Rejection { answer: crate::core::rejection::Refusal::Code(503), message: "no".into() };
+        context.memory.with(&key(), &task.uid().unwrap(), |remembered| {
+            remembered.warned("known".into(), None);
+            remembered.not_created(1.into(), &rejection, Instant::now());
+        });
+        let kept: Kept = serde_json::from_value(serde_json::to_value(&task).unwrap()).unwrap();
+        context.lanes.touched(key(), Line::Due);
+        reconcile(&kept, &context).await.unwrap();
+        context.lanes.settled(&key());
+        let left = context.memory.with(&key(), &task.uid().unwrap(), |remembered| {
+            (remembered.warnings().is_some(), remembered.failing(1.into()).is_some())
+        });
+        assert_eq!(left, (false, false));
+    }
+}
+
+#[tokio::test]
 async fn a_clean_up_that_fails_waits_longer_each_time() {
     let mut over = task();
     over.spec.ttl_seconds_after_finished = Some(0);

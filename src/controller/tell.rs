@@ -162,11 +162,12 @@ fn log(happening: &Happening) {
         Happening::MemoryRaiseRejected { message } => {
             tracing::warn!(said = message, "a raise of memory was taken back");
         }
-        Happening::HeldUp { slot, hold_up, is_stage: _ } => {
+        Happening::HeldUp { slot, pod, hold_up, is_stage: _ } => {
             let Slot { number, fallback } = slot;
             tracing::info!(
                 attempt = number,
                 fallback,
+                pod = pod.name,
                 hold_up.reason,
                 said = hold_up.message,
                 "the Pod does not start"
@@ -207,10 +208,12 @@ fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<E
             let related = pod_reference(task, pod.name, Some(pod.uid));
             (EventType::Normal, "ContainersStopped", note, Some(related))
         }
-        Happening::HeldUp { slot, hold_up: HoldUp { reason, message }, is_stage: false } => {
+        Happening::HeldUp { slot, pod, hold_up: HoldUp { reason, message }, is_stage: false } => {
             let what = if slot.fallback { "the fallback".into() } else { format!("attempt {}", slot.number) };
             let said = message.map(|message| format!(": {message}")).unwrap_or_default();
-            (EventType::Warning, "AttemptNotStarting", format!("{what} has not started: {reason}{said}"), None)
+            let related = pod_reference(task, pod.name, Some(pod.uid));
+            let note = format!("{what} has not started: {reason}{said}");
+            (EventType::Warning, "AttemptNotStarting", note, Some(related))
         }
         // The end of the task tells of its cancellation.
         Happening::Heard { request: Request::Cancel, .. } | Happening::Started { .. } | Happening::HeldUp { .. } => {
@@ -313,4 +316,25 @@ pub fn log_plan(task: &RetryableTask, plan: &Plan) {
         delay_milliseconds = look_again.soonest().map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
         "decided"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::decide::PodRef;
+
+    #[test]
+    fn the_event_of_an_attempt_that_does_not_start_names_its_pod() {
+        let happening = Happening::HeldUp {
+            slot: 1.into(),
+            pod: PodRef { name: "import-1".into(), uid: "pod-1".into() },
+            hold_up: HoldUp { reason: "FailedMount".into(), message: Some("no such disk".into()) },
+            is_stage: false,
+        };
+        let event = event(&crate::core::testing::task(), happening, false).unwrap();
+        assert_eq!(event.note.as_deref(), Some("attempt 1 has not started: FailedMount: no such disk"));
+        let related = event.secondary.unwrap();
+        assert_eq!((related.kind.as_deref(), related.uid.as_deref()), (Some("Pod"), Some("pod-1")));
+        assert_eq!(related.name.as_deref(), Some("import-1"));
+    }
 }

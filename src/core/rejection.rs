@@ -60,7 +60,8 @@ impl Rejection {
 
     /// Whatever the code, the same Pod meets it again: a webhook denied it or fails, or it is too large for the store.
     fn is_of_this_pod(&self) -> bool {
-        ["webhook", "request is too large", "message larger than max"].iter().any(|words| self.message.contains(words))
+        is_of_admission(&self.message)
+            || ["request is too large", "message larger than max"].iter().any(|words| self.message.contains(words))
     }
 
     /// Whether the Pod asks for more memory than can ever be admitted. A quota that others use up for now is not meant.
@@ -82,6 +83,13 @@ impl Rejection {
     pub fn is_of_pod_count(&self) -> bool {
         speaks_of_pod_count(&self.message)
     }
+}
+
+/// Whether the API server's words are those of an admission webhook or policy, which may choose any code. Names stand in
+/// quotes, and may be anything.
+pub fn is_of_admission(message: &str) -> bool {
+    let words: String = message.split('"').step_by(2).collect();
+    words.contains("webhook") || words.contains("ValidatingAdmissionPolicy")
 }
 
 /// Whether the API server's words are those of a quota on the number of Pods, ended ones included.
@@ -166,6 +174,17 @@ mod tests {
         for (code, message, expected) in cases {
             assert_eq!(rejection(code, &message).is_of_memory(), expected, "{message}");
         }
+    }
+
+    #[test]
+    fn the_words_of_admission_are_known_whatever_the_names() {
+        assert!(is_of_admission("admission webhook \"x.example\" denied the request: no"));
+        assert!(is_of_admission("Internal error occurred: failed calling webhook \"x\": no endpoints"));
+        assert!(is_of_admission(
+            "pods \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"
+        ));
+        assert!(!is_of_admission("pods \"webhook-1\" not found"));
+        assert!(!is_of_admission("Operation cannot be fulfilled on pods \"webhook-1\""));
     }
 
     #[test]

@@ -137,7 +137,8 @@ impl<'a> Stage<'a> {
                 let there = self.actors.iter().any(|(actor, _)| is_there(actor));
                 self.asked = Some(if there { Answer::There } else { Answer::Absent });
             } else if let Some(pod) = ask_warnings {
-                self.warnings = Some(PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, newest: None });
+                self.warnings =
+                    Some(PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, readable: true, newest: None });
             } else if let Some(slot) = create {
                 self.create(slot)?;
             } else if let Some((stop, method)) = stop.or_else(|| replace.map(|pod| (pod, StopMethod::Deletion))) {

@@ -82,7 +82,7 @@ fn watch(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentA
         if reason.replaces() {
             plan.replace = Some(pod_ref(seen));
         } else {
-            let (method, wait) = stop::next(situation, seen);
+            let (method, wait) = stop::next(situation, current, seen);
             plan.stop = method.map(|method| (pod_ref(seen), method));
             if let Some(wait) = wait {
                 plan.look_again_in(wait);

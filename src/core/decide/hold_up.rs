@@ -22,13 +22,19 @@ pub struct PodWarnings {
     pub pod_uid: String,
     /// How long ago.
     pub age: SignedDuration,
-    /// The newest of them, if there was one and it could be read.
+    /// Whether it has ever said: events may be unreadable.
+    pub readable: bool,
+    /// The newest of them, if there was one, as it last said.
     pub newest: Option<PodWarning>,
 }
 
 /// Whether the reason only says how far a Pod is, and not what is wrong.
 pub(super) fn is_stage(hold_up: &HoldUp) -> bool {
-    matches!(hold_up.reason.as_str(), "Unscheduled" | "ContainerCreating" | "PodInitializing")
+    is_stage_reason(&hold_up.reason)
+}
+
+fn is_stage_reason(reason: &str) -> bool {
+    matches!(reason, "Unscheduled" | "ContainerCreating" | "PodInitializing")
 }
 
 /// Whether the Pod has had its time to start, or to end: that it has not is worth a write.
@@ -79,6 +85,11 @@ pub(super) fn of(situation: &Situation, current: &CurrentAttempt, seen: &Seen) -
             if known.is_none() && !is_settled(situation, seen) {
                 return told.cloned();
             }
+            if known.is_some_and(|known| !known.readable)
+                && told.is_some_and(|told| can_still_be(&told.reason, &seen.pod))
+            {
+                return told.cloned();
+            }
             known.and_then(|known| known.newest.as_ref()).and_then(|newest| as_cause(newest, &seen.pod)).or(stage(seen))
         }
         Progress::Running | Progress::Outlived(_) | Progress::Ended(_) => return None,
@@ -116,12 +127,25 @@ fn waited(situation: &Situation, seen: &Seen) -> SignedDuration {
     starting.map_or(age(situation, seen), |since| since.min(age(situation, seen)))
 }
 
+/// Whether a reason that was stored, and of which nothing newer is known, may hold the Pod up still.
+fn can_still_be(reason: &str, pod: &Observed) -> bool {
+    let of_scheduling = matches!(reason, FAILED_SCHEDULING | "Unschedulable" | "SchedulingGated");
+    let is_over = is_at_work(pod) || (of_scheduling && has_a_node(pod));
+    !is_over && !is_stage_reason(reason)
+}
+
+fn has_a_node(pod: &Observed) -> bool {
+    pod.node_name.as_ref().is_some_and(|node| !node.is_empty())
+}
+
+fn is_at_work(pod: &Observed) -> bool {
+    pod.stage.as_ref().is_some_and(|stage| stage.init_runs)
+}
+
 /// The event, if it is about what the Pod is at now: not about what it has left behind.
 fn as_cause<'a>(warning: &'a PodWarning, pod: &Observed) -> Option<&'a HoldUp> {
     let PodWarning { hold_up, last_seen } = warning;
-    let has_a_node = pod.node_name.as_ref().is_some_and(|node| !node.is_empty());
-    let is_over = has_a_node && hold_up.reason == FAILED_SCHEDULING;
+    let is_over = has_a_node(pod) && hold_up.reason == FAILED_SCHEDULING;
     let is_old = pod.starting.zip(*last_seen).is_some_and(|(since, seen)| plus(seen, CLOCKS_APART) < since);
-    let at_work = pod.stage.as_ref().is_some_and(|stage| stage.init_runs);
-    Some(hold_up).filter(|_| !is_over && !is_old && !at_work)
+    Some(hold_up).filter(|_| !is_over && !is_old && !is_at_work(pod))
 }

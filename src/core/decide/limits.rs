@@ -67,7 +67,13 @@ fn timeout(situation: &Situation, current: &CurrentAttempt, seen: &Seen) -> Opti
     let spec = &situation.task.spec;
     let own = spec.on_failure.as_ref().filter(|_| current.fallback).and_then(|fallback| fallback.timeout_seconds);
     let limit = seconds(own.or(spec.attempt_timeout_seconds)?);
-    matches!(seen.pod.progress, Progress::Running).then(|| plus(started(seen), limit))
+    let runs = match &seen.pod.progress {
+        Progress::Running => true,
+        // Where all containers decide, one of them may run while another has not started.
+        Progress::Pending(_) => seen.pod.started.is_some(),
+        Progress::Outlived(_) | Progress::Ended(_) => false,
+    };
+    runs.then(|| plus(started(seen), limit))
 }
 
 /// How long a Pod may take to start, whatever it waits for, in seconds. The fallback is not retried, so it has a limit
@@ -96,7 +102,7 @@ fn startup<'a>(situation: &Situation, current: &'a CurrentAttempt, seen: &'a See
     let at = match (never, situation.task.spec.startup_timeout_seconds) {
         (true, _) => Some(situation.now),
         (false, Some(limit)) => Some(plus(seen.pod.created, seconds(limit))),
-        (false, None) if current.fallback && current.create_time.is_some() => creation_deadline(situation, current),
+        (false, None) if current.fallback => Some(plus(seen.pod.created, seconds(STARTUP_SECONDS))),
         // A busy cluster may take its time to find a node, unless the user has set a limit.
         (false, None) => seen.pod.starting.map(|since| plus(since, seconds(STARTUP_SECONDS))),
     };

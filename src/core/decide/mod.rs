@@ -281,6 +281,8 @@ pub enum Happening {
     HeldUp {
         /// Whose Pod it is.
         slot: Slot,
+        /// The Pod.
+        pod: PodRef,
         /// What keeps it from starting.
         hold_up: HoldUp,
         /// Whether that only says how far it is, and not what is wrong.

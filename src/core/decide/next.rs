@@ -273,7 +273,7 @@ impl<'a> Draft<'a> {
     fn tell_how_far(&mut self, seen: &Seen) {
         let hold_up = hold_up::of(self.situation, &self.current, seen);
         match (&seen.pod.progress, hold_up) {
-            (_, Some(hold_up)) => self.held_up(hold_up),
+            (_, Some(hold_up)) => self.held_up(seen, hold_up),
             (Progress::Pending(_), None) => {
                 self.status.state.get_or_insert(State::Running);
             }
@@ -288,7 +288,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn held_up(&mut self, hold_up: HoldUp) {
+    fn held_up(&mut self, seen: &Seen, hold_up: HoldUp) {
         self.status.state = Some(State::Pending);
         conditions::remove(&mut self.status.conditions, ConditionType::Reconciling);
         self.status.reason = Some(hold_up.reason.clone());
@@ -296,7 +296,8 @@ impl<'a> Draft<'a> {
         let before = self.current.hold_up.replace(hold_up.clone());
         if before.is_none_or(|before| !hold_up::is_same(&before.reason, &hold_up.reason)) {
             let is_stage = hold_up::is_stage(&hold_up);
-            self.happenings.push(Happening::HeldUp { slot: self.slot(), hold_up, is_stage });
+            let pod = PodRef { name: seen.pod.pod_name.clone(), uid: seen.pod.pod_uid.clone() };
+            self.happenings.push(Happening::HeldUp { slot: self.slot(), pod, hold_up, is_stage });
         }
     }
 

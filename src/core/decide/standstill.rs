@@ -58,6 +58,11 @@ impl Draft<'_> {
             return None;
         }
         let closed = effects::closed(self.situation, &self.status, self.current.removed_pod_uid.as_deref());
+        // One that is there still, whoever holds it, makes room when it goes: no other one is lost for it.
+        let chosen = self.current.removed_pod_uid.as_deref();
+        if let Some(going) = closed.iter().find(|closed| Some(closed.seen.pod.pod_uid.as_str()) == chosen) {
+            return (!going.wait.is_zero()).then(|| going.wait.saturating_add(TRY_AGAIN));
+        }
         let going =
             closed.iter().filter(|closed| !closed.kept).map(|closed| closed.wait).filter(|wait| !wait.is_zero());
         let wait = if let Some(wait) = going.min() {

@@ -2,7 +2,9 @@
 //! log; by its deletion where there is no log, or where no kubelet answers.
 
 use super::{Seen, Situation};
+use crate::api::CurrentAttempt;
 use crate::core::observe::Observed;
+use crate::core::time::{plus, until};
 use jiff::SignedDuration;
 
 /// The `activeDeadlineSeconds` that stop a Pod: the least that the API server takes. A Pod that has run is older, or is
@@ -22,15 +24,28 @@ pub enum StopMethod {
 }
 
 /// What to do now to a Pod that is to be stopped and is not being deleted, and when to look again.
-pub(super) fn next(situation: &Situation, seen: &Seen) -> (Option<StopMethod>, Option<SignedDuration>) {
+pub(super) fn next(
+    situation: &Situation,
+    current: &CurrentAttempt,
+    seen: &Seen,
+) -> (Option<StopMethod>, Option<SignedDuration>) {
     let Observed { has_run, node_name, termination_grace, .. } = &seen.pod;
     if !has_run || node_name.is_none() {
         return (Some(StopMethod::Deletion), None);
     }
     let limit = termination_grace.saturating_add(DEADLINE_UNANSWERED);
-    let Some(since) = seen.stopping_since else { return (Some(StopMethod::Deadline), Some(limit)) };
-    let wait = limit.saturating_sub(situation.uptime.saturating_sub(since));
-    if wait.is_positive() { (None, Some(wait)) } else { (Some(StopMethod::Deletion), None) }
+    let (method, wait) = match seen.stopping_since {
+        Some(since) => (None, limit.saturating_sub(situation.uptime.saturating_sub(since))),
+        None => (Some(StopMethod::Deadline), until_given_up(situation, current, limit)),
+    };
+    if wait.is_positive() { (method, Some(wait)) } else { (Some(StopMethod::Deletion), None) }
+}
+
+/// How long until a Pod that has not been seen with the deadline is taken for one that will not get it, whatever refuses
+/// it or takes it away again: since the stored intent, and no sooner than this process has had the time to set it.
+fn until_given_up(situation: &Situation, current: &CurrentAttempt, limit: SignedDuration) -> SignedDuration {
+    let stored = current.stop_time.as_ref().map_or(limit, |at| until(situation.now, plus(at.0, limit)).min(limit));
+    stored.max(limit.saturating_sub(situation.uptime))
 }
 
 impl Observed {

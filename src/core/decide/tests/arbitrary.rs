@@ -268,10 +268,10 @@ prop_compose! {
 
 prop_compose! {
     fn some_warnings()(
-        age in duration(), newest in of((of(moment()), "[A-Z][a-z]{0,9}", of(".{0,20}"))),
+        age in duration(), readable in any::<bool>(), newest in of((of(moment()), "[A-Z][a-z]{0,9}", of(".{0,20}"))),
     ) -> PodWarnings {
         let newest = newest.map(|(last_seen, reason, message)| PodWarning { hold_up: HoldUp { reason, message }, last_seen });
-        PodWarnings { pod_uid: "pod-1".into(), age, newest }
+        PodWarnings { pod_uid: "pod-1".into(), age, readable, newest }
     }
 }
 
@@ -372,7 +372,7 @@ proptest! {
                 given.failing = given.failing.filter(|_| slot(&given.task) == before);
             } else if let Some(asked) = ask_warnings {
                 let newest = given.warnings.take().and_then(|known| known.newest);
-                given.warnings = Some(PodWarnings { pod_uid: asked.uid, age: SignedDuration::ZERO, newest });
+                given.warnings = Some(PodWarnings { pod_uid: asked.uid, age: SignedDuration::ZERO, readable: true, newest });
             } else if ask.is_some() {
                 prop_assert!(given.asked.is_none(), "asked once");
                 given.asked = Some(Answer::Absent);

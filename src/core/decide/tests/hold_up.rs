@@ -77,6 +77,17 @@ fn it_is_asked_for_again_once_a_minute_and_told_when_it_says_something_else() {
 }
 
 #[test]
+fn what_was_told_stays_while_the_events_cannot_be_read() {
+    let mut world = without_a_volume(task());
+    (world.events_are_readable, world.warning) = (false, None);
+    let mut world = play_in(world, &[(Restart, "Pending 1/0/0 FailedMount 1P")]);
+    assert_eq!((world.writes, told(&world)), (2, vec![("FailedMount", false)]));
+    world = play_in(world, &[(Pass(60_000), "Pending 1/0/0 FailedMount 1P")]);
+    world.events_are_readable = true;
+    play_in(world, &[(Restart, "Pending 1/0/0 ContainerCreating 1P")]);
+}
+
+#[test]
 fn it_is_why_an_attempt_failed_that_did_not_start_in_time() {
     let world = play_in(
         without_a_volume(timed(None, None, Some(30)).max_retries(0)),

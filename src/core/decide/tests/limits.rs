@@ -3,7 +3,7 @@
 use super::story::Step::{Api, Blind, Edit, Exit, Kubelet, Look, Pass, Restart, Resume, Run, Say, Suspend};
 use super::story::{play, play_in, take};
 use super::world::{Server, World};
-use crate::api::{Action, ConditionType, HistoryEntry, MAIN_CONTAINER, RetryableTask, StopReason};
+use crate::api::{Action, Completion, ConditionType, HistoryEntry, MAIN_CONTAINER, RetryableTask, StopReason};
 use crate::core::conditions;
 use crate::core::testing::{BuildPod, BuildTask, at, fixed, task, waiting};
 use jiff::SignedDuration;
@@ -271,6 +271,26 @@ fn a_pod_that_has_a_node_has_600_seconds_to_start() {
     assert_eq!((entry.message.as_deref(), entry.exit_code), (Some("no such image"), None));
     assert_eq!(last(&world), ("ImagePullBackOff".into(), Some("startup".into()), Action::Retry));
     assert_eq!(classes(&world), [("startup".into(), 1)]);
+}
+
+#[test]
+fn where_all_containers_decide_the_time_runs_from_the_first_start() {
+    let template = json!({"spec": {"containers": [{"name": MAIN_CONTAINER}, {"name": "upload", "image": "upload"}]}});
+    let task = timed(Some(20), None, None).template(template);
+    let one_runs = |pod: Pod| pod.running().container("upload", waiting("ImagePullBackOff", "no such image"));
+    let mut world = play(
+        task.change(|task| task.spec.completion = Completion::AllContainers),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Kubelet(one_runs), "Pending 1/0/0 ImagePullBackOff 1P"), // one since second 2
+            (Pass(21_999), "Pending 1/0/0 ImagePullBackOff 1P"),
+            (Pass(1), "Pending 1/0/0 ImagePullBackOff 1Px"),
+        ],
+    );
+    assert_eq!(world.status().current.unwrap().stop_reason, Some(StopReason::AttemptTimeout));
+    take(&mut world, Kubelet(BuildPod::past_its_deadline));
+    world.reconcile();
+    assert_eq!(last(&world).0, "AttemptTimeout");
 }
 
 #[test]

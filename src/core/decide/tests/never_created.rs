@@ -1,6 +1,6 @@
 //! Pods that are never created: what is said of them and when, and how their attempts end.
 
-use super::story::Step::{Api, Ask, Edit, Exit, Kubelet, Look, Pass, Restart, Suspend};
+use super::story::Step::{Api, Ask, Blind, Edit, Exit, Kubelet, Look, Pass, Restart, Suspend};
 use super::story::{play, play_in, take};
 use super::world::{Server, World};
 use crate::api::{Action, RetryableTask};
@@ -260,6 +260,26 @@ fn the_oldest_kept_pod_makes_room_under_a_quota_on_pods() {
         ],
     );
     assert_eq!(world.status().current.unwrap().rejections, 0);
+}
+
+#[test]
+fn no_second_pod_makes_room_while_the_first_is_there() {
+    let mut world = World::new(task().max_retries(5).retention(2, 0).backoff(without_jitter(fixed(30))));
+    for _ in 0..2 {
+        world.reconcile();
+        take(&mut world, Exit(1));
+        world.reconcile();
+        world.pass(SignedDuration::from_secs(30));
+    }
+    world.server = Server::Rejects(COUNT);
+    world.reconcile();
+    take(&mut world, Blind(true));
+    for wait in [3000, 1000, 60_000, 60_000] {
+        take(&mut world, Pass(wait));
+        world.reconcile();
+        assert_eq!(world.status().current.unwrap().removed_pod_uid.as_deref(), Some("pod-1-1"), "{wait}");
+        assert!(world.gist().ends_with(" 2E-"), "{}", world.gist());
+    }
 }
 
 #[test]

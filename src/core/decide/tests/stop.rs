@@ -5,6 +5,7 @@ use super::story::Step::{self, Ask, Blind, Exit, Kubelet, Look, Pass, Restart, R
 use super::story::{play, play_in, take};
 use super::world::World;
 use crate::api::{Action, MAIN_CONTAINER, RetryableTask, State, StopReason};
+use crate::core::decide::StopMethod;
 use crate::core::observe::observe;
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, end, fixed, running, task, waiting};
 use k8s_openapi::api::core::v1::Pod;
@@ -157,6 +158,28 @@ fn a_pod_that_no_kubelet_ends_is_deleted_30_s_after_its_grace() {
         ],
     );
     assert_eq!(last(&world), ("AttemptTimeout".into(), None, Action::Retry));
+}
+
+#[test]
+fn a_pod_that_does_not_get_the_deadline_is_deleted_30_s_after_its_grace() {
+    let refused = |pod: Pod| pod.change(|pod| pod.spec.get_or_insert_default().active_deadline_seconds = None);
+    let stopping = |millis| {
+        let world = running_for_12_seconds(timed(Some(20), None, None));
+        let mut world = play_in(world, &[(Pass(10_000), "Running 1/0/0 1Rx")]);
+        take(&mut world, Kubelet(refused));
+        take(&mut world, Pass(millis));
+        world.watch();
+        world
+    };
+    let mut world = stopping(59_999);
+    assert_eq!(world.plan().stop.map(|(_, method)| method), Some(StopMethod::Deadline));
+    let mut world = stopping(60_000);
+    assert_eq!(world.plan().stop.map(|(_, method)| method), Some(StopMethod::Deletion));
+    world.restart();
+    world.watch();
+    let plan = world.plan();
+    assert_eq!(plan.stop.map(|(_, method)| method), Some(StopMethod::Deadline), "a new process tries first");
+    assert_eq!(plan.look_again.for_current, Some(jiff::SignedDuration::from_secs(60)));
 }
 
 #[test]

@@ -62,6 +62,7 @@ pub struct World {
     pub writes: u32,
     /// The newest Warning event about the Pod, and how often it was asked for.
     pub warning: Option<PodWarning>,
+    pub events_are_readable: bool,
     pub questions: u32,
     pub look_again: Option<SignedDuration>,
     pub task_is_deleted: bool,
@@ -87,6 +88,7 @@ impl World {
             told: Vec::new(),
             writes: 0,
             warning: None,
+            events_are_readable: true,
             questions: 0,
             look_again: None,
             task_is_deleted: false,
@@ -211,7 +213,7 @@ impl World {
         panic!("the decisions do not come to rest: {}", self.gist());
     }
 
-    fn watch(&mut self) {
+    pub fn watch(&mut self) {
         if self.blind {
             return;
         }
@@ -242,7 +244,9 @@ impl World {
             .filter(|(created, ..)| *created == slot)
             .map(|(_, uid, since)| Created { pod_uid: uid.clone(), age: self.monotonic - *since });
         let warnings = self.process.warnings.clone();
-        let warnings = warnings.map(|(pod_uid, at, newest)| PodWarnings { pod_uid, age: self.monotonic - at, newest });
+        let readable = self.events_are_readable;
+        let warnings =
+            warnings.map(|(pod_uid, at, newest)| PodWarnings { pod_uid, age: self.monotonic - at, readable, newest });
         let failing = self.process.failing.as_ref().filter(|(failing, ..)| *failing == slot);
         let failing = failing.map(|(_, since, last, rejection)| Failing {
             since: self.monotonic - *since,
