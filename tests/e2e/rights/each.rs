@@ -223,7 +223,8 @@ async fn no_event_is_told(place: &Place) {
 /// A task whose Pod has a volume that is not there.
 fn without_its_volume(name: &str) -> serde_json::Value {
     let volume = json!({"name": "data", "configMap": {"name": "missing"}});
-    sh(name, "true", &json!({"template": {"spec": {"volumes": [volume]}}}))
+    let mounting = json!({"name": "task", "volumeMounts": [{"name": "data", "mountPath": "/data"}]});
+    sh(name, "true", &json!({"template": {"spec": {"containers": [mounting], "volumes": [volume]}}}))
 }
 
 async fn why_a_pod_hangs_is_not_told(place: &Place) {

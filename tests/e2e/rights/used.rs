@@ -24,6 +24,7 @@ async fn until_free(scene: &Scene, task: &str) {
 /// All that can become of tasks, as far as it takes a right of its own.
 async fn all_of_it(scene: &Scene) {
     let volume = json!({"name": "data", "configMap": {"name": "missing"}});
+    let mounting = json!({"name": "task", "volumeMounts": [{"name": "data", "mountPath": "/data"}]});
     let soon = json!({"strategy": "Fixed", "initialDelaySeconds": 1});
     scene.apply(&sh("stopped", UNTIL_STOPPED, &json!({})));
     scene.apply(&sh("orphaned", UNTIL_STOPPED, &json!({})));
@@ -38,7 +39,11 @@ async fn all_of_it(scene: &Scene) {
     scene.running("orphaned", 1).await;
     scene.kubectl(&["delete", "retryabletask", "orphaned", "--cascade=orphan"]).ok();
     until_free(scene, "orphaned").await;
-    scene.apply(&sh("hanging", "true", &json!({"template": {"spec": {"volumes": [volume]}}})));
+    scene.apply(&sh(
+        "hanging",
+        "true",
+        &json!({"template": {"spec": {"containers": [mounting], "volumes": [volume]}}}),
+    ));
     let told = |status: &RetryableTaskStatus| status.reason.as_deref() == Some("FailedMount");
     scene.status("hanging", "why it hangs", told).await;
     scene.kubectl(&["delete", "retryabletask", "hanging"]).ok();
