@@ -168,7 +168,7 @@ pub struct CurrentAttempt {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due_time: Option<MicroTime>,
 
-    /// What the wait for it follows from, until it starts: a change of the spec changes the wait.
+    /// What the wait for it follows from. A changed spec changes the wait; a retry that gets no Pod is not charged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait: Option<RetryWait>,
 

@@ -444,7 +444,8 @@ fn unsigned(wait: SignedDuration) -> Duration {
 /// The due time of an attempt that waits, before and after a write, if it has moved.
 fn moved_due_time(before: &RetryableTask, after: &RetryableTask) -> Option<(Timestamp, Timestamp)> {
     let waits = |task: &RetryableTask| {
-        let current = task.status.as_ref()?.current.as_ref().filter(|current| current.wait.is_some())?;
+        let current = task.status.as_ref()?.current.as_ref()?;
+        let current = Some(current).filter(|current| current.wait.is_some() && current.pod_name.is_none())?;
         Some((slot_of(current), current.due_time.as_ref()?.0))
     };
     let ((slot, from), (same_slot, to)) = (waits(before)?, waits(after)?);

@@ -1,14 +1,16 @@
 //! The history says what really happened, and waits are kept.
 
 use super::{
-    Trace, Violation,
+    Change, Trace, Violation,
     story::{PodStory, Story, is_deleting, is_past_deadline, main_end},
     totals::is_charged,
 };
 use jiff::{SignedDuration, Timestamp};
 use retryable_tasks::{
-    api::{Action, HistoryEntry, MAIN_CONTAINER, RetryableTask, RetryableTaskStatus, State, StopReason},
-    core::{backoff, identity::dice},
+    api::{
+        Action, CurrentAttempt, HistoryEntry, MAIN_CONTAINER, RetryableTask, RetryableTaskStatus, State, StopReason,
+    },
+    core::{backoff, decide::slot_of, identity::dice},
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
@@ -20,7 +22,7 @@ pub fn check(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
     one_way(story, found);
     bounded(story, found);
     follows_spec(story, found);
-    replaced(story, found);
+    replaced(trace, story, found);
     for (version, entry) in story.entries.values() {
         truth(trace, story, *version, entry, found);
         if trace.clock.is_empty() {
@@ -64,7 +66,12 @@ fn one_way(story: &Story, found: &mut Vec<Violation>) {
     for pair in story.versions.windows(2) {
         let status = |task: &RetryableTask| task.status.clone().unwrap_or_default();
         let (at, before, after) = (pair[1].0, status(&pair[0].1), status(&pair[1].1));
-        let waits = before.current.as_ref().is_some_and(|current| current.pod_name.is_none());
+        // An attempt has not begun as long as there never was a Pod of it.
+        let has_begun = |current: &CurrentAttempt| {
+            let mut pods = story.counted().filter(|pod| pod.slot() == slot_of(current));
+            current.pod_name.is_some() && pods.any(|pod| pod.created() <= at)
+        };
+        let waits = before.current.as_ref().is_some_and(|current| !has_begun(current));
         for entry in &after.history {
             let Some(old) = before.history.iter().find(|old| old.attempt == entry.attempt) else { continue };
             // A deadline that passes during the wait, or a lowered limit, takes the wait back.
@@ -81,7 +88,7 @@ fn one_way(story: &Story, found: &mut Vec<Violation>) {
         let again = runs(&after) == runs(&before) + 1 && before.completion_time.is_some();
         // A retry that waits and is no longer allowed is not charged.
         let goes_on = |s: &RetryableTaskStatus| s.current.as_ref().is_some_and(|current| !current.fallback);
-        let given_up = before.current.as_ref().is_some_and(|current| current.pod_name.is_none()) && !goes_on(&after);
+        let given_up = waits && !goes_on(&after);
         for ((what, old), (_, new)) in numbers(&before).into_iter().zip(numbers(&after)).skip(if again { 2 } else { 0 })
         {
             let least = if given_up && matches!(what, "retries" | "ignored") { old - 1 } else { old };
@@ -200,6 +207,8 @@ fn own_doing(story: &Story, version: usize, entry: &HistoryEntry, found: &mut Ve
     let Some(end) = story.pod_of(entry).and_then(|pod| pod.ends().next()) else { return };
     let finished = main_end(end).and_then(|end| end["finishedAt"].as_str()?.parse::<Timestamp>().ok());
     let stopped = (is_deleting(end) || is_past_deadline(end)) && finished.is_some_and(|finished| finished >= since.0);
+    // The deletion by which a Pod is replaced marks no disruption.
+    let stopped = stopped && !(stop.replaces() && is_disrupted(end));
     let told = entry.reason == stop.as_str() || Some(&entry.reason) == cause.as_ref();
     if stopped && stop != StopReason::TaskEnded && !told {
         let text =
@@ -306,12 +315,17 @@ fn follows_spec(story: &Story, found: &mut Vec<Violation>) {
     }
 }
 
-/// A Pod gives way to another one only as long as its main container has not started, as far as anybody knows.
-fn replaced(story: &Story, found: &mut Vec<Violation>) {
+/// The operator replaces a Pod only as long as its main container has not started, as far as anybody knows. It answers
+/// for its own deletions alone: whoever else deletes a Pod that is about to be replaced may do so after it has started,
+/// and the operator cannot tell.
+fn replaced(trace: &Trace, story: &Story, found: &mut Vec<Violation>) {
     for (_, entry) in story.entries.values() {
         let replaces = [StopReason::SpecChanged, StopReason::RetryNow].iter().any(|stop| stop.as_str() == entry.reason);
         let Some(pod) = story.pod_of(entry).filter(|_| replaces && entry.action == Action::Ignore) else { continue };
+        let of_pod = |change: &&Change| change.object["metadata"]["uid"] == pod.uid;
+        let deletion = trace.changes.iter().filter(of_pod).find(|change| change.gone || is_deleting(&change.object));
         let before = pod.versions.iter().take_while(|(_, object)| !is_deleting(object)).last();
+        let before = before.filter(|_| deletion.is_some_and(|change| change.by_operator));
         if before.is_some_and(|(_, object)| has_started(object)) {
             let text = format!("{}: Pod {} had started: {}", story.name, pod.name, pod.last()["status"]);
             found.push(Violation::new("a Pod that has started is not replaced", text));

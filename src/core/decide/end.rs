@@ -105,7 +105,10 @@ impl End {
         let ended_by_us = self.deleted || deadline.is_some_and(|deadline| self.is_ours(deadline, current));
         // The node's clock may be behind ours: a death by SIGKILL or SIGTERM is our doing whatever its time.
         let killed = matches!(self.outcome.signal, Some(9 | 15));
-        current.stop_reason.filter(|_| ended_by_us && (killed || !had_finished))
+        // We replace a Pod by a deletion that fails once the Pod has changed, and that marks no disruption: somebody else
+        // ended a disrupted one, perhaps after its main container had started.
+        let ended_by_others = |stop: &StopReason| stop.replaces() && self.outcome.disrupted;
+        current.stop_reason.filter(|stop| ended_by_us && (killed || !had_finished) && !ended_by_others(stop))
     }
 
     /// Whether the deadline that was over is the one by which we stop Pods. We only ever lower one, so a longer one is

@@ -196,8 +196,9 @@ impl<'a> Draft<'a> {
                 close::close(self, &end)
             }
             (None, Some(_)) => {
-                let CurrentAttempt { number, fallback, .. } = self.current;
-                self.current = CurrentAttempt { number, fallback, ..CurrentAttempt::default() };
+                // Without its wait, a retry that is never begun could not be taken back as it was charged.
+                let CurrentAttempt { number, wait, fallback, .. } = std::mem::take(&mut self.current);
+                self.current = CurrentAttempt { number, wait, fallback, ..CurrentAttempt::default() };
                 Current::Due
             }
         }
@@ -368,7 +369,6 @@ impl<'a> Draft<'a> {
             fallback::started(self);
         }
         let slot = self.slot();
-        self.current.wait = None;
         self.current.pod_name = Some(self.expected_pod_name());
         self.current.create_time = Some(MicroTime(micros(self.situation.now)));
         // By this status and not the stored one: it may close an attempt, or begin a run.

@@ -227,6 +227,32 @@ fn a_deadline_that_is_set_during_a_wait_ends_it() {
 }
 
 #[test]
+fn a_retry_that_never_gets_its_pod_before_the_deadline_is_not_charged() {
+    let rejected = || {
+        play(
+            timed(None, Some(60), None).backoff(fixed(1)),
+            &[
+                (Look, "Running 1/0/0 [Reconciling] 1P"),
+                (Exit(1), "Waiting 1/1/0 due 1000 Error 1E"),
+                (Api(Server::Rejects("no")), "Waiting 1/1/0 due 1000 Error 1E"),
+                (Pass(1000), "Running 2/1/0 Error 1E"),
+                (Pass(3000), "Pending 1/1/0 PodRejected [Stalled] 1E"),
+            ],
+        )
+    };
+    let over = (Pass(60_000), "Failed 1/0/0 Error [Stalled Failed Finished] 1E-");
+    let worlds = [
+        play_in(rejected(), &[over]),
+        play_in(rejected(), &[(Restart, "Pending 1/1/0 PodRejected [Stalled] 1E"), over]),
+    ];
+    for world in worlds {
+        let entry = &world.status().history[0];
+        assert_eq!((entry.action, entry.delay_milliseconds), (Action::Fail, None), "the task ended with it");
+        assert_eq!(failed(&world).0, "DeadlineExceeded");
+    }
+}
+
+#[test]
 fn a_suspension_stops_the_clock_of_the_deadline() {
     let world = play(
         timed(None, Some(10), None).backoff(fixed(4)),

@@ -1,7 +1,7 @@
 //! A Pod whose main container has not started gives way to another one: when the spec is corrected, or when somebody asks.
 
 use super::limits::{failed, last};
-use super::story::Step::{Ask, Blind, DeletePod, Edit, Exit, Kubelet, Look, Pass, Restart, Run};
+use super::story::Step::{Ask, Blind, DeletePod, Drain, Edit, Exit, Kubelet, Look, Pass, Restart, Run};
 use super::story::{play, play_in};
 use crate::api::{Action, ConditionType, OnFailure, RetryableTask};
 use crate::core::conditions;
@@ -168,6 +168,21 @@ fn a_pod_that_others_delete_is_not_ours() {
             (Kubelet(given_up), "Waiting 1/1/0 due 1000 PodDeleted 1E!"),
         ],
     );
+}
+
+/// It may have started in the meantime, and the operator's own deletion would then have failed.
+#[test]
+fn a_pod_that_is_evicted_before_it_is_replaced_was_disrupted() {
+    let world = play(
+        task(),
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Kubelet(not_pulled), "Pending 1/0/0 ImagePullBackOff 1P"),
+            (Edit(other_image), "Pending 1/0/0 ImagePullBackOff 1P!"),
+            (Drain, "Waiting 1/0/1 due 1000 EvictionByEvictionAPI 1E!"),
+        ],
+    );
+    assert_eq!(world.status().history[0].rule.as_deref(), Some("disruption"));
 }
 
 #[test]

@@ -290,7 +290,7 @@ impl World {
     fn store(&mut self, status: &RetryableTaskStatus, happenings: Vec<Happening>) {
         let text = serde_json::to_string(status).unwrap();
         assert!(text.len() < 100 * 1024, "a status of {} bytes", text.len());
-        let before = self.status().current.filter(|current| current.wait.is_some());
+        let before = self.status().current.filter(|current| current.wait.is_some() && current.pod_name.is_none());
         self.task.status = Some(serde_json::from_str(&text).unwrap());
         self.due_moved(before.as_ref());
         self.told.extend(happenings);
