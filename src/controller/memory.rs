@@ -32,7 +32,7 @@ pub struct Remembered {
     sent: Option<(Slot, Instant)>,
     failing: Option<Box<FailingCreation>>,
     unstored: Option<Unstored>,
-    wait: Option<(Timestamp, Instant)>,
+    wait: Option<(Slot, Timestamp, Instant)>,
     warnings: Option<Warnings>,
     failures: i32,
     clean_up_failures: i32,
@@ -152,19 +152,27 @@ impl Remembered {
         (*created == slot).then(|| Created { pod_uid: pod_uid.clone(), age })
     }
 
-    /// How long the wait until `due` still is on the monotonic clock, measured from the first time that this process
-    /// saw it. `longest` bounds the measure: a wall clock that was set back makes no wait longer than it was meant to
-    /// be.
-    pub fn remaining(&mut self, due: Timestamp, now: Timestamp, longest: Option<SignedDuration>) -> SignedDuration {
-        let end = match self.wait {
-            Some((measured_for, end)) if measured_for == due => end,
-            Some(_) | None => {
-                let wait = longest.map_or(until(now, due), |longest| until(now, due).min(longest));
-                let end = Instant::now() + Duration::try_from(wait).unwrap_or_default();
-                self.wait = Some((due, end));
-                end
-            }
-        };
+    /// How long the wait of an attempt until `due` still is on the monotonic clock, measured from the first time that
+    /// this process saw it. A due time that has moved since moves the measure along: not the write, of which the answer
+    /// may be lost, but what is stored tells of it. `longest` bounds the measure: a wall clock that was set back makes no
+    /// wait longer than it was meant to be.
+    pub fn remaining(
+        &mut self,
+        slot: Slot,
+        due: Timestamp,
+        now: Timestamp,
+        longest: Option<SignedDuration>,
+    ) -> SignedDuration {
+        let known = self.wait.filter(|(measured_for, ..)| *measured_for == slot);
+        let moved = known.and_then(|(_, from, end)| {
+            let by = due.duration_since(from).unsigned_abs();
+            if due < from { end.checked_sub(by) } else { end.checked_add(by) }
+        });
+        let end = moved.unwrap_or_else(|| {
+            let wait = longest.map_or(until(now, due), |longest| until(now, due).min(longest));
+            Instant::now() + Duration::try_from(wait).unwrap_or_default()
+        });
+        self.wait = Some((slot, due, end));
         SignedDuration::try_from(end.saturating_duration_since(Instant::now())).unwrap_or(SignedDuration::MAX)
     }
 
@@ -190,14 +198,6 @@ impl Remembered {
         let Warnings { pod_uid, at, readable, newest } = self.warnings.as_ref()?;
         let age = SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX);
         Some(PodWarnings { pod_uid: pod_uid.clone(), age, readable: *readable, newest: newest.clone() })
-    }
-
-    /// The due time of the current wait has moved: what is left of the wait moves along.
-    pub fn due_moved(&mut self, from: Timestamp, to: Timestamp) {
-        let Some((_, end)) = self.wait.filter(|(measured_for, _)| *measured_for == from) else { return };
-        let by = to.duration_since(from).unsigned_abs();
-        let moved = if to < from { end.checked_sub(by) } else { end.checked_add(by) };
-        self.wait = moved.map(|end| (to, end));
     }
 
     /// The reconcile failed: how long to wait before the next.

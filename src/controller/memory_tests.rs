@@ -60,22 +60,22 @@ async fn a_creation_is_of_one_attempt_and_ages() {
 async fn a_wait_is_measured_from_the_first_look_on_the_monotonic_clock() {
     let mut remembered = Remembered::default();
     let (due, now) = (at(60), at(0));
-    assert_eq!(remembered.remaining(due, now, None), seconds(60));
+    assert_eq!(remembered.remaining(2.into(), due, now, None), seconds(60));
     tokio::time::advance(Duration::from_secs(20)).await;
     for jumped in [at(20), at(3600), at(-3600)] {
-        assert_eq!(remembered.remaining(due, jumped, None), seconds(40), "whatever the wall clock says");
+        assert_eq!(remembered.remaining(2.into(), due, jumped, None), seconds(40), "whatever the wall clock says");
     }
     tokio::time::advance(Duration::from_secs(41)).await;
-    assert_eq!(remembered.remaining(due, at(61), None), SignedDuration::ZERO);
-    assert_eq!(remembered.remaining(at(100), at(61), None), seconds(39), "another due time, another measure");
+    assert_eq!(remembered.remaining(2.into(), due, at(61), None), SignedDuration::ZERO);
+    assert_eq!(remembered.remaining(3.into(), at(100), at(61), None), seconds(39), "another attempt, another measure");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_was_set_back_makes_no_wait_longer_than_it_was_meant_to_be() {
     let mut remembered = Remembered::default();
-    assert_eq!(remembered.remaining(at(60), at(-3600), Some(seconds(60))), seconds(60));
-    assert_eq!(remembered.remaining(at(61), at(51), Some(seconds(60))), seconds(10));
-    assert_eq!(remembered.remaining(at(62), at(70), Some(seconds(60))), SignedDuration::ZERO);
+    assert_eq!(remembered.remaining(2.into(), at(60), at(-3600), Some(seconds(60))), seconds(60));
+    assert_eq!(remembered.remaining(3.into(), at(61), at(51), Some(seconds(60))), seconds(10));
+    assert_eq!(remembered.remaining(4.into(), at(62), at(70), Some(seconds(60))), SignedDuration::ZERO);
 }
 
 #[test]
@@ -115,15 +115,13 @@ async fn cleaning_up_has_a_back_off_of_its_own() {
 #[tokio::test(start_paused = true)]
 async fn what_is_left_of_a_wait_moves_with_its_due_time() {
     let mut remembered = Remembered::default();
-    assert_eq!(remembered.remaining(at(100), at(0), None), SignedDuration::from_secs(100));
+    assert_eq!(remembered.remaining(2.into(), at(100), at(0), None), seconds(100));
     tokio::time::advance(Duration::from_secs(10)).await;
-    // The wall clock has jumped meanwhile.
-    remembered.due_moved(at(100), at(40));
-    assert_eq!(remembered.remaining(at(40), at(90), None), SignedDuration::from_secs(30));
-    remembered.due_moved(at(40), at(400));
-    assert_eq!(remembered.remaining(at(400), at(90), None), SignedDuration::from_secs(390));
-    remembered.due_moved(at(1), at(2));
-    assert_eq!(remembered.remaining(at(400), at(90), None), SignedDuration::from_secs(390), "another wait's");
+    // The wall clock has jumped meanwhile, and who has moved the due time does not matter.
+    assert_eq!(remembered.remaining(2.into(), at(40), at(3600), None), seconds(30));
+    assert_eq!(remembered.remaining(2.into(), at(400), at(90), None), seconds(390));
+    assert_eq!(remembered.remaining(2.into(), at(100), at(90), None), seconds(90), "a cache that is behind");
+    assert_eq!(remembered.remaining(3.into(), at(400), at(90), None), seconds(310), "another wait's");
 }
 
 #[tokio::test(start_paused = true)]

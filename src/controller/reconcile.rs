@@ -288,7 +288,7 @@ impl Turn<'_> {
         let longest = self.task.status.as_ref().and_then(last_delay);
         let (created, failing, sent, remaining, warnings) =
             self.context.memory.with(self.key, &self.uid, |remembered| {
-                let remaining = due.map(|due| (due, remembered.remaining(due, now, longest)));
+                let remaining = due.map(|due| (due, remembered.remaining(slot, due, now, longest)));
                 let (created, failing) = (remembered.creation_of(slot), remembered.failing(slot));
                 (created, failing, remembered.sent_for(slot), remaining, remembered.warnings())
             });
@@ -319,9 +319,6 @@ impl Turn<'_> {
                 (self.task, self.fresh) = (Arc::new(*task), true);
                 self.context.memory.with(self.key, &self.uid, |remembered| {
                     remembered.wrote(self.task.clone());
-                    if let Some((from, to)) = moved_due_time(&previous, &self.task) {
-                        remembered.due_moved(from, to);
-                    }
                 });
                 self.context.teller.tell(&previous, happenings);
                 (self.asked, self.rejection) = (None, None);
@@ -439,17 +436,6 @@ impl Turn<'_> {
 /// A wait that is over is none.
 fn unsigned(wait: SignedDuration) -> Duration {
     Duration::try_from(wait).unwrap_or_default()
-}
-
-/// The due time of an attempt that waits, before and after a write, if it has moved.
-fn moved_due_time(before: &RetryableTask, after: &RetryableTask) -> Option<(Timestamp, Timestamp)> {
-    let waits = |task: &RetryableTask| {
-        let current = task.status.as_ref()?.current.as_ref()?;
-        let current = Some(current).filter(|current| current.wait.is_some() && current.pod_name.is_none())?;
-        Some((slot_of(current), current.due_time.as_ref()?.0))
-    };
-    let ((slot, from), (same_slot, to)) = (waits(before)?, waits(after)?);
-    (slot == same_slot && from != to).then_some((from, to))
 }
 
 /// The last wait that was decided: the current one is no longer.
