@@ -125,6 +125,8 @@ async fn begin(client: Client, task: RetryableTask) -> Result<()> {
         remaining: None,
         now: Timestamp::now(),
         uptime: SignedDuration::ZERO,
+        failing: None,
+        warnings: None,
         sent: None,
         fresh: true,
         has_time: true,
