@@ -52,7 +52,7 @@ async fn one_line_shows_the_last_that_says_something() {
     let event = scene.event("last", "AttemptFailed").await;
     assert!(event.ends_with(&format!(": {line}")), "{event}");
     // The runtime reads standard output and standard error apart: their order is not theirs to say.
-    let mut lines: Vec<_> = message(&status.history[0]).lines().collect();
+    let mut lines: Vec<_> = message(&status.history[0]).lines().filter(|line| !line.is_empty()).collect();
     lines.sort_unstable();
     assert_eq!(lines, ["----", line, "loading 40 rows", "starting"]);
     let wide = scene.kubectl(&["get", "rt", "last", "-o", "wide", "--no-headers"]).ok();

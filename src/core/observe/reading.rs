@@ -202,8 +202,8 @@ impl<'a> View<'a> {
 
     fn outcome(&self) -> Outcome {
         let never_started = self.never_ran();
-        // What the kubelet writes of the end of containers that it never made tells nothing.
-        let decisive = self.decisive().filter(|_| self.all_statuses().any(was_made));
+        // What the kubelet writes of the end of a container that never ran tells nothing.
+        let decisive = self.decisive().filter(|_| !never_started);
         let terminated = decisive.map(|(_, terminated)| terminated);
         let disruption = self.disruption();
         let succeeded = self.succeeded();
