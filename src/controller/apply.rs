@@ -10,7 +10,7 @@ use crate::core::message;
 use crate::core::observe::observe;
 use crate::core::pod::pod;
 use crate::core::pod_event::{PodWarning, newest_warning as newest_warning_of};
-use crate::core::rejection::{Refusal, Rejection, is_of_admission};
+use crate::core::rejection::{Refusal, Rejection, is_of_admission, is_of_this_change};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
@@ -131,7 +131,7 @@ pub async fn newest_warning(context: &Context, key: &TaskKey, pod: &PodRef) -> R
         Ok(list) => Ok(newest_warning_of(&list.items)),
         Err(error) => {
             if !context.events_are_unreadable.swap(true, Ordering::Relaxed) {
-                tracing::warn!(%key, %error, "events cannot be read: what keeps Pods from starting is told without them");
+                tracing::warn!(%key, %error, "events cannot be read: what keeps Pods from starting is reported without them");
             }
             Err(error)
         }
@@ -259,9 +259,7 @@ async fn end_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<(), k
 
 /// Whether the API server will not make this change, however often it is asked.
 fn is_refusal(error: &kube::Error) -> bool {
-    let kube::Error::Api(status) = error else { return false };
-    let is_internal = status.code == 500 && status.reason == "InternalError";
-    matches!(status.code, 400 | 403 | 422) || is_internal || is_denied(error)
+    matches!(error, kube::Error::Api(status) if is_of_this_change(status.code, &status.reason, &status.message))
 }
 
 /// Deletes the Pod, if its main container has not started; false if it has, or has changed in between, and the cache

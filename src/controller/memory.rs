@@ -130,6 +130,11 @@ impl Remembered {
         Some(Failing { since: ago(since), last: ago(last), rejection: rejection.clone() })
     }
 
+    /// A status was stored that says that the task cannot be read.
+    pub fn stored(&mut self) {
+        self.unstored = None;
+    }
+
     /// A status could not be stored; tells whether to say so: once, when it lasts.
     pub fn not_stored(&mut self) -> bool {
         let unstored = self.unstored.get_or_insert(Unstored { since: Instant::now(), said: false });

@@ -13,8 +13,9 @@ use crate::core::identity::{Slot, trace_id};
 use crate::core::rejection::Rejection;
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::error_boundary::InvalidObject;
+use kube::{Resource, ResourceExt};
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::AtomicBool;
@@ -162,7 +163,7 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 async fn of(key: &TaskKey, task: &Kept, context: &Arc<Context>) -> Result<Again, Error> {
     let task = match task.task() {
         Ok(task) => Arc::new(task),
-        Err(invalid) => return unreadable(key, &invalid, context).await,
+        Err(invalid) => return unreadable(key, task.object_ref(&()), &invalid, context).await,
     };
     let uid = task.uid().unwrap_or_default();
     if context.attempts.of(key).iter().any(|seen| seen.pod.held && seen.pod.task_uid != uid) {
@@ -173,7 +174,12 @@ async fn of(key: &TaskKey, task: &Kept, context: &Arc<Context>) -> Result<Again,
 }
 
 /// A task that this version cannot read is told so where its owner looks; its Pods, if any, stay as they are.
-async fn unreadable(key: &TaskKey, invalid: &InvalidObject, context: &Arc<Context>) -> Result<Again, Error> {
+async fn unreadable(
+    key: &TaskKey,
+    task: ObjectReference,
+    invalid: &InvalidObject,
+    context: &Arc<Context>,
+) -> Result<Again, Error> {
     let message = format!("the operator cannot read this task: {}", invalid.error);
     tracing::warn!(error = invalid.error, "the task cannot be read");
     if invalid.metadata.deletion_timestamp.is_some() {
@@ -184,8 +190,31 @@ async fn unreadable(key: &TaskKey, invalid: &InvalidObject, context: &Arc<Contex
         let done = apply::clean_up(context, key, &[], &held).await;
         return Ok(Again::In((!done).then_some(CLEAN_UP_AGAIN)));
     }
-    let done = apply::mark_unreadable(context, key, invalid, &message).await;
-    done.map(|()| Again::In(None)).map_err(Error::request(key, "marking the task as unreadable"))
+    let marked = apply::mark_unreadable(context, key, invalid, &message).await;
+    let uid = invalid.metadata.uid.clone().unwrap_or_default();
+    if let Err(error) = marked.map_err(Error::request(key, "marking the task as unreadable")) {
+        not_stored(context, key, (&uid, task), &error, None);
+        return Err(error);
+    }
+    context.memory.with(key, &uid, Remembered::stored);
+    Ok(Again::In(None))
+}
+
+/// A status that cannot be stored cannot say so itself.
+fn not_stored(
+    context: &Context,
+    key: &TaskKey,
+    (uid, task): (&str, ObjectReference),
+    error: &Error,
+    words: Option<String>,
+) {
+    if matches!(error, Error::NotLeading(_)) {
+        return;
+    }
+    context.settings.telemetry.metrics.status_update_failed();
+    if context.memory.with(key, uid, Remembered::not_stored) {
+        context.teller.not_stored(task, &words.unwrap_or_else(|| apply::words(error)));
+    }
 }
 
 /// One reconcile on its way.
@@ -337,16 +366,9 @@ impl Turn<'_> {
         }
     }
 
-    /// A status that cannot be stored cannot say so itself.
     fn not_stored(&self, error: &Error, words: Option<String>) {
-        if matches!(error, Error::NotLeading(_)) {
-            return;
-        }
-        self.context.settings.telemetry.metrics.status_update_failed();
-        if self.context.memory.with(self.key, &self.uid, Remembered::not_stored) {
-            let words = words.unwrap_or_else(|| apply::words(error));
-            self.context.teller.not_stored(&self.task, &words);
-        }
+        let regarding = (self.uid.as_str(), self.task.object_ref(&()));
+        not_stored(self.context, self.key, regarding, error, words);
     }
 
     /// Reads the task live; false if it is gone.

@@ -169,3 +169,20 @@ async fn a_clean_up_that_fails_waits_longer_each_time() {
     assert_eq!(requests.lock().unwrap().len(), 3);
     assert!(waits.is_sorted_by(|sooner, later| sooner < later), "{waits:?}");
 }
+
+#[tokio::test]
+async fn that_it_cannot_be_said_of_a_task_that_it_cannot_be_read_is_counted() {
+    let mut manifest = serde_json::to_value(task()).unwrap();
+    manifest["spec"]["maxRetries"] = "many".into();
+    let live = manifest.clone();
+    let (context, requests) = context(Arc::new(move |line| match line.split(' ').next() {
+        Some("GET") => (200, live.clone()),
+        _ => refusal(500, "InternalError"),
+    }));
+    let context = Arc::new(context);
+    let kept: Kept = serde_json::from_value(manifest).unwrap();
+    reconcile(&kept, &context).await.unwrap_err();
+    assert_eq!(requests.lock().unwrap().len(), 2, "a look, and a write that fails");
+    let metrics = context.settings.telemetry.metrics.encode().unwrap();
+    assert!(metrics.contains("status_update_failures_total 1"), "{metrics}");
+}

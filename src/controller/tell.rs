@@ -55,7 +55,7 @@ impl Teller {
             log(&happening);
             self.count(&happening);
             if let Some(event) = event(task, happening, finished) {
-                self.send(event, task);
+                self.send(event, task.object_ref(&()));
             }
         }
     }
@@ -70,7 +70,7 @@ impl Teller {
     }
 
     /// Tells that the task's status cannot be stored.
-    pub fn not_stored(&self, task: &RetryableTask, message: &str) {
+    pub fn not_stored(&self, task: ObjectReference, message: &str) {
         let note = short(&format!("the status cannot be stored, and is not up to date: {message}"), MAX_NOTE_BYTES);
         let event = Event {
             type_: EventType::Warning,
@@ -82,8 +82,8 @@ impl Teller {
         self.send(event, task);
     }
 
-    fn send(&self, event: Event, task: &RetryableTask) {
-        if self.events.try_send((event, task.object_ref(&()))).is_err() {
+    fn send(&self, event: Event, task: ObjectReference) {
+        if self.events.try_send((event, task)).is_err() {
             tracing::warn!("too many Events are waiting; one is dropped");
         }
     }

@@ -147,7 +147,7 @@ fn a_success_during_which_a_process_ran_out_of_memory_says_so() {
     let outcome = outcome_of(&pod().ended(end(0).reason("OOMKilled")));
     assert!(outcome.succeeded);
     assert_eq!((outcome.reason.as_str(), outcome.exit_code), ("OOMKilled", Some(0)));
-    assert_eq!(outcome_of(&pod().ended(end(0).reason("Error"))).reason, "Completed", "other words are not heard");
+    assert_eq!(outcome_of(&pod().ended(end(0).reason("Error"))).reason, "Completed", "other reasons change nothing");
 }
 
 #[test]

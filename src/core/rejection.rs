@@ -92,6 +92,12 @@ pub fn is_of_admission(message: &str) -> bool {
     words.contains("webhook") || words.contains("ValidatingAdmissionPolicy")
 }
 
+/// Whether an answer means that the API server will not make this change, however often it is asked. `InternalError` is
+/// how it reports a webhook that fails.
+pub fn is_of_this_change(code: u16, reason: &str, message: &str) -> bool {
+    matches!(code, 400 | 403 | 422) || (code == 500 && reason == "InternalError") || is_of_admission(message)
+}
+
 /// Whether the API server's words are those of a quota on the number of Pods, ended ones included.
 pub fn speaks_of_pod_count(message: &str) -> bool {
     message.contains("exceeded quota") && message.contains("count/pods=")
@@ -185,6 +191,23 @@ mod tests {
         ));
         assert!(!is_of_admission("pods \"webhook-1\" not found"));
         assert!(!is_of_admission("Operation cannot be fulfilled on pods \"webhook-1\""));
+    }
+
+    #[test]
+    fn a_change_that_is_refused_for_good_is_known() {
+        let denied = "admission webhook \"x\" denied the request: no";
+        for (code, reason, message, expected) in [
+            (403, "Forbidden", "no right", true),
+            (422, "Invalid", "may not be raised", true),
+            (500, "InternalError", "failed", true),
+            (404, "NotFound", denied, true),
+            (409, "Conflict", denied, true),
+            (500, "", "etcdserver: leader changed", false),
+            (404, "NotFound", "pods \"x\" not found", false),
+            (503, "ServiceUnavailable", "later", false),
+        ] {
+            assert_eq!(is_of_this_change(code, reason, message), expected, "{code} {message}");
+        }
     }
 
     #[test]

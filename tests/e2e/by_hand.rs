@@ -208,7 +208,7 @@ async fn cancelled_while_it_runs_it_is_given_its_grace() {
     let _operator = scene.operator().await;
     let status = scene.finished("tidy").await;
     let message = cancelled(&status);
-    assert!(message.starts_with("cancelled by hand during attempt 1"), "{message}");
+    assert!(message.starts_with("cancelled by the user during attempt 1"), "{message}");
     assert_eq!(ends(&status), [(1, None, "Cancelled", Action::Fail)]);
     let entry = &status.history[0];
     assert_eq!((entry.exit_code, entry.message.as_deref()), (Some(7), Some("tidied up")), "{entry:#?}");
@@ -236,12 +236,12 @@ async fn cancelled_while_it_waits_or_is_suspended_or_before_it_began() {
     }
     let status = scene.finished("waiting").await;
     let cause =
-        "cancelled by hand before attempt 2; the last cause: attempt 1 ended with Error, exit code 4: nobody home";
+        "cancelled by the user before attempt 2; the last cause: attempt 1 ended with Error, exit code 4: nobody home";
     assert_eq!((cancelled(&status), status.attempts), (cause, 1));
     assert_eq!(state_shown(&scene, "waiting"), "Cancelled");
     for name in ["suspended", "copy"] {
         let status = scene.finished(name).await;
-        assert_eq!((cancelled(&status), status.attempts), ("cancelled by hand before attempt 1", 0), "{name}");
+        assert_eq!((cancelled(&status), status.attempts), ("cancelled by the user before attempt 1", 0), "{name}");
         assert!(scene.pods_of(name).await.is_empty(), "{name}");
     }
     // A cancelled task may run again: the cancellation was heard, and is not heard a second time.
@@ -320,7 +320,7 @@ async fn a_task_that_cannot_run_can_be_cancelled() {
     for name in ["stalled", "rejected"] {
         scene.ask(name, "cancel", "please");
         let status = scene.finished(name).await;
-        assert!(cancelled(&status).starts_with("cancelled by hand before attempt 1"), "{status:#?}");
+        assert!(cancelled(&status).starts_with("cancelled by the user before attempt 1"), "{status:#?}");
         assert_eq!((status.attempts, scene.pods_of(name).await.len()), (0, 0));
     }
 }

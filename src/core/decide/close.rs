@@ -1,4 +1,4 @@
-//! The end of an attempt goes into the books: history, counters, and the next attempt or the task's end.
+//! The end of an attempt is recorded: history, counters, and the next attempt or the task's end.
 
 use super::end::End;
 use super::limits;
@@ -242,7 +242,7 @@ pub(super) fn cancel(draft: &mut Draft) {
     }
     let number = draft.current.number;
     let cause = cause_of_standstill(draft).map(|cause| format!("; the last cause: {cause}")).unwrap_or_default();
-    let message = format!("cancelled by hand before attempt {number}{cause}");
+    let message = format!("cancelled by the user before attempt {number}{cause}");
     draft.current.number = number.saturating_sub(1);
     by_hand::cancelled(draft);
     end(draft, ConditionReason::Cancelled, &short(&message, MAX_MESSAGE_BYTES));
@@ -370,7 +370,7 @@ fn what_ended(draft: &Draft, reason: ConditionReason, verdict: &Verdict, too_lat
             format!("activeDeadlineSeconds passed during attempt {number}{}", earlier_cause(draft))
         }
         (ConditionReason::Cancelled, ..) => {
-            format!("cancelled by hand during attempt {number}{}", earlier_cause(draft))
+            format!("cancelled by the user during attempt {number}{}", earlier_cause(draft))
         }
         _ if ran == 1 => "the only attempt failed (maxRetries 0)".into(),
         _ => {

@@ -151,7 +151,7 @@ fn without_an_event_it_is_told_how_far_the_pod_is() {
     let world = play_in(world, &[(Kubelet(init), "Pending 2/1/0 PodInitializing 1E 2P")]);
     assert_eq!(world.status().message.as_deref(), Some("init container fetch is running"));
     let world = play_in(world, &[(Run, "Running 2/1/0 Error 1E 2R")]);
-    assert_eq!(world.questions, 1, "an init container that runs is no riddle");
+    assert_eq!(world.questions, 1, "an init container that runs needs no event to explain it");
 }
 
 #[test]
