@@ -64,7 +64,7 @@ soak: ## as many schedules as wanted: SCHEDULES=100000, from FIRST=10000 on
 	SCHEDULES=$(or $(SCHEDULES),100000) $(SIMULATION) schedules
 
 .PHONY: mutations
-mutations: ## break the operator on purpose, and show that the simulation notices; ARGS=07 makes one mistake alone
+mutations: ## break the operator on purpose, show that the simulation notices, and write what did into the table; ARGS=07 makes one mistake alone
 	CARGO="$(CARGO)" tests/simulation/mutate $(ARGS)
 
 .PHONY: fuzz
@@ -122,7 +122,7 @@ check: deny ## what CI refuses: warnings, formatting, stale generated files, fau
 BENCH := $(TARGET_DIR)/bench
 
 .PHONY: bench
-bench: image ## side by side with batch/v1 Job, about 50 minutes; SCALE=small is a tenth, ONLY=drain,waiting parts of it, PUBLISH=1 updates docs/performance.md
+bench: image ## side by side with batch/v1 Job, about 50 minutes; SCALE=small is a tenth, ONLY=drain,waiting parts of it, PUBLISH=1 updates docs/performance.md and the table and pictures beside it
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --target $(TARGET) \
 	  --manifest-path bench/Cargo.toml --target-dir $(TARGET_DIR)
 	$(IN_CLUSTER) $(TARGET_DIR)/$(TARGET)/release/side-by-side --program $(BINARY) --image $(IMAGE_TAR) --out $(BENCH) \
