@@ -48,7 +48,8 @@ struct Args {
     /// Where the table, the JSON and the pictures go.
     #[arg(long)]
     out: PathBuf,
-    /// The page whose table is to be replaced; the pictures go into the folder of its name beside it.
+    /// The page whose main rows are to be replaced. The whole table (`table.md`) and the pictures are in the folder of its
+    /// name beside it.
     #[arg(long)]
     publish: Option<PathBuf>,
     /// How much of it.
@@ -81,7 +82,8 @@ impl Scale {
 async fn main() -> Result<()> {
     let args = Args::parse();
     fs::create_dir_all(&args.out)?;
-    let mut report = Report { machine: machine(), versions: versions(&args.program)?, ..Report::default() };
+    let mut report =
+        Report { machine: machine(), versions: versions(&args.program)?, tree: tree()?, ..Report::default() };
     report.scope = scope(&args);
     report.binary = fs::metadata(&args.program)?.len();
     report.image = args.image.as_ref().map(fs::metadata).transpose()?.map(|file| file.len());
@@ -104,10 +106,10 @@ async fn main() -> Result<()> {
 
 /// What was left out, if anything.
 fn scope(args: &Args) -> String {
-    let parts = if args.only.is_empty() { String::new() } else { format!("only the parts {}", args.only.join(", ")) };
-    let scale = if args.scale == Scale::Small { "a tenth of the full scale" } else { "" };
+    let parts = if args.only.is_empty() { String::new() } else { format!("Only the parts {}", args.only.join(", ")) };
+    let scale = if args.scale == Scale::Small { "A tenth of the full scale" } else { "" };
     let told: Vec<&str> = [parts.as_str(), scale].into_iter().filter(|text| !text.is_empty()).collect();
-    told.join("; ")
+    told.join(". ")
 }
 
 /// Measures all parts. One that fails does not keep the others from being measured.
@@ -256,17 +258,34 @@ fn draw(out: &Path, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// Puts the table into the page, between its marks, and the pictures beside it.
+/// Puts the main rows into the page, and all rows and the pictures into the folder beside it.
 fn publish(page: &Path, report: &Report) -> Result<()> {
+    let beside = page.with_extension("");
+    replace_block(page, &report.main_rows())?;
+    replace_block(&beside.join("table.md"), &report.table())?;
+    draw(&beside, report)
+}
+
+/// Replaces what the file has between its marks.
+fn replace_block(file: &Path, block: &str) -> Result<()> {
     const BEGIN: &str = "<!-- make bench: begin -->";
     const END: &str = "<!-- make bench: end -->";
-    let text = fs::read_to_string(page)?;
-    let (before, rest) = text.split_once(BEGIN).with_context(|| format!("{} has no {BEGIN}", page.display()))?;
-    let (_, after) = rest.split_once(END).with_context(|| format!("{} has no {END}", page.display()))?;
-    fs::write(page, format!("{before}{BEGIN}\n{}{END}{after}", report.table()))?;
-    let pictures = page.with_extension("");
-    fs::create_dir_all(&pictures)?;
-    draw(&pictures, report)
+    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let (before, rest) = text.split_once(BEGIN).with_context(|| format!("{} has no {BEGIN}", file.display()))?;
+    let (_, after) = rest.split_once(END).with_context(|| format!("{} has no {END}", file.display()))?;
+    Ok(fs::write(file, format!("{before}{BEGIN}\n{block}{END}{after}"))?)
+}
+
+/// When it was measured, and of which tree.
+fn tree() -> Result<String> {
+    let git = |args: &[&str]| -> Result<String> {
+        let output = std::process::Command::new("git").args(args).output()?;
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    };
+    let changed =
+        if git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty() { "" } else { ", changed since" };
+    let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    Ok(format!("Measured on {today}, commit {}{changed}", git(&["rev-parse", "--short", "HEAD"])?))
 }
 
 fn machine() -> String {

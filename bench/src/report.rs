@@ -13,6 +13,8 @@ use std::fmt::Write;
 pub struct Report {
     pub machine: String,
     pub versions: String,
+    /// When it was measured, and of which tree.
+    pub tree: String,
     /// What was left out, if anything.
     pub scope: String,
     pub idle_memory: Option<u64>,
@@ -52,6 +54,22 @@ const WATCHES: i64 = 2;
 /// How many waiting tasks the targets are about.
 const MANY: usize = 10_000;
 
+/// The rows that the page shows; all are in the table beside it.
+const MAIN_ROWS: [&str; 12] = [
+    "one at a time: writes an attempt, Events and removals apart",
+    "one at a time: task created → first Pod, p50 / p99",
+    "100 at once, Job with its default limits: due → Pod created, p50 / p99",
+    "1000 at once: task created → first Pod, p50 / p99",
+    "1000 at once: due → Pod created, p50 / p99",
+    "1000 in three minutes: due → Pod created, p50 / p99",
+    "1000 in three minutes: … without the API server's own time, as the operator waits for it",
+    "1000 failures at once, next attempts, no client limits",
+    "10000 tasks waiting: memory",
+    "10000 tasks waiting: writes, reads",
+    "10000 tasks: restart → first action, of each restart",
+    "bytes that an attempt leaves in etcd, with its Pods",
+];
+
 /// One line of the table.
 struct Row {
     measure: String,
@@ -85,23 +103,38 @@ impl Row {
 }
 
 impl Report {
-    /// The table, in Markdown.
+    /// All rows, as a table in Markdown.
     pub fn table(&self) -> String {
-        let mut table = format!("{}\n{}\n", self.machine, self.versions);
-        if !self.scope.is_empty() {
-            let _ = writeln!(table, "{}", self.scope);
-        }
-        table.push('\n');
-        table += "| measure | RetryableTask | Job | Job ÷ ours | target | met |\n|---|---|---|---|---|---|\n";
-        for Row { measure, ours, job, ratio, target, met } in self.rows() {
-            let met = met.map_or("", |met| if met { "yes" } else { "**no**" });
-            // Writing into a string cannot fail.
-            let _ = writeln!(table, "| {measure} | {ours} | {job} | {ratio} | {target} | {met} |");
-        }
+        let mut text = self.in_markdown(&self.rows());
         for failed in &self.failed {
-            let _ = writeln!(table, "\nNot measured: {failed}");
+            // Writing into a string cannot fail.
+            let _ = writeln!(text, "\nNot measured: {failed}");
         }
-        table
+        text
+    }
+
+    /// The rows of the page, as a table in Markdown.
+    pub fn main_rows(&self) -> String {
+        let mut rows = self.rows();
+        rows.retain(|row| MAIN_ROWS.contains(&row.measure.as_str()));
+        let mut text = self.in_markdown(&rows);
+        for name in MAIN_ROWS.into_iter().filter(|name| rows.iter().all(|row| row.measure != *name)) {
+            let _ = writeln!(text, "\nNot measured: {name}");
+        }
+        text
+    }
+
+    fn in_markdown(&self, rows: &[Row]) -> String {
+        let mut text = format!("{}.\n{}.\n{}.\n", self.machine, self.versions, self.tree);
+        if !self.scope.is_empty() {
+            let _ = writeln!(text, "{}.", self.scope);
+        }
+        text += "\n| measure | RetryableTask | Job | Job ÷ ours | target | met |\n|---|---|---|---|---|---|\n";
+        for Row { measure, ours, job, ratio, target, met } in rows {
+            let met = met.map_or("", |met| if met { "yes" } else { "**no**" });
+            let _ = writeln!(text, "| {measure} | {ours} | {job} | {ratio} | {target} | {met} |");
+        }
+        text
     }
 
     fn rows(&self) -> Vec<Row> {
