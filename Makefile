@@ -50,7 +50,7 @@ demo-down: ## take the demo down; CLUSTER=current uninstalls it from your own cl
 .PHONY: unit
 unit: ## the pure tests: seconds, no cluster
 	$(STEP) "pure tests"
-	$(CARGO) test --locked --lib --test cli --test corpus -- $(ARGS)
+	$(CARGO) test --locked --lib --test cli --test corpus --test pages -- $(ARGS)
 
 SIMULATION := $(CARGO) test --locked --profile simulation --test simulation -- --nocapture
 
