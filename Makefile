@@ -50,7 +50,7 @@ demo-down: ## take the demo down; CLUSTER=current uninstalls it from your own cl
 .PHONY: unit
 unit: ## the pure tests: seconds, no cluster
 	$(STEP) "pure tests"
-	$(CARGO) test --locked --lib --test cli --test corpus --test pages -- $(ARGS)
+	$(CARGO) test --locked --lib --test cli --test corpus --test pages --test reference -- $(ARGS)
 
 SIMULATION := $(CARGO) test --locked --profile simulation --test simulation -- --nocapture
 
@@ -146,7 +146,8 @@ crd: ## write crds/ from the types
 	mv $(TARGET_DIR)/crd.yaml crds/retryabletasks.yaml
 
 .PHONY: generate
-generate: crd ## write all that is generated: crds/, and from it the chart's copy and deploy/
+generate: crd ## write all that is generated: crds/, and from it the chart's copy and deploy/; the tables of docs/reference.md
+	WRITE_REFERENCE=1 $(CARGO) test --locked --quiet --test reference generated_parts
 	$(KUBERNETES) build
 	$(IN_CLUSTER) deploy/generate
 

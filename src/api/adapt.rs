@@ -10,7 +10,7 @@ use serde_json::Value;
 #[serde(rename_all = "camelCase")]
 pub struct OnOutOfMemory {
     /// Factor by which each time raises the main container's memory, requests and limits alike: an integer, or a decimal number in quotes such
-    /// as "1.5"; above 1. Default 2.
+    /// as "1.5". Default 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("type(self) == int ? (self > 1 && self <= 1000) : (self.matches('^[0-9]{1,4}([.][0-9]{1,4})?$') && double(self) > 1.0 && double(self) <= 1000.0)").message("memoryMultiplier is a number above 1, up to 1000, with at most four decimals, in quotes when it has any: 2, \"1.5\""))]
     pub memory_multiplier: Option<Multiplier>,

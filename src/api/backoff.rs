@@ -24,12 +24,12 @@ pub struct Backoff {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
 
-    /// Delay before the first retry in seconds, 0 to 31536000 (a year). Default 1. Not with strategy List.
+    /// Delay before the first retry in seconds. Default 1. Not with strategy List.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 0 && self <= 31536000").message("initialDelaySeconds goes from 0 (no wait) to 31536000 (a year)"))]
     pub initial_delay_seconds: Option<i32>,
 
-    /// Factor by which strategy Exponential grows the delay: an integer, or a decimal number in quotes such as "1.5"; at least 1. Default 2.
+    /// Factor by which strategy Exponential grows the delay: an integer, or a decimal number in quotes such as "1.5". Default 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("type(self) == int ? (self >= 1 && self <= 1000) : (self.matches('^[0-9]{1,4}([.][0-9]{1,4})?$') && double(self) >= 1.0 && double(self) <= 1000.0)").message("multiplier is a number from 1 to 1000 with at most four decimals, in quotes when it has any: 2, \"1.5\""))]
     pub multiplier: Option<Multiplier>,
@@ -50,8 +50,8 @@ pub struct Backoff {
     pub jitter: Option<Jitter>,
 }
 
-/// How the delay grows: Exponential (default; initial × multiplier^(n-1)), Fixed (always the initial delay), Linear (initial × n),
-/// Fibonacci (initial × 1, 1, 2, 3, 5 …) or List (delaysSeconds, the last one repeats).
+/// How the delay grows: Exponential (initial × multiplier^(n-1)), Fixed (always the initial delay), Linear (initial × n),
+/// Fibonacci (initial × 1, 1, 2, 3, 5 …) or List (delaysSeconds, the last one repeats). Default Exponential.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Strategy {
     /// initial × multiplier^(n-1)
@@ -76,14 +76,14 @@ pub struct Jitter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<JitterMode>,
 
-    /// Largest deviation of mode Proportional, in percent of the delay, 0 to 100. Default 25.
+    /// Largest deviation of mode Proportional, in percent of the delay. Default 25.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 0 && self <= 100").message("percent goes from 0 (no jitter) to 100"))]
     pub percent: Option<i32>,
 }
 
-/// How a delay d is spread: Proportional (default; d ± percent), None (exactly d), Full (0 to d) or Equal (d/2 to d). Full and Equal are those of
-/// "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
+/// How a delay d is spread: Proportional (d ± percent), None (exactly d), Full (0 to d) or Equal (d/2 to d). Full and Equal are those of
+/// "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015). Default Proportional.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum JitterMode {
     /// d ± percent

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// The conditions that the operator sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum ConditionType {
     /// The task succeeded (as on a Job).
     Complete,

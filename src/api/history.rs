@@ -56,7 +56,7 @@ pub struct HistoryEntry {
     /// The exit code, where a container ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// The signal that ended the container.
+    /// The signal that ended the container: exit code - 128 where the runtime tells none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
     /// Why it ended: the container's, the Pod's or the kubelet's word, such as Completed, Error, OOMKilled (also where the container exited with 0), Evicted, PodDeadlineExceeded; Suspended; SpecChanged; RetryNow; Lost.
@@ -73,7 +73,8 @@ pub struct HistoryEntry {
     /// What followed: Complete, Retry (charged), Ignore (not charged) or Fail.
     #[schemars(with = "String")]
     pub action: Action,
-    /// The wait before the next attempt in milliseconds, jitter included.
+    /// The wait before the next attempt in milliseconds, jitter included. It follows the spec as long as it lasts, and may have been
+    /// skipped by request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_milliseconds: Option<i64>,
     /// The generation of the spec that it ran with.

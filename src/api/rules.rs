@@ -137,18 +137,18 @@ impl JsonSchema for IntOrText {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Budgets {
-    /// How many attempts that the cluster ended (drain, preemption, eviction) are not charged. Default 10; later ones are charged to maxRetries.
+    /// How many attempts that the cluster ended (drain, preemption, eviction) are not charged; later ones are charged to maxRetries. Default 10.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 0").message("budgets.disruptions is a number of attempts: 0 charges every disruption to maxRetries"))]
     pub disruptions: Option<i32>,
 
-    /// How many retries follow attempts that ran out of memory. Without it they are charged to maxRetries.
+    /// How many retries follow attempts that ran out of memory; then the task has failed. Default: charged to maxRetries.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 0").message("budgets.outOfMemory is a number of retries: 0 fails the task when it first runs out of memory"))]
     pub out_of_memory: Option<i32>,
 
-    /// How many retries follow attempts that did not start (image, configuration, no node, turned away by the kubelet, no Pod created in time).
-    /// Without it they are charged to maxRetries.
+    /// How many retries follow attempts that did not start (image, configuration, no node, turned away by the kubelet, no Pod created in time);
+    /// then the task has failed. Default: charged to maxRetries.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 0").message("budgets.startup is a number of retries: 0 fails the task when an attempt first does not start"))]
     pub startup: Option<i32>,

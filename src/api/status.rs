@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RetryableTaskStatus {
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status speaks of; -1 until an operator has seen the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
@@ -19,7 +19,8 @@ pub struct RetryableTaskStatus {
     #[schemars(with = "Option<String>")]
     pub state: Option<State>,
 
-    /// What holds the current attempt up (such as ImagePullBackOff, FailedMount), else why the last attempt failed.
+    /// What holds the current attempt up (such as ImagePullBackOff, FailedMount), else why the last attempt failed. It stays after
+    /// success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 
@@ -27,7 +28,7 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 
-    /// When the first attempt was started.
+    /// When the first attempt of this run was started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
 
@@ -48,7 +49,7 @@ pub struct RetryableTaskStatus {
     pub duration: Option<String>,
 
     /// Attempts that have been started: Pods that have existed for this task, or are about to, and attempts that ended
-    /// without one since it could not be created.
+    /// without one since it could not be created. In all runs; the fallback is none.
     pub attempts: i32,
 
     /// Retries charged to maxRetries so far.
@@ -61,7 +62,7 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current: Option<CurrentAttempt>,
 
-    /// When the next attempt is due, while the task waits.
+    /// When the next attempt is due, while state is Waiting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_retry_time: Option<MicroTime>,
 
@@ -69,7 +70,7 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
 
-    /// What the task itself gave as its result (`result` of a JSON termination message), at most 1 KiB.
+    /// What the last attempt gave as its result (`result` of a JSON termination message), at most 1 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
 
@@ -90,7 +91,7 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
 
-    /// Requests by annotation that have been acknowledged, the last of each, and unknown annotations under retryable.dev/.
+    /// Requests by annotation that have been acknowledged, the last of each, and up to four unknown annotations under retryable.dev/.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["annotation"]))]
     pub acknowledged: Vec<Acknowledged>,
@@ -104,7 +105,7 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exhausted_budget: Option<String>,
 
-    /// The attempts that ended, oldest first, at most historyLimit of them.
+    /// The attempts that ended, oldest first, at most historyLimit of them and 48 KiB of JSON.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Arc<HistoryEntry>>,
 
@@ -200,7 +201,8 @@ pub struct CurrentAttempt {
     #[serde(rename = "removedPodUID", skip_serializing_if = "Option::is_none")]
     pub removed_pod_uid: Option<String>,
 
-    /// Why the operator stops the Pod. Written before the Pod is stopped.
+    /// Why the operator stops the Pod: Suspended, AttemptTimeout, StartupTimeout, DeadlineExceeded, Cancelled, SpecChanged, RetryNow,
+    /// or TaskEnded (the main container has ended, and others run on). Written before the Pod is stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub stop_reason: Option<StopReason>,

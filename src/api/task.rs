@@ -70,7 +70,7 @@ pub struct RetryableTaskSpec {
     #[schemars(schema_with = "schema::env_from")]
     pub env_from: Option<Vec<Value>>,
 
-    /// Compute resources of the main container.
+    /// Compute resources of the main container, in place of the template's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::resources")]
     pub resources: Option<Value>,
@@ -83,7 +83,7 @@ pub struct RetryableTaskSpec {
     #[schemars(schema_with = "schema::template")]
     pub template: Option<Value>,
 
-    /// Which ordinary containers decide. MainContainer (default): the main one; the others are stopped when they still run 3 s after it has ended,
+    /// Which ordinary containers decide. MainContainer: the main one; the others are stopped when they still run 3 s after it has ended,
     /// and an Event names them. AllContainers, as in a Job: the attempt ends when all have ended, and has failed if one of them did;
     /// the first that failed gives exit code, reason and message. Native sidecars do not count.
     #[serde(default)]
@@ -96,7 +96,7 @@ pub struct RetryableTaskSpec {
     #[x_kube(validation = Rule::new("self >= 0").message("maxRetries counts the tries after the first one: use 0 to run once, 3 for at most four attempts"))]
     pub max_retries: i32,
 
-    /// How long to wait before the next attempt.
+    /// How long to wait before the next attempt. Default: Exponential from 1 s, doubling, capped at 60 s, ±25 % jitter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
 
@@ -132,20 +132,20 @@ pub struct RetryableTaskSpec {
     pub on_failure: Option<OnFailure>,
 
     /// Longest time that one attempt may run, in seconds from the start of its main container (with completion AllContainers, of the first
-    /// container). The Pod is then stopped and the attempt has failed with the reason AttemptTimeout.
+    /// container). The Pod is then stopped and the attempt has failed with the reason AttemptTimeout. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self > 0").message("attemptTimeoutSeconds is a time above 0; leave it out for no limit"))]
     pub attempt_timeout_seconds: Option<i32>,
 
     /// Longest time that the whole task may take, in seconds from its first attempt, waits included and suspensions not. The task has then
-    /// failed with the reason DeadlineExceeded; a wait that would end after the deadline is not begun.
+    /// failed with the reason DeadlineExceeded; a wait that would end at the deadline or later is not begun. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self > 0").message("activeDeadlineSeconds is a time above 0; leave it out for no limit"))]
     pub active_deadline_seconds: Option<i32>,
 
     /// Longest time until the main container starts (with completion AllContainers: until all have started), in seconds. The attempt has then
     /// failed with the reason that held it up, else StartupTimeout. Given: from the Pod's creation, or from when that was first tried, the wait
-    /// for a node and init containers included. Unless given: 600 from when the Pod has a node and its init containers have ended, with no
+    /// for a node and init containers included. Default: 600 from when the Pod has a node and its init containers have ended, with no
     /// limit on the wait before.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self > 0").message("startupTimeoutSeconds is a time above 0; leave it out for 600 s from the moment that the Pod has a node"))]
@@ -156,7 +156,7 @@ pub struct RetryableTaskSpec {
     #[serde(default)]
     pub suspend: bool,
 
-    /// Delete the task, and with it its Pods, this many seconds after it has ended. Kept for ever unless set.
+    /// Delete the task, and with it its Pods, this many seconds after it has ended. Default: kept for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 0").message("ttlSecondsAfterFinished counts from the end: use 0 to delete the task at once, or leave it out to keep it"))]
     pub ttl_seconds_after_finished: Option<i32>,

@@ -80,11 +80,11 @@ struct RunArgs {
     #[arg(long, env = "RETRYABLE_LEASE_DURATION_SECONDS", default_value_t = 15)]
     lease_duration_seconds: u64,
 
-    /// How long the leader trusts a renewal, in seconds
+    /// How long the leader trusts a renewal, in seconds; less than the lease's duration
     #[arg(long, env = "RETRYABLE_RENEW_DEADLINE_SECONDS", default_value_t = 10)]
     renew_deadline_seconds: u64,
 
-    /// The time between two tries to get or renew the lease, in seconds
+    /// The time between two tries to get or renew the lease, in seconds; less than two thirds of the renew deadline
     #[arg(long, env = "RETRYABLE_RETRY_PERIOD_SECONDS", default_value_t = 2)]
     retry_period_seconds: u64,
 
@@ -97,7 +97,8 @@ struct RunArgs {
     #[arg(long, env = "RETRYABLE_CONCURRENCY", default_value_t = CONCURRENCY, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
 
-    /// How long a watch or the controller's loop may be silent before the liveness probe fails, in seconds
+    /// How long a watch or the controller's loop may be silent before the liveness probe fails, in seconds; a watch is
+    /// renewed every 290 s
     #[arg(long, env = "RETRYABLE_WATCH_STALL_SECONDS", default_value_t = 400)]
     watch_stall_seconds: u64,
 }
@@ -108,7 +109,7 @@ struct ReleaseArgs {
     #[arg(long, env = "RETRYABLE_NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<String>,
 
-    /// The operator's Deployment, to be scaled to zero first
+    /// The operator's Deployment, to be scaled to zero and waited for first
     #[arg(long, requires = "operator_namespace")]
     deployment: Option<String>,
 
@@ -127,7 +128,7 @@ struct SelfTestArgs {
     #[arg(long)]
     image: String,
 
-    /// How long the task may take
+    /// How long the task may take, in seconds
     #[arg(long, default_value_t = 120)]
     timeout_seconds: u64,
 }

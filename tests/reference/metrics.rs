@@ -1,0 +1,57 @@
+//! The metrics, from the text that the operator serves.
+
+use crate::page::{cell, code, table as markdown};
+use retryable_tasks::api::ConditionReason;
+use retryable_tasks::telemetry::metrics::{AttemptResult, Metrics, TaskResult};
+use std::time::Duration;
+
+/// The text with at least one series of each metric.
+fn text() -> String {
+    let metrics = Metrics::new();
+    metrics.attempt_ended(AttemptResult::Failed, "Error");
+    metrics.task_finished(TaskResult::Succeeded, ConditionReason::Succeeded);
+    metrics.retry_scheduled(Duration::ZERO);
+    metrics.retry_started(Duration::ZERO);
+    metrics.reconciled(Duration::ZERO);
+    metrics.reconcile_failed("request");
+    metrics.status_update_failed();
+    metrics.api_request("get", "pods", "200");
+    metrics.set_leader(true);
+    metrics.encode().unwrap()
+}
+
+pub fn table() -> String {
+    let text = text();
+    let about = |keyword: &str| {
+        let prefix = format!("# {keyword} ");
+        text.lines().filter_map(move |line| line.strip_prefix(&prefix)?.split_once(' ').map(|(a, b)| (a.to_owned(), b)))
+    };
+    let rows: Vec<Vec<String>> = about("HELP")
+        .map(|(name, help)| {
+            let (_, type_) = about("TYPE").find(|(other, _)| *other == name).unwrap();
+            let suffix = match type_ {
+                "counter" => "_total",
+                "info" => "_info",
+                _ => "",
+            };
+            vec![code(&format!("{name}{suffix}")), type_.into(), labels(&text, &name), cell(help.trim_end_matches('.'))]
+        })
+        .collect();
+    markdown(&["Metric", "Type", "Labels", "Meaning"], &rows)
+}
+
+/// The labels of a metric's first series, but for the bounds of buckets.
+fn labels(text: &str, name: &str) -> String {
+    let first = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    let inside = first.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}')).map(|(labels, _)| labels);
+    let names = inside.unwrap_or_default().split("\",").filter_map(|label| label.split_once('=')).map(|(name, _)| name);
+    names.filter(|name| *name != "le").map(code).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn every_metric_that_is_registered_has_a_row() {
+    let source = include_str!("../../src/telemetry/metrics.rs");
+    let registered =
+        source.matches("registry.register(").count() + source.matches("registry.register_with_unit(").count();
+    assert_eq!(table().lines().count(), registered + 2, "a metric without a series is not in the text: count it here");
+}
