@@ -84,9 +84,7 @@ TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/retryable-tasks/tools
 .PHONY: deny
 deny: $(TOOLS)/bin/cargo-deny-$(DENY_VERSION) ## licences, sources and bans of what is linked, by deny.toml
 	$(STEP) "licences"
-	for package in . bench fuzz; do \
-	  $< --manifest-path $$package/Cargo.toml --config deny.toml --log-level error check bans licenses sources || exit 1; \
-	done
+	$< --workspace --config deny.toml --log-level error check bans licenses sources
 
 # Unoptimised: it is built in a third of the time, and asked once.
 $(TOOLS)/bin/cargo-deny-$(DENY_VERSION):
@@ -98,12 +96,10 @@ $(TOOLS)/bin/cargo-deny-$(DENY_VERSION):
 .PHONY: check
 check: deny ## what CI refuses: warnings, formatting, stale generated files, faults in chart and scripts
 	$(STEP) "formatting"
-	$(CARGO) fmt --check
-	$(CARGO) fmt --check --manifest-path bench/Cargo.toml
-	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	$(CARGO) fmt --all --check
 	$(STEP) "clippy"
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) clippy --locked --manifest-path bench/Cargo.toml -- -D warnings
+	$(CARGO) clippy --locked -p side-by-side -- -D warnings
 	$(STEP) "generated files: build the operator"
 	$(CARGO) run --locked --quiet -- crd | diff -u crds/retryabletasks.yaml - || \
 	  { echo "crds/retryabletasks.yaml is stale: run 'make generate'" >&2; exit 1; }
@@ -123,8 +119,7 @@ BENCH := $(TARGET_DIR)/bench
 
 .PHONY: bench
 bench: image ## side by side with batch/v1 Job, about 50 minutes; SCALE=small is a tenth, ONLY=drain,waiting parts of it, PUBLISH=1 updates docs/performance.md and the table and pictures beside it
-	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --target $(TARGET) \
-	  --manifest-path bench/Cargo.toml --target-dir $(TARGET_DIR)
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --target $(TARGET) -p side-by-side
 	$(IN_CLUSTER) $(TARGET_DIR)/$(TARGET)/release/side-by-side --program $(BINARY) --image $(IMAGE_TAR) --out $(BENCH) \
 	  $(if $(PUBLISH),--publish docs/performance.md)
 
