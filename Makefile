@@ -17,7 +17,7 @@ LOCAL_IMAGE := docker.io/library/retryable-tasks:dev
 KUBERNETES := tests/cluster/cluster
 # kubectl and helm of the project's own cluster, before those of the machine
 IN_CLUSTER := eval "$$($(KUBERNETES) env)" &&
-SCRIPTS := .ci/run demo/run fuzz/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test tests/e2e/run tests/simulation/mutate $(wildcard tests/cluster/lib/*.sh)
+SCRIPTS := .ci/run .ci/release demo/run fuzz/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test tests/e2e/run tests/simulation/mutate $(wildcard tests/cluster/lib/*.sh)
 # Most of an end-to-end test's time is waiting, so more of them run at a time than there are processors.
 E2E_THREADS ?= 8
 # Further arguments for the test programs, such as the name of one test
@@ -109,8 +109,12 @@ check: deny ## what CI refuses: warnings, formatting, stale generated files, fau
 	$(IN_CLUSTER) deploy/generate --check
 	$(IN_CLUSTER) charts/check
 	tests/simulation/mutate --check
-	$(STEP) "Go and scripts"
+	$(STEP) "Go"
 	cd tests/cluster && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./image && go test ./image
+	$(STEP) "workflows"
+	cd .ci && go tool actionlint ../.github/workflows/*.yaml
+	.ci/release --check
+	$(STEP) "scripts"
 	if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); else echo "no shellcheck here: scripts not checked"; fi
 
 ##@ Figures
@@ -133,6 +137,11 @@ build: ## the operator, as it is in the image: release, static
 .PHONY: image
 image: build ## the operator's image as an archive, made without a container engine
 	$(KUBERNETES) pack --kind binary --binary $(BINARY) --name $(LOCAL_IMAGE) --out $(IMAGE_TAR)
+
+.PHONY: publish
+publish: ## build the image for amd64 and arm64 with docker buildx, and push it: IMAGE=REGISTRY/retryable-tasks:TAG
+	docker buildx build --platform linux/amd64,linux/arm64 --sbom=true --provenance=mode=max \
+	  --build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) --push .
 
 .PHONY: crd
 crd: ## write crds/ from the types
