@@ -38,7 +38,7 @@ fn table(body: &str, title: &str, words: impl Fn(&str, &str) -> String) -> Strin
         })
         .collect();
     assert!(!rows.is_empty());
-    markdown(&["In `spec`", title], &rows)
+    markdown(&["Refused", title], &rows)
 }
 
 /// The first column.
