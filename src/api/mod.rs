@@ -4,6 +4,7 @@ mod adapt;
 mod backoff;
 mod condition;
 mod crd;
+mod event;
 mod history;
 mod rules;
 mod schema;
@@ -14,6 +15,7 @@ pub use adapt::{AttemptOverride, OnFailure, OnOutOfMemory};
 pub use backoff::{Backoff, Jitter, JitterMode, Multiplier, Strategy};
 pub use condition::{ConditionReason, ConditionType};
 pub use crd::crd;
+pub use event::EventReason;
 pub use history::{Action, EndReason, FailureClass, HistoryEntry, LastFailure};
 pub use rules::{Budgets, FailureRule, IntOrText, Preset, RuleAction, When};
 pub use status::{

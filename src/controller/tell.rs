@@ -1,7 +1,7 @@
 //! What happened, told after it is stored: log lines, metrics, Events.
 
 use super::Settings;
-use crate::api::{Action, HistoryEntry, HoldUp, RetryableTask, StopReason};
+use crate::api::{Action, EventReason, HistoryEntry, HoldUp, RetryableTask, StopReason};
 use crate::core::decide::{Happening, Plan, Request, Wait};
 use crate::core::identity::Slot;
 use crate::core::message::short;
@@ -74,7 +74,7 @@ impl Teller {
         let note = short(&format!("the status cannot be stored, and is not up to date: {message}"), MAX_NOTE_BYTES);
         let event = Event {
             type_: EventType::Warning,
-            reason: "StatusUpdateFailed".into(),
+            reason: EventReason::StatusUpdateFailed.as_str().into(),
             note: Some(note),
             action: "Reconcile".into(),
             secondary: None,
@@ -192,28 +192,32 @@ fn event(task: &RetryableTask, happening: Happening, finished: bool) -> Option<E
         }
         Happening::Rescheduled { attempt, wait: Wait { due, .. } } => {
             let note = format!("attempt {attempt} is due at {due:.3}, since the spec has changed");
-            (EventType::Normal, "RetryRescheduled", note, None)
+            (EventType::Normal, EventReason::RetryRescheduled.as_str(), note, None)
         }
-        Happening::MemoryRaiseRejected { message } => (EventType::Warning, "MemoryRaiseRejected", message, None),
+        Happening::MemoryRaiseRejected { message } => {
+            (EventType::Warning, EventReason::MemoryRaiseRejected.as_str(), message, None)
+        }
         Happening::FallingBack { reason, message } => {
             let note = format!("the fallback is started, since the task has failed: {}: {message}", reason.as_str());
-            (EventType::Normal, "FallbackStarted", note, None)
+            (EventType::Normal, EventReason::FallbackStarted.as_str(), note, None)
         }
         Happening::Heard { request: request @ (Request::RetryNow | Request::RunAgain), effect } => {
             (EventType::Normal, request.as_str(), effect, None)
         }
-        Happening::UnknownAnnotation { effect } => (EventType::Warning, "UnknownAnnotation", effect, None),
+        Happening::UnknownAnnotation { effect } => {
+            (EventType::Warning, EventReason::UnknownAnnotation.as_str(), effect, None)
+        }
         Happening::ContainersStopped { slot, pod, containers } => {
             let note = containers_stopped(slot, &containers);
             let related = pod_reference(task, pod.name, Some(pod.uid));
-            (EventType::Normal, "ContainersStopped", note, Some(related))
+            (EventType::Normal, EventReason::ContainersStopped.as_str(), note, Some(related))
         }
         Happening::HeldUp { slot, pod, hold_up: HoldUp { reason, message }, is_stage: false } => {
             let what = if slot.fallback { "the fallback".into() } else { format!("attempt {}", slot.number) };
             let said = message.map(|message| format!(": {message}")).unwrap_or_default();
             let related = pod_reference(task, pod.name, Some(pod.uid));
             let note = format!("{what} has not started: {reason}{said}");
-            (EventType::Warning, "AttemptNotStarting", note, Some(related))
+            (EventType::Warning, EventReason::AttemptNotStarting.as_str(), note, Some(related))
         }
         // The end of the task tells of its cancellation.
         Happening::Heard { request: Request::Cancel, .. } | Happening::Started { .. } | Happening::HeldUp { .. } => {
@@ -242,7 +246,7 @@ fn ended(entry: &HistoryEntry, wait: Option<Wait>, line: Option<&str>) -> (Event
     let HistoryEntry { attempt, reason, .. } = entry;
     if was_stopped(entry, StopReason::Suspended) {
         let note = format!("attempt {attempt} was stopped: the task is suspended (not charged)");
-        return (EventType::Normal, "Suspended", note);
+        return (EventType::Normal, StopReason::Suspended.as_str(), note);
     }
     if was_stopped(entry, StopReason::SpecChanged) {
         let why = entry.message.as_deref().unwrap_or_default();
@@ -258,7 +262,11 @@ fn ended(entry: &HistoryEntry, wait: Option<Wait>, line: Option<&str>) -> (Event
             format!("; attempt {} is due in {} at {due:.3}{charged}", attempt.saturating_add(1), human(delay))
         },
     );
-    (EventType::Warning, "AttemptFailed", format!("attempt {attempt} ended with {reason}{code}{next}{said}"))
+    (
+        EventType::Warning,
+        EventReason::AttemptFailed.as_str(),
+        format!("attempt {attempt} ended with {reason}{code}{next}{said}"),
+    )
 }
 
 /// Whether the operator stopped the attempt for that reason, and did not charge it.

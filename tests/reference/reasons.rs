@@ -1,7 +1,7 @@
 //! The words of conditions, Events and ends: the page names each.
 
 use crate::{PAGE, page};
-use retryable_tasks::api::{ConditionReason, ConditionType, EndReason, StopReason};
+use retryable_tasks::api::{ConditionReason, ConditionType, EndReason, EventReason, StopReason};
 use serde::de::value::Error;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 
@@ -56,4 +56,9 @@ fn every_end_of_an_attempt_is_named() {
     assert_named("## Status", &names::<EndReason>());
     let stops: Vec<String> = names::<StopReason>().into_iter().filter(|name| name != "Unknown").collect();
     assert_named("## Status", &stops);
+}
+
+#[test]
+fn every_event_is_named() {
+    assert_named("## Events", &names::<EventReason>());
 }
