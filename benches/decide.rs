@@ -8,9 +8,9 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use retryable_tasks::api::{RetryableTask, RetryableTaskStatus};
-use retryable_tasks::core::decide::{Plan, Seen, Situation, decide};
-use retryable_tasks::core::observe::observe;
-use retryable_tasks::core::pod::pod;
+use retryable_tasks::core::build_pod::pod;
+use retryable_tasks::core::decide::{Plan, Situation, TrackedPod, decide};
+use retryable_tasks::core::pod_snapshot::PodSnapshot;
 use serde_json::json;
 use std::hint::black_box;
 
@@ -38,7 +38,7 @@ fn at(seconds: i32) -> Timestamp {
 }
 
 /// The Pod of attempt `number`, which runs for two seconds and fails.
-fn failed(task: &RetryableTask, number: i32) -> Seen {
+fn failed(task: &RetryableTask, number: i32) -> TrackedPod {
     let start = at(number * 1000);
     let mut failed: Pod = serde_json::from_value(pod(task, number, true)).expect("a Pod");
     failed.metadata.uid = Some(format!("{number:08}-5d0c-4a3b-8a55-0f8f2b3f6f10"));
@@ -49,22 +49,22 @@ fn failed(task: &RetryableTask, number: i32) -> Seen {
     let status = json!({"phase": "Failed", "startTime": start, "containerStatuses":
                         [{"name": "task", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {"terminated": end}}]});
     failed.status = Some(serde_json::from_value(status).expect("a status"));
-    Seen {
-        pod: observe(&failed).expect("an attempt's Pod"),
+    TrackedPod {
+        pod: PodSnapshot::of(&failed).expect("an attempt's Pod"),
         first_seen: start,
         known_since: SignedDuration::ZERO,
         deleting_since: None,
         stopping_since: None,
         end_seen: Some(at(number * 1000 + 2)),
-        gone: false,
+        deleted: false,
     }
 }
 
-fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen], now: Timestamp) -> Situation<'a> {
+fn situation<'a>(task: &'a RetryableTask, pods: &'a [TrackedPod], now: Timestamp) -> Situation<'a> {
     Situation {
         task,
         pods,
-        asked: None,
+        pod_lookup: None,
         created: None,
         rejection: None,
         warnings: None,
@@ -72,8 +72,8 @@ fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen], now: Timestamp) -> S
         remaining: None,
         now,
         uptime: SignedDuration::from_hours(1),
-        sent: None,
-        fresh: true,
+        create_in_flight: None,
+        task_is_live: true,
         has_time: false,
     }
 }

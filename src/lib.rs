@@ -4,12 +4,12 @@
 //! - [`admission`]: what the API server says of a manifest, without one.
 //! - [`core`]: pure decisions. What a Pod says, what its end means, how long to wait, what to do next.
 //! - [`controller`]: effects. Watches, the reconcile, leader election.
-//! - [`rehearsal`]: what would become of a task: the same decisions, on Pods whose ends are given.
+//! - [`simulate`]: what would become of a task: the same decisions, on Pods whose ends are given.
 //! - [`telemetry`]: logs, metrics, health.
 
 pub mod admission;
 pub mod api;
 pub mod controller;
 pub mod core;
-pub mod rehearsal;
+pub mod simulate;
 pub mod telemetry;

@@ -50,15 +50,15 @@ fn the_schedule_of_a_task_to_the_letter() {
     let expected = "\
 shop/import-orders, if every attempt fails at once with exit code 1
 
-ATTEMPT   EARLIEST   EXPECTED   LATEST   CUMULATED
+ATTEMPT   EARLIEST   EXPECTED   LATEST   START
 1         0s         0s         0s       0s
 2         0.75s      1s         1.25s    1s
 3         1.5s       2s         2.5s     3s
 
 Failed after 3 attempts and 3s: RetriesExhausted
-  no retry is left after 3 attempts (maxRetries 2); the last ended with Error, exit code 1
+  maxRetries (2) exhausted after 3 attempts; the last ended with Error, exit code 1
 
-EARLIEST, EXPECTED, LATEST: the wait before the attempt. CUMULATED: from the start of the task to that of the attempt, as expected.
+EARLIEST, EXPECTED, LATEST: the wait before the attempt. START: from the start of the task to that of the attempt, as expected.
 ";
     assert_eq!((code, out.as_str(), err.as_str()), (Some(0), expected, ""));
 }
@@ -69,14 +69,14 @@ fn what_follows_a_failure_to_the_letter() {
     let expected = "\
 shop/import-orders
 
-ATTEMPT   EARLIEST   EXPECTED   LATEST   CUMULATED   REASON   EXIT-CODE   RULE           ACTION   BUDGET
-1         0s         0s         0s       0s          Error    75          rate-limited   Retry    rate-limited 1/1
-2         22.5s      30s        37.5s    30s         Error    75          rate-limited   Fail     rate-limited 1/1
+ATTEMPT   EARLIEST   EXPECTED   LATEST   START   REASON   EXIT-CODE   RULE           ACTION   BUDGET
+1         0s         0s         0s       0s      Error    75          rate-limited   Retry    rate-limited 1/1
+2         22.5s      30s        37.5s    30s     Error    75          rate-limited   Fail     rate-limited 1/1
 
 Failed after 2 attempts and 30s: BudgetExhausted
-  the retries of rate-limited are used up after 2 attempts; the last ended with Error, exit code 75: HTTP 429 Too Many Requests
+  retry budget of rule rate-limited exhausted after 2 attempts; the last ended with Error, exit code 75: HTTP 429 Too Many Requests
 
-EARLIEST, EXPECTED, LATEST: the wait before the attempt. CUMULATED: from the start of the task to that of the attempt, as expected.
+EARLIEST, EXPECTED, LATEST: the wait before the attempt. START: from the start of the task to that of the attempt, as expected.
 ";
     assert_eq!((code, out.as_str()), (Some(0), expected));
 }
@@ -124,9 +124,9 @@ fn files_without_a_task_say_what_they_are() {
         ("just words", "error: standard input: document 1 has no kind: it is no object of Kubernetes\n"),
         (
             "a: b: c",
-            "error: standard input: it is no YAML: mapping values are not allowed in this context at line 1 column 5\n",
+            "error: standard input: invalid YAML: mapping values are not allowed in this context at line 1 column 5\n",
         ),
-        ("a: 1\na: 2", "error: standard input: it is no YAML: duplicate entry with key \"a\"\n"),
+        ("a: 1\na: 2", "error: standard input: invalid YAML: duplicate entry with key \"a\"\n"),
     ];
     for (text, words) in cases {
         let Said { code, out, err } = simulate(text, &[]);

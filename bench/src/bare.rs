@@ -15,9 +15,9 @@ use kube_runtime::WatchStreamExt;
 use kube_runtime::watcher::{Config, Event, watcher};
 use retryable_tasks::api::RetryableTask;
 use retryable_tasks::controller::CONCURRENCY;
-use retryable_tasks::controller::lanes::DUE_PER_PLACE;
+use retryable_tasks::controller::work_queue::DUE_PER_PLACE;
+use retryable_tasks::core::build_pod::pod;
 use retryable_tasks::core::decide::{Situation, decide};
-use retryable_tasks::core::pod::pod;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
@@ -119,7 +119,7 @@ async fn begin(client: Client, task: RetryableTask) -> Result<()> {
     let situation = Situation {
         task: &task,
         pods: &[],
-        asked: None,
+        pod_lookup: None,
         created: None,
         rejection: None,
         remaining: None,
@@ -127,8 +127,8 @@ async fn begin(client: Client, task: RetryableTask) -> Result<()> {
         uptime: SignedDuration::ZERO,
         failing: None,
         warnings: None,
-        sent: None,
-        fresh: true,
+        create_in_flight: None,
+        task_is_live: true,
         has_time: true,
     };
     let (status, _) = decide(&situation).status.context("a new task has no status to be written")?;

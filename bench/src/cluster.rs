@@ -4,7 +4,7 @@ use crate::process::Process;
 use anyhow::{Context, Result, ensure};
 use kube::Client;
 use retryable_tasks::controller::CONCURRENCY;
-use retryable_tasks::controller::lanes::DUE_PER_PLACE;
+use retryable_tasks::controller::work_queue::DUE_PER_PLACE;
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{Read, Write};

@@ -3,14 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use retryable_tasks::api::{FINALIZER, LABEL_ATTEMPT, LABEL_TASK_UID, RetryableTask, RetryableTaskStatus, RuleAction};
+use retryable_tasks::core::build_pod::pod;
 use retryable_tasks::core::classify::{DISRUPTION, OUT_OF_MEMORY, STARTUP, budget};
 use retryable_tasks::core::decide::{
-    Answer, Plan, PodRef, PodWarnings, STOP_DEADLINE_SECONDS, Seen, Situation, StopMethod, decide, slot_of,
+    Plan, PodLookup, PodRef, PodWarnings, STOP_DEADLINE_SECONDS, Situation, StopMethod, TrackedPod, decide, slot_of,
 };
 use retryable_tasks::core::identity::{Slot, pod_name};
 use retryable_tasks::core::message::{MAX_MESSAGE_BYTES, MAX_WORD_BYTES};
-use retryable_tasks::core::observe::{Progress, observe};
-use retryable_tasks::core::pod::pod;
+use retryable_tasks::core::pod_snapshot::{PodSnapshot, Progress};
 use retryable_tasks::core::rejection::{Refusal, Rejection};
 use serde_json::{Value, json};
 
@@ -29,16 +29,16 @@ const MAX_STATUS_BYTES: usize = 100 * 1024;
 pub struct Life<'a> {
     task: RetryableTask,
     pods: Vec<Pod>,
-    seen: Vec<Seen>,
+    tracked: Vec<TrackedPod>,
     scripts: &'a [Value],
     now: Timestamp,
     begun: Timestamp,
     made: usize,
     forged: bool,
-    asked: Option<Answer>,
+    pod_lookup: Option<PodLookup>,
     warnings: Option<PodWarnings>,
     rejection: Option<Rejection>,
-    fresh: bool,
+    task_is_live: bool,
 }
 
 impl<'a> Life<'a> {
@@ -54,16 +54,16 @@ impl<'a> Life<'a> {
         Self {
             task,
             pods: Vec::new(),
-            seen: Vec::new(),
+            tracked: Vec::new(),
             scripts,
             now: begun,
             begun,
             made: 0,
             forged,
-            asked: None,
+            pod_lookup: None,
             warnings: None,
             rejection: None,
-            fresh: false,
+            task_is_live: false,
         }
     }
 
@@ -74,7 +74,7 @@ impl<'a> Life<'a> {
             // What is due at once is looked at again in the next millisecond, as any clock would have moved.
             let Ok(next) = self.now.checked_add(wait.max(SignedDuration::from_millis(1))) else { break };
             self.now = next;
-            self.fresh = false;
+            self.task_is_live = false;
         }
         self.made
     }
@@ -94,13 +94,13 @@ impl<'a> Life<'a> {
                 create,
                 stop,
                 replace,
-                strays,
+                stale_pods,
                 delete,
                 release,
                 delete_task,
-                look_again,
+                requeue,
             } = plan;
-            let pods = [&strays, &delete, &release];
+            let pods = [&stale_pods, &delete, &release];
             let acts = create.is_some()
                 || stop.is_some()
                 || replace.is_some()
@@ -109,17 +109,17 @@ impl<'a> Life<'a> {
             if let Some((status, _)) = status {
                 assert!(!acts && ask.is_none() && !refresh, "a plan that writes does something else too");
                 self.store(&status);
-                (self.asked, self.rejection, self.fresh) = (None, None, true);
+                (self.pod_lookup, self.rejection, self.task_is_live) = (None, None, true);
             } else if let Some(name) = ask {
-                assert!(self.asked.is_none(), "asked twice for {name}");
+                assert!(self.pod_lookup.is_none(), "asked twice for {name}");
                 let found = self.pods.iter().any(|pod| pod.metadata.name.as_ref() == Some(&name));
-                self.asked = Some(if found { Answer::There } else { Answer::Absent });
+                self.pod_lookup = Some(if found { PodLookup::Found } else { PodLookup::NotFound });
             } else if let Some(pod) = ask_warnings {
                 self.warnings =
                     Some(PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, readable: true, newest: None });
             } else if refresh {
-                assert!(!self.fresh, "read twice");
-                self.fresh = true;
+                assert!(!self.task_is_live, "read twice");
+                self.task_is_live = true;
             } else if let Some(slot) = create {
                 self.create(slot);
                 if self.made > MAX_PODS {
@@ -129,18 +129,18 @@ impl<'a> Life<'a> {
                 plans = 0;
             } else {
                 let stop = stop.map(|(pod, method)| self.stop(pod, method));
-                self.remove(stop.iter().flatten().chain(&replace).chain(&strays).chain(&delete), &release);
-                return look_again.soonest().filter(|_| !delete_task);
+                self.remove(stop.iter().flatten().chain(&replace).chain(&stale_pods).chain(&delete), &release);
+                return requeue.soonest().filter(|_| !delete_task);
             }
         }
-        panic!("the decisions do not come to rest: {:#?}", self.task.status);
+        panic!("the reconcile did not converge: {:#?}", self.task.status);
     }
 
     fn decide(&self) -> Plan {
         decide(&Situation {
             task: &self.task,
-            pods: &self.seen,
-            asked: self.asked.as_ref(),
+            pods: &self.tracked,
+            pod_lookup: self.pod_lookup.as_ref(),
             warnings: self.warnings.as_ref(),
             created: None,
             rejection: self.rejection.as_ref(),
@@ -148,8 +148,8 @@ impl<'a> Life<'a> {
             remaining: None,
             now: self.now,
             uptime: self.now.duration_since(self.begun) + SignedDuration::from_secs(60),
-            sent: None,
-            fresh: self.fresh,
+            create_in_flight: None,
+            task_is_live: self.task_is_live,
             has_time: true,
         })
     }
@@ -199,18 +199,18 @@ impl<'a> Life<'a> {
         if let Some(script) = self.scripts.get((self.made - 1) % self.scripts.len().max(1)) {
             made = says(&made, script).unwrap_or(made);
         }
-        let observed = observe(&made).expect("a Pod of ours is known as such");
-        assert_eq!(observed, observe(&made).unwrap(), "the same Pod is seen in two ways");
-        assert_eq!(observed.slot(), slot);
-        let ended = matches!(observed.progress, Progress::Ended(_) | Progress::Outlived(_));
-        self.seen.push(Seen {
+        let snapshot = PodSnapshot::of(&made).expect("a Pod of ours is known as such");
+        assert_eq!(snapshot, PodSnapshot::of(&made).unwrap(), "the same Pod is seen in two ways");
+        assert_eq!(snapshot.slot(), slot);
+        let ended = matches!(snapshot.progress, Progress::Ended(_) | Progress::MainContainerExited(_));
+        self.tracked.push(TrackedPod {
             first_seen: self.now,
             known_since: self.now.duration_since(self.begun),
-            deleting_since: observed.deleting_since(None, self.now.duration_since(self.begun)),
-            stopping_since: observed.stopping_since(None, self.now.duration_since(self.begun)),
+            deleting_since: snapshot.deleting_since(None, self.now.duration_since(self.begun)),
+            stopping_since: snapshot.stopping_since(None, self.now.duration_since(self.begun)),
             end_seen: ended.then_some(self.now),
-            gone: false,
-            pod: observed,
+            deleted: false,
+            pod: snapshot,
         });
         self.pods.push(made);
     }
@@ -237,24 +237,27 @@ impl<'a> Life<'a> {
             return Some(pod);
         }
         let uptime = self.now.duration_since(self.begun) + SignedDuration::from_secs(60);
-        self.seen.iter_mut().filter(|seen| seen.pod.pod_uid == pod.uid).for_each(|seen| {
-            seen.pod.active_deadline_seconds = Some(STOP_DEADLINE_SECONDS);
-            seen.stopping_since = seen.pod.stopping_since(Some(seen), uptime);
+        self.tracked.iter_mut().filter(|tracked| tracked.pod.pod_uid == pod.uid).for_each(|tracked| {
+            tracked.pod.active_deadline_seconds = Some(STOP_DEADLINE_SECONDS);
+            tracked.stopping_since = tracked.pod.stopping_since(Some(tracked), uptime);
         });
         None
     }
 
     /// Pods that are deleted go at once.
-    fn remove<'b>(&mut self, gone: impl Iterator<Item = &'b PodRef>, free: &[PodRef]) {
-        for pod in gone {
-            self.seen.iter_mut().filter(|seen| seen.pod.pod_uid == pod.uid).for_each(|seen| {
-                seen.pod.deleting = true;
-                seen.gone |= !seen.pod.held;
+    fn remove<'b>(&mut self, deleted: impl Iterator<Item = &'b PodRef>, free: &[PodRef]) {
+        for pod in deleted {
+            self.tracked.iter_mut().filter(|tracked| tracked.pod.pod_uid == pod.uid).for_each(|tracked| {
+                tracked.pod.deleting = true;
+                tracked.deleted |= !tracked.pod.has_finalizer;
             });
         }
         for pod in free {
-            self.seen.iter_mut().filter(|seen| seen.pod.pod_uid == pod.uid).for_each(|seen| seen.pod.held = false);
-            self.seen.retain(|seen| seen.pod.held || !seen.pod.deleting);
+            self.tracked
+                .iter_mut()
+                .filter(|tracked| tracked.pod.pod_uid == pod.uid)
+                .for_each(|tracked| tracked.pod.has_finalizer = false);
+            self.tracked.retain(|tracked| tracked.pod.has_finalizer || !tracked.pod.deleting);
         }
     }
 }

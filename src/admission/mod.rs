@@ -2,12 +2,12 @@
 //! Same order, same words, but that all is told at once.
 
 mod cel;
-mod complete;
-mod name;
-mod structure;
+mod defaults;
+mod object_name;
+mod schema_check;
 
 use crate::api::{self, RetryableTask};
-use crate::core::pod::problem;
+use crate::core::build_pod::problem;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
@@ -52,11 +52,11 @@ impl Admission {
             // A manifest's status is not stored: it belongs to the operator.
             map.remove("status");
         }
-        let mut refusals: Vec<String> = structure::unknown_fields(&object, &self.schema);
-        complete::complete(&mut object, &self.schema, notation);
-        name::generate(&mut object);
-        let mut faults = name::faults(&object);
-        faults.extend(structure::faults(&object, &self.schema));
+        let mut refusals: Vec<String> = schema_check::unknown_fields(&object, &self.schema);
+        defaults::complete(&mut object, &self.schema, notation);
+        object_name::generate(&mut object);
+        let mut faults = object_name::faults(&object);
+        faults.extend(schema_check::faults(&object, &self.schema));
         let blocked = faults.iter().any(|fault| fault.blocks);
         refusals.extend(faults.into_iter().map(|fault| fault.message));
         if blocked {

@@ -67,7 +67,7 @@ pub enum ConditionReason {
     /// The API server cannot create the Pod now, or does not answer (as in a Job's Events).
     FailedCreate,
     /// A Pod that is not this task's has the name of the attempt's Pod.
-    PodNameTaken,
+    PodNameConflict,
     /// The operator cannot read the spec.
     InvalidSpec,
 }
@@ -103,7 +103,7 @@ impl ConditionReason {
             Self::CreatingPod => "CreatingPod",
             Self::PodRejected => "PodRejected",
             Self::FailedCreate => "FailedCreate",
-            Self::PodNameTaken => "PodNameTaken",
+            Self::PodNameConflict => "PodNameConflict",
             Self::InvalidSpec => "InvalidSpec",
         }
     }

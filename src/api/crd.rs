@@ -37,8 +37,4 @@ fn refine(root: &mut JSONSchemaProps) {
 }
 
 #[cfg(test)]
-#[path = "admission_tests.rs"]
-mod admission_tests;
-#[cfg(test)]
-#[path = "crd_tests.rs"]
 mod tests;

@@ -23,7 +23,7 @@ pub struct LastFailure {
 /// Attempts counted under a budget of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct FailureClass {
+pub struct FailureCount {
     /// Name of the rule.
     pub name: String,
     /// How many attempts it counted.

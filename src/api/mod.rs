@@ -1,6 +1,6 @@
 //! What users write and read: the `RetryableTask` resource. Types, schema and admission rules; no behaviour.
 
-mod adapt;
+mod attempt_changes;
 mod backoff;
 mod condition;
 mod crd;
@@ -11,12 +11,12 @@ mod schema;
 mod status;
 mod task;
 
-pub use adapt::{AttemptOverride, OnFailure, OnOutOfMemory};
+pub use attempt_changes::{AttemptOverride, OnFailure, OnOutOfMemory};
 pub use backoff::{Backoff, Jitter, JitterMode, Multiplier, Strategy};
 pub use condition::{ConditionReason, ConditionType};
 pub use crd::crd;
 pub use event::EventReason;
-pub use history::{Action, EndReason, FailureClass, HistoryEntry, LastFailure};
+pub use history::{Action, EndReason, FailureCount, HistoryEntry, LastFailure};
 pub use rules::{Budgets, FailureRule, IntOrText, Preset, RuleAction, When};
 pub use status::{
     Acknowledged, CurrentAttempt, Fallback, FallbackState, HoldUp, RetryWait, RetryableTaskStatus, Run, State,
@@ -42,11 +42,11 @@ pub const ANNOTATION_GENERATION: &str = "retryable.dev/generation";
 pub const ANNOTATION_TEMPLATE_HASH: &str = "retryable.dev/pod-template-hash";
 /// Annotation of an attempt's Pod: which containers decide, where it is not the main one alone.
 pub const ANNOTATION_COMPLETION: &str = "retryable.dev/completion";
-/// Annotation of a task, by hand: skip the wait for the next attempt.
+/// Annotation of a task, on request: skip the wait for the next attempt.
 pub const ANNOTATION_RETRY_NOW: &str = "retryable.dev/retry-now";
-/// Annotation of a task, by hand: run again once it has ended.
+/// Annotation of a task, on request: run again once it has ended.
 pub const ANNOTATION_RUN_AGAIN: &str = "retryable.dev/run-again";
-/// Annotation of a task, by hand: stop, and do not go on.
+/// Annotation of a task, on request: stop, and do not go on.
 pub const ANNOTATION_CANCEL: &str = "retryable.dev/cancel";
 
 /// Finalizer of an attempt's Pod: its exit status cannot be lost before it is in the task's status.

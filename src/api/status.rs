@@ -1,6 +1,6 @@
 //! What users read: the task's status.
 
-use super::{Action, FailureClass, HistoryEntry, LastFailure};
+use super::{Action, FailureCount, HistoryEntry, LastFailure};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,7 @@ pub struct RetryableTaskStatus {
     /// How many failed attempts each rule has matched, the built-in ones (disruption, outOfMemory, startup) included.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    pub classes: Vec<FailureClass>,
+    pub failure_counts: Vec<FailureCount>,
 
     /// The budget that ran out and so ended the task: maxRetries, or the name of a rule.
     #[serde(skip_serializing_if = "Option::is_none")]

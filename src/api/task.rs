@@ -20,7 +20,7 @@ use serde_json::Value;
     namespaced,
     status = "RetryableTaskStatus",
     derive = "PartialEq",
-    doc = "A task that runs as one Pod per attempt and is tried again, after a delay, until it succeeds or its retries are used up.",
+    doc = "A task that runs as one Pod per attempt and is tried again, after a delay, until it succeeds or its retries are exhausted.",
     validation = Rule::new("self.metadata.name.size() <= 63").message("the task's name goes into its Pods' names and labels: use at most 63 characters"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "Pending, Running, Waiting, Suspended, Succeeded, Failed or Cancelled"),
     printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts", description = "Attempts that have been started"),

@@ -1,18 +1,18 @@
 //! The command line: run | crd | release | self-test | simulate.
 
-mod run;
+mod run_operator;
 mod self_test;
 mod simulate;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use retryable_tasks::controller::{CONCURRENCY, release};
+use retryable_tasks::controller::{CONCURRENCY, remove_finalizers};
 use retryable_tasks::{api, controller, telemetry};
 use std::error::Error as StdError;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// Longest time that freeing all Pods may take.
-const RELEASE_LIMIT: Duration = Duration::from_secs(240);
+const REMOVE_FINALIZERS_LIMIT: Duration = Duration::from_secs(240);
 
 /// A Kubernetes operator for work that must be retried.
 #[derive(Debug, Parser)]
@@ -46,7 +46,7 @@ enum Command {
     /// Print the CustomResourceDefinition as YAML
     Crd,
     /// Free Pods from the operator's finalizer, before it is uninstalled
-    Release(ReleaseArgs),
+    RemoveFinalizers(RemoveFinalizersArgs),
     /// Run a task to its end, to see that the operator works
     SelfTest(SelfTestArgs),
     /// Show what would become of a task, without a cluster: the schedule of its attempts, and what follows which
@@ -104,7 +104,7 @@ struct RunArgs {
 }
 
 #[derive(Debug, Args)]
-struct ReleaseArgs {
+struct RemoveFinalizersArgs {
     /// Namespaces whose Pods to free, separated by commas; all of them unless given
     #[arg(long, env = "RETRYABLE_NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<String>,
@@ -149,7 +149,7 @@ impl Cli {
         match &self.command {
             Command::Crd => return print_crd(),
             Command::Simulate(args) => return simulate::simulate(args).map_err(Into::into),
-            Command::Run(_) | Command::Release(_) | Command::SelfTest(_) => {}
+            Command::Run(_) | Command::RemoveFinalizers(_) | Command::SelfTest(_) => {}
         }
         let format = match self.log_format {
             LogFormat::Text => telemetry::logs::LogFormat::Text,
@@ -158,9 +158,9 @@ impl Cli {
         telemetry::logs::init(&self.log_level, format)?;
         tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
             match self.command {
-                Command::Run(args) => run::run(args).await.map_err(Into::into),
+                Command::Run(args) => run_operator::run(args).await.map_err(Into::into),
                 Command::Crd | Command::Simulate(_) => Ok(()),
-                Command::Release(args) => free_pods(args).await,
+                Command::RemoveFinalizers(args) => remove_finalizers_of(args).await,
                 Command::SelfTest(args) => {
                     let limit = Duration::from_secs(args.timeout_seconds);
                     self_test::self_test(client().await?, &args.namespace, &args.image, limit).await.map_err(Into::into)
@@ -175,12 +175,13 @@ async fn client() -> Result<kube::Client, kube::Error> {
     controller::client::client(config, std::sync::Arc::new(telemetry::Telemetry::new(Duration::MAX)))
 }
 
-async fn free_pods(args: ReleaseArgs) -> Result<(), Box<dyn StdError>> {
-    let ReleaseArgs { namespaces, deployment, operator_namespace } = args;
-    let deployment =
-        deployment.zip(operator_namespace).map(|(name, namespace)| release::OperatorDeployment { namespace, name });
-    let options = release::Options { namespaces, deployment, timeout: RELEASE_LIMIT };
-    release::release(client().await?, &options).await?;
+async fn remove_finalizers_of(args: RemoveFinalizersArgs) -> Result<(), Box<dyn StdError>> {
+    let RemoveFinalizersArgs { namespaces, deployment, operator_namespace } = args;
+    let deployment = deployment
+        .zip(operator_namespace)
+        .map(|(name, namespace)| remove_finalizers::OperatorDeployment { namespace, name });
+    let options = remove_finalizers::Options { namespaces, deployment, timeout: REMOVE_FINALIZERS_LIMIT };
+    remove_finalizers::remove_finalizers(client().await?, &options).await?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use kube::api::{Api, DeleteParams, PostParams, PropagationPolicy};
 use kube::{Client, ResourceExt};
 use kube_runtime::wait::await_condition;
 use retryable_tasks::api::{ConditionType, MAIN_CONTAINER, RetryableTask};
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use serde_json::json;
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ fn restricted_pod() -> serde_json::Value {
 async fn wait(tasks: &Api<RetryableTask>, task: &str, limit: Duration) -> Result<(), Error> {
     let finished = |task: Option<&RetryableTask>| {
         let status = task.and_then(|task| task.status.as_ref());
-        status.is_some_and(|status| conditions::is_true(&status.conditions, ConditionType::Finished))
+        status.is_some_and(|status| condition_list::is_true(&status.conditions, ConditionType::Finished))
     };
     match tokio::time::timeout(limit, await_condition(tasks.clone(), task, finished)).await {
         Ok(Ok(ended)) => verdict(task, ended.as_ref()),
@@ -122,10 +122,10 @@ async fn wait(tasks: &Api<RetryableTask>, task: &str, limit: Duration) -> Result
 
 fn verdict(name: &str, task: Option<&RetryableTask>) -> Result<(), Error> {
     let all = task.and_then(|task| task.status.as_ref()).map(|status| status.conditions.as_slice()).unwrap_or_default();
-    if conditions::is_true(all, ConditionType::Complete) {
+    if condition_list::is_true(all, ConditionType::Complete) {
         return Ok(());
     }
-    let failed = conditions::find(all, ConditionType::Failed);
+    let failed = condition_list::find(all, ConditionType::Failed);
     let message = failed.map(|condition| condition.message.clone()).unwrap_or_default();
     Err(Error::Failed { task: name.to_owned(), message })
 }

@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueEnum};
 use retryable_tasks::admission::Admission;
-use retryable_tasks::rehearsal::manifest::{Invalid, ManifestError, Manifests};
-use retryable_tasks::rehearsal::{self, Outcome, Rehearsal, Script, ScriptError, rehearse, tables};
+use retryable_tasks::simulate::manifest::{Invalid, ManifestError, Manifests};
+use retryable_tasks::simulate::{self, Outcome, Outcomes, OutcomesError, Simulation, tables};
 use serde::Serialize;
 use std::io::{self, Read, Write};
 
@@ -56,7 +56,7 @@ enum Output {
 /// What programs read.
 #[derive(Serialize)]
 struct Document<'a> {
-    tasks: &'a [Rehearsal],
+    tasks: &'a [Simulation],
 }
 
 /// Why nothing is shown.
@@ -67,15 +67,15 @@ pub(super) enum Error {
     #[error("{file}: {why}")]
     Manifest { file: String, why: ManifestError },
     #[error("{file}: {why}")]
-    Script { file: String, why: ScriptError },
+    Outcomes { file: String, why: OutcomesError },
     #[error("{0}")]
-    Outcome(ScriptError),
+    Outcome(OutcomesError),
     #[error("the manifest and the outcomes cannot both come from standard input")]
     BothFromStandardInput,
     #[error(transparent)]
     Invalid(#[from] Invalid),
     #[error(transparent)]
-    Rehearsal(#[from] rehearsal::Error),
+    Simulation(#[from] simulate::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
     #[error(transparent)]
@@ -95,11 +95,11 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     let tasks = manifests.admit(&Admission::new())?;
     let script = script(args)?;
     let limit = usize::from(args.attempts);
-    let rehearsals: Vec<Rehearsal> =
-        tasks.iter().map(|task| rehearse(task, &script, limit)).collect::<Result<_, _>>()?;
+    let simulations: Vec<Simulation> =
+        tasks.iter().map(|task| simulate::simulate(task, &script, limit)).collect::<Result<_, _>>()?;
     let text = match args.output {
-        Output::Json => serde_json::to_string_pretty(&Document { tasks: &rehearsals })? + "\n",
-        Output::Table => tables(&rehearsals, script != Script::default()),
+        Output::Json => serde_json::to_string_pretty(&Document { tasks: &simulations })? + "\n",
+        Output::Table => tables(&simulations, script != Outcomes::default()),
     };
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
@@ -108,16 +108,16 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     }
 }
 
-fn script(args: &SimulateArgs) -> Result<Script, Error> {
+fn script(args: &SimulateArgs) -> Result<Outcomes, Error> {
     let SimulateArgs { exit_code, reason, message, run_seconds, outcomes, outcomes_from, .. } = args;
     if let Some(file) = outcomes_from {
-        return Script::parse(&read(file)?).map_err(|why| Error::Script { file: name_of(file), why });
+        return Outcomes::parse(&read(file)?).map_err(|why| Error::Outcomes { file: name_of(file), why });
     }
     if !outcomes.is_empty() {
-        return Script::new(outcomes.iter().map(|word| Outcome::word(word)).collect()).map_err(Error::Outcome);
+        return Outcomes::new(outcomes.iter().map(|word| Outcome::word(word)).collect()).map_err(Error::Outcome);
     }
     if exit_code.is_none() && reason.is_none() && message.is_none() && run_seconds.is_none() {
-        return Ok(Script::default());
+        return Ok(Outcomes::default());
     }
     let every = Outcome {
         exit_code: exit_code.map(i32::from),
@@ -126,7 +126,7 @@ fn script(args: &SimulateArgs) -> Result<Script, Error> {
         run_seconds: run_seconds.unwrap_or(0.0),
         ..Outcome::default()
     };
-    Script::new(vec![every]).map_err(Error::Outcome)
+    Outcomes::new(vec![every]).map_err(Error::Outcome)
 }
 
 fn name_of(file: &str) -> String {
@@ -143,7 +143,7 @@ fn read(file: &str) -> Result<String, Error> {
     Ok(text)
 }
 
-#[allow(clippy::print_stderr)] // standard output is the rehearsal's
+#[allow(clippy::print_stderr)] // standard output is the simulation's
 fn say(note: &str) {
     eprintln!("{note}");
 }

@@ -4,12 +4,12 @@
 use super::reconcile::Context;
 use super::{Error, TaskKey};
 use crate::api::{FINALIZER, RetryableTask, RetryableTaskStatus};
-use crate::core::decide::{Answer, PodRef, STOP_DEADLINE_SECONDS, StopMethod, unreadable};
+use crate::core::build_pod::pod;
+use crate::core::decide::{PodLookup, PodRef, STOP_DEADLINE_SECONDS, StopMethod, unreadable};
 use crate::core::identity::Slot;
 use crate::core::message;
-use crate::core::observe::observe;
-use crate::core::pod::pod;
 use crate::core::pod_event::{PodWarning, newest_warning as newest_warning_of};
+use crate::core::pod_snapshot::PodSnapshot;
 use crate::core::rejection::{Refusal, Rejection, is_of_admission, is_of_this_change};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{
@@ -107,20 +107,20 @@ pub async fn read(context: &Context, key: &TaskKey) -> Result<Option<RetryableTa
 }
 
 /// Asks the API server for a Pod of the task. A Pod that is there goes to the cache.
-pub async fn ask(context: &Context, key: &TaskKey, uid: &str, pod_name: &str) -> Result<Answer, Error> {
-    let known = context.attempts.uid_of(key, pod_name);
+pub async fn ask(context: &Context, key: &TaskKey, uid: &str, pod_name: &str) -> Result<PodLookup, Error> {
+    let known = context.pod_cache.uid_of(key, pod_name);
     let found = pods(context, key).get_opt(pod_name).await.map_err(Error::request(key, "looking the Pod up"))?;
     let Some(found) = found else {
         if let Some(known) = known {
-            context.attempts.answered_gone(key, pod_name, &known);
+            context.pod_cache.answered_gone(key, pod_name, &known);
         }
-        return Ok(Answer::Absent);
+        return Ok(PodLookup::NotFound);
     };
     if !is_ours(&found, uid) {
-        return Ok(Answer::Foreign);
+        return Ok(PodLookup::NotOwned);
     }
-    context.attempts.answered(&found, context.now());
-    Ok(Answer::There)
+    context.pod_cache.answered(&found, context.now());
+    Ok(PodLookup::Found)
 }
 
 /// The newest Warning event about the Pod, if there is one. Fails where the API server does not say.
@@ -139,7 +139,7 @@ pub async fn newest_warning(context: &Context, key: &TaskKey, pod: &PodRef) -> R
 }
 
 fn is_ours(found: &Pod, uid: &str) -> bool {
-    observe(found).is_some_and(|observed| observed.owned && observed.task_uid == uid)
+    PodSnapshot::of(found).is_some_and(|snapshot| snapshot.owned && snapshot.task_uid == uid)
 }
 
 /// Creates the Pod of an attempt or of the fallback. Sent only while this process may write.
@@ -151,16 +151,16 @@ pub async fn create(context: &Context, key: &TaskKey, task: &RetryableTask, slot
     }
     match post_pod(&context.settings.client, key, &body).await {
         Ok(created) => {
-            context.attempts.answered(&created, context.now());
+            context.pod_cache.answered(&created, context.now());
             Ok(Created::Done(created.uid().unwrap_or_default()))
         }
         Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
             Ok(match ask(context, key, &task.uid().unwrap_or_default(), &name).await {
-                Ok(Answer::There) => Created::Adopted,
+                Ok(PodLookup::Found) => Created::Adopted,
                 // Gone again in between, or a webhook's words.
-                Ok(Answer::Absent) => Created::Rejected(rejection(&kube::Error::Api(status))),
-                Ok(Answer::Foreign) => Created::Rejected(Rejection {
-                    answer: Refusal::NameTaken,
+                Ok(PodLookup::NotFound) => Created::Rejected(rejection(&kube::Error::Api(status))),
+                Ok(PodLookup::NotOwned) => Created::Rejected(Rejection {
+                    answer: Refusal::NameConflict,
                     message: format!(
                         "a Pod that is not this task's has the name {name}: delete it, or run the task under another name"
                     ),
@@ -246,7 +246,7 @@ async fn end_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<(), k
     let patch = json!({"metadata": {"uid": pod.uid}, "spec": {"activeDeadlineSeconds": STOP_DEADLINE_SECONDS}});
     match pods(context, key).patch(&pod.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
         Ok(stopping) => {
-            context.attempts.changed(&stopping, context.now());
+            context.pod_cache.changed(&stopping, context.now());
             Ok(())
         }
         Err(error) if is_refusal(&error) => {
@@ -267,12 +267,12 @@ fn is_refusal(error: &kube::Error) -> bool {
 pub async fn delete_if_pending(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<bool, Error> {
     let failed = || Error::request(key, "replacing the Pod");
     let Some(found) = pods(context, key).get_opt(&pod.name).await.map_err(failed())? else {
-        context.attempts.answered_gone(key, &pod.name, &pod.uid);
+        context.pod_cache.answered_gone(key, &pod.name, &pod.uid);
         return Ok(false);
     };
-    context.attempts.answered(&found, context.now());
+    context.pod_cache.answered(&found, context.now());
     if found.metadata.uid.as_ref() != Some(&pod.uid)
-        || !observe(&found).is_some_and(|observed| observed.can_be_replaced())
+        || !PodSnapshot::of(&found).is_some_and(|snapshot| snapshot.can_be_replaced())
     {
         return Ok(false);
     }
@@ -280,7 +280,7 @@ pub async fn delete_if_pending(context: &Context, key: &TaskKey, pod: &PodRef) -
     match pods(context, key).delete(&pod.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
         Ok(answer) => {
             if let Some(deleting) = answer.left() {
-                context.attempts.changed(&deleting, context.now());
+                context.pod_cache.changed(&deleting, context.now());
             }
             Ok(true)
         }
@@ -290,7 +290,7 @@ pub async fn delete_if_pending(context: &Context, key: &TaskKey, pod: &PodRef) -
 }
 
 /// Deletes Pods, then frees Pods. Every Pod is tried; false if any could not be done.
-pub async fn clean_up(context: &Context, key: &TaskKey, delete: &[PodRef], release: &[PodRef]) -> bool {
+pub async fn cleanup(context: &Context, key: &TaskKey, delete: &[PodRef], release: &[PodRef]) -> bool {
     let mut ok = true;
     for pod in delete {
         ok &= told(context, key, "deleting the Pod", &pod.name, &delete_pod(context, key, pod).await);
@@ -303,7 +303,7 @@ pub async fn clean_up(context: &Context, key: &TaskKey, delete: &[PodRef], relea
 
 fn told(context: &Context, key: &TaskKey, what: &'static str, pod: &str, result: &Result<(), kube::Error>) -> bool {
     if let Err(error) = result {
-        context.settings.telemetry.metrics.reconcile_failed("clean-up");
+        context.settings.telemetry.metrics.reconcile_failed("cleanup");
         tracing::warn!(%key, pod, %error, "{what} failed; trying again later");
     }
     result.is_ok()
@@ -314,7 +314,7 @@ async fn delete_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<()
     match pods(context, key).delete(&pod.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
         Ok(answer) => {
             if let Some(deleting) = answer.left() {
-                context.attempts.changed(&deleting, context.now());
+                context.pod_cache.changed(&deleting, context.now());
             }
             Ok(())
         }
@@ -327,7 +327,7 @@ pub async fn free_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<
     let patch = json!({"metadata": {"uid": pod.uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]}});
     match pods(context, key).patch(&pod.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
         Ok(freed) => {
-            context.attempts.changed(&freed, context.now());
+            context.pod_cache.changed(&freed, context.now());
             Ok(())
         }
         Err(error) => unless_gone(context, key, pod, error).await,
@@ -348,7 +348,7 @@ async fn unless_gone(context: &Context, key: &TaskKey, pod: &PodRef, error: kube
     if !is_gone {
         return Err(error);
     }
-    context.attempts.answered_gone(key, &pod.name, &pod.uid);
+    context.pod_cache.answered_gone(key, &pod.name, &pod.uid);
     Ok(())
 }
 
@@ -386,5 +386,4 @@ pub async fn mark_unreadable(
 }
 
 #[cfg(test)]
-#[path = "apply_tests.rs"]
 mod tests;

@@ -38,9 +38,9 @@ pub enum Error {
         /// What the panic said.
         message: String,
     },
-    /// Decisions that do not come to rest: a defect of the operator.
-    #[error("{0}: the decisions do not come to rest")]
-    Restless(TaskKey),
+    /// The reconcile did not converge: a defect of the operator.
+    #[error("{0}: the reconcile did not converge")]
+    NoConvergence(TaskKey),
 }
 
 impl Error {
@@ -52,7 +52,7 @@ impl Error {
             Self::NotLeading(_) => "not-leading",
             Self::Timeout { .. } => "timeout",
             Self::Panic { .. } => "panic",
-            Self::Restless(_) => "restless",
+            Self::NoConvergence(_) => "no-convergence",
         }
     }
 

@@ -1,35 +1,35 @@
 //! Effects: watches, one reconcile (gather → decide → apply), events, leader election, Pods whose task is gone. No
 //! policy lives here.
 //!
-//! - [`run`]: one scope (all namespaces, or one) from its watches to its reconciles.
+//! - [`controller`]: one scope (all namespaces, or one) from its watches to its reconciles.
 //! - [`reconcile`]: the loop of decide and apply for one task.
-//! - [`timers`] and [`lanes`]: when a task is looked at again, and which of those that are to be looked at go first.
+//! - [`timers`] and [`work_queue`]: when a task is looked at again, and which of those that are to be looked at go first.
 //! - [`apply`]: the requests that a plan asks for, in fixed order.
-//! - [`kept`], [`cache`] and [`memory`]: what the watches have shown of tasks and of Pods, and what this process remembers beyond it.
-//! - [`orphans`] and [`release`]: Pods that must be freed from the finalizer because their task, or the operator, goes away.
-//! - [`tell`]: Events, metrics and log lines.
+//! - [`task_cache`], [`pod_cache`] and [`process_state`]: what the watches have shown of tasks and of Pods, and what this process remembers beyond it.
+//! - [`orphaned_pods`] and [`remove_finalizers`]: Pods that must be freed from the finalizer because their task, or the operator, goes away.
+//! - [`report`]: Events, metrics and log lines.
 //! - [`client`] and [`lease`]: the API server's client, and leader election.
 
 pub mod apply;
-pub mod cache;
 pub mod client;
+pub mod controller;
 mod error;
-pub mod kept;
-pub mod lanes;
 pub mod lease;
-pub mod memory;
-pub mod orphans;
+pub mod orphaned_pods;
+pub mod pod_cache;
+pub mod process_state;
 pub mod reconcile;
-pub mod release;
-pub mod run;
+pub mod remove_finalizers;
+pub mod report;
 #[cfg(test)]
-mod scripted;
-pub mod tell;
+mod scripted_server;
+pub mod task_cache;
 pub mod timers;
 pub mod watch;
+pub mod work_queue;
 
 pub use error::Error;
-pub use kept::Kept;
+pub use task_cache::CachedTask;
 
 use crate::telemetry::Telemetry;
 use jiff::Timestamp;
@@ -78,7 +78,7 @@ pub struct TaskKey {
 
 impl TaskKey {
     /// The reference that the store knows the task by.
-    pub fn reference(&self) -> ObjectRef<Kept> {
+    pub fn reference(&self) -> ObjectRef<CachedTask> {
         ObjectRef::new(&self.name).within(&self.namespace)
     }
 }
@@ -90,11 +90,4 @@ impl fmt::Display for TaskKey {
 }
 
 #[cfg(test)]
-mod tests {
-    #[test]
-    fn the_chart_gives_as_many_places_as_the_program_has_by_itself() {
-        let values: serde_json::Value =
-            serde_yaml_ng::from_str(include_str!("../../charts/retryable-tasks/values.yaml")).unwrap();
-        assert_eq!(values["controller"]["concurrency"], super::CONCURRENCY);
-    }
-}
+mod tests;

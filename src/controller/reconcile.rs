@@ -1,14 +1,16 @@
 //! One task: gather what is known, decide, apply, and decide again until there is nothing to do but wait.
 
 use super::apply::{self, Created};
-use super::cache::Attempts;
-use super::lanes::{Lanes, Line};
-use super::memory::{Memory, Remembered};
-use super::tell::{Teller, log_plan};
+use super::pod_cache::PodCache;
+use super::process_state::{ProcessStates, TaskState};
+use super::report::{Reporter, log_plan};
 use super::timers::Timers;
-use super::{Error, Kept, Settings, TaskKey};
+use super::work_queue::{Priority, WorkQueue};
+use super::{CachedTask, Error, Settings, TaskKey};
 use crate::api::{RetryableTask, RetryableTaskStatus};
-use crate::core::decide::{Answer, Happening, LookAgain, Plan, PodRef, Seen, Situation, decide, is_finished, slot_of};
+use crate::core::decide::{
+    Plan, PodLookup, PodRef, Requeue, Situation, TrackedPod, Transition, decide, is_finished, slot_of,
+};
 use crate::core::identity::{Slot, trace_id};
 use crate::core::rejection::Rejection;
 use futures::FutureExt;
@@ -32,20 +34,20 @@ const MAX_CONFLICTS: u32 = 5;
 /// How many plans one reconcile may carry out: more than any story needs.
 const MAX_PLANS: u32 = 20;
 /// When Pods of a task that cannot be read, and is being deleted, are tried again.
-const CLEAN_UP_AGAIN: Duration = Duration::from_secs(10);
+const CLEANUP_AGAIN: Duration = Duration::from_secs(10);
 /// How long before the task's own time no clean-up of it begins: the task would have to wait until that is over.
-const NO_CLEAN_UP_BEFORE: Duration = Duration::from_secs(2);
+const NO_CLEANUP_BEFORE: Duration = Duration::from_secs(2);
 /// How long a quiet task is left alone at most.
-const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+const LONGEST_REQUEUE: Duration = Duration::from_secs(3600);
 
 /// What the reconciles of one controller share.
 pub struct Context {
     /// What it was started with.
     pub settings: Settings,
     /// The Pods that the watch has shown.
-    pub attempts: Attempts,
+    pub pod_cache: PodCache,
     /// What this process remembers.
-    pub memory: Memory,
+    pub process_states: ProcessStates,
     /// Names tasks whose Pods may be without a task.
     orphans: UnboundedSender<TaskKey>,
     /// The tasks that are named and not yet looked after.
@@ -53,9 +55,9 @@ pub struct Context {
     /// When tasks are looked at again.
     pub timers: Timers,
     /// Which of those that are to be looked at go first.
-    pub lanes: Arc<Lanes>,
+    pub work_queue: Arc<WorkQueue>,
     /// Where happenings are told.
-    pub teller: Teller,
+    pub reporter: Reporter,
     /// Whether it has been told that events cannot be read.
     pub events_are_unreadable: AtomicBool,
 }
@@ -66,18 +68,18 @@ impl Context {
         settings: Settings,
         orphans: UnboundedSender<TaskKey>,
         timers: Timers,
-        lanes: Arc<Lanes>,
-        teller: Teller,
+        work_queue: Arc<WorkQueue>,
+        reporter: Reporter,
     ) -> Self {
         Self {
             settings,
-            lanes,
-            attempts: Attempts::default(),
-            memory: Memory::default(),
+            work_queue,
+            pod_cache: PodCache::default(),
+            process_states: ProcessStates::default(),
             orphans,
             orphaning: Mutex::default(),
             timers,
-            teller,
+            reporter,
             events_are_unreadable: AtomicBool::new(false),
         }
     }
@@ -120,7 +122,7 @@ enum Again {
 ///
 /// # Errors
 /// Logged and counted already.
-pub async fn reconcile(task: &Kept, context: &Arc<Context>) -> Result<(), Error> {
+pub async fn reconcile(task: &CachedTask, context: &Arc<Context>) -> Result<(), Error> {
     let key = TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() };
     let uid = task.uid().unwrap_or_default();
     let span = tracing::info_span!("task", namespace = key.namespace, name = key.name, trace_id = trace_id(&uid));
@@ -133,21 +135,21 @@ pub async fn reconcile(task: &Kept, context: &Arc<Context>) -> Result<(), Error>
             Err(_) => Err(Error::Timeout { task: key.clone(), limit: LIMIT }),
         };
         context.settings.telemetry.metrics.reconciled(started.elapsed());
-        let (begun, clean_up) = match &result {
+        let (begun, cleanup) = match &result {
             Ok(Again::In(wait)) => {
-                context.memory.with(&key, &uid, Remembered::went_through);
+                context.process_states.with(&key, &uid, TaskState::went_through);
                 (None, Some(*wait))
             }
             Ok(Again::PutOff(wait)) => (None, Some(Some(*wait))),
             Err(error) => {
                 context.settings.telemetry.metrics.reconcile_failed(error.kind());
                 tracing::warn!(%error, "the reconcile failed");
-                (Some(context.memory.with(&key, &uid, Remembered::failed)), None)
+                (Some(context.process_states.with(&key, &uid, TaskState::failed)), None)
             }
         };
-        context.timers.set(key.clone(), Line::Begun, begun);
-        if let Some(wait) = clean_up {
-            context.timers.set(key.clone(), Line::CleanUp, wait);
+        context.timers.set(key.clone(), Priority::Active, begun);
+        if let Some(wait) = cleanup {
+            context.timers.set(key.clone(), Priority::Cleanup, wait);
         }
         result.map(drop)
     }
@@ -160,17 +162,19 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
-async fn of(key: &TaskKey, task: &Kept, context: &Arc<Context>) -> Result<Again, Error> {
+async fn of(key: &TaskKey, task: &CachedTask, context: &Arc<Context>) -> Result<Again, Error> {
     let task = match task.task() {
         Ok(task) => Arc::new(task),
         Err(invalid) => return unreadable(key, task.object_ref(&()), &invalid, context).await,
     };
     let uid = task.uid().unwrap_or_default();
-    if context.attempts.of(key).iter().any(|seen| seen.pod.held && seen.pod.task_uid != uid) {
+    if context.pod_cache.of(key).iter().any(|tracked| tracked.pod.has_finalizer && tracked.pod.task_uid != uid) {
         context.orphaned(key.clone());
     }
-    let task = context.memory.with(key, &uid, |remembered| remembered.newest(task));
-    Turn { key, uid, context, task, asked: None, rejection: None, conflicts: 0, fresh: false }.run().await
+    let task = context.process_states.with(key, &uid, |state| state.newest(task));
+    ReconcileRun { key, uid, context, task, pod_lookup: None, rejection: None, conflicts: 0, task_is_live: false }
+        .run()
+        .await
 }
 
 /// A task that this version cannot read is told so where its owner looks; its Pods, if any, stay as they are.
@@ -184,11 +188,14 @@ async fn unreadable(
     tracing::warn!(error = invalid.error, "the task cannot be read");
     if invalid.metadata.deletion_timestamp.is_some() {
         let uid = invalid.metadata.uid.as_deref().unwrap_or_default();
-        let pods = context.attempts.of(key);
-        let held = pods.into_iter().filter(|seen| seen.pod.held && !seen.gone && seen.pod.task_uid == uid);
-        let held: Vec<PodRef> = held.map(|seen| PodRef { name: seen.pod.pod_name, uid: seen.pod.pod_uid }).collect();
-        let done = apply::clean_up(context, key, &[], &held).await;
-        return Ok(Again::In((!done).then_some(CLEAN_UP_AGAIN)));
+        let pods = context.pod_cache.of(key);
+        let held = pods
+            .into_iter()
+            .filter(|tracked| tracked.pod.has_finalizer && !tracked.deleted && tracked.pod.task_uid == uid);
+        let held: Vec<PodRef> =
+            held.map(|tracked| PodRef { name: tracked.pod.pod_name, uid: tracked.pod.pod_uid }).collect();
+        let done = apply::cleanup(context, key, &[], &held).await;
+        return Ok(Again::In((!done).then_some(CLEANUP_AGAIN)));
     }
     let marked = apply::mark_unreadable(context, key, invalid, &message).await;
     let uid = invalid.metadata.uid.clone().unwrap_or_default();
@@ -196,7 +203,7 @@ async fn unreadable(
         not_stored(context, key, (&uid, task), &error, None);
         return Err(error);
     }
-    context.memory.with(key, &uid, Remembered::stored);
+    context.process_states.with(key, &uid, TaskState::stored);
     Ok(Again::In(None))
 }
 
@@ -212,24 +219,24 @@ fn not_stored(
         return;
     }
     context.settings.telemetry.metrics.status_update_failed();
-    if context.memory.with(key, uid, Remembered::not_stored) {
-        context.teller.not_stored(task, &words.unwrap_or_else(|| apply::words(error)));
+    if context.process_states.with(key, uid, TaskState::not_stored) {
+        context.reporter.not_stored(task, &words.unwrap_or_else(|| apply::words(error)));
     }
 }
 
 /// One reconcile on its way.
-struct Turn<'a> {
+struct ReconcileRun<'a> {
     key: &'a TaskKey,
     uid: String,
     context: &'a Arc<Context>,
     task: Arc<RetryableTask>,
-    asked: Option<Answer>,
+    pod_lookup: Option<PodLookup>,
     rejection: Option<Rejection>,
     conflicts: u32,
-    fresh: bool,
+    task_is_live: bool,
 }
 
-impl Turn<'_> {
+impl ReconcileRun<'_> {
     async fn run(mut self) -> Result<Again, Error> {
         for _ in 0..MAX_PLANS {
             let plan = self.decide();
@@ -242,27 +249,27 @@ impl Turn<'_> {
                 create,
                 stop,
                 replace,
-                strays,
+                stale_pods,
                 delete,
                 release,
                 delete_task,
-                look_again,
+                requeue,
             } = plan;
-            if let Some((status, happenings)) = status {
-                if !self.store(status, happenings).await? {
+            if let Some((status, transitions)) = status {
+                if !self.store(status, transitions).await? {
                     return Ok(Again::In(None));
                 }
                 continue;
             }
             if let Some(pod_name) = ask {
-                self.asked = Some(apply::ask(self.context, self.key, &self.uid, &pod_name).await?);
+                self.pod_lookup = Some(apply::ask(self.context, self.key, &self.uid, &pod_name).await?);
                 continue;
             }
             if let Some(pod) = ask_warnings {
                 let newest = apply::newest_warning(self.context, self.key, &pod).await;
-                self.context.memory.with(self.key, &self.uid, |remembered| match newest {
-                    Ok(newest) => remembered.warned(pod.uid, newest),
-                    Err(_) => remembered.warnings_unread(pod.uid),
+                self.context.process_states.with(self.key, &self.uid, |state| match newest {
+                    Ok(newest) => state.warned(pod.uid, newest),
+                    Err(_) => state.warnings_unread(pod.uid),
                 });
                 continue;
             }
@@ -285,72 +292,77 @@ impl Turn<'_> {
                 continue;
             }
             // Before the requests that follow, which may take long.
-            let LookAgain { for_current, when_there_is_time } = look_again;
-            let for_current = for_current.map(|wait| unsigned(wait).min(LOOK_AGAIN));
-            self.context.timers.set(self.key.clone(), Line::Due, for_current);
-            let strays_again = self.clean_up(&strays, &[]).await;
+            let Requeue { for_attempt, deferrable } = requeue;
+            let for_attempt = for_attempt.map(|wait| unsigned(wait).min(LONGEST_REQUEUE));
+            self.context.timers.set(self.key.clone(), Priority::Due, for_attempt);
+            let stale_pods_again = self.cleanup(&stale_pods, &[]).await;
             let something_can_go = delete_task || !delete.is_empty() || !release.is_empty();
-            if something_can_go && let Some(wait) = self.more_urgent(for_current) {
+            if something_can_go && let Some(wait) = self.more_urgent(for_attempt) {
                 self.forget_gone();
                 return Ok(Again::PutOff(wait));
             }
-            let clean_up = self.clean_up(&delete, &release).await;
+            let cleanup = self.cleanup(&delete, &release).await;
             self.forget_gone();
             if delete_task {
                 apply::delete_task(self.context, self.key, &self.task).await?;
                 return Ok(Again::In(None));
             }
-            let sometime = for_current.is_none().then_some(LOOK_AGAIN);
-            let waits = when_there_is_time.map(unsigned).into_iter().chain(strays_again).chain(clean_up);
-            return Ok(Again::In(waits.chain(sometime).map(|wait| wait.min(LOOK_AGAIN)).min()));
+            let sometime = for_attempt.is_none().then_some(LONGEST_REQUEUE);
+            let waits = deferrable.map(unsigned).into_iter().chain(stale_pods_again).chain(cleanup);
+            return Ok(Again::In(waits.chain(sometime).map(|wait| wait.min(LONGEST_REQUEUE)).min()));
         }
-        Err(Error::Restless(self.key.clone()))
+        Err(Error::NoConvergence(self.key.clone()))
     }
 
     fn decide(&self) -> Plan {
-        let pods: Vec<Seen> =
-            self.context.attempts.of(self.key).into_iter().filter(|seen| seen.pod.task_uid == self.uid).collect();
+        let pods: Vec<TrackedPod> = self
+            .context
+            .pod_cache
+            .of(self.key)
+            .into_iter()
+            .filter(|tracked| tracked.pod.task_uid == self.uid)
+            .collect();
         let now = self.context.now();
         let current = self.task.status.as_ref().and_then(|status| status.current.as_ref());
         let due = current.and_then(|current| current.due_time.as_ref()).map(|due| due.0);
         let slot = current.map_or(1.into(), slot_of);
         let longest = self.task.status.as_ref().and_then(last_delay);
         let (created, failing, sent, remaining, warnings) =
-            self.context.memory.with(self.key, &self.uid, |remembered| {
-                let remaining = due.map(|due| (due, remembered.remaining(slot, due, now, longest)));
-                let (created, failing) = (remembered.creation_of(slot), remembered.failing(slot));
-                (created, failing, remembered.sent_for(slot), remaining, remembered.warnings())
+            self.context.process_states.with(self.key, &self.uid, |state| {
+                let remaining = due.map(|due| (due, state.remaining(slot, due, now, longest)));
+                let (created, failing) = (state.creation_of(slot), state.failing(slot));
+                (created, failing, state.sent_for(slot), remaining, state.warnings())
             });
         let situation = Situation {
             task: &self.task,
             pods: &pods,
-            asked: self.asked.as_ref(),
+            pod_lookup: self.pod_lookup.as_ref(),
             created: created.as_ref(),
             rejection: self.rejection.as_ref(),
             warnings: warnings.as_ref(),
             failing: failing.as_ref(),
             remaining,
             now,
-            uptime: self.context.attempts.uptime(),
-            sent,
-            fresh: self.fresh,
-            has_time: self.context.lanes.has_time(),
+            uptime: self.context.pod_cache.uptime(),
+            create_in_flight: sent,
+            task_is_live: self.task_is_live,
+            has_time: self.context.work_queue.has_time(),
         };
         decide(&situation)
     }
 
     /// Stores the status; false if the task is gone. On a conflict the task is read live and decided again.
-    async fn store(&mut self, status: RetryableTaskStatus, happenings: Vec<Happening>) -> Result<bool, Error> {
+    async fn store(&mut self, status: RetryableTaskStatus, transitions: Vec<Transition>) -> Result<bool, Error> {
         let previous = self.task.clone();
         let stored = apply::store(self.context, self.key, &self.task, status).await;
         match stored.inspect_err(|error| self.not_stored(error, None))? {
             apply::Stored::Done(task) => {
-                (self.task, self.fresh) = (Arc::new(*task), true);
-                self.context.memory.with(self.key, &self.uid, |remembered| {
-                    remembered.wrote(self.task.clone());
+                (self.task, self.task_is_live) = (Arc::new(*task), true);
+                self.context.process_states.with(self.key, &self.uid, |state| {
+                    state.wrote(self.task.clone());
                 });
-                self.context.teller.tell(&previous, happenings);
-                (self.asked, self.rejection) = (None, None);
+                self.context.reporter.tell(&previous, transitions);
+                (self.pod_lookup, self.rejection) = (None, None);
                 Ok(true)
             }
             apply::Stored::Gone => Ok(false),
@@ -375,7 +387,7 @@ impl Turn<'_> {
     async fn read(&mut self) -> Result<bool, Error> {
         let live = apply::read(self.context, self.key).await?;
         let Some(live) = live.filter(|live| live.uid().unwrap_or_default() == self.uid) else { return Ok(false) };
-        (self.task, self.fresh) = (Arc::new(live), true);
+        (self.task, self.task_is_live) = (Arc::new(live), true);
         Ok(true)
     }
 
@@ -383,11 +395,11 @@ impl Turn<'_> {
         let begun = Instant::now();
         match apply::create(self.context, self.key, &self.task, slot).await? {
             Created::Done(pod_uid) => {
-                self.context.memory.with(self.key, &self.uid, |remembered| remembered.created(slot, &pod_uid));
+                self.context.process_states.with(self.key, &self.uid, |state| state.created(slot, &pod_uid));
                 let due = self.task.status.as_ref().and_then(|status| status.current.as_ref()?.due_time.as_ref());
-                self.context.teller.created(slot, due.map(|due| self.context.now().duration_since(due.0)));
+                self.context.reporter.created(slot, due.map(|due| self.context.now().duration_since(due.0)));
             }
-            Created::Adopted => self.context.memory.with(self.key, &self.uid, Remembered::adopted),
+            Created::Adopted => self.context.process_states.with(self.key, &self.uid, TaskState::adopted),
             Created::Rejected(rejection) => {
                 let Rejection { answer, message } = &rejection;
                 tracing::info!(
@@ -397,8 +409,8 @@ impl Turn<'_> {
                     said = message,
                     "the Pod was not created"
                 );
-                self.context.memory.with(self.key, &self.uid, |remembered| {
-                    remembered.not_created(slot, &rejection, begun);
+                self.context.process_states.with(self.key, &self.uid, |state| {
+                    state.not_created(slot, &rejection, begun);
                 });
                 self.rejection = Some(rejection);
             }
@@ -408,29 +420,29 @@ impl Turn<'_> {
 
     /// How long a clean-up makes way for what is more urgent, if anything is: what the task itself has to do soon, or others,
     /// since it has a line of its own.
-    fn more_urgent(&self, for_current: Option<Duration>) -> Option<Duration> {
-        match self.context.lanes.line_of(self.key) {
-            Some(Line::Due | Line::Begun | Line::New) => Some(Duration::ZERO),
-            Some(Line::CleanUp) | None => for_current
-                .filter(|wait| *wait < NO_CLEAN_UP_BEFORE)
-                .filter(|_| self.context.memory.with(self.key, &self.uid, Remembered::clean_up_makes_way)),
+    fn more_urgent(&self, for_attempt: Option<Duration>) -> Option<Duration> {
+        match self.context.work_queue.priority_of(self.key) {
+            Some(Priority::Due | Priority::Active | Priority::New) => Some(Duration::ZERO),
+            Some(Priority::Cleanup) | None => for_attempt
+                .filter(|wait| *wait < NO_CLEANUP_BEFORE)
+                .filter(|_| self.context.process_states.with(self.key, &self.uid, TaskState::cleanup_makes_way)),
         }
     }
 
     /// Deletes and frees Pods; the Pods of ended attempts are a best effort with a back-off of its own. Answers how
     /// long until it is tried again.
-    async fn clean_up(&self, delete: &[PodRef], release: &[PodRef]) -> Option<Duration> {
+    async fn cleanup(&self, delete: &[PodRef], release: &[PodRef]) -> Option<Duration> {
         if delete.is_empty() && release.is_empty() {
             return None;
         }
-        let wait = self.context.memory.with(self.key, &self.uid, |remembered| remembered.clean_up_wait());
+        let wait = self.context.process_states.with(self.key, &self.uid, |state| state.cleanup_wait());
         if !wait.is_zero() {
             return Some(wait);
         }
-        let ok = apply::clean_up(self.context, self.key, delete, release).await;
-        self.context.memory.with(self.key, &self.uid, |remembered| {
-            remembered.cleaned_up(ok);
-            (!ok).then(|| remembered.clean_up_wait())
+        let ok = apply::cleanup(self.context, self.key, delete, release).await;
+        self.context.process_states.with(self.key, &self.uid, |state| {
+            state.cleaned_up(ok);
+            (!ok).then(|| state.cleanup_wait())
         })
     }
 
@@ -441,15 +453,15 @@ impl Turn<'_> {
         let open = status.and_then(|status| status.current.as_ref()).map(slot_of);
         let has_begun = status.and_then(|status| status.current.as_ref()?.pod_name.as_ref()).is_some();
         if finished || !has_begun {
-            self.context.memory.with(self.key, &self.uid, Remembered::nothing_begun);
+            self.context.process_states.with(self.key, &self.uid, TaskState::nothing_begun);
         }
         let last = status.map(|status| Slot { number: status.attempts, fallback: status.fallback.is_some() });
-        self.context.attempts.forget_texts(self.key, |pod| {
+        self.context.pod_cache.forget_texts(self.key, |pod| {
             // A status that is old knows fewer attempts.
             let recorded = open.is_some_and(|open| pod.slot() < open) || (finished && last >= Some(pod.slot()));
             pod.task_uid != self.uid || recorded
         });
-        self.context.attempts.forget_gone(self.key, |pod| {
+        self.context.pod_cache.forget_gone(self.key, |pod| {
             !finished && pod.task_uid == self.uid && open.is_none_or(|open| pod.slot() >= open)
         });
     }
@@ -466,5 +478,4 @@ fn last_delay(status: &RetryableTaskStatus) -> Option<SignedDuration> {
 }
 
 #[cfg(test)]
-#[path = "reconcile_tests.rs"]
 mod tests;

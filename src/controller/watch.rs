@@ -1,8 +1,8 @@
 //! Watch streams that never end and never hold each other up: each has its own back-off, and an error is told, not
 //! passed on.
 
-use super::lanes::{Lanes, Line};
-use super::{Kept, TaskKey};
+use super::work_queue::{Priority, WorkQueue};
+use super::{CachedTask, TaskKey};
 use crate::telemetry::Telemetry;
 use futures::{Stream, StreamExt};
 use kube_runtime::watcher::{self, DefaultBackoff, Event};
@@ -46,19 +46,19 @@ pub async fn follow<K: Debug + Send + 'static>(
 /// Keeps the task store, and tells the lanes which tasks an event touches. Tasks of a list are told once the store has
 /// them.
 pub struct Tasks {
-    writer: Writer<Kept>,
-    lanes: Arc<Lanes>,
+    writer: Writer<CachedTask>,
+    work_queue: Arc<WorkQueue>,
     known: BTreeSet<TaskKey>,
     /// With their lines.
-    listed: BTreeMap<TaskKey, Line>,
+    listed: BTreeMap<TaskKey, Priority>,
     synced: Arc<SetOnce<()>>,
 }
 
 impl Tasks {
-    /// Writes to `writer`, tells `lanes`.
-    pub fn new(writer: Writer<Kept>, lanes: Arc<Lanes>) -> Self {
+    /// Writes to `writer`, tells `work_queue`.
+    pub fn new(writer: Writer<CachedTask>, work_queue: Arc<WorkQueue>) -> Self {
         let synced = Arc::new(SetOnce::new());
-        Self { writer, lanes, known: BTreeSet::new(), listed: BTreeMap::new(), synced }
+        Self { writer, work_queue, known: BTreeSet::new(), listed: BTreeMap::new(), synced }
     }
 
     /// Resolves when the first list is complete.
@@ -70,20 +70,20 @@ impl Tasks {
     }
 
     /// Takes in a watch event.
-    pub fn apply(&mut self, event: &Event<Kept>) {
+    pub fn apply(&mut self, event: &Event<CachedTask>) {
         self.writer.apply_watcher_event(event);
         match event {
             Event::Init => self.listed.clear(),
             Event::InitApply(task) => {
-                self.listed.insert(key(task), line(task));
+                self.listed.insert(key(task), priority(task));
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed);
                 for gone in self.known.iter().filter(|key| !listed.contains_key(key)) {
-                    self.lanes.touched(gone.clone(), Line::Begun);
+                    self.work_queue.add(gone.clone(), Priority::Active);
                 }
-                for (key, line) in &listed {
-                    self.lanes.touched(key.clone(), *line);
+                for (key, priority) in &listed {
+                    self.work_queue.add(key.clone(), *priority);
                 }
                 self.known = listed.into_keys().collect();
                 // Said again by each list.
@@ -91,21 +91,21 @@ impl Tasks {
             }
             Event::Apply(task) => {
                 self.known.insert(key(task));
-                self.lanes.touched(key(task), line(task));
+                self.work_queue.add(key(task), priority(task));
             }
             Event::Delete(task) => {
                 self.known.remove(&key(task));
-                self.lanes.touched(key(task), Line::Begun);
+                self.work_queue.add(key(task), Priority::Active);
             }
         }
     }
 }
 
-fn key(task: &Kept) -> TaskKey {
+fn key(task: &CachedTask) -> TaskKey {
     use kube::ResourceExt;
     TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() }
 }
 
-fn line(task: &Kept) -> Line {
-    if task.is_new() { Line::New } else { Line::Begun }
+fn priority(task: &CachedTask) -> Priority {
+    if task.is_new() { Priority::New } else { Priority::Active }
 }

@@ -1,10 +1,10 @@
 //! What the end of an attempt means: an ordered chain of small judgements, the first that speaks decides. All of it
 //! before any wait.
 
-use super::observe::Outcome;
-use super::rules;
+use super::pod_snapshot::Outcome;
+use super::rule_match;
 use crate::api::{
-    Action, Backoff, Budgets, ConditionReason, FailureClass, FailureRule, RetryWait, RetryableTaskSpec,
+    Action, Backoff, Budgets, ConditionReason, FailureCount, FailureRule, RetryWait, RetryableTaskSpec,
     RetryableTaskStatus, RuleAction, StopReason,
 };
 
@@ -83,11 +83,11 @@ fn succeeded(outcome: &Outcome) -> Option<Verdict> {
 
 fn own_word(outcome: &Outcome) -> Option<Verdict> {
     let verdict = Verdict::end(Action::Fail, ConditionReason::DoNotRetry);
-    outcome.word.do_not_retry.then(|| Verdict { rule: Some(DO_NOT_RETRY.into()), ..verdict })
+    outcome.report.do_not_retry.then(|| Verdict { rule: Some(DO_NOT_RETRY.into()), ..verdict })
 }
 
 fn by_rule(outcome: &Outcome, spec: &RetryableTaskSpec, status: &RetryableTaskStatus) -> Option<Verdict> {
-    let own = spec.rules.iter().flatten().find(|rule| rules::matches(rule, outcome)).cloned();
+    let own = spec.rules.iter().flatten().find(|rule| rule_match::matches(rule, outcome)).cloned();
     let rule = own.or_else(|| built_in(outcome, spec.budgets.as_ref()))?;
     Some(apply(rule, spec, status))
 }
@@ -162,7 +162,12 @@ fn charged(verdict: Verdict, spec: &RetryableTaskSpec, status: &RetryableTaskSta
 pub fn again(wait: &RetryWait, spec: &RetryableTaskSpec, status: &RetryableTaskStatus) -> Verdict {
     let before = &RetryableTaskStatus {
         retries: status.retries.saturating_sub(i32::from(wait.charged)),
-        classes: status.classes.iter().cloned().map(|class| without(class, wait.rule.as_deref())).collect(),
+        failure_counts: status
+            .failure_counts
+            .iter()
+            .cloned()
+            .map(|class| without(class, wait.rule.as_deref()))
+            .collect(),
         ..RetryableTaskStatus::default()
     };
     match (wait.rule.as_deref().and_then(|name| rule_of(spec, name)), wait.charged) {
@@ -173,16 +178,15 @@ pub fn again(wait: &RetryWait, spec: &RetryableTaskSpec, status: &RetryableTaskS
 }
 
 /// The counter before the last failure that the rule matched.
-fn without(class: FailureClass, rule: Option<&str>) -> FailureClass {
+fn without(class: FailureCount, rule: Option<&str>) -> FailureCount {
     let counted = i32::from(rule == Some(&class.name));
-    FailureClass { count: class.count.saturating_sub(counted), ..class }
+    FailureCount { count: class.count.saturating_sub(counted), ..class }
 }
 
 /// How many attempts the rule has matched.
 pub fn count(status: &RetryableTaskStatus, rule: &str) -> i32 {
-    status.classes.iter().find(|counter| counter.name == rule).map_or(0, |counter| counter.count)
+    status.failure_counts.iter().find(|counter| counter.name == rule).map_or(0, |counter| counter.count)
 }
 
 #[cfg(test)]
-#[path = "classify_tests.rs"]
 mod tests;

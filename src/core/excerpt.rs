@@ -1,8 +1,8 @@
 //! What is stored and shown of all that is said of an attempt's end.
 
 use super::message::{MAX_MESSAGE_BYTES, cut_around};
-use super::observe::Outcome;
-use super::rules;
+use super::pod_snapshot::Outcome;
+use super::rule_match;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -18,14 +18,14 @@ pub struct Excerpt {
 
 /// What is stored and shown of what is said of this end, given the expression with which a rule matched it.
 pub fn excerpt(outcome: &Outcome, pattern: Option<&str>) -> Excerpt {
-    let [cause, message, report] = outcome.texts();
-    let matches = |text: Option<&str>| pattern.zip(text).and_then(|(pattern, text)| rules::find(pattern, text));
+    let [cause, message, raw_report] = outcome.texts();
+    let matches = |text: Option<&str>| pattern.zip(text).and_then(|(pattern, text)| rule_match::find(pattern, text));
     let (in_cause, in_message) = (matches(cause), matches(message));
     // The raw report is shown only where it, and nothing else, has what a rule matched.
-    let in_report = if in_cause.is_none() && in_message.is_none() { matches(report) } else { None };
-    let report = report.filter(|_| in_report.is_some());
+    let in_report = if in_cause.is_none() && in_message.is_none() { matches(raw_report) } else { None };
+    let raw_report = raw_report.filter(|_| in_report.is_some());
     let (mut whole, mut focus) = (String::new(), None);
-    for (text, matched) in [(cause, in_cause), (message, in_message), (report, in_report)] {
+    for (text, matched) in [(cause, in_cause), (message, in_message), (raw_report, in_report)] {
         let Some(text) = text else { continue };
         if !whole.is_empty() {
             whole.push('\n');
@@ -143,5 +143,4 @@ fn is_call(line: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "excerpt_tests.rs"]
 mod tests;

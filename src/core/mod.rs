@@ -1,26 +1,26 @@
 //! Pure: no client, no clock, no I/O, no panic. What a Pod says (`observe`), what its end means (`classify`), how long
 //! to wait (`backoff`), what to do next (`decide`), and the Pod of an attempt (`pod`).
 
-pub mod backoff;
+pub mod attempt_spec;
+pub mod build_pod;
 pub mod classify;
-pub mod conditions;
+pub mod condition_list;
 pub mod decide;
+pub mod delay;
+pub mod did_you_mean;
 pub mod excerpt;
 pub mod identity;
+pub mod known_reasons;
+pub mod main_container;
 pub mod message;
-pub mod more_memory;
-pub mod observe;
-mod pattern;
-pub mod pod;
+pub mod oom;
 pub mod pod_event;
-pub mod reasons;
+pub mod pod_snapshot;
+mod regex_cache;
 pub mod rejection;
-pub mod rules;
-pub mod suggest;
-pub mod template;
+pub mod rule_match;
 pub mod termination_report;
 pub mod time;
-pub mod variant;
 
 #[cfg(test)]
 pub(crate) mod testing;

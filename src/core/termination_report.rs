@@ -17,7 +17,7 @@ const LONGEST_ESCAPE: usize = "\\ud83d\\ude00".len();
 
 /// What a task said of its own failure or success: a JSON object as its termination message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Word {
+pub struct TerminationReport {
     /// `errorType`: what kind of error it was.
     pub error_type: Option<String>,
     /// `message`: what happened, in full.
@@ -36,14 +36,14 @@ pub struct Word {
 
 /// The termination report in the termination message of one of the `containers` of a Pod. Whatever is not a JSON object
 /// is just text. Of an object that was cut, the members that are complete count, and of its `message` what is left.
-pub fn word(termination_message: &str, containers: usize) -> Word {
+pub fn termination_report(termination_message: &str, containers: usize) -> TerminationReport {
     let text = termination_message.trim();
     if let Some(object) = object(text) {
         return read(&object, None);
     }
     let limit = MAX_FILE_BYTES.min(MAX_POD_BYTES / containers.max(1));
     if termination_message.len() < limit {
-        return Word::default();
+        return TerminationReport::default();
     }
     let bytes = if limit < 1000 { limit.to_string() } else { format!("{},{:03}", limit / 1000, limit % 1000) };
     let shared =
@@ -56,16 +56,20 @@ pub fn word(termination_message: &str, containers: usize) -> Word {
         let unread =
             format!("the termination message was cut at {bytes} bytes{shared}: a report in it could not be read");
         // A log has lines.
-        return Word { unread: Some(unread), is_report: !text.contains('\n'), ..Word::default() };
+        return TerminationReport {
+            unread: Some(unread),
+            is_report: !text.contains('\n'),
+            ..TerminationReport::default()
+        };
     }
     let last_line = text.lines().next_back().unwrap_or_default();
     if text.ends_with('}') && object(last_line.trim()).is_none() {
         let unread = format!(
             "the termination report was longer than {bytes} bytes: its beginning was cut off, and it could not be read"
         );
-        return Word { unread: Some(unread), is_report: true, ..Word::default() };
+        return TerminationReport { unread: Some(unread), is_report: true, ..TerminationReport::default() };
     }
-    Word::default()
+    TerminationReport::default()
 }
 
 fn object(text: &str) -> Option<Map<String, Value>> {
@@ -75,7 +79,7 @@ fn object(text: &str) -> Option<Map<String, Value>> {
     }
 }
 
-fn read(object: &Map<String, Value>, cut: Option<String>) -> Word {
+fn read(object: &Map<String, Value>, cut: Option<String>) -> TerminationReport {
     let mut members = Members { object, unread: cut.into_iter().collect() };
     let error_type = members.take("errorType", "a string", text);
     let message = members.take("message", "a string", text);
@@ -86,7 +90,7 @@ fn read(object: &Map<String, Value>, cut: Option<String>) -> Word {
         other => short(&other.to_string(), MAX_MESSAGE_BYTES),
     });
     let unread = members.unread;
-    Word {
+    TerminationReport {
         error_type: error_type.map(|s| short(&s, MAX_WORD_BYTES)).filter(|s| !s.is_empty()),
         message: message.as_deref().and_then(message::full),
         retry_after_seconds,
@@ -178,5 +182,4 @@ fn cut_member(text: &str) -> Option<Map<String, Value>> {
 }
 
 #[cfg(test)]
-#[path = "termination_report_tests.rs"]
 mod tests;

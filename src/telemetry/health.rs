@@ -64,7 +64,7 @@ pub enum Stalled {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
     /// It does the work, but has not read everything yet.
-    #[error("the caches are not filled yet")]
+    #[error("waiting for the caches to sync")]
     Syncing,
 }
 
@@ -105,7 +105,7 @@ impl Health {
         }
     }
 
-    /// The controller's caches are filled.
+    /// The controller's caches are synced.
     pub fn synced(&self, namespace: Option<&str>) {
         if let Some(of_scope) = self.state().loops.get_mut(scope_name(namespace)) {
             of_scope.synced = true;
@@ -153,7 +153,7 @@ impl Health {
         if stalled.is_empty() { Ok(()) } else { Err(stalled) }
     }
 
-    /// Whether the process is ready: a standby always is, a leader when its caches are filled.
+    /// Whether the process is ready: a standby always is, a leader when its caches are synced.
     ///
     /// # Errors
     /// What it is waiting for.

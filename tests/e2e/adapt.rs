@@ -5,7 +5,7 @@ use crate::support::{Scene, kubectl_with, sh};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use retryable_tasks::api::{Action, ConditionType, RetryableTaskStatus, State};
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use serde_json::{Value, json};
 
 /// A command that needs so many mebibytes.
@@ -40,7 +40,7 @@ fn given(pod: &Pod) -> (Option<&str>, Option<&str>) {
 }
 
 fn stalled(status: &RetryableTaskStatus) -> bool {
-    conditions::is_true(&status.conditions, ConditionType::Stalled)
+    condition_list::is_true(&status.conditions, ConditionType::Stalled)
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn a_policy_on_memory_that_cannot_work_stalls_the_task_before_any_pod() {
     }
     for (name, .., said) in &cases {
         let status = scene.status(name, "Stalled", stalled).await;
-        let condition = conditions::find(&status.conditions, ConditionType::Stalled).unwrap();
+        let condition = condition_list::find(&status.conditions, ConditionType::Stalled).unwrap();
         assert_eq!((condition.reason.as_str(), status.attempts), ("InvalidSpec", 0));
         assert!(condition.message.contains("onOutOfMemory") && condition.message.contains(said), "{condition:?}");
         assert!(scene.pods_of(name).await.is_empty());

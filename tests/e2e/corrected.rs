@@ -1,8 +1,8 @@
 //! A spec that is corrected holds at once: for an attempt that has not started, and for a task that waits.
 
+use crate::support::events::failed;
 use crate::support::manifest::IMAGE;
 use crate::support::record::Record;
-use crate::support::told::failed;
 use crate::support::{Scene, sh, task};
 use retryable_tasks::api::{Action, RetryableTaskStatus, State};
 use serde_json::{Value, json};

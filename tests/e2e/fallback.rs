@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use retryable_tasks::api::{
     ConditionType, Fallback, FallbackState, LABEL_FALLBACK, RetryableTask, RetryableTaskStatus, State,
 };
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use retryable_tasks::core::identity::{Slot, pod_name};
 use serde_json::{Value, json};
 
@@ -66,8 +66,8 @@ fn created_once(scene: &Scene, pod: &str) {
 #[track_caller]
 fn failed(status: &RetryableTaskStatus) -> (&str, &str, &Fallback) {
     assert_eq!(status.state, Some(State::Failed), "{status:#?}");
-    assert!(!conditions::is_true(&status.conditions, ConditionType::FailureTarget), "{status:#?}");
-    let failed = conditions::find(&status.conditions, ConditionType::Failed).unwrap();
+    assert!(!condition_list::is_true(&status.conditions, ConditionType::FailureTarget), "{status:#?}");
+    let failed = condition_list::find(&status.conditions, ConditionType::Failed).unwrap();
     assert_eq!(failed.status, "True");
     (&failed.reason, &failed.message, status.fallback.as_ref().unwrap())
 }
@@ -98,15 +98,15 @@ async fn it_runs_once_after_the_last_attempt_and_knows_the_history() {
     assert_eq!(pod.spec.as_ref().unwrap().containers[0].image.as_deref(), Some(IMAGE), "the image of the attempts");
     let status = scene.task("hopeless").await.status.unwrap();
     assert_eq!(status.fallback.as_ref().unwrap().state, FallbackState::Running);
-    assert!(conditions::find(&status.conditions, ConditionType::Finished).is_none(), "not before it has ended");
-    assert!(scene.event("hopeless", "FallbackStarted").await.contains("RetriesExhausted: no retry is left"));
+    assert!(condition_list::find(&status.conditions, ConditionType::Finished).is_none(), "not before it has ended");
+    assert!(scene.event("hopeless", "FallbackStarted").await.contains("RetriesExhausted: maxRetries ("));
     tell(&scene, &pod.name_any()).await;
 
     let versions = record.until_finished().await;
     let status = versions.last().unwrap().status.as_ref().unwrap();
     let (reason, message, fallback) = failed(status);
     assert_eq!(reason, "RetriesExhausted");
-    assert!(message.starts_with("no retry is left after 2 attempts"), "{message}");
+    assert!(message.starts_with("maxRetries (1) exhausted after 2 attempts"), "{message}");
     assert!(message.ends_with("; the fallback succeeded"), "{message}");
     assert_eq!(
         (fallback.state, fallback.exit_code, fallback.reason.as_deref()),
@@ -122,8 +122,8 @@ async fn it_runs_once_after_the_last_attempt_and_knows_the_history() {
     let target = |task: &RetryableTask| {
         let status = task.status.as_ref()?;
         Some((
-            conditions::is_true(&status.conditions, ConditionType::FailureTarget),
-            conditions::is_true(&status.conditions, ConditionType::Finished),
+            condition_list::is_true(&status.conditions, ConditionType::FailureTarget),
+            condition_list::is_true(&status.conditions, ConditionType::Finished),
         ))
     };
     let mut stages: Vec<_> = versions.iter().filter_map(target).collect();
@@ -195,7 +195,7 @@ async fn the_operator_is_killed_when_it_is_about_to_start() {
     let operator = scene.operator().await;
     scene.apply(&hopeless("hopeless", 0, &script("echo sent a mail")));
     let target =
-        |status: &RetryableTaskStatus| conditions::find(&status.conditions, ConditionType::FailureTarget).is_some();
+        |status: &RetryableTaskStatus| condition_list::find(&status.conditions, ConditionType::FailureTarget).is_some();
     let any = |status: &RetryableTaskStatus| target(status) || status.completion_time.is_some();
     scene.status("hopeless", "FailureTarget", any).await;
     operator.kill_9();

@@ -1,11 +1,11 @@
 //! Why an attempt has not started, in the cluster's own words where only its events have them.
 
+use crate::support::events::failed;
 use crate::support::manifest::IMAGE;
 use crate::support::record::Record;
-use crate::support::told::failed;
 use crate::support::{Scene, sh};
 use retryable_tasks::api::{Action, ConditionType, RetryableTaskStatus, State};
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use serde_json::{Value, json};
 
 /// A task whose Pod has a volume that is not there.
@@ -30,7 +30,7 @@ async fn a_volume_that_is_missing_is_told_and_is_why_the_attempt_failed() {
     let status = scene.status("hanging", "why it hangs", held_up_by("FailedMount")).await;
     let said = r#"configmap "missing" not found"#;
     assert!(status.message.as_deref().unwrap_or_default().contains(said), "{status:#?}");
-    let condition = conditions::find(&status.conditions, ConditionType::AttemptStarted).unwrap();
+    let condition = condition_list::find(&status.conditions, ConditionType::AttemptStarted).unwrap();
     assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "FailedMount"));
     assert!(scene.event("hanging", "AttemptNotStarting").await.contains(said));
     let versions = record.until_finished().await;
@@ -42,7 +42,7 @@ async fn a_volume_that_is_missing_is_told_and_is_why_the_attempt_failed() {
     );
     assert!(entry.message.as_deref().unwrap_or_default().contains(said), "{entry:#?}");
     assert!(failed(status).1.contains(said), "{status:#?}");
-    assert!(conditions::find(&status.conditions, ConditionType::AttemptStarted).is_none());
+    assert!(condition_list::find(&status.conditions, ConditionType::AttemptStarted).is_none());
     let told = scene.events("hanging").await;
     let told = told.iter().filter(|event| event.reason.as_deref() == Some("AttemptNotStarting"));
     assert_eq!(told.count(), 1);
@@ -57,7 +57,7 @@ async fn what_holds_an_attempt_up_goes_with_it() {
     scene.kubectl(&["create", "configmap", "missing"]).ok();
     let status = scene.finished("hanging").await;
     assert_eq!((status.state, status.attempts, status.reason), (Some(State::Succeeded), 1, None));
-    assert!(conditions::find(&status.conditions, ConditionType::AttemptStarted).is_none());
+    assert!(condition_list::find(&status.conditions, ConditionType::AttemptStarted).is_none());
 }
 
 #[tokio::test]

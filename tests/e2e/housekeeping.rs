@@ -8,7 +8,7 @@ use crate::support::scene::attempt_of;
 use crate::support::{Operator, Scene, eventually, sh, task};
 use kube::ResourceExt;
 use retryable_tasks::api::{Action, ConditionType, RetryableTaskStatus, State};
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use serde_json::json;
 
 /// Fails four times in a row without waiting.
@@ -111,7 +111,7 @@ async fn a_task_is_reconciling_until_its_first_pod_exists() {
         .iter()
         .filter_map(|task| task.status.as_ref())
         .filter(|status| status.observed_generation == Some(1))
-        .map(|status| conditions::is_true(&status.conditions, ConditionType::Reconciling))
+        .map(|status| condition_list::is_true(&status.conditions, ConditionType::Reconciling))
         .collect();
     assert_eq!((is_reconciling.first(), is_reconciling.last()), (Some(&true), Some(&false)));
 }

@@ -7,7 +7,7 @@ use crate::support::{Scene, TIMEOUT, eventually, kubectl, sh};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use retryable_tasks::api::{Action, ConditionType, HistoryEntry, RetryableTaskStatus, State};
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use retryable_tasks::core::identity::pod_name;
 use serde_json::{Value, json};
 
@@ -128,14 +128,14 @@ async fn a_foreign_pod_of_the_attempts_name_is_left_alone() {
     scene.apply(&foreign);
     let before = scene.pods().get(&name).await.unwrap();
     let _operator = scene.operator().await;
-    let stalled = |status: &RetryableTaskStatus| conditions::is_true(&status.conditions, ConditionType::Stalled);
+    let stalled = |status: &RetryableTaskStatus| condition_list::is_true(&status.conditions, ConditionType::Stalled);
     let status = scene.status("taken", "Stalled", stalled).await;
-    let condition = conditions::find(&status.conditions, ConditionType::Stalled).unwrap();
-    assert_eq!(condition.reason, "PodNameTaken");
+    let condition = condition_list::find(&status.conditions, ConditionType::Stalled).unwrap();
+    assert_eq!(condition.reason, "PodNameConflict");
     assert!(condition.message.contains(&name) && condition.message.contains("delete it"), "{}", condition.message);
-    assert_eq!((status.state, status.reason.as_deref()), (Some(State::Pending), Some("PodNameTaken")));
+    assert_eq!((status.state, status.reason.as_deref()), (Some(State::Pending), Some("PodNameConflict")));
     assert_eq!((status.attempts, status.history.len()), (0, 0));
-    assert!(scene.event("taken", "PodNameTaken").await.contains(&name));
+    assert!(scene.event("taken", "PodNameConflict").await.contains(&name));
 
     // It is asked for more than once, and never more than that.
     eventually("a second try", async || {
@@ -152,7 +152,7 @@ async fn a_foreign_pod_of_the_attempts_name_is_left_alone() {
     scene.kubectl(&["delete", "pod", &name]).ok();
     let status = scene.finished("taken").await;
     assert_eq!((status.state, status.attempts), (Some(State::Succeeded), 1));
-    assert!(conditions::find(&status.conditions, ConditionType::Stalled).is_none(), "{status:#?}");
+    assert!(condition_list::find(&status.conditions, ConditionType::Stalled).is_none(), "{status:#?}");
 }
 
 /// For what the attempt itself uses, not for its node's need: that is the task's doing.
@@ -204,7 +204,10 @@ async fn a_drained_node_is_not_charged() {
     assert_eq!((disrupted.action, disrupted.rule.as_deref()), (Action::Ignore, Some("disruption")));
     assert_eq!(disrupted.reason, "EvictionByEvictionAPI");
     assert_eq!((pending.retries, pending.ignored), (0, 1));
-    assert_eq!(pending.classes.iter().map(|c| (c.name.as_str(), c.count)).collect::<Vec<_>>(), [("disruption", 1)]);
+    assert_eq!(
+        pending.failure_counts.iter().map(|c| (c.name.as_str(), c.count)).collect::<Vec<_>>(),
+        [("disruption", 1)]
+    );
     drop(cordoned);
     let status = scene.finished("stubborn").await;
     first_of_two(&status);

@@ -1,8 +1,8 @@
 //! The limits in time: of an attempt, of its start, of the whole task, and of waiting for the end of a deleted Pod.
 
+use crate::support::events::{classes, failed};
 use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
 use crate::support::record::Record;
-use crate::support::told::{classes, failed};
 use crate::support::{Scene, eventually, kubectl, kubectl_with, sh, task};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;

@@ -6,7 +6,7 @@ use crate::support::record::{Record, assert_waits};
 use crate::support::{Scene, eventually, sh, task};
 use k8s_openapi::api::core::v1::Pod;
 use retryable_tasks::api::{Action, ConditionType, RetryableTaskStatus, State};
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use serde_json::json;
 
 /// Number, exit code, reason and action of each attempt.
@@ -20,7 +20,7 @@ fn messages(status: &RetryableTaskStatus) -> Vec<&str> {
 
 /// Reason and message of a condition that is true.
 fn condition(status: &RetryableTaskStatus, type_: ConditionType) -> (String, String) {
-    let found = conditions::find(&status.conditions, type_).unwrap_or_else(|| panic!("no {type_:?}: {status:#?}"));
+    let found = condition_list::find(&status.conditions, type_).unwrap_or_else(|| panic!("no {type_:?}: {status:#?}"));
     assert_eq!(found.status, "True", "{found:?}");
     (found.reason.clone(), found.message.clone())
 }
@@ -56,7 +56,7 @@ async fn exit_3_with_two_retries_is_three_attempts() {
     assert_eq!(ends(status), [failed(1, Action::Retry), failed(2, Action::Retry), failed(3, Action::Fail)]);
     let said = |n: i32| format!("the depot is closed, said {n}");
     assert_eq!(messages(status), [said(1), said(2), said(3)]);
-    let end = "no retry is left after 3 attempts (maxRetries 2); the last ended with Error, exit code 3: \
+    let end = "maxRetries (2) exhausted after 3 attempts; the last ended with Error, exit code 3: \
                the depot is closed, said 3";
     for type_ in [ConditionType::Failed, ConditionType::Finished, ConditionType::Stalled] {
         assert_eq!(condition(status, type_), ("RetriesExhausted".into(), end.into()));

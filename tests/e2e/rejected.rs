@@ -8,22 +8,22 @@ use crate::support::record::Record;
 use crate::support::{Scene, TIMEOUT, kubectl, sh, task};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use retryable_tasks::api::{Action, ConditionType, FallbackState, RetryableTask, RetryableTaskStatus, State};
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 fn is_stalled(status: &RetryableTaskStatus) -> bool {
-    conditions::is_true(&status.conditions, ConditionType::Stalled)
+    condition_list::is_true(&status.conditions, ConditionType::Stalled)
 }
 
 fn rejection(status: &RetryableTaskStatus) -> &str {
-    let stalled = conditions::find(&status.conditions, ConditionType::Stalled).unwrap();
+    let stalled = condition_list::find(&status.conditions, ConditionType::Stalled).unwrap();
     assert_eq!(stalled.reason, "PodRejected");
     assert_eq!((status.state, status.reason.as_deref()), (Some(State::Pending), Some("PodRejected")));
     assert_eq!(status.message.as_ref(), Some(&stalled.message));
     assert_eq!((status.attempts, status.retries, status.history.len()), (0, 0, 0), "a rejection is no attempt");
-    assert!(!conditions::is_true(&status.conditions, ConditionType::Reconciling));
+    assert!(!condition_list::is_true(&status.conditions, ConditionType::Reconciling));
     &stalled.message
 }
 
@@ -70,7 +70,7 @@ async fn a_quota_holds_a_task_up_until_it_is_lifted() {
     let versions = record.until_finished().await;
     let status = versions.last().unwrap().status.as_ref().unwrap();
     assert_eq!((status.state, status.attempts, status.retries), (Some(State::Succeeded), 1, 0));
-    assert!(conditions::find(&status.conditions, ConditionType::Stalled).is_none(), "{:#?}", status.conditions);
+    assert!(condition_list::find(&status.conditions, ConditionType::Stalled).is_none(), "{:#?}", status.conditions);
     assert_tries_kept(&scene, &versions);
     let told = scene.events("poor").await;
     let told: Vec<_> = told.iter().filter(|event| event.reason.as_deref() == Some("PodRejected")).collect();
@@ -98,7 +98,7 @@ async fn pod_security_holds_a_task_up_until_it_is_relaxed() {
     let versions = record.until_finished().await;
     let status = versions.last().unwrap().status.as_ref().unwrap();
     assert_eq!((status.state, status.attempts, status.retries), (Some(State::Succeeded), 1, 0));
-    assert!(conditions::find(&status.conditions, ConditionType::Stalled).is_none(), "{:#?}", status.conditions);
+    assert!(condition_list::find(&status.conditions, ConditionType::Stalled).is_none(), "{:#?}", status.conditions);
     assert_tries_kept(&scene, &versions);
     no_rule_is_broken(&scene, &record, true).await;
 }
@@ -168,7 +168,7 @@ async fn whatever_code_a_creation_is_answered_with_it_is_said_and_the_attempt_en
         let name = format!("code-{refused}");
         scene.apply(&sh(&name, "true", &json!({"maxRetries": 0, "startupTimeoutSeconds": 8})));
         let status = scene.status(&name, "Stalled", is_stalled).await;
-        let stalled = conditions::find(&status.conditions, ConditionType::Stalled).unwrap();
+        let stalled = condition_list::find(&status.conditions, ConditionType::Stalled).unwrap();
         assert_eq!((stalled.reason.as_str(), status.reason.as_deref()), (reason, Some(reason)), "{refused}");
         assert_eq!(scene.event(&name, reason).await, stalled.message, "{refused}");
         let status = scene.finished(&name).await;

@@ -1,12 +1,12 @@
 //! What the kubelet reports of a Pod's end, and what becomes of it: of long messages, reports that were cut, evictions,
 //! containers that never started.
 
+use crate::support::events::{classes, failed};
 use crate::support::manifest::IMAGE;
-use crate::support::told::{classes, failed};
 use crate::support::{Scene, sh, task};
 use kube::ResourceExt;
 use retryable_tasks::api::{Action, ConditionType, HistoryEntry, State};
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use serde_json::{Value, json};
 
 fn at_once() -> Value {
@@ -180,7 +180,7 @@ async fn a_success_during_which_a_child_ran_out_of_memory_says_so() {
     let [entry] = status.history.as_slice() else { panic!("{status:#?}") };
     assert_eq!((entry.reason.as_str(), entry.exit_code, entry.action), ("OOMKilled", Some(0), Action::Complete));
     assert_eq!((status.state, status.memory_raises), (Some(State::Succeeded), 0));
-    let complete = conditions::find(&status.conditions, ConditionType::Complete).unwrap();
+    let complete = condition_list::find(&status.conditions, ConditionType::Complete).unwrap();
     assert!(complete.message.contains("ran out of memory"), "{complete:?}");
     assert_eq!(scene.event("parent", "Succeeded").await, complete.message);
     let metric = r#"retryabletask_attempts_total{result="Succeeded",reason="OOMKilled"} 1"#;

@@ -1,13 +1,13 @@
 //! Failures told apart by rules, and the budgets that they have.
 
+use crate::support::events::{classes, failed};
 use crate::support::manifest::UNTIL_STOPPED;
 use crate::support::record::{Record, creations, due_times};
-use crate::support::told::{classes, failed};
 use crate::support::{Scene, kubectl_with, sh};
 use jiff::SignedDuration;
 use kube::ResourceExt;
 use retryable_tasks::api::{Action, ConditionType, RetryableTask, RetryableTaskStatus};
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use serde_json::{Value, json};
 
 /// Attempt, rule and action of each entry of the history.
@@ -62,7 +62,7 @@ async fn a_rule_has_a_budget_and_delays_of_its_own() {
     assert_eq!(reason, "BudgetExhausted");
     assert_eq!(
         message,
-        "the retries of rate-limited are used up after 4 attempts; the last ended with Error, exit code 1: \
+        "retry budget of rule rate-limited exhausted after 4 attempts; the last ended with Error, exit code 1: \
          HTTP 429 Too Many Requests"
     );
     assert_eq!(scene.event("limited", "BudgetExhausted").await, message);
@@ -242,9 +242,9 @@ async fn what_admission_cannot_tell_stalls_the_task_before_any_pod() {
     // RE2 knows this way to quote, and the operator's expressions do not.
     let rule = |pattern: &str| json!([{"name": "quoted", "action": "Fail", "when": {"message": pattern}}]);
     scene.apply(&sh("quoting", "echo a.b; exit 1", &json!({"rules": rule(r"\Qa.b\E")})));
-    let stalled = |status: &RetryableTaskStatus| conditions::is_true(&status.conditions, ConditionType::Stalled);
+    let stalled = |status: &RetryableTaskStatus| condition_list::is_true(&status.conditions, ConditionType::Stalled);
     let status = scene.status("quoting", "Stalled", stalled).await;
-    let condition = conditions::find(&status.conditions, ConditionType::Stalled).unwrap();
+    let condition = condition_list::find(&status.conditions, ConditionType::Stalled).unwrap();
     assert_eq!((condition.reason.as_str(), status.attempts), ("InvalidSpec", 0));
     for part in ["spec.rules", r#"rule "quoted""#, r"\Qa.b\E", "does not compile"] {
         assert!(condition.message.contains(part), "{part} is not in {}", condition.message);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
 use retryable_tasks::api::{Action, ConditionType, RetryableTaskStatus, State};
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use serde_json::json;
 
 fn is(state: State) -> impl Fn(&RetryableTaskStatus) -> bool {
@@ -15,7 +15,7 @@ fn is(state: State) -> impl Fn(&RetryableTaskStatus) -> bool {
 }
 
 fn suspended(status: &RetryableTaskStatus) -> (&str, &str) {
-    let condition = conditions::find(&status.conditions, ConditionType::Suspended).unwrap();
+    let condition = condition_list::find(&status.conditions, ConditionType::Suspended).unwrap();
     (&condition.status, &condition.reason)
 }
 

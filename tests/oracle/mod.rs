@@ -3,26 +3,26 @@
 //! It rests on a record alone: every version of every task and Pod, and every write of the operator. The simulation makes
 //! one of what its API server did; the end-to-end tests make one of watches and the audit log.
 //!
-//! - [`story`]: the record told by task and by Pod.
-//! - [`pods`]: one Pod at a time, numbered without gap, none before its status, none released before its outcome, none stopped without intent.
-//! - [`books`]: the history says what really happened, and waits are kept.
-//! - [`leaders`]: who does not lead creates nothing.
-//! - [`pace`]: what is due is done soon, and nothing again and again.
-//! - [`totals`]: counters agree with the history, and budgets are kept.
-//! - [`rest`]: in the end nothing is left behind, and nothing is written.
+//! - [`record`]: the record told by task and by Pod.
+//! - [`sequence_checker`]: one Pod at a time, numbered without gap, none before its status, none released before its outcome, none stopped without intent.
+//! - [`history_checker`]: the history says what really happened, and waits are kept.
+//! - [`leader_checker`]: who does not lead creates nothing.
+//! - [`liveness_checker`]: what is due is done soon, and nothing again and again.
+//! - [`totals_checker`]: counters agree with the history, and budgets are kept.
+//! - [`quiescence_checker`]: in the end nothing is left behind, and nothing is written.
 
-mod books;
-mod leaders;
-mod pace;
-mod pods;
-mod rest;
-mod story;
-mod totals;
+mod history_checker;
+mod leader_checker;
+mod liveness_checker;
+mod quiescence_checker;
+mod record;
+mod sequence_checker;
+mod totals_checker;
 
 use jiff::{SignedDuration, Timestamp};
+use record::TaskRecord;
 use serde_json::Value;
 use std::{fmt, sync::Arc, time::Duration};
-use story::Story;
 
 /// One version of an object.
 #[derive(Clone, Debug)]
@@ -139,18 +139,18 @@ pub const LATE: Duration = Duration::from_secs(20);
 /// Everything that breaks a rule; and how each task ended, times aside, which is the same in runs that differ in faults
 /// alone.
 pub fn judge(trace: &Trace) -> (Vec<Violation>, Vec<String>) {
-    let stories = story::tell(trace);
+    let stories = record::tell(trace);
     let mut found = vec![];
     for story in &stories {
-        pods::check(trace, story, &mut found);
-        books::check(trace, story, &mut found);
-        totals::check(story, &mut found);
-        rest::check(trace, story, &mut found);
-        pace::check(trace, story, &mut found);
+        sequence_checker::check(trace, story, &mut found);
+        history_checker::check(trace, story, &mut found);
+        totals_checker::check(story, &mut found);
+        quiescence_checker::check(trace, story, &mut found);
+        liveness_checker::check(trace, story, &mut found);
     }
-    rest::check_all(trace, &mut found);
-    pace::check_refusals(trace, &mut found);
-    pods::foreign(trace, &mut found);
-    leaders::check(trace, &mut found);
-    (found, stories.iter().map(Story::summary).collect())
+    quiescence_checker::check_all(trace, &mut found);
+    liveness_checker::check_refusals(trace, &mut found);
+    sequence_checker::foreign(trace, &mut found);
+    leader_checker::check(trace, &mut found);
+    (found, stories.iter().map(TaskRecord::summary).collect())
 }

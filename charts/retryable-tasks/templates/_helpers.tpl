@@ -1,6 +1,6 @@
 {{/* The chart's name in labels. */}}
 {{- define "retryable-tasks.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
 {{/* The name of the objects. Cut at 50, so that a suffix still leaves a name of at most 63 characters. */}}
@@ -9,9 +9,9 @@
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride }}
 {{- else if contains $name .Release.Name }}
-{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- .Release.Name | trunc 40 | trimSuffix "-" }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" }}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" }}
 {{- end }}
 {{- end }}
 
@@ -24,7 +24,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
-{{/* Labels that select the operator's Pods. The component keeps the hooks' Pods out: the release hook waits until no
+{{/* Labels that select the operator's Pods. The component keeps the hooks' Pods out: the remove-finalizers hook waits until no
 Pod is selected any more. */}}
 {{- define "retryable-tasks.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "retryable-tasks.name" . }}
@@ -134,7 +134,7 @@ automountServiceAccountToken: false
 {{- fail "metrics.serviceMonitor needs metrics.service.enabled: it finds the operator by that Service" }}
 {{- end }}
 {{- $stop := add .Values.terminationGracePeriodSeconds 30 }}
-{{- if lt (int .Values.releaseHook.timeoutSeconds) (int $stop) }}
-{{- fail (printf "releaseHook.timeoutSeconds must be %d or more: 30 over terminationGracePeriodSeconds" $stop) }}
+{{- if lt (int .Values.removeFinalizersHook.timeoutSeconds) (int $stop) }}
+{{- fail (printf "removeFinalizersHook.timeoutSeconds must be %d or more: 30 over terminationGracePeriodSeconds" $stop) }}
 {{- end }}
 {{- end }}

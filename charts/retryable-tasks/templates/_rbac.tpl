@@ -36,7 +36,7 @@
   verbs: [get, update]
 {{- end }}
 
-{{/* How the `release` subcommand stops the operator, in the release's namespace. */}}
+{{/* How the `remove-finalizers` subcommand stops the operator, in the release's namespace. */}}
 {{- define "retryable-tasks.stopRules" -}}
 - apiGroups: [apps]
   resources: [deployments/scale]
@@ -54,8 +54,8 @@
   verbs: [create, get, list, watch, delete]
 {{- end }}
 
-{{/* What the `release` subcommand does where tasks were run. */}}
-{{- define "retryable-tasks.releaseRules" -}}
+{{/* What the `remove-finalizers` subcommand does where tasks were run. */}}
+{{- define "retryable-tasks.removeFinalizersRules" -}}
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, patch]

@@ -1,15 +1,15 @@
 //! The fallback: a last Pod, run once when the task has failed. The task is Failed when it has ended, whatever it did.
 
-use super::close::{but_out_of_memory, end};
-use super::end::End;
+use super::attempt_end::AttemptEnd;
 use super::next::{Current, Draft};
-use super::{Happening, by_hand, name_of};
+use super::record::{but_out_of_memory, end};
+use super::{Transition, name_of, requests};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, Fallback, FallbackState, StopReason};
-use crate::core::conditions;
+use crate::core::condition_list;
 use crate::core::excerpt::excerpt;
 use crate::core::identity::Slot;
 use crate::core::message::{MAX_MESSAGE_BYTES, short};
-use crate::core::observe::Outcome;
+use crate::core::pod_snapshot::Outcome;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// Most bytes of what the message of the task says of why the fallback did not start.
@@ -26,10 +26,10 @@ pub(super) fn follows(draft: &Draft, reason: ConditionReason) -> bool {
 /// The task will be failed; the fallback is due. The current attempt is the last one.
 pub(super) fn begin(draft: &mut Draft, reason: ConditionReason, message: &str) -> Current {
     draft.condition((ConditionType::FailureTarget, true), reason, message);
-    conditions::remove(&mut draft.status.conditions, ConditionType::Reconciling);
-    conditions::remove(&mut draft.status.conditions, ConditionType::Stalled);
+    condition_list::remove(&mut draft.status.conditions, ConditionType::Reconciling);
+    condition_list::remove(&mut draft.status.conditions, ConditionType::Stalled);
     draft.current = CurrentAttempt { number: draft.current.number, fallback: true, ..CurrentAttempt::default() };
-    draft.happenings.push(Happening::FallingBack { reason, message: message.into() });
+    draft.transitions.push(Transition::FallingBack { reason, message: message.into() });
     Current::Due
 }
 
@@ -45,7 +45,7 @@ pub(super) fn started(draft: &mut Draft) {
 }
 
 /// The fallback has ended, and with it the task: as failed as it was.
-pub(super) fn close(draft: &mut Draft, ended: &End, outcome: &Outcome, stop: Option<StopReason>) -> Current {
+pub(super) fn close(draft: &mut Draft, ended: &AttemptEnd, outcome: &Outcome, stop: Option<StopReason>) -> Current {
     let state = if outcome.succeeded { FallbackState::Succeeded } else { FallbackState::Failed };
     draft.status.fallback = Some(Fallback {
         state,
@@ -59,10 +59,10 @@ pub(super) fn close(draft: &mut Draft, ended: &End, outcome: &Outcome, stop: Opt
         message: excerpt(outcome, None).text,
     });
     if outcome.succeeded {
-        draft.status.result.clone_from(&outcome.word.result);
+        draft.status.result.clone_from(&outcome.report.result);
     }
     if stop == Some(StopReason::Cancelled) {
-        by_hand::fallback_cancelled(draft);
+        requests::fallback_cancelled(draft);
     }
     fail(draft, &came_of_it(outcome, stop));
     Current::TaskEnded
@@ -85,7 +85,7 @@ fn came_of_it(outcome: &Outcome, stop: Option<StopReason>) -> String {
 
 /// The task fails without a fallback that was due: it was cancelled.
 pub(super) fn cancel(draft: &mut Draft) {
-    by_hand::fallback_cancelled(draft);
+    requests::fallback_cancelled(draft);
     skip(draft, "the fallback was cancelled by the user before it started");
 }
 
@@ -96,12 +96,12 @@ pub(super) fn skip(draft: &mut Draft, why: &str) {
 }
 
 fn fail(draft: &mut Draft, came_of_it: &str) {
-    let target = conditions::find(&draft.status.conditions, ConditionType::FailureTarget).cloned();
+    let target = condition_list::find(&draft.status.conditions, ConditionType::FailureTarget).cloned();
     let failure = target.as_ref().and_then(|target| ConditionReason::of_failure(&target.reason));
     let message = target.map(|target| target.message).unwrap_or_default();
     // What came of the fallback stays readable however long the failure's message is.
     let room = MAX_MESSAGE_BYTES.saturating_sub(came_of_it.len() + 2);
     let message = short(&format!("{}; {came_of_it}", short(&message, room)), MAX_MESSAGE_BYTES);
-    conditions::remove(&mut draft.status.conditions, ConditionType::FailureTarget);
+    condition_list::remove(&mut draft.status.conditions, ConditionType::FailureTarget);
     end(draft, failure.unwrap_or(ConditionReason::RetriesExhausted), &message);
 }

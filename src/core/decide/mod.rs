@@ -5,28 +5,28 @@
 //! Pod is released, and every intent to stop a Pod is stored before the Pod is stopped. A process that dies anywhere is
 //! followed by one that reads the same status and decides the same.
 
-mod by_hand;
-mod close;
+mod attempt_end;
+mod deadlines;
 mod effects;
-mod end;
 mod fallback;
 mod hold_up;
-mod limits;
 mod next;
-mod standstill;
-mod stop;
-mod wait;
+mod record;
+mod requests;
+mod retry_wait;
+mod stalled;
+mod stop_pod;
 
-pub use by_hand::Request;
 pub use hold_up::{PodWarnings, WARNINGS_HOLD};
-pub use standstill::unreadable;
-pub use stop::{STOP_DEADLINE_SECONDS, StopMethod};
+pub use requests::Request;
+pub use stalled::unreadable;
+pub use stop_pod::{STOP_DEADLINE_SECONDS, StopMethod};
 
-use super::backoff::Spread;
-use super::conditions;
+use super::build_pod::problem;
+use super::condition_list;
+use super::delay::DelayRange;
 use super::identity::{Slot, pod_name};
-use super::observe::{Observed, Overdue};
-use super::pod::problem;
+use super::pod_snapshot::{DeletionDeadline, PodSnapshot};
 use super::rejection::{FAILS_UNSAID, Rejection};
 use super::time::until;
 use crate::api::{
@@ -50,7 +50,7 @@ pub const SETTLE_IN_A_STORM: SignedDuration = SignedDuration::from_secs(30);
 /// How long until it is seen whether there is time by now.
 const TIME_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 /// How long other containers may run on after the main one ended, before the Pod is stopped.
-pub const OUTLIVED_GRACE: SignedDuration = SignedDuration::from_secs(3);
+pub const OTHER_CONTAINERS_GRACE: SignedDuration = SignedDuration::from_secs(3);
 
 /// All that a decision rests on.
 #[derive(Clone, Debug)]
@@ -58,9 +58,9 @@ pub struct Situation<'a> {
     /// The task with its stored status.
     pub task: &'a RetryableTask,
     /// The Pods seen of it, those included that are gone since.
-    pub pods: &'a [Seen],
+    pub pods: &'a [TrackedPod],
     /// What the API server said when it was asked for the current attempt's Pod.
-    pub asked: Option<&'a Answer>,
+    pub pod_lookup: Option<&'a PodLookup>,
     /// The creation of the current attempt's Pod by this process, if it is not in `pods` yet.
     pub created: Option<&'a Created>,
     /// Why the current attempt's Pod has just not been created.
@@ -76,18 +76,18 @@ pub struct Situation<'a> {
     /// How long this process has run, by its monotonic clock.
     pub uptime: SignedDuration,
     /// How long ago this process sent a creation of the current attempt's Pod of which it does not know what came.
-    pub sent: Option<SignedDuration>,
+    pub create_in_flight: Option<SignedDuration>,
     /// Whether the task has just been read live, or written, rather than found in a cache that may be behind.
-    pub fresh: bool,
+    pub task_is_live: bool,
     /// Whether there is little to do that is more urgent than what is only worth telling.
     pub has_time: bool,
 }
 
 /// A Pod as this process has seen it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct TrackedPod {
     /// What it says.
-    pub pod: Observed,
+    pub pod: PodSnapshot,
     /// When this process first saw it, by the wall clock.
     pub first_seen: Timestamp,
     /// `Situation::uptime` when this process first saw it.
@@ -99,13 +99,13 @@ pub struct Seen {
     /// When this process first saw that it, or its main container, had ended.
     pub end_seen: Option<Timestamp>,
     /// Whether it has been seen to be gone.
-    pub gone: bool,
+    pub deleted: bool,
 }
 
-impl Observed {
-    /// `Seen::deleting_since` of a Pod that is seen so at `uptime`, given how it was seen before.
-    pub fn deleting_since(&self, before: Option<&Seen>, uptime: SignedDuration) -> Option<SignedDuration> {
-        let deadline = |pod: &Self| pod.overdue.as_ref().map(|overdue| overdue.at);
+impl PodSnapshot {
+    /// `TrackedPod::deleting_since` of a Pod that is seen so at `uptime`, given how it was seen before.
+    pub fn deleting_since(&self, before: Option<&TrackedPod>, uptime: SignedDuration) -> Option<SignedDuration> {
+        let deadline = |pod: &Self| pod.deletion_deadline.as_ref().map(|deletion_deadline| deletion_deadline.at);
         let known = before.filter(|before| deadline(&before.pod) == deadline(self));
         deadline(self).and(known.and_then(|before| before.deleting_since).or(Some(uptime)))
     }
@@ -113,13 +113,13 @@ impl Observed {
 
 /// What the API server says of a Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum PodLookup {
     /// The task's own Pod is there. What it says is among the Pods seen.
-    There,
+    Found,
     /// There is none of that name.
-    Absent,
+    NotFound,
     /// A Pod that is not this task's has the name.
-    Foreign,
+    NotOwned,
 }
 
 /// A Pod that this process has created.
@@ -145,7 +145,7 @@ pub struct Failing {
 impl Failing {
     /// Whether it is too early to say so.
     fn is_unsaid(&self) -> bool {
-        self.since < FAILS_UNSAID && self.rejection.reason() != ConditionReason::PodNameTaken
+        self.since < FAILS_UNSAID && self.rejection.reason() != ConditionReason::PodNameConflict
     }
 }
 
@@ -153,7 +153,7 @@ impl Failing {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// The status to store, and what is to be told once it is.
-    pub status: Option<(RetryableTaskStatus, Vec<Happening>)>,
+    pub status: Option<(RetryableTaskStatus, Vec<Transition>)>,
     /// The Pod to ask for before deciding again.
     pub ask: Option<String>,
     /// The Pod whose Warning events to ask for before deciding again.
@@ -167,7 +167,7 @@ pub struct Plan {
     /// The current attempt's Pod, to be deleted if its main container has still not started.
     pub replace: Option<PodRef>,
     /// Pods of closed attempts that have not ended, to be deleted at once: they must not run on.
-    pub strays: Vec<PodRef>,
+    pub stale_pods: Vec<PodRef>,
     /// Pods of closed attempts that have ended, to be removed when there is time.
     pub delete: Vec<PodRef>,
     /// Pods to free from the finalizer.
@@ -175,23 +175,23 @@ pub struct Plan {
     /// Whether to delete the task itself: its time after the end is over.
     pub delete_task: bool,
     /// When to look again if nothing happens.
-    pub look_again: LookAgain,
+    pub requeue: Requeue,
 }
 
 /// When to look at a task again if nothing happens: what is urgent, and what can wait when there is much to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LookAgain {
+pub struct Requeue {
     /// For the current attempt: it is due, or its time is over, or it must be seen to.
-    pub for_current: Option<SignedDuration>,
+    pub for_attempt: Option<SignedDuration>,
     /// To free or delete the Pods of ended attempts, or the task itself, or to tell how far an attempt is.
-    pub when_there_is_time: Option<SignedDuration>,
+    pub deferrable: Option<SignedDuration>,
 }
 
-impl LookAgain {
+impl Requeue {
     /// The sooner of them.
     pub fn soonest(self) -> Option<SignedDuration> {
-        let Self { for_current, when_there_is_time } = self;
-        for_current.into_iter().chain(when_there_is_time).min()
+        let Self { for_attempt, deferrable } = self;
+        for_attempt.into_iter().chain(deferrable).min()
     }
 }
 
@@ -206,7 +206,7 @@ pub struct PodRef {
 
 /// What is worth telling: an Event, a metric, a log line.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Happening {
+pub enum Transition {
     /// An attempt, or the fallback, may start; its Pod is about to be created.
     Started {
         /// Which.
@@ -245,7 +245,7 @@ pub enum Happening {
         message: String,
     },
     /// Somebody asked for something by annotation.
-    Heard {
+    Acknowledged {
         /// For what.
         request: Request,
         /// What comes of it.
@@ -253,7 +253,7 @@ pub enum Happening {
     },
     /// The task cannot go on, for a new reason: a Pod cannot be created, or the spec makes no sense.
     Stalled {
-        /// `PodRejected`, `FailedCreate`, `PodNameTaken` or `InvalidSpec`.
+        /// `PodRejected`, `FailedCreate`, `PodNameConflict` or `InvalidSpec`.
         reason: ConditionReason,
         /// The server's own words, or what is wrong.
         message: String,
@@ -294,7 +294,7 @@ pub enum Happening {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
     /// The waits that were possible.
-    pub spread: Spread,
+    pub range: DelayRange,
     /// The one that the dice picked.
     pub delay: SignedDuration,
     /// When it ends.
@@ -314,11 +314,11 @@ pub fn decide(situation: &Situation) -> Plan {
         next::Next::Status { status, .. } if *status == *stored => {
             let mut plan = effects::of_stored_status(situation, stored);
             if !situation.has_time && has_something_to_tell(situation, stored) {
-                plan.when_there_is_time(TIME_AGAIN);
+                plan.deferrable(TIME_AGAIN);
             }
             plan
         }
-        next::Next::Status { status, happenings } => Plan { status: Some((*status, happenings)), ..Plan::default() },
+        next::Next::Status { status, transitions } => Plan { status: Some((*status, transitions)), ..Plan::default() },
     }
 }
 
@@ -336,16 +336,16 @@ fn has_something_to_tell(situation: &Situation, stored: &RetryableTaskStatus) ->
 
 /// The Pod of an attempt or of the fallback: ours by its owner, its labels and its name, of which copies of a Pod have
 /// another.
-fn pod_of<'a>(situation: &'a Situation, slot: Slot) -> Option<&'a Seen> {
-    situation.pods.iter().find(|seen| seen.pod.slot() == slot && is_an_attempts(situation, seen))
+fn pod_of<'a>(situation: &'a Situation, slot: Slot) -> Option<&'a TrackedPod> {
+    situation.pods.iter().find(|tracked| tracked.pod.slot() == slot && is_an_attempts(situation, tracked))
 }
 
 /// How long until a Pod that is being deleted and does not end is given up. A wall clock that is wrong by any amount
 /// makes it neither shorter than the grace and the bound, whichever is longer, since this process has known of the
 /// deletion, nor longer than both together.
-fn patience(situation: &Situation, seen: &Seen) -> Option<SignedDuration> {
-    let Overdue { at, grace, bound, outcome: _ } = seen.pod.overdue.as_deref()?;
-    let known = situation.uptime.saturating_sub(seen.deleting_since.unwrap_or(situation.uptime));
+fn time_until_abandoned(situation: &Situation, tracked: &TrackedPod) -> Option<SignedDuration> {
+    let DeletionDeadline { at, grace, bound, outcome: _ } = tracked.pod.deletion_deadline.as_deref()?;
+    let known = situation.uptime.saturating_sub(tracked.deleting_since.unwrap_or(situation.uptime));
     let (least, most) = (*grace.max(bound), grace.saturating_add(*bound));
     let wait = until(situation.now, *at).max(least.saturating_sub(known)).min(most.saturating_sub(known));
     Some(wait.max(SignedDuration::ZERO))
@@ -353,8 +353,8 @@ fn patience(situation: &Situation, seen: &Seen) -> Option<SignedDuration> {
 
 /// How long ago the Pod was created, by its own time or this process's first sight of it, whichever is earlier. Negative
 /// while the wall clock is behind both.
-fn age(situation: &Situation, seen: &Seen) -> SignedDuration {
-    situation.now.duration_since(seen.pod.created.min(seen.first_seen))
+fn age(situation: &Situation, tracked: &TrackedPod) -> SignedDuration {
+    situation.now.duration_since(tracked.pod.created.min(tracked.first_seen))
 }
 
 /// Whether an attempt without a Pod is not to get one: the task is suspended or cancelled, its spec makes no sense, or
@@ -362,19 +362,19 @@ fn age(situation: &Situation, seen: &Seen) -> SignedDuration {
 fn must_not_run(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt) -> bool {
     situation.task.spec.suspend
         || problem(&situation.task.spec).is_some()
-        || by_hand::is_cancelled(situation, status)
-        || (!current.fallback && limits::is_over(situation, status, situation.now))
+        || requests::is_cancelled(situation, status)
+        || (!current.fallback && deadlines::is_over(situation, status, situation.now))
 }
 
 /// For how long a creation of the current attempt's Pod can still be on its way: one that this process sent, or an
 /// earlier one that died.
 fn unsettled(situation: &Situation) -> SignedDuration {
-    let since = situation.sent.map_or(situation.uptime, |sent| sent.min(situation.uptime));
+    let since = situation.create_in_flight.map_or(situation.uptime, |sent| sent.min(situation.uptime));
     LATE_POST_BOUND.saturating_sub(since).max(SignedDuration::ZERO)
 }
 
-fn is_an_attempts(situation: &Situation, seen: &Seen) -> bool {
-    seen.pod.owned && seen.pod.pod_name == name_of(situation, seen.pod.slot())
+fn is_an_attempts(situation: &Situation, tracked: &TrackedPod) -> bool {
+    tracked.pod.owned && tracked.pod.pod_name == name_of(situation, tracked.pod.slot())
 }
 
 fn name_of(situation: &Situation, slot: Slot) -> String {
@@ -396,7 +396,7 @@ pub fn slot_of(current: &CurrentAttempt) -> Slot {
 pub fn is_finished(conditions: &[Condition]) -> bool {
     [ConditionType::Finished, ConditionType::Complete, ConditionType::Failed]
         .into_iter()
-        .any(|end| conditions::is_true(conditions, end))
+        .any(|end| condition_list::is_true(conditions, end))
 }
 
 #[cfg(test)]

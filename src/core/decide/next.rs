@@ -1,18 +1,18 @@
 //! The status that should be stored, given the one that is and what can be seen.
 
-use super::end::End;
-use super::limits;
+use super::attempt_end::AttemptEnd;
+use super::deadlines;
 use super::{
-    Answer, Happening, PodRef, Seen, Situation, by_hand, close, fallback, hold_up, is_finished, must_not_run, name_of,
-    patience, pod_of, slot_of, unsettled, wait,
+    PodLookup, PodRef, Situation, TrackedPod, Transition, fallback, hold_up, is_finished, must_not_run, name_of,
+    pod_of, record, requests, retry_wait, slot_of, time_until_abandoned, unsettled,
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, HoldUp, RetryableTaskStatus, State, StopReason};
-use crate::core::conditions;
+use crate::core::attempt_spec;
+use crate::core::build_pod::problem;
+use crate::core::condition_list;
 use crate::core::identity::Slot;
-use crate::core::observe::{Observed, Outcome, Progress};
-use crate::core::pod::problem;
+use crate::core::pod_snapshot::{Outcome, PodSnapshot, Progress};
 use crate::core::time::{micros, until};
-use crate::core::variant;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
@@ -23,7 +23,7 @@ pub(super) enum Next {
     /// The Pod whose Warning events to ask for.
     AskWarnings(PodRef),
     /// The status, and what to tell once it is stored.
-    Status { status: Box<RetryableTaskStatus>, happenings: Vec<Happening> },
+    Status { status: Box<RetryableTaskStatus>, transitions: Vec<Transition> },
 }
 
 /// What comes of the current attempt.
@@ -43,13 +43,13 @@ pub(super) enum Current {
 pub(super) fn next_status(situation: &Situation, stored: &RetryableTaskStatus) -> Next {
     let mut draft = Draft::new(situation, stored);
     if is_finished(&stored.conditions) {
-        by_hand::after_the_end(&mut draft);
+        requests::after_the_end(&mut draft);
         if is_finished(&draft.status.conditions) {
             return draft.done();
         }
     }
-    by_hand::before_the_end(&mut draft);
-    let cancelled = by_hand::is_cancelled(situation, &draft.status);
+    requests::before_the_end(&mut draft);
+    let cancelled = requests::is_cancelled(situation, &draft.status);
     // It stops no Pod that runs, and lets none start.
     let problem = problem(&situation.task.spec).filter(|_| !cancelled);
     if problem.is_none() {
@@ -72,7 +72,7 @@ pub(super) struct Draft<'a> {
     pub(super) situation: &'a Situation<'a>,
     pub(super) status: RetryableTaskStatus,
     pub(super) current: CurrentAttempt,
-    pub(super) happenings: Vec<Happening>,
+    pub(super) transitions: Vec<Transition>,
     current_uid: Option<String>,
     /// The stored due time, if the spec has moved it.
     pub(super) moved_from: Option<Timestamp>,
@@ -88,14 +88,14 @@ impl<'a> Draft<'a> {
         if stored.observed_generation != status.observed_generation {
             status.admitted_memory_raises = None;
         }
-        Self { situation, status, current, happenings: Vec::new(), current_uid: None, moved_from: None }
+        Self { situation, status, current, transitions: Vec::new(), current_uid: None, moved_from: None }
     }
 
     fn done(mut self) -> Next {
-        by_hand::unknown(&mut self);
+        requests::unknown(&mut self);
         if is_finished(&self.status.conditions) {
-            conditions::remove(&mut self.status.conditions, ConditionType::AttemptStarted);
-            by_hand::too_late(&mut self);
+            condition_list::remove(&mut self.status.conditions, ConditionType::AttemptStarted);
+            requests::too_late(&mut self);
         } else {
             self.started_condition();
             let counts = self.current.fallback || (self.current.pod_name.is_some() && self.current.rejections == 0);
@@ -105,7 +105,7 @@ impl<'a> Draft<'a> {
             self.status.current = Some(std::mem::take(&mut self.current));
             self.record_uid_by_the_way();
         }
-        Next::Status { status: Box::new(self.status), happenings: self.happenings }
+        Next::Status { status: Box::new(self.status), transitions: self.transitions }
     }
 
     /// A write that goes out anyway takes the Pod's UID along.
@@ -120,29 +120,31 @@ impl<'a> Draft<'a> {
     /// Brings the status up to date with the current attempt's Pod.
     fn look_at_current(&mut self) -> Current {
         let situation = self.situation;
-        let seen = pod_of(situation, self.slot());
-        match seen {
-            Some(seen) if seen.gone => match &seen.pod.progress {
-                Progress::Ended(outcome) | Progress::Outlived(outcome) => self.ended(seen, outcome),
-                Progress::Pending(_) | Progress::Running => self.missing(Some(seen.pod.pod_uid.clone()), Some(seen)),
+        let tracked = pod_of(situation, self.slot());
+        match tracked {
+            Some(tracked) if tracked.deleted => match &tracked.pod.progress {
+                Progress::Ended(outcome) | Progress::MainContainerExited(outcome) => self.ended(tracked, outcome),
+                Progress::Pending(_) | Progress::Running => {
+                    self.missing(Some(tracked.pod.pod_uid.clone()), Some(tracked))
+                }
             },
-            Some(seen @ Seen { pod: Observed { progress: Progress::Ended(outcome), .. }, .. }) => {
-                self.ended(seen, outcome)
+            Some(tracked @ TrackedPod { pod: PodSnapshot { progress: Progress::Ended(outcome), .. }, .. }) => {
+                self.ended(tracked, outcome)
             }
-            Some(seen @ Seen { pod: Observed { overdue: Some(overdue), .. }, .. })
-                if patience(situation, seen).is_some_and(|wait| wait.is_zero()) =>
+            Some(tracked @ TrackedPod { pod: PodSnapshot { deletion_deadline: Some(deletion_deadline), .. }, .. })
+                if time_until_abandoned(situation, tracked).is_some_and(|wait| wait.is_zero()) =>
             {
                 // Its end may have been reported, and the watch be late.
-                match situation.asked {
+                match situation.pod_lookup {
                     None => Current::Ask(self.expected_pod_name()),
-                    Some(_) => self.ended(seen, &overdue.outcome),
+                    Some(_) => self.ended(tracked, &deletion_deadline.outcome),
                 }
             }
-            Some(seen) => {
-                if let Some(pod) = hold_up::question(situation, &self.status, &self.current, seen) {
+            Some(tracked) => {
+                if let Some(pod) = hold_up::question(situation, &self.status, &self.current, tracked) {
                     return Current::AskWarnings(pod);
                 }
-                self.exists(seen);
+                self.exists(tracked);
                 Current::Launched
             }
             None if self.current.pod_name.is_none() => Current::Due,
@@ -162,25 +164,25 @@ impl<'a> Draft<'a> {
         slot_of(&self.current)
     }
 
-    fn ended(&mut self, seen: &Seen, outcome: &Outcome) -> Current {
-        close::close(self, &End::of(seen, outcome, self.situation))
+    fn ended(&mut self, tracked: &TrackedPod, outcome: &Outcome) -> Current {
+        record::close(self, &AttemptEnd::of(tracked, outcome, self.situation))
     }
 
     /// There is no Pod to be seen, though there may be one.
-    fn missing(&mut self, on_record: Option<String>, last_seen: Option<&Seen>) -> Current {
-        let is_given_up = limits::is_given_up(self.situation, &self.current);
+    fn missing(&mut self, on_record: Option<String>, last_seen: Option<&TrackedPod>) -> Current {
+        let is_given_up = deadlines::is_given_up(self.situation, &self.current);
         if let Some(rejection) = self.situation.rejection.filter(|_| !is_given_up) {
             self.rejected(rejection);
             return Current::Launched;
         }
         let must_not_run = must_not_run(self.situation, &self.status, &self.current);
-        match (on_record, self.situation.asked) {
+        match (on_record, self.situation.pod_lookup) {
             (Some(_), None) => Current::Ask(self.expected_pod_name()),
             // The watch shows it, or has shown that it goes.
-            (_, Some(Answer::There)) => Current::Launched,
-            (Some(pod_uid), Some(Answer::Absent | Answer::Foreign)) => {
-                let end = End::lost(self, pod_uid, last_seen);
-                close::close(self, &end)
+            (_, Some(PodLookup::Found)) => Current::Launched,
+            (Some(pod_uid), Some(PodLookup::NotFound | PodLookup::NotOwned)) => {
+                let end = AttemptEnd::lost(self, pod_uid, last_seen);
+                record::close(self, &end)
             }
             (None, _) if !must_not_run && !is_given_up => {
                 self.current.create_time.get_or_insert(MicroTime(micros(self.situation.now)));
@@ -192,8 +194,8 @@ impl<'a> Draft<'a> {
             (None, None) if self.situation.created.is_none() => Current::Ask(self.expected_pod_name()),
             (None, None) => Current::Launched,
             (None, Some(_)) if !must_not_run => {
-                let end = End::never_created(self);
-                close::close(self, &end)
+                let end = AttemptEnd::never_created(self);
+                record::close(self, &end)
             }
             (None, Some(_)) => {
                 // Without its wait, a retry that is never begun could not be taken back as it was charged.
@@ -206,55 +208,55 @@ impl<'a> Draft<'a> {
 
     /// Whether the deadline has passed, or will have by the time `due`. The fallback is not under it.
     fn is_over(&self, due: Timestamp) -> bool {
-        !self.current.fallback && limits::is_over(self.situation, &self.status, due)
+        !self.current.fallback && deadlines::is_over(self.situation, &self.status, due)
     }
 
     /// The Pod is there and has not ended.
-    fn exists(&mut self, seen: &Seen) {
-        self.current.pod_name = Some(seen.pod.pod_name.clone());
+    fn exists(&mut self, tracked: &TrackedPod) {
+        self.current.pod_name = Some(tracked.pod.pod_name.clone());
         self.current.rejections = 0;
         self.current.next_create_time = None;
-        conditions::remove(&mut self.status.conditions, ConditionType::Stalled);
-        self.status.start_time.get_or_insert(Time(seen.pod.created));
-        self.tell_how_far(seen);
-        self.stop_if_wanted(seen);
+        condition_list::remove(&mut self.status.conditions, ConditionType::Stalled);
+        self.status.start_time.get_or_insert(Time(tracked.pod.created));
+        self.tell_how_far(tracked);
+        self.stop_if_wanted(tracked);
         // Without the finalizer the Pod can vanish, and only its UID on record tells that it ever was.
-        if !seen.pod.held {
-            self.current.pod_uid = Some(seen.pod.pod_uid.clone());
+        if !tracked.pod.has_finalizer {
+            self.current.pod_uid = Some(tracked.pod.pod_uid.clone());
         }
-        self.current_uid = Some(seen.pod.pod_uid.clone());
+        self.current_uid = Some(tracked.pod.pod_uid.clone());
     }
 
-    fn stop_if_wanted(&mut self, seen: &Seen) {
+    fn stop_if_wanted(&mut self, tracked: &TrackedPod) {
         if self.situation.task.spec.suspend && !self.current.fallback {
             self.suspended_condition(true);
         }
-        self.withdraw_replacement(seen);
+        self.withdraw_replacement(tracked);
         let now = self.situation.now;
         if self.current.stop_reason.is_some() {
             return;
         }
-        let stops = limits::stops(self.situation, &self.status, &self.current, seen);
+        let stops = deadlines::stops(self.situation, &self.status, &self.current, tracked);
         if let Some(stop) = stops.into_iter().find(|stop| stop.at <= now) {
             let (reason, cause) = (stop.reason, stop.cause.cloned());
-            self.stop(reason, seen, cause.as_ref());
+            self.stop(reason, tracked, cause.as_ref());
         }
     }
 
     /// The intent to stop the Pod.
-    pub(super) fn stop(&mut self, reason: StopReason, seen: &Seen, cause: Option<&HoldUp>) {
+    pub(super) fn stop(&mut self, reason: StopReason, tracked: &TrackedPod, cause: Option<&HoldUp>) {
         let now = self.situation.now;
         if reason == StopReason::Suspended {
             self.status.suspended_time.get_or_insert(MicroTime(micros(now)));
         }
         if reason == StopReason::TaskEnded {
-            let pod = PodRef { name: seen.pod.pod_name.clone(), uid: seen.pod.pod_uid.clone() };
-            let containers = seen.pod.outlasting.clone();
-            self.happenings.push(Happening::ContainersStopped { slot: self.slot(), pod, containers });
+            let pod = PodRef { name: tracked.pod.pod_name.clone(), uid: tracked.pod.pod_uid.clone() };
+            let containers = tracked.pod.still_running.clone();
+            self.transitions.push(Transition::ContainersStopped { slot: self.slot(), pod, containers });
         }
         self.current.stop_reason = Some(reason);
         self.current.stop_time = Some(MicroTime(micros(now)));
-        self.current.pod_uid = Some(seen.pod.pod_uid.clone());
+        self.current.pod_uid = Some(tracked.pod.pod_uid.clone());
         self.current.stop_cause =
             cause.filter(|hold_up| !hold_up::is_stage(hold_up)).map(|hold_up| hold_up.reason.clone());
         self.current.stop_message = cause.and_then(|hold_up| hold_up.message.clone());
@@ -262,8 +264,8 @@ impl<'a> Draft<'a> {
 
     /// A Pod that was to be replaced, and whose main container has started first, goes on: it is deleted only as long as
     /// it has not changed, so none is on its way.
-    fn withdraw_replacement(&mut self, seen: &Seen) {
-        let goes_on = !seen.pod.deleting && !seen.pod.can_be_replaced();
+    fn withdraw_replacement(&mut self, tracked: &TrackedPod) {
+        let goes_on = !tracked.pod.deleting && !tracked.pod.can_be_replaced();
         if self.current.stop_reason.is_some_and(StopReason::replaces) && goes_on {
             (self.current.stop_reason, self.current.stop_time) = (None, None);
             (self.current.stop_cause, self.current.stop_message) = (None, None);
@@ -271,45 +273,51 @@ impl<'a> Draft<'a> {
     }
 
     /// What people see of a Pod that has not ended.
-    fn tell_how_far(&mut self, seen: &Seen) {
-        let hold_up = hold_up::of(self.situation, &self.current, seen);
-        match (&seen.pod.progress, hold_up) {
-            (_, Some(hold_up)) => self.held_up(seen, hold_up),
+    fn tell_how_far(&mut self, tracked: &TrackedPod) {
+        let hold_up = hold_up::of(self.situation, &self.current, tracked);
+        match (&tracked.pod.progress, hold_up) {
+            (_, Some(hold_up)) => self.held_up(tracked, hold_up),
             (Progress::Pending(_), None) => {
                 self.status.state.get_or_insert(State::Running);
             }
-            (Progress::Running | Progress::Outlived(_) | Progress::Ended(_), None) => {
+            (Progress::Running | Progress::MainContainerExited(_) | Progress::Ended(_), None) => {
                 self.current.hold_up = None;
                 self.status.state = Some(State::Running);
                 self.tell_last_failure();
             }
         }
-        if hold_up::is_settled(self.situation, seen) {
-            conditions::remove(&mut self.status.conditions, ConditionType::Reconciling);
+        if hold_up::is_settled(self.situation, tracked) {
+            condition_list::remove(&mut self.status.conditions, ConditionType::Reconciling);
         }
     }
 
-    fn held_up(&mut self, seen: &Seen, hold_up: HoldUp) {
+    fn held_up(&mut self, tracked: &TrackedPod, hold_up: HoldUp) {
         self.status.state = Some(State::Pending);
-        conditions::remove(&mut self.status.conditions, ConditionType::Reconciling);
+        condition_list::remove(&mut self.status.conditions, ConditionType::Reconciling);
         self.status.reason = Some(hold_up.reason.clone());
         self.status.message.clone_from(&hold_up.message);
         let before = self.current.hold_up.replace(hold_up.clone());
         if before.is_none_or(|before| !hold_up::is_same(&before.reason, &hold_up.reason)) {
             let is_stage = hold_up::is_stage(&hold_up);
-            let pod = PodRef { name: seen.pod.pod_name.clone(), uid: seen.pod.pod_uid.clone() };
-            self.happenings.push(Happening::HeldUp { slot: self.slot(), pod, hold_up, is_stage });
+            let pod = PodRef { name: tracked.pod.pod_name.clone(), uid: tracked.pod.pod_uid.clone() };
+            self.transitions.push(Transition::HeldUp { slot: self.slot(), pod, hold_up, is_stage });
         }
     }
 
     /// A condition says so as long as it is so.
     fn started_condition(&mut self) {
         let Some(HoldUp { reason, message }) = self.current.hold_up.clone() else {
-            return conditions::remove(&mut self.status.conditions, ConditionType::AttemptStarted);
+            return condition_list::remove(&mut self.status.conditions, ConditionType::AttemptStarted);
         };
         let at = (self.situation.now, self.situation.task.metadata.generation);
         let type_ = (ConditionType::AttemptStarted, false);
-        conditions::set_for(&mut self.status.conditions, type_, &reason, message.as_deref().unwrap_or_default(), at);
+        condition_list::set_for(
+            &mut self.status.conditions,
+            type_,
+            &reason,
+            message.as_deref().unwrap_or_default(),
+            at,
+        );
     }
 
     /// With nothing newer to tell, reason and message are the last failure's.
@@ -322,23 +330,23 @@ impl<'a> Draft<'a> {
     /// The attempt is not started. Starts it if nothing holds it back.
     fn start_when_due(&mut self) {
         self.tell_last_failure();
-        if by_hand::is_cancelled(self.situation, &self.status) {
-            return close::cancel(self);
+        if requests::is_cancelled(self.situation, &self.status) {
+            return record::cancel(self);
         }
         if self.situation.task.spec.suspend {
             self.status.state = Some(State::Suspended);
             self.status.suspended_time.get_or_insert(MicroTime(micros(self.situation.now)));
-            conditions::remove(&mut self.status.conditions, ConditionType::Reconciling);
-            conditions::remove(&mut self.status.conditions, ConditionType::Stalled);
+            condition_list::remove(&mut self.status.conditions, ConditionType::Reconciling);
+            condition_list::remove(&mut self.status.conditions, ConditionType::Stalled);
             self.suspended_condition(true);
             return;
         }
-        let was_suspended = conditions::is_true(&self.status.conditions, ConditionType::Suspended);
+        let was_suspended = condition_list::is_true(&self.status.conditions, ConditionType::Suspended);
         if was_suspended {
             self.suspended_condition(false);
             self.count_suspension();
         }
-        match wait::follow_spec(self) {
+        match retry_wait::follow_spec(self) {
             None | Some(Current::Launched | Current::Ask(_) | Current::AskWarnings(_)) => {}
             Some(Current::TaskEnded) => return,
             Some(Current::Due) => return self.start_when_due(), // the fallback
@@ -349,7 +357,7 @@ impl<'a> Draft<'a> {
         }
         let due = self.current.due_time.as_ref().map_or(self.situation.now, |due| due.0);
         if self.is_over(due) {
-            return match close::fail_by_deadline(self) {
+            return match record::fail_by_deadline(self) {
                 Current::Due => self.start_when_due(), // the fallback, which is not under the deadline
                 Current::Launched | Current::TaskEnded | Current::Ask(_) | Current::AskWarnings(_) => {}
             };
@@ -373,18 +381,18 @@ impl<'a> Draft<'a> {
         self.current.create_time = Some(MicroTime(micros(self.situation.now)));
         // By this status and not the stored one: it may close an attempt, or begin a run.
         let spec = &self.situation.task.spec;
-        self.current.avoided_nodes = variant::avoided_nodes(spec, &self.status, slot);
-        self.current.override_from = variant::override_from(spec, &self.status, slot);
+        self.current.avoided_nodes = attempt_spec::avoided_nodes(spec, &self.status, slot);
+        self.current.override_from = attempt_spec::override_from(spec, &self.status, slot);
         self.status.state = Some(State::Running);
         self.status.start_time.get_or_insert(Time(self.situation.now));
-        if variant::number_in_run(Some(&self.status), slot.number) == 1 && !slot.fallback {
+        if attempt_spec::number_in_run(Some(&self.status), slot.number) == 1 && !slot.fallback {
             self.condition(
                 (ConditionType::Reconciling, true),
                 ConditionReason::CreatingPod,
                 "the first Pod is being created",
             );
         }
-        self.happenings.push(Happening::Started { slot });
+        self.transitions.push(Transition::Started { slot });
     }
 
     /// The time of a suspension does not count towards the deadline, which runs from the first attempt.
@@ -417,15 +425,15 @@ impl<'a> Draft<'a> {
 
     pub(super) fn condition(&mut self, type_: (ConditionType, bool), reason: ConditionReason, message: &str) {
         let generation = self.situation.task.metadata.generation;
-        conditions::set(&mut self.status.conditions, type_, reason, message, (self.situation.now, generation));
+        condition_list::set(&mut self.status.conditions, type_, reason, message, (self.situation.now, generation));
     }
 }
 
 /// A counter below zero, which only others write, would be a budget without end.
 fn count_from_zero(status: &mut RetryableTaskStatus) {
-    let RetryableTaskStatus { attempts, retries, ignored, memory_raises, history_dropped, classes, .. } = status;
+    let RetryableTaskStatus { attempts, retries, ignored, memory_raises, history_dropped, failure_counts, .. } = status;
     let counters = [attempts, retries, ignored, memory_raises, history_dropped].into_iter();
-    for counter in counters.chain(classes.iter_mut().map(|class| &mut class.count)) {
+    for counter in counters.chain(failure_counts.iter_mut().map(|class| &mut class.count)) {
         *counter = (*counter).max(0);
     }
 }

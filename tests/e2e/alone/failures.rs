@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt};
 use retryable_tasks::api::{LABEL_TASK_NAME, RetryableTask, State};
-use retryable_tasks::core::backoff::delay;
-use retryable_tasks::core::identity::{dice, pod_name};
+use retryable_tasks::core::delay::delay;
+use retryable_tasks::core::identity::{jitter_seed, pod_name};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 
@@ -145,7 +145,7 @@ fn are_told_and_spread(scene: &Scene, audit: Audit, tasks: &[RetryableTask]) {
         assert_eq!((status.attempts, status.retries, status.history.len()), (2, 1, 2), "{name}: {status:#?}");
         let failed = &status.history[0];
         assert_eq!((failed.attempt, failed.exit_code), (1, Some(1)), "{name}");
-        let wait = delay(task.spec.backoff.as_ref(), 1, dice(&uid, 1));
+        let wait = delay(task.spec.backoff.as_ref(), 1, jitter_seed(&uid, 1));
         assert_eq!(failed.delay_milliseconds, i64::try_from(wait.as_millis()).ok(), "{name}");
         let finished = failed.finish_time.as_ref().unwrap().0;
         let [second] = created[&pod_name(&name, &uid, 2)][..] else { panic!("{name}: attempt 2 was not created once") };

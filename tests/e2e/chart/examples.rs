@@ -5,7 +5,7 @@ use crate::support::{Scene, kubectl};
 use kube::ResourceExt;
 use kube::api::ListParams;
 use retryable_tasks::api::{ConditionType, RetryableTask};
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use std::fs;
 use std::path::PathBuf;
 
@@ -41,10 +41,10 @@ async fn ends_as_it_says(scene: &Scene, task: &RetryableTask) {
     let ends = [ConditionType::Complete, ConditionType::Failed, ConditionType::Suspended];
     let ended = scene
         .status(&name, &format!("its end, {end:?},"), |status| {
-            ends.iter().any(|end| conditions::is_true(&status.conditions, *end))
+            ends.iter().any(|end| condition_list::is_true(&status.conditions, *end))
         })
         .await;
-    assert!(conditions::is_true(&ended.conditions, end), "{name} was to be {end:?}: {ended:#?}");
+    assert!(condition_list::is_true(&ended.conditions, end), "{name} was to be {end:?}: {ended:#?}");
     assert_eq!(ended.attempts.to_string(), label("attempts"), "attempts of {name}: {ended:#?}");
 }
 

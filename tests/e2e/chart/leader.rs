@@ -15,13 +15,13 @@ const LEASE: [&str; 3] = [
     "leaderElection.retryPeriodSeconds=1",
 ];
 
-struct Story {
+struct TaskRecord {
     release: Release,
     running: Pod,
     records: [Record; 2],
 }
 
-impl Story {
+impl TaskRecord {
     /// Two replicas, with one task that runs and one that waits.
     async fn begin(name: &str) -> Self {
         let release = Release::install(Scene::with_home(name).await, &LEASE).await;
@@ -57,7 +57,7 @@ impl Story {
 
 #[tokio::test]
 async fn a_leader_whose_pod_is_deleted_by_force_is_followed() {
-    let story = Story::begin("chart-forced").await;
+    let story = TaskRecord::begin("chart-forced").await;
     let leader = story.leader().await.name_any();
     story.release.kubectl(&["delete", "pod", &leader, "--grace-period=0", "--force"]).ok();
     story.release.lease(&[leader]).await;
@@ -67,7 +67,7 @@ async fn a_leader_whose_pod_is_deleted_by_force_is_followed() {
 /// As where the node is lost: the Pod is given up, and its process does not know.
 #[tokio::test]
 async fn a_leader_that_hangs_is_followed_when_its_lease_has_run_out() {
-    let story = Story::begin("chart-hangs").await;
+    let story = TaskRecord::begin("chart-hangs").await;
     let leader = story.leader().await;
     Process::of(&leader).await.signal("STOP");
     let last = story.release.lease(&[]).await;
@@ -82,7 +82,7 @@ async fn a_leader_that_hangs_is_followed_when_its_lease_has_run_out() {
 
 #[tokio::test]
 async fn a_leader_whose_process_is_killed_comes_back_or_is_followed() {
-    let story = Story::begin("chart-killed").await;
+    let story = TaskRecord::begin("chart-killed").await;
     let leader = story.leader().await;
     Process::of(&leader).await.signal("KILL");
     eventually("the kubelet to start it again", async || {

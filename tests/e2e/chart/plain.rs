@@ -1,4 +1,4 @@
-//! `deploy/install.yaml` and `deploy/release-job.yaml`, used as docs/operations says.
+//! `deploy/install.yaml` and `deploy/remove-finalizers-job.yaml`, used as docs/operations says.
 
 use super::definition::{self, Undefined};
 use super::{IMAGE, gated, held, let_go, without_rights};
@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use retryable_tasks::api::State;
 
 const SYSTEM: &str = "retryable-tasks-system";
-const JOB: &str = "job/retryable-tasks-release";
+const JOB: &str = "job/retryable-tasks-remove-finalizers";
 
 /// The plain manifests, with the image that is here. What they make is deleted with this value.
 struct Manifests {
@@ -26,7 +26,7 @@ impl Manifests {
             with_image
         };
         let install = with_image(include_str!("../../../deploy/install.yaml"));
-        let release = with_image(include_str!("../../../deploy/release-job.yaml"));
+        let release = with_image(include_str!("../../../deploy/remove-finalizers-job.yaml"));
         Self { install, release, scene }
     }
 

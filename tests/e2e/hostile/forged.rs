@@ -6,7 +6,7 @@ use crate::support::{Scene, eventually, sh, task};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use retryable_tasks::api::{ConditionType, RetryableTaskStatus, State};
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use retryable_tasks::core::identity::pod_name;
 use serde_json::{Value, json};
 
@@ -69,10 +69,10 @@ async fn forged_pods_are_neither_counted_nor_touched() {
         before.push(scene.pods().get(pod["metadata"]["name"].as_str().unwrap()).await.unwrap());
     }
     scene.kubectl(&["exec", &first.name_any(), "--", "touch", "/tmp/go"]).ok();
-    let stalled = |status: &RetryableTaskStatus| conditions::is_true(&status.conditions, ConditionType::Stalled);
+    let stalled = |status: &RetryableTaskStatus| condition_list::is_true(&status.conditions, ConditionType::Stalled);
     let status = scene.status("victim", "Stalled", stalled).await;
-    let told = conditions::find(&status.conditions, ConditionType::Stalled).unwrap();
-    assert_eq!(told.reason, "PodNameTaken");
+    let told = condition_list::find(&status.conditions, ConditionType::Stalled).unwrap();
+    assert_eq!(told.reason, "PodNameConflict");
     assert!(told.message.contains(&in_the_way), "{}", told.message);
     assert_eq!((status.attempts, status.retries, status.history.len()), (1, 1, 1));
 
@@ -133,7 +133,7 @@ fn nonsense() -> Vec<(&'static str, Value)> {
         (
             "negative",
             json!({"attempts": -5, "retries": i32::MIN, "ignored": -1, "historyDropped": i32::MIN,
-            "memoryRaises": i32::MIN, "classes": [{"name": "disruption", "count": i32::MIN}],
+            "memoryRaises": i32::MIN, "failureCounts": [{"name": "disruption", "count": i32::MIN}],
             "current": {"number": -7, "rejections": i32::MIN}}),
         ),
         (
@@ -203,7 +203,7 @@ async fn a_forged_status_breaks_nothing_and_buys_no_more_pods() {
         assert!(made.iter().all(fine), "{name}: {made:?}");
     }
     let metrics = operator.get("/metrics").1;
-    for kind in ["panic", "restless", "timeout"] {
+    for kind in ["panic", "no-convergence", "timeout"] {
         assert!(!metrics.contains(&format!(r#"retryabletask_reconcile_errors_total{{kind="{kind}"}}"#)), "{metrics}");
     }
     assert_eq!(operator.get("/healthz").0, 200);

@@ -10,12 +10,12 @@ use retryable_tasks::api::{
     ConditionType, FINALIZER, LABEL_ATTEMPT, LABEL_FALLBACK, LABEL_TASK_NAME, LABEL_TASK_UID, RetryableTaskStatus,
     State,
 };
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use retryable_tasks::core::identity::{Slot, pod_name};
 use serde_json::{Value, json};
 
 fn is_stalled(status: &RetryableTaskStatus) -> bool {
-    conditions::is_true(&status.conditions, ConditionType::Stalled)
+    condition_list::is_true(&status.conditions, ConditionType::Stalled)
 }
 
 /// What the standard says, without what stands before it.

@@ -6,7 +6,7 @@ use crate::support::{Operator, Scene, sh};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use retryable_tasks::api::{ConditionType, FINALIZER, RetryableTaskStatus, State};
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use retryable_tasks::core::identity::pod_name;
 use serde_json::json;
 
@@ -64,7 +64,7 @@ async fn is_needed(right: &Right) {
 }
 
 fn is_stalled(status: &RetryableTaskStatus) -> bool {
-    conditions::is_true(&status.conditions, ConditionType::Stalled)
+    condition_list::is_true(&status.conditions, ConditionType::Stalled)
 }
 
 /// Another's Pod of the name that the first attempt's will have. The operator comes afterwards.
@@ -135,7 +135,7 @@ async fn an_end_is_not_seen(place: &Place) {
     place.denied(&operator, 2).await;
     place.is_not_alive(&operator).await;
     let status = scene.task("short").await.status.unwrap();
-    assert!(!conditions::is_true(&status.conditions, ConditionType::Finished), "{status:#?}");
+    assert!(!condition_list::is_true(&status.conditions, ConditionType::Finished), "{status:#?}");
     assert_eq!(status.history.len(), 0);
 }
 

@@ -6,7 +6,7 @@ use crate::support::record::Record;
 use crate::support::{Scene, eventually, sh};
 use kube::ResourceExt;
 use retryable_tasks::api::{ConditionType, RetryableTaskStatus, State};
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use retryable_tasks::core::identity::pod_name;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -73,7 +73,7 @@ async fn every_right_that_is_granted_is_used_and_no_other_is_asked_for() {
     let name = in_the_way(&scene).await;
     let elect = ["--leader-elect", "--identity=only", "--retry-period-seconds=1", "--operator-namespace", &scene.home];
     let operator = scene.operator_with(&elect).at_work().await;
-    let stalled = |status: &RetryableTaskStatus| conditions::is_true(&status.conditions, ConditionType::Stalled);
+    let stalled = |status: &RetryableTaskStatus| condition_list::is_true(&status.conditions, ConditionType::Stalled);
     scene.status("taken", "Stalled", stalled).await;
     scene.kubectl(&["delete", "pod", &name, "--wait=false"]).ok();
     all_of_it(&scene).await;

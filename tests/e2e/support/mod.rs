@@ -17,6 +17,7 @@
 
 pub mod audit;
 pub mod cluster;
+pub mod events;
 pub mod gates;
 pub mod kubectl;
 pub mod machine;
@@ -26,7 +27,6 @@ pub mod oracle;
 pub mod proxy;
 pub mod record;
 pub mod scene;
-pub mod told;
 pub mod trace;
 pub mod wait;
 

@@ -62,7 +62,7 @@ impl Operator {
             if let Some(status) = self.process.try_wait().unwrap() {
                 panic!("the operator ended at once with {status}");
             }
-            let filled = self.log().matches("the caches are filled").count();
+            let filled = self.log().matches("the caches are synced").count();
             let ready = self.get("/readyz");
             if filled == scopes && ready.0 == 200 { Ok(()) } else { Err(format!("{filled} caches, {ready:?}")) }
         })

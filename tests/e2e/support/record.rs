@@ -11,9 +11,9 @@ use kube::Api;
 use kube_runtime::WatchStreamExt;
 use kube_runtime::watcher::{Config, Event, watcher};
 use retryable_tasks::api::{ConditionType, CurrentAttempt, LABEL_TASK_NAME, RetryableTask, RetryableTaskStatus};
-use retryable_tasks::core::backoff::delay;
-use retryable_tasks::core::conditions;
-use retryable_tasks::core::identity::{dice, pod_name};
+use retryable_tasks::core::condition_list;
+use retryable_tasks::core::delay::delay;
+use retryable_tasks::core::identity::{jitter_seed, pod_name};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -75,7 +75,8 @@ impl Record {
 
     /// All versions up to the task's end, which is waited for.
     pub async fn until_finished(&self) -> Vec<RetryableTask> {
-        self.until("the task's end", |status| conditions::is_true(&status.conditions, ConditionType::Finished)).await
+        self.until("the task's end", |status| condition_list::is_true(&status.conditions, ConditionType::Finished))
+            .await
     }
 
     /// All versions up to one whose status is as `is` wants it, which is waited for; `what` names that.
@@ -155,7 +156,7 @@ pub fn assert_waits_by(evidence: Evidence, scene: &Scene, versions: &[RetryableT
     for pair in status.history.windows(2) {
         let [ended, next] = pair else { unreachable!("windows of two") };
         retry += 1;
-        let wait = delay(backoff, retry, dice(uid, ended.attempt));
+        let wait = delay(backoff, retry, jitter_seed(uid, ended.attempt));
         assert_eq!(ended.delay_milliseconds, i64::try_from(wait.as_millis()).ok(), "the wait after {ended:#?}");
         let earliest = ended.finish_time.as_ref().unwrap().0 + wait;
         let due = due.get(&next.attempt).copied();

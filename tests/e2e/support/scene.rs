@@ -12,7 +12,7 @@ use kube::api::{Api, ListParams, PostParams};
 use kube::{Client, ResourceExt};
 use kube_runtime::wait::await_condition;
 use retryable_tasks::api::{ConditionType, LABEL_TASK_NAME, RetryableTask, RetryableTaskStatus};
-use retryable_tasks::core::conditions;
+use retryable_tasks::core::condition_list;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::Debug;
@@ -191,7 +191,8 @@ impl Scene {
 
     /// Waits until the task has ended.
     pub async fn finished(&self, name: &str) -> RetryableTaskStatus {
-        let finished = |status: &RetryableTaskStatus| conditions::is_true(&status.conditions, ConditionType::Finished);
+        let finished =
+            |status: &RetryableTaskStatus| condition_list::is_true(&status.conditions, ConditionType::Finished);
         self.status(name, "its end", finished).await
     }
 
@@ -315,6 +316,6 @@ impl Drop for Scene {
         }
         kubectl(&["delete", "namespace", &self.namespace, &self.home, "--ignore-not-found", "--wait=false"]);
         // With the operator gone, nobody else frees the Pods, and the namespace would stay for ever.
-        kubectl::run(program().args(["release", "--namespaces", &self.namespace]), "");
+        kubectl::run(program().args(["remove-finalizers", "--namespaces", &self.namespace]), "");
     }
 }

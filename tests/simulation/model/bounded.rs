@@ -5,9 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use retryable_tasks::{
     api::RetryableTask,
     core::{
-        decide::{Seen, Situation, decide, slot_of},
-        observe::observe,
-        pod::pod,
+        build_pod::pod,
+        decide::{Situation, TrackedPod, decide, slot_of},
+        pod_snapshot::PodSnapshot,
     },
 };
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ const FAILURES: i32 = 10_000;
 const MOST_BYTES: usize = 60 * 1024;
 
 /// The Pod of the current attempt, ended with a message that is as long as a kubelet lets it be and hard to store.
-fn ended(task: &RetryableTask, at: Timestamp) -> Seen {
+fn ended(task: &RetryableTask, at: Timestamp) -> TrackedPod {
     let current = task.status.as_ref().and_then(|status| status.current.as_ref()).expect("an attempt that runs");
     let mut body = pod(task, slot_of(current), true);
     let uid = format!("9c1f1a52-5d0c-4a3b-8a55-{:012}", current.number);
@@ -30,16 +30,16 @@ fn ended(task: &RetryableTask, at: Timestamp) -> Seen {
         "name": "task", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {"terminated": end},
     }]});
     body["spec"]["nodeName"] = json!(format!("node-{}.{}", current.number, "x".repeat(200)));
-    let pod = observe(&serde_json::from_value(body).unwrap()).expect("a Pod of ours");
+    let pod = PodSnapshot::of(&serde_json::from_value(body).unwrap()).expect("a Pod of ours");
     let known = SignedDuration::ZERO;
-    Seen {
+    TrackedPod {
         pod,
         first_seen: at,
         known_since: known,
         deleting_since: None,
         stopping_since: None,
         end_seen: Some(at),
-        gone: false,
+        deleted: false,
     }
 }
 
@@ -66,7 +66,7 @@ fn ten_thousand_failures_stay_far_below_100_kib() {
         let situation = Situation {
             task: &task,
             pods: &pods,
-            asked: None,
+            pod_lookup: None,
             created: None,
             rejection: None,
             warnings: None,
@@ -74,8 +74,8 @@ fn ten_thousand_failures_stay_far_below_100_kib() {
             remaining: None,
             now,
             uptime: SignedDuration::from_hours(1),
-            sent: None,
-            fresh: true,
+            create_in_flight: None,
+            task_is_live: true,
             has_time: true,
         };
         let plan = decide(&situation);

@@ -268,7 +268,7 @@ pub fn spec(r: &mut Random, limits: bool) -> Value {
         spec["template"] = template(r);
     }
     if r.chance(200) {
-        spec["onFailure"] = json!({"args": ["--clean-up"]});
+        spec["onFailure"] = json!({"args": ["--cleanup"]});
         if limits && r.chance(300) {
             spec["onFailure"]["timeoutSeconds"] = json!(r.between(1, 100));
         }

@@ -1,14 +1,14 @@
 //! Any spec, any status, any Pods: no panic, the same plan again, and decisions that come to rest.
 
 use crate::api::{
-    Acknowledged, Action, Backoff, CurrentAttempt, FailureClass, HistoryEntry, HoldUp, Multiplier, RetryWait,
+    Acknowledged, Action, Backoff, CurrentAttempt, FailureCount, HistoryEntry, HoldUp, Multiplier, RetryWait,
     RetryableTask, RetryableTaskStatus, Run, State, StopReason, Strategy as Growth,
 };
-use crate::core::decide::{Answer, Created, Failing, Plan, PodWarnings, Seen, Situation, decide, slot_of};
+use crate::core::build_pod::pod;
+use crate::core::decide::{Created, Failing, Plan, PodLookup, PodWarnings, Situation, TrackedPod, decide, slot_of};
 use crate::core::identity::{Slot, pod_name};
-use crate::core::observe::observe;
-use crate::core::pod::pod;
 use crate::core::pod_event::PodWarning;
+use crate::core::pod_snapshot::PodSnapshot;
 use crate::core::rejection::{Refusal, Rejection};
 use crate::core::testing::{
     BuildEnd, BuildPod, BuildTask, NAME, UID, at, end, pod_of, running, task, task_with, time, waiting,
@@ -175,7 +175,7 @@ prop_compose! {
         disruptions in of(number()), history in prop::collection::vec((number(), of(any::<i64>())), 0..3),
         ((memory_raises, admitted_memory_raises), run, heard) in ((number(), of(number())), of((number(), number())), some_annotations()),
     ) -> RetryableTaskStatus {
-        let class = |count| FailureClass { name: "disruption".into(), count };
+        let class = |count| FailureCount { name: "disruption".into(), count };
         let entry = |(attempt, delay_milliseconds)| {
             let node_name = Some("node-1".into());
             HistoryEntry { attempt, delay_milliseconds, node_name, action: Action::Retry, ..HistoryEntry::default() }
@@ -186,7 +186,7 @@ prop_compose! {
             start_time: start.map(Time), completion_time: completion.map(Time), next_retry_time: next,
             memory_raises, admitted_memory_raises, run: run.map(|(number, first_attempt)| Run { number, first_attempt }),
             acknowledged: heard.into_iter().map(acknowledged).collect(),
-            classes: disruptions.map(class).into_iter().collect(),
+            failure_counts: disruptions.map(class).into_iter().collect(),
             history: history.into_iter().map(entry).map(Arc::new).collect(),
             ..RetryableTaskStatus::default()
         }
@@ -212,7 +212,7 @@ fn some_state() -> impl Strategy<Value = ContainerState> {
 
 prop_compose! {
     fn some_pod()(
-        (number, fallback) in (1..5i32, any::<bool>()), (named, held, owned, node) in any::<(bool, bool, bool, bool)>(),
+        (number, fallback) in (1..5i32, any::<bool>()), (named, has_finalizer, owned, node) in any::<(bool, bool, bool, bool)>(),
         phase in prop::sample::select(vec!["Pending", "Running", "Succeeded", "Failed", "Unknown", ""]),
         (main, proxy, mesh) in (of(some_state().boxed()), of(some_state().boxed()), of(some_state().boxed())), reason in of(Just("Evicted")),
         disrupted in of(moment()), ready in of(moment()), deleted in of((moment(), of(any::<i64>()))),
@@ -246,7 +246,7 @@ prop_compose! {
         if !named {
             pod.metadata.name = Some(format!("other-{number}"));
         }
-        let pod = if held { pod } else { pod.without_finalizer() };
+        let pod = if has_finalizer { pod } else { pod.without_finalizer() };
         let pod = if owned { pod } else { pod.without_owner() };
         if node { pod.on_node("node-1") } else { pod }
     }
@@ -260,9 +260,9 @@ prop_compose! {
         known_since in duration(),
         deleting_since in of(duration()),
         stopping_since in of(duration()),
-        gone in any::<bool>(),
-    ) -> Seen {
-        Seen { pod: observe(&pod).unwrap(), first_seen, known_since, deleting_since, stopping_since, end_seen, gone }
+        deleted in any::<bool>(),
+    ) -> TrackedPod {
+        TrackedPod { pod: PodSnapshot::of(&pod).unwrap(), first_seen, known_since, deleting_since, stopping_since, end_seen, deleted }
     }
 }
 
@@ -279,7 +279,7 @@ prop_compose! {
     fn some_failing()(
         since in duration(), last in duration(),
         answer in prop::sample::select(vec![
-            Refusal::Code(403), Refusal::Code(500), Refusal::Code(0), Refusal::NoAnswer, Refusal::NameTaken,
+            Refusal::Code(403), Refusal::Code(500), Refusal::Code(0), Refusal::NoAnswer, Refusal::NameConflict,
         ]),
         message in prop::sample::select(vec![
             "", "maximum memory usage per Container is 40Mi", "exceeded quota: q, requested: count/pods=1, limited: count/pods=1",
@@ -294,8 +294,8 @@ prop_compose! {
 #[derive(Clone, Debug)]
 struct Given {
     task: RetryableTask,
-    pods: Vec<Seen>,
-    asked: Option<Answer>,
+    pods: Vec<TrackedPod>,
+    pod_lookup: Option<PodLookup>,
     created: Option<Created>,
     rejection: Option<Rejection>,
     warnings: Option<PodWarnings>,
@@ -303,8 +303,8 @@ struct Given {
     remaining: Option<(Timestamp, SignedDuration)>,
     now: Timestamp,
     uptime: SignedDuration,
-    sent: Option<SignedDuration>,
-    fresh: bool,
+    create_in_flight: Option<SignedDuration>,
+    task_is_live: bool,
     has_time: bool,
 }
 
@@ -313,7 +313,7 @@ impl Given {
         decide(&Situation {
             task: &self.task,
             pods: &self.pods,
-            asked: self.asked.as_ref(),
+            pod_lookup: self.pod_lookup.as_ref(),
             created: self.created.as_ref(),
             rejection: self.rejection.as_ref(),
             warnings: self.warnings.as_ref(),
@@ -321,8 +321,8 @@ impl Given {
             remaining: self.remaining,
             now: self.now,
             uptime: self.uptime,
-            sent: self.sent,
-            fresh: self.fresh,
+            create_in_flight: self.create_in_flight,
+            task_is_live: self.task_is_live,
             has_time: self.has_time,
         })
     }
@@ -331,13 +331,13 @@ impl Given {
 prop_compose! {
     fn given()(
         task in some_task().boxed(), pods in prop::collection::vec(some_seen().boxed(), 0..4),
-        asked in of(prop::sample::select(vec![Answer::There, Answer::Absent, Answer::Foreign])),
+        pod_lookup in of(prop::sample::select(vec![PodLookup::Found, PodLookup::NotFound, PodLookup::NotOwned])),
         age in of(duration()), (failing, rejected) in (of(some_failing()), any::<bool>()), remaining in of((moment(), duration())), now in moment(),
-        uptime in duration(), sent in of(duration()), fresh in any::<bool>(),
+        uptime in duration(), create_in_flight in of(duration()), task_is_live in any::<bool>(),
         has_time in any::<bool>(), warnings in of(some_warnings()),
     ) -> Given {
         Given {
-            task, pods, asked, warnings, remaining, now, uptime, sent, fresh, has_time,
+            task, pods, pod_lookup, warnings, remaining, now, uptime, create_in_flight, task_is_live, has_time,
             created: age.map(|age| Created { pod_uid: "pod-1".into(), age }),
             rejection: failing.clone().filter(|_| rejected).map(|failing| failing.rejection),
             failing,
@@ -353,43 +353,43 @@ proptest! {
         for _ in 0..given.pods.len() + 14 {
             let plan = given.decide();
             prop_assert_eq!(&plan, &given.decide(), "the same situation, the same plan");
-            let Plan { status, ask, ask_warnings, refresh, create, stop, replace, strays, delete, release, delete_task, look_again } =
+            let Plan { status, ask, ask_warnings, refresh, create, stop, replace, stale_pods, delete, release, delete_task, requeue } =
                 plan;
             if refresh {
-                assert!(!given.fresh, "asked again");
-                given.fresh = true;
+                assert!(!given.task_is_live, "asked again");
+                given.task_is_live = true;
                 continue;
             }
             if let Some((status, _)) = status {
-                prop_assert!(ask.is_none() && create.is_none() && !delete_task && look_again.soonest().is_none());
-                prop_assert!(stop.is_none() && replace.is_none() && strays.is_empty() && delete.is_empty() && release.is_empty());
+                prop_assert!(ask.is_none() && create.is_none() && !delete_task && requeue.soonest().is_none());
+                prop_assert!(stop.is_none() && replace.is_none() && stale_pods.is_empty() && delete.is_empty() && release.is_empty());
                 prop_assert_ne!(given.task.status.as_ref(), Some(&status), "a write changes something");
                 let slot = |task: &RetryableTask| task.status.as_ref()?.current.as_ref().map(slot_of);
                 let before = slot(&given.task);
                 given.task.status = Some(status);
                 // What was created was for the attempt before.
-                (given.asked, given.rejection, given.created) = (None, None, None);
+                (given.pod_lookup, given.rejection, given.created) = (None, None, None);
                 given.failing = given.failing.filter(|_| slot(&given.task) == before);
             } else if let Some(asked) = ask_warnings {
                 let newest = given.warnings.take().and_then(|known| known.newest);
                 given.warnings = Some(PodWarnings { pod_uid: asked.uid, age: SignedDuration::ZERO, readable: true, newest });
             } else if ask.is_some() {
-                prop_assert!(given.asked.is_none(), "asked once");
-                given.asked = Some(Answer::Absent);
+                prop_assert!(given.pod_lookup.is_none(), "asked once");
+                given.pod_lookup = Some(PodLookup::NotFound);
             } else {
                 if let Some(slot) = create {
                     prop_assert_eq!(slot_of(given.task.status.as_ref().unwrap().current.as_ref().unwrap()), slot);
                     pod(&given.task, slot, true);
                 }
-                prop_assert!(look_again.soonest().is_none_or(|wait| wait >= SignedDuration::ZERO));
+                prop_assert!(requeue.soonest().is_none_or(|wait| wait >= SignedDuration::ZERO));
                 return Ok(());
             }
         }
-        prop_assert!(false, "the decisions do not come to rest");
+        prop_assert!(false, "the reconcile did not converge");
     }
 
     #[test]
     fn any_pod_can_be_observed(pod in some_pod()) {
-        prop_assert!(observe(&pod).is_some());
+        prop_assert!(PodSnapshot::of(&pod).is_some());
     }
 }

@@ -1,6 +1,6 @@
 //! Rules and their budgets, delays and counters.
 
-use super::limits::{classes, failed, last, timed};
+use super::deadlines::{failed, failure_counts, last, timed};
 use super::story::Step::{Drain, Exit, Kubelet, Look, Pass, Run, Say};
 use super::story::play;
 use crate::api::{Action, FailureRule, RetryableTask};
@@ -36,7 +36,7 @@ fn a_rule_matches_the_reason_of_a_timeout_and_none_its_exit_code() {
             (Exit(143), "Failed 2/0/1 Error [Failed Finished Stalled] 1Ex 2E"),
         ],
     );
-    assert_eq!(classes(&world), [("slow".into(), 1), ("killed".into(), 1)]);
+    assert_eq!(failure_counts(&world), [("slow".into(), 1), ("killed".into(), 1)]);
     assert_eq!(last(&world), ("Error".into(), Some("killed".into()), Action::Fail));
     assert_eq!(failed(&world).0, "RuleFailed");
 }
@@ -45,7 +45,7 @@ fn a_rule_matches_the_reason_of_a_timeout_and_none_its_exit_code() {
 #[test]
 fn counters_below_zero_are_no_credit() {
     let status = json!({"attempts": -5, "retries": i32::MIN, "ignored": -1, "current": {"number": -7},
-        "classes": [{"name": "disruption", "count": i32::MIN}]});
+        "failureCounts": [{"name": "disruption", "count": i32::MIN}]});
     let forged = task().max_retries(1).status(serde_json::from_value(status).unwrap());
     let world = play(
         forged,
@@ -56,7 +56,7 @@ fn counters_below_zero_are_no_credit() {
             (Exit(1), "Failed 2/1/0 Error [Failed Finished Stalled] 1E 2E"),
         ],
     );
-    assert_eq!(classes(&world), [("disruption".into(), 0)]);
+    assert_eq!(failure_counts(&world), [("disruption".into(), 0)]);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_rule_has_a_budget_and_delays_of_its_own() {
     }
     let status = world.status();
     assert_eq!(status.exhausted_budget.as_deref(), Some("rate-limited"));
-    assert_eq!(classes(&world), [("rate-limited".into(), 3)]);
+    assert_eq!(failure_counts(&world), [("rate-limited".into(), 3)]);
     let delays: Vec<_> = status.history.iter().map(|entry| entry.delay_milliseconds).collect();
     assert_eq!(delays, [Some(5000), Some(1000), Some(7000), None]);
 }
@@ -131,5 +131,5 @@ fn every_budget_is_counted_apart() {
     );
     assert_eq!(failed(&world).0, "BudgetExhausted");
     assert_eq!(world.status().exhausted_budget.as_deref(), Some("outOfMemory"));
-    assert_eq!(classes(&world), [("disruption".into(), 1), ("outOfMemory".into(), 2)]);
+    assert_eq!(failure_counts(&world), [("disruption".into(), 1), ("outOfMemory".into(), 2)]);
 }

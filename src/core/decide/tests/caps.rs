@@ -6,7 +6,7 @@ use super::story::{Step, take};
 use super::world::World;
 use crate::api::{Action, FailureRule, HistoryEntry, OnOutOfMemory, RetryableTask};
 use crate::core::classify::{DISRUPTION, IGNORE_BUDGET};
-use crate::core::decide::{Happening, is_finished};
+use crate::core::decide::{Transition, is_finished};
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, end, fixed, task};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
@@ -59,8 +59,8 @@ prop_compose! {
 
 /// Every attempt that ended, whether or not the history still has it.
 fn all_ended(world: &World) -> Vec<&HistoryEntry> {
-    let ended = world.told.iter().filter_map(|happening| match happening {
-        Happening::Ended { entry, .. } => Some(&**entry),
+    let ended = world.told.iter().filter_map(|transition| match transition {
+        Transition::Ended { entry, .. } => Some(&**entry),
         _ => None,
     });
     ended.collect()
@@ -81,7 +81,7 @@ fn check(world: &World) -> Result<(), TestCaseError> {
     prop_assert_eq!(status.retries, retried - of("own", Action::Retry) - own_memory_retries, "charged once each");
     prop_assert!(status.retries <= spec.max_retries);
     prop_assert_eq!(status.ignored, count(&|entry| entry.action == Action::Ignore));
-    for class in &status.classes {
+    for class in &status.failure_counts {
         prop_assert_eq!(class.count, count(&|entry| entry.rule.as_ref() == Some(&class.name)), "{}", class.name);
     }
     let kept = i32::try_from(status.history.len()).unwrap();

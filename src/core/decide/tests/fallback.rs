@@ -199,7 +199,7 @@ fn it_ends_when_its_pod_is_never_created() {
         (Server::Rejects("no such account"), Some(30), "PodRejected"),
         (Server::Fails(503, "try again"), None, "FailedCreate"),
         (Server::Fails(0, "connection refused"), Some(1), "FailedCreate"),
-        (Server::HasForeignPod, None, "PodNameTaken"),
+        (Server::HasForeignPod, None, "PodNameConflict"),
     ] {
         let mut world = super::world::World::new(with_fallback().change(|task| {
             task.spec.startup_timeout_seconds = limit;
@@ -213,7 +213,7 @@ fn it_ends_when_its_pod_is_never_created() {
         while !is_finished(&world.status().conditions) {
             let late = world.now().duration_since(decided).as_secs() > i64::from(limit.unwrap_or(600)) + 20;
             assert!(!late, "{server:?}: {}", world.gist());
-            world.pass(world.look_again.unwrap());
+            world.pass(world.requeue.unwrap());
             world.reconcile();
         }
         let waited = world.now().duration_since(decided).as_secs();

@@ -1,12 +1,12 @@
 //! Why an attempt has not started: what people see of it, and what is asked for it.
 
-use super::limits::{failed, last, timed};
+use super::deadlines::{failed, last, timed};
 use super::story::Step::{Ask, Edit, Exit, Kubelet, Look, Pass, Restart, Run};
 use super::story::{play, play_in};
 use super::world::World;
 use crate::api::{Action, ConditionType, HoldUp, RetryableTask};
-use crate::core::conditions;
-use crate::core::decide::Happening;
+use crate::core::condition_list;
+use crate::core::decide::Transition;
 use crate::core::pod_event::PodWarning;
 use crate::core::testing::{BuildPod, BuildTask, at, fixed, running, task, waiting};
 use k8s_openapi::api::core::v1::Pod;
@@ -40,7 +40,7 @@ fn without_a_volume(task: RetryableTask) -> World {
 /// How often it was told that an attempt does not start, and how often in vain.
 fn told(world: &World) -> Vec<(&str, bool)> {
     let held_up = world.told.iter().filter_map(|told| match told {
-        Happening::HeldUp { hold_up, is_stage, .. } => Some((hold_up.reason.as_str(), *is_stage)),
+        Transition::HeldUp { hold_up, is_stage, .. } => Some((hold_up.reason.as_str(), *is_stage)),
         _ => None,
     });
     held_up.collect()
@@ -51,7 +51,7 @@ fn the_newest_warning_says_why_a_silent_pod_does_not_start() {
     let world = without_a_volume(task());
     let status = world.status();
     assert_eq!(status.message.as_deref(), Some("configmap \"nope\" not found"));
-    let condition = conditions::find(&status.conditions, ConditionType::AttemptStarted).unwrap();
+    let condition = condition_list::find(&status.conditions, ConditionType::AttemptStarted).unwrap();
     assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "FailedMount"));
     assert_eq!(condition.message, "configmap \"nope\" not found");
     assert_eq!((world.writes, world.questions, told(&world)), (2, 1, vec![("FailedMount", false)]));
@@ -59,7 +59,7 @@ fn the_newest_warning_says_why_a_silent_pod_does_not_start() {
     let world = play_in(world, &[(Run, "Running 1/0/0 1R"), (Exit(0), "Succeeded 1/0/0 [Complete Finished] 1E")]);
     let status = world.status();
     assert_eq!(status.message, None);
-    assert!(conditions::find(&status.conditions, ConditionType::AttemptStarted).is_none());
+    assert!(condition_list::find(&status.conditions, ConditionType::AttemptStarted).is_none());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::story::Step::{Api, Ask, Blind, Edit, Exit, Kubelet, Look, Pass, Resta
 use super::story::{play, play_in, take};
 use super::world::{Server, World};
 use crate::api::{Action, RetryableTask};
-use crate::core::decide::{Happening, is_finished};
+use crate::core::decide::{Transition, is_finished};
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, end, fixed, task, without_jitter};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
@@ -19,7 +19,7 @@ fn timed(seconds: i32) -> RetryableTask {
 }
 
 fn stalls(world: &World) -> usize {
-    world.told.iter().filter(|happening| matches!(happening, Happening::Stalled { .. })).count()
+    world.told.iter().filter(|transition| matches!(transition, Transition::Stalled { .. })).count()
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn whatever_keeps_a_pod_from_being_created_is_said_after_three_seconds() {
         world.reconcile();
         for _ in 0..3 {
             assert_eq!((world.gist().as_str(), world.writes), ("Running 1/0/0 [Reconciling]", 1), "{code}");
-            assert_eq!(world.look_again, Some(SignedDuration::from_secs(1)), "{code}");
+            assert_eq!(world.requeue, Some(SignedDuration::from_secs(1)), "{code}");
             world.pass(SignedDuration::from_secs(1));
             world.reconcile();
         }
@@ -87,7 +87,7 @@ fn an_attempt_whose_pod_is_not_created_in_time_has_not_started() {
         let begun = world.now();
         while !is_finished(&world.status().conditions) {
             assert!(world.now().duration_since(begun).as_secs() <= 2 * (30 + wait) + 2, "{code}: {}", world.gist());
-            world.pass(world.look_again.unwrap());
+            world.pass(world.requeue.unwrap());
             world.reconcile();
         }
         assert!(world.now().duration_since(begun).as_secs() > 2 * 30, "{code}");
@@ -193,8 +193,8 @@ fn a_raise_of_memory_that_is_not_admitted_is_taken_back_and_not_tried_again() {
         ],
     );
     assert_eq!(memory(&world), ["24Mi", "24Mi", "24Mi"].map(|amount| Some(amount.to_owned())));
-    let told = world.told.iter().find_map(|happening| match happening {
-        Happening::MemoryRaiseRejected { message } => Some(message.clone()),
+    let told = world.told.iter().find_map(|transition| match transition {
+        Transition::MemoryRaiseRejected { message } => Some(message.clone()),
         _ => None,
     });
     let expected = format!("attempt 2 runs with 24Mi of memory, since 48Mi is not admitted: {LIMIT_RANGE}");
@@ -306,9 +306,9 @@ fn a_pod_makes_room_as_soon_as_no_creation_of_it_can_be_on_its_way() {
     world.reconcile();
     world.pass(SignedDuration::from_secs(3));
     world.reconcile();
-    world.pass(world.look_again.unwrap());
+    world.pass(world.requeue.unwrap());
     world.reconcile();
-    assert!(world.look_again.unwrap() > SignedDuration::from_millis(1250));
+    assert!(world.requeue.unwrap() > SignedDuration::from_millis(1250));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::story::Step::{Api, Edit, Exit, Look, Pass, Restart, Resume, Run, Susp
 use super::story::{Step, play, play_in, take};
 use super::world::Server;
 use crate::api::{Multiplier, RetryableTask};
-use crate::core::decide::Happening;
+use crate::core::decide::Transition;
 use crate::core::testing::{BuildTask, at, task};
 use jiff::SignedDuration;
 
@@ -20,7 +20,7 @@ fn a_rejected_pod_is_no_attempt_and_is_tried_again_ever_later() {
     let mut world = play(task(), &rejected(QUOTA));
     let mut waits = Vec::new();
     for _ in 0..10 {
-        let wait = world.look_again.unwrap();
+        let wait = world.requeue.unwrap();
         waits.push(wait.as_millis());
         world.pass(wait - SignedDuration::from_millis(1));
         let writes = world.writes;
@@ -35,7 +35,7 @@ fn a_rejected_pod_is_no_attempt_and_is_tried_again_ever_later() {
         let base = (1000 << n).min(60_000);
         assert!((base * 3 / 4..=base * 5 / 4).contains(&wait), "try {n}: {wait}");
     }
-    let is_told = |happening: &&Happening| matches!(happening, Happening::Stalled { .. });
+    let is_told = |transition: &&Transition| matches!(transition, Transition::Stalled { .. });
     assert_eq!(world.told.iter().filter(is_told).count(), 1, "told once");
     let stalled = world.status().conditions.into_iter().find(|condition| condition.type_ == "Stalled").unwrap();
     assert_eq!((stalled.message.as_str(), stalled.last_transition_time.0), (QUOTA, at(3)));
@@ -66,12 +66,12 @@ fn an_edit_of_the_spec_tries_a_rejected_pod_at_once() {
     let edit = |task: &mut RetryableTask| task.spec.image = Some("other".into());
     let mut world = play(task(), &rejected(QUOTA));
     for _ in 0..5 {
-        world.pass(world.look_again.unwrap());
+        world.pass(world.requeue.unwrap());
         world.reconcile();
     }
-    let wait = world.look_again.unwrap();
+    let wait = world.requeue.unwrap();
     let world = play_in(world, &[(Edit(edit), "Pending 0/0/0 PodRejected [Stalled]")]);
-    assert!(world.look_again.unwrap() >= wait, "rejected again, the back-off goes on");
+    assert!(world.requeue.unwrap() >= wait, "rejected again, the back-off goes on");
     play_in(
         world,
         &[(Api(Server::Accepts), "Pending 0/0/0 PodRejected [Stalled]"), (Edit(edit), "Pending 1/0/0 PodRejected 1P")],
@@ -116,10 +116,10 @@ fn a_foreign_pod_of_the_same_name_stalls_the_task() {
     play(
         task(),
         &[
-            (Api(Server::HasForeignPod), "Pending 0/0/0 PodNameTaken [Stalled]"),
-            (Pass(1500), "Pending 0/0/0 PodNameTaken [Stalled]"),
-            (Api(Server::Accepts), "Pending 0/0/0 PodNameTaken [Stalled]"),
-            (Pass(3000), "Pending 1/0/0 PodNameTaken 1P"),
+            (Api(Server::HasForeignPod), "Pending 0/0/0 PodNameConflict [Stalled]"),
+            (Pass(1500), "Pending 0/0/0 PodNameConflict [Stalled]"),
+            (Api(Server::Accepts), "Pending 0/0/0 PodNameConflict [Stalled]"),
+            (Pass(3000), "Pending 1/0/0 PodNameConflict 1P"),
         ],
     );
 }

@@ -1,10 +1,10 @@
 //! A Pod whose main container has not started gives way to another one: when the spec is corrected, or when somebody asks.
 
-use super::limits::{failed, last};
+use super::deadlines::{failed, last};
 use super::story::Step::{Ask, Blind, DeletePod, Drain, Edit, Exit, Kubelet, Look, Pass, Restart, Run};
 use super::story::{play, play_in};
 use crate::api::{Action, ConditionType, OnFailure, RetryableTask};
-use crate::core::conditions;
+use crate::core::condition_list;
 use crate::core::testing::{BuildPod, BuildTask, fixed, running, task, waiting};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
@@ -56,7 +56,7 @@ fn an_attempt_that_cannot_be_scheduled_follows_a_corrected_spec() {
     assert_eq!((first.exit_code, first.delay_milliseconds), (None, None));
     let message = first.message.as_deref().unwrap();
     assert!(message.contains("Unschedulable") && message.contains("Insufficient cpu"), "{message}");
-    assert_eq!((status.last_failure, status.classes.len()), (None, 0), "it is no failure");
+    assert_eq!((status.last_failure, status.failure_counts.len()), (None, 0), "it is no failure");
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn retry_now_replaces_a_pod_that_is_held_up() {
     assert_eq!((first.reason.as_str(), first.action), ("RetryNow", Action::Ignore));
     assert!(first.message.as_deref().unwrap().contains("ImagePullBackOff: no such image"), "{first:?}");
     assert!(
-        conditions::is_true(&world.status().conditions, ConditionType::Failed)
+        condition_list::is_true(&world.status().conditions, ConditionType::Failed)
             && failed(&world).0 == "RetriesExhausted"
     );
 }
@@ -232,7 +232,7 @@ fn retry_now_says_what_becomes_of_an_attempt_that_has_not_started() {
         task(),
         &[(Look, "Running 1/0/0 [Reconciling] 1P"), (Ask("retry-now", "1"), "Running 1/0/0 [Reconciling] 1P")],
     );
-    assert_eq!(effect(&world), "nothing to skip: attempt 1 is starting");
+    assert_eq!(effect(&world), "no effect: attempt 1 is starting");
     let world = play_in(
         world,
         &[

@@ -1,10 +1,10 @@
 //! How an end is judged and told by what the kubelet reports of it.
 
-use super::limits::{classes, failed, last};
+use super::deadlines::{failed, failure_counts, last};
 use super::story::Step::{Kubelet, Look, Pass, Say};
 use super::story::play;
 use crate::api::{Action, FailureRule, OnOutOfMemory, RetryableTask};
-use crate::core::decide::Happening;
+use crate::core::decide::Transition;
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, end, fixed, task, waiting};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -61,8 +61,8 @@ fn one_line_says_why_and_comes_back_after_a_hold_up() {
     assert_eq!(status.message.as_deref(), line);
     assert_eq!(status.last_failure.unwrap().message.as_deref(), line);
     assert_eq!(status.history[0].message.as_deref(), Some("starting\nFATAL: no such table"), "the history has all");
-    let told = world.told.iter().find_map(|happening| match happening {
-        Happening::Ended { line, .. } => line.as_deref(),
+    let told = world.told.iter().find_map(|transition| match transition {
+        Transition::Ended { line, .. } => line.as_deref(),
         _ => None,
     });
     assert_eq!(told, line, "for the Event");
@@ -84,7 +84,7 @@ fn a_pod_that_the_kubelet_turned_away_is_the_startup_budgets() {
             (Kubelet(out_of_cpu), "Failed 2/0/0 OutOfcpu [Failed Finished Stalled] 1E 2E"),
         ],
     );
-    assert_eq!(classes(&world), [("startup".into(), 2)]);
+    assert_eq!(failure_counts(&world), [("startup".into(), 2)]);
     assert_eq!(last(&world), ("OutOfcpu".into(), Some("startup".into()), Action::Fail));
     assert_eq!(failed(&world).0, "BudgetExhausted");
 }

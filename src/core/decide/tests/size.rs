@@ -1,9 +1,9 @@
 //! How large a status gets.
 
 use crate::api::{Action, CurrentAttempt, HistoryEntry, RetryableTask, RetryableTaskStatus};
-use crate::core::decide::close::most_bytes;
-use crate::core::decide::{Seen, Situation, decide};
-use crate::core::observe::observe;
+use crate::core::decide::record::most_bytes;
+use crate::core::decide::{Situation, TrackedPod, decide};
+use crate::core::pod_snapshot::PodSnapshot;
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, at, end, fixed, pod_of, task, time};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -33,16 +33,16 @@ fn the_status_stays_small_after_ten_thousand_failures() {
                 .uid(&format!("{number:036}"))
                 .ended(end(255).saying(message).reason("ContainerStatusUnknown"))
                 .on_node(&"n".repeat(253));
-            let seen = Seen {
-                pod: observe(&ended).unwrap(),
+            let tracked = TrackedPod {
+                pod: PodSnapshot::of(&ended).unwrap(),
                 first_seen: at(0),
                 known_since: SignedDuration::ZERO,
                 deleting_since: None,
                 stopping_since: None,
                 end_seen: Some(at(4)),
-                gone: false,
+                deleted: false,
             };
-            let pods = [seen];
+            let pods = [tracked];
             while let Some((status, _)) = decide(&situation(&task, &pods)).status {
                 task.status = Some(status);
             }
@@ -95,11 +95,11 @@ fn an_entry_takes_no_more_bytes_than_are_reckoned_and_few_fewer() {
     }
 }
 
-fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen]) -> Situation<'a> {
+fn situation<'a>(task: &'a RetryableTask, pods: &'a [TrackedPod]) -> Situation<'a> {
     Situation {
         task,
         pods,
-        asked: None,
+        pod_lookup: None,
         created: None,
         rejection: None,
         warnings: None,
@@ -107,8 +107,8 @@ fn situation<'a>(task: &'a RetryableTask, pods: &'a [Seen]) -> Situation<'a> {
         remaining: None,
         now: time(4).0,
         uptime: SignedDuration::from_secs(4),
-        sent: None,
-        fresh: false,
+        create_in_flight: None,
+        task_is_live: false,
         has_time: true,
     }
 }

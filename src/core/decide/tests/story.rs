@@ -4,7 +4,7 @@
 use super::world::{Server, World, whole_second};
 use crate::api::RetryableTask;
 use crate::core::decide::STOP_DEADLINE_SECONDS;
-use crate::core::observe::observe;
+use crate::core::pod_snapshot::PodSnapshot;
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, end};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
@@ -94,7 +94,8 @@ fn end_pod(world: &mut World, code: i32, message: &str) {
     let finished = Time(whole_second(world.now()));
     let end = end(code).saying(message).change(|end| end.finished_at = Some(finished));
     world.change_pod(world.newest(), |pod| {
-        let is_stopped = observe(&pod).is_some_and(|pod| pod.active_deadline_seconds == Some(STOP_DEADLINE_SECONDS));
+        let is_stopped =
+            PodSnapshot::of(&pod).is_some_and(|pod| pod.active_deadline_seconds == Some(STOP_DEADLINE_SECONDS));
         let pod = pod.ended(end);
         if is_stopped { pod.past_its_deadline() } else { pod }
     });

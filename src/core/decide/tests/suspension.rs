@@ -164,5 +164,5 @@ fn while_the_spec_is_impossible_too_nothing_is_looked_at_for_a_deadline_whose_cl
             (Pass(30_000), "Pending 1/1/0 InvalidSpec [Suspended Stalled] 1E-"),
         ],
     );
-    assert_eq!(world.look_again, None);
+    assert_eq!(world.requeue, None);
 }

@@ -1,6 +1,6 @@
 //! Pods whose end nobody reports: their node is gone, or somebody deleted them by force.
 
-use super::limits::{last, looks_again_in, timed};
+use super::deadlines::{last, looks_again_in, timed};
 use super::story::Step::{DeletePod, Kubelet, Look, Pass, Run};
 use super::story::{Step, play, play_in, take};
 use crate::api::Action;
@@ -58,7 +58,7 @@ fn a_pod_deleted_by_force_is_given_up_after_30_seconds() {
     let mut world = play(task(), &UNREPORTED[..3]);
     take(&mut world, DeletePod);
     world.reconcile();
-    assert!(looks_again_in(&world, 30_000), "{:?}", world.look_again);
+    assert!(looks_again_in(&world, 30_000), "{:?}", world.requeue);
     let mut world = play_in(world, &[(Pass(29_999), "Running 1/0/0 1R!")]);
     world.pass(SignedDuration::from_millis(1));
     world.reconcile();

@@ -5,12 +5,12 @@ mod checks;
 
 use crate::api::{ANNOTATION_RUN_AGAIN, CurrentAttempt, RetryableTask, RetryableTaskStatus};
 use crate::core::decide::{
-    Answer, Created, Failing, Happening, Plan, PodRef, PodWarnings, STOP_DEADLINE_SECONDS, Seen, Situation, StopMethod,
-    decide, is_finished, slot_of,
+    Created, Failing, Plan, PodLookup, PodRef, PodWarnings, STOP_DEADLINE_SECONDS, Situation, StopMethod, TrackedPod,
+    Transition, decide, is_finished, slot_of,
 };
 use crate::core::identity::{Slot, pod_name};
-use crate::core::observe::{Observed, Progress, observe};
 use crate::core::pod_event::PodWarning;
+use crate::core::pod_snapshot::{PodSnapshot, Progress};
 use crate::core::rejection::{Refusal, Rejection};
 use crate::core::testing::{BuildPod, UID, at, pod_of};
 use jiff::{SignedDuration, Timestamp};
@@ -35,14 +35,14 @@ pub enum Server {
 /// What a process knows that is not stored.
 #[derive(Default)]
 struct Process {
-    cache: BTreeMap<String, Seen>,
-    asked: Option<Answer>,
+    cache: BTreeMap<String, TrackedPod>,
+    pod_lookup: Option<PodLookup>,
     rejection: Option<Rejection>,
     failing: Option<(Slot, SignedDuration, SignedDuration, Rejection)>,
     created: Option<(Slot, String, SignedDuration)>,
     wait: Option<(Timestamp, SignedDuration)>,
     begun: SignedDuration,
-    sent: Option<SignedDuration>,
+    create_in_flight: Option<SignedDuration>,
     warnings: Option<(String, SignedDuration, Option<PodWarning>)>,
 }
 
@@ -58,13 +58,13 @@ pub struct World {
     pub stale: bool,
     /// There is much to do that is more urgent.
     pub is_hurried: bool,
-    pub told: Vec<Happening>,
+    pub told: Vec<Transition>,
     pub writes: u32,
     /// The newest Warning event about the Pod, and how often it was asked for.
     pub warning: Option<PodWarning>,
     pub events_are_readable: bool,
     pub questions: u32,
-    pub look_again: Option<SignedDuration>,
+    pub requeue: Option<SignedDuration>,
     pub task_is_deleted: bool,
     process: Process,
     wall: Timestamp,
@@ -90,7 +90,7 @@ impl World {
             warning: None,
             events_are_readable: true,
             questions: 0,
-            look_again: None,
+            requeue: None,
             task_is_deleted: false,
             // Up for long: what an earlier process may have sent has landed.
             process: Process { begun: SignedDuration::from_hours(-1), ..Process::default() },
@@ -156,7 +156,7 @@ impl World {
     }
 
     pub fn newest(&self) -> Slot {
-        self.pods.values().filter_map(observe).map(|pod| pod.slot()).max().unwrap_or(0.into())
+        self.pods.values().filter_map(PodSnapshot::of).map(|pod| pod.slot()).max().unwrap_or(0.into())
     }
 
     fn name_of(&self, slot: Slot) -> String {
@@ -165,7 +165,7 @@ impl World {
 
     /// One reconcile: decides and carries out until there is nothing to do but wait.
     pub fn reconcile(&mut self) {
-        (self.process.asked, self.process.rejection) = (None, None);
+        (self.process.pod_lookup, self.process.rejection) = (None, None);
         for _ in 0..20 {
             self.watch();
             let plan = self.decide();
@@ -177,14 +177,14 @@ impl World {
                 create,
                 stop,
                 replace,
-                strays,
+                stale_pods,
                 delete,
                 release,
                 delete_task,
-                look_again,
+                requeue,
             } = plan;
-            if let Some((status, happenings)) = status {
-                self.store(&status, happenings);
+            if let Some((status, transitions)) = status {
+                self.store(&status, transitions);
             } else if let Some(name) = ask {
                 self.ask(&name);
             } else if let Some(pod) = ask_warnings {
@@ -199,18 +199,18 @@ impl World {
                 {
                     continue;
                 }
-                let mut delete: Vec<_> = replace.into_iter().chain(strays).chain(delete).collect();
+                let mut delete: Vec<_> = replace.into_iter().chain(stale_pods).chain(delete).collect();
                 match stop {
                     Some((pod, StopMethod::Deletion)) => delete.push(pod),
                     Some((pod, StopMethod::Deadline)) => self.set_deadline(&pod),
                     None => {}
                 }
-                self.clean_up(&delete, &release);
-                self.look_again = look_again.soonest();
+                self.cleanup(&delete, &release);
+                self.requeue = requeue.soonest();
                 return;
             }
         }
-        panic!("the decisions do not come to rest: {}", self.gist());
+        panic!("the reconcile did not converge: {}", self.gist());
     }
 
     pub fn watch(&mut self) {
@@ -222,12 +222,12 @@ impl World {
         }
         // A Pod that nothing holds goes once its containers have ended.
         self.pods.retain(|_, pod| {
-            let observed = observe(pod).unwrap();
-            !observed.deleting || observed.held || !matches!(observed.progress, Progress::Ended(_))
+            let snapshot = PodSnapshot::of(pod).unwrap();
+            !snapshot.deleting || snapshot.has_finalizer || !matches!(snapshot.progress, Progress::Ended(_))
         });
         let there: Vec<_> = self.pods.values().filter_map(|pod| pod.metadata.uid.clone()).collect();
-        for seen in self.process.cache.values_mut() {
-            seen.gone = !there.contains(&seen.pod.pod_uid);
+        for tracked in self.process.cache.values_mut() {
+            tracked.deleted = !there.contains(&tracked.pod.pod_uid);
         }
     }
 
@@ -253,11 +253,11 @@ impl World {
             last: self.monotonic - *last,
             rejection: rejection.clone(),
         });
-        let pods: Vec<Seen> = self.process.cache.values().cloned().collect();
+        let pods: Vec<TrackedPod> = self.process.cache.values().cloned().collect();
         decide(&Situation {
             task: &self.task,
             pods: &pods,
-            asked: self.process.asked.as_ref(),
+            pod_lookup: self.process.pod_lookup.as_ref(),
             created: created.as_ref(),
             rejection: self.process.rejection.as_ref(),
             warnings: warnings.as_ref(),
@@ -265,8 +265,8 @@ impl World {
             remaining,
             now: self.wall,
             uptime: self.monotonic - self.process.begun,
-            sent: self.process.sent.map(|sent| self.monotonic - sent),
-            fresh: !self.stale,
+            create_in_flight: self.process.create_in_flight.map(|sent| self.monotonic - sent),
+            task_is_live: !self.stale,
             has_time: !self.is_hurried,
         })
     }
@@ -287,15 +287,15 @@ impl World {
         plan
     }
 
-    fn store(&mut self, status: &RetryableTaskStatus, happenings: Vec<Happening>) {
+    fn store(&mut self, status: &RetryableTaskStatus, transitions: Vec<Transition>) {
         let text = serde_json::to_string(status).unwrap();
         assert!(text.len() < 100 * 1024, "a status of {} bytes", text.len());
         let before = self.status().current.filter(|current| current.wait.is_some() && current.pod_name.is_none());
         self.task.status = Some(serde_json::from_str(&text).unwrap());
         self.due_moved(before.as_ref());
-        self.told.extend(happenings);
+        self.told.extend(transitions);
         self.writes += 1;
-        (self.process.asked, self.process.rejection) = (None, None);
+        (self.process.pod_lookup, self.process.rejection) = (None, None);
         let due = self.status().current.and_then(|current| Some(current.due_time?.0));
         if due != self.due.map(|(due, ..)| due) {
             self.due = due.map(|due| (due, self.monotonic + due.duration_since(self.wall), true));
@@ -314,17 +314,17 @@ impl World {
         if from != to && before.number == after.number {
             let by = to.0.duration_since(from.0);
             self.process.wait = self.process.wait.filter(|(due, _)| *due == from.0).map(|(_, end)| (to.0, end + by));
-            self.due = self.due.filter(|(due, ..)| *due == from.0).map(|(_, end, seen)| (to.0, end + by, seen));
+            self.due = self.due.filter(|(due, ..)| *due == from.0).map(|(_, end, tracked)| (to.0, end + by, tracked));
         }
     }
 
     fn ask(&mut self, name: &str) {
         if let Some(pod) = self.pods.get(name) {
             see(&mut self.process.cache, pod, self.wall, self.monotonic - self.process.begun);
-            self.process.asked = Some(Answer::There);
+            self.process.pod_lookup = Some(PodLookup::Found);
         } else {
             let foreign = self.server == Server::HasForeignPod;
-            self.process.asked = Some(if foreign { Answer::Foreign } else { Answer::Absent });
+            self.process.pod_lookup = Some(if foreign { PodLookup::NotOwned } else { PodLookup::NotFound });
         }
     }
 
@@ -332,7 +332,7 @@ impl World {
         let name = self.name_of(slot);
         if self.pods.contains_key(&name) {
             self.ask(&name);
-            (self.process.asked, self.process.failing) = (None, None);
+            (self.process.pod_lookup, self.process.failing) = (None, None);
             return;
         }
         self.uids += 1;
@@ -349,7 +349,7 @@ impl World {
             Server::Rejects(why) => (Refusal::Code(403), why),
             Server::Fails(0, why) => (Refusal::NoAnswer, why),
             Server::Fails(code, why) => (Refusal::Code(code), why),
-            Server::HasForeignPod => (Refusal::NameTaken, "name taken"),
+            Server::HasForeignPod => (Refusal::NameConflict, "name taken"),
             Server::IsSlow => {
                 self.late.push(pod);
                 (Refusal::NoAnswer, "timed out")
@@ -357,7 +357,7 @@ impl World {
         };
         let rejection = Rejection { answer, message: message.into() };
         if rejection.may_be_stored() {
-            self.process.sent = Some(self.monotonic);
+            self.process.create_in_flight = Some(self.monotonic);
         }
         let before = self.process.failing.take().filter(|(failing, ..)| *failing == slot);
         let since = before.map_or(self.monotonic, |(_, since, ..)| since);
@@ -369,7 +369,7 @@ impl World {
     fn starts(&mut self, pod: &PodRef) -> bool {
         let Some(live) = self.pods.get(&pod.name) else { return false };
         see(&mut self.process.cache, live, self.wall, self.monotonic - self.process.begun);
-        observe(live).unwrap().can_be_replaced()
+        PodSnapshot::of(live).unwrap().can_be_replaced()
     }
 
     fn set_deadline(&mut self, PodRef { name, uid }: &PodRef) {
@@ -381,7 +381,7 @@ impl World {
         self.watch();
     }
 
-    fn clean_up(&mut self, delete: &[PodRef], release: &[PodRef]) {
+    fn cleanup(&mut self, delete: &[PodRef], release: &[PodRef]) {
         for PodRef { name, uid } in delete {
             let Some(pod) = self.pods.get_mut(name) else { continue };
             assert_eq!(pod.metadata.uid.as_ref(), Some(uid), "the UID is a precondition");
@@ -396,7 +396,7 @@ impl World {
         self.watch();
         let (status, finished) = (self.status(), is_finished(&self.status().conditions));
         let open = status.current.as_ref().map_or(1.into(), slot_of);
-        self.process.cache.retain(|_, seen| !seen.gone || (!finished && seen.pod.slot() >= open));
+        self.process.cache.retain(|_, tracked| !tracked.deleted || (!finished && tracked.pod.slot() >= open));
     }
 }
 
@@ -406,22 +406,22 @@ pub fn whole_second(at: Timestamp) -> Timestamp {
 }
 
 /// The watch shows the Pod. The first terminal observation stays.
-fn see(cache: &mut BTreeMap<String, Seen>, pod: &Pod, now: Timestamp, uptime: SignedDuration) {
-    let new = observe(pod).unwrap();
+fn see(cache: &mut BTreeMap<String, TrackedPod>, pod: &Pod, now: Timestamp, uptime: SignedDuration) {
+    let new = PodSnapshot::of(pod).unwrap();
     let old = cache.get(&new.pod_uid);
     let progress = match old {
-        Some(Seen { pod: Observed { progress: ended @ Progress::Ended(_), .. }, .. }) => ended.clone(),
+        Some(TrackedPod { pod: PodSnapshot { progress: ended @ Progress::Ended(_), .. }, .. }) => ended.clone(),
         _ => new.progress.clone(),
     };
-    let ended = matches!(progress, Progress::Ended(_) | Progress::Outlived(_));
-    let seen = Seen {
+    let ended = matches!(progress, Progress::Ended(_) | Progress::MainContainerExited(_));
+    let tracked = TrackedPod {
         first_seen: old.map_or(now, |old| old.first_seen),
         known_since: old.map_or(uptime, |old| old.known_since),
         deleting_since: new.deleting_since(old, uptime),
         stopping_since: new.stopping_since(old, uptime),
         end_seen: old.and_then(|old| old.end_seen).or(ended.then_some(now)),
-        gone: false,
-        pod: Observed { progress, ..new },
+        deleted: false,
+        pod: PodSnapshot { progress, ..new },
     };
-    cache.insert(seen.pod.pod_uid.clone(), seen);
+    cache.insert(tracked.pod.pod_uid.clone(), tracked);
 }

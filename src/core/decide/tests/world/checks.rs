@@ -4,7 +4,7 @@ use super::World;
 use crate::api::State;
 use crate::core::decide::{Plan, PodRef, STOP_DEADLINE_SECONDS, is_finished, slot_of};
 use crate::core::identity::Slot;
-use crate::core::observe::{Observed, Progress, observe};
+use crate::core::pod_snapshot::{PodSnapshot, Progress};
 use crate::core::testing::at;
 use jiff::SignedDuration;
 use std::fmt::Write;
@@ -19,11 +19,11 @@ impl World {
             create,
             stop,
             replace,
-            strays,
+            stale_pods,
             delete,
             release,
             delete_task,
-            look_again,
+            requeue,
         } = plan;
         let effects = [
             ask.is_some() || ask_warnings.is_some(),
@@ -31,17 +31,17 @@ impl World {
             stop.is_some() || replace.is_some(),
             *delete_task,
         ];
-        let clean_up = [!strays.is_empty(), !delete.is_empty(), !release.is_empty()];
+        let cleanup = [!stale_pods.is_empty(), !delete.is_empty(), !release.is_empty()];
         if let Some((status, _)) = status {
             assert_eq!(
-                ((effects, clean_up), look_again.soonest()),
+                ((effects, cleanup), requeue.soonest()),
                 (([false; 4], [false; 3]), None),
                 "a write is all: {plan:?}"
             );
             assert_ne!(self.task.status.as_ref(), Some(status), "a write changes something");
         }
-        if status.is_none() && !refresh && effects == [false; 4] && clean_up == [false; 3] {
-            assert_ne!(look_again.soonest(), Some(SignedDuration::ZERO), "it would decide the same at once: {plan:?}");
+        if status.is_none() && !refresh && effects == [false; 4] && cleanup == [false; 3] {
+            assert_ne!(requeue.soonest(), Some(SignedDuration::ZERO), "it would decide the same at once: {plan:?}");
         }
         let current = self.status().current.unwrap_or_default();
         let finished = is_finished(&self.status().conditions);
@@ -62,7 +62,7 @@ impl World {
             let intended = current.stop_reason.is_some() && current.pod_uid.as_ref() == Some(&pod.uid);
             assert!(intended && slot(pod) == open, "intent before stop: {plan:?}");
         }
-        assert!(strays.iter().chain(delete).all(is_closed), "outcome before removal: {plan:?}");
+        assert!(stale_pods.iter().chain(delete).all(is_closed), "outcome before removal: {plan:?}");
         assert!(release.iter().all(|pod| is_closed(pod) || leaving), "outcome before release: {plan:?}");
     }
 
@@ -84,7 +84,7 @@ impl World {
         assert!(status.history.is_sorted_by(|a, b| a.attempt < b.attempt), "{:?}", status.history);
         assert_eq!(status.observed_generation, self.task.metadata.generation);
         let last = Slot { number: closed, fallback: finished };
-        let unclosed = self.pods.values().filter_map(observe).filter(|pod| pod.slot() > last);
+        let unclosed = self.pods.values().filter_map(PodSnapshot::of).filter(|pod| pod.slot() > last);
         assert!(unclosed.count() <= 1, "one Pod at a time");
     }
 
@@ -104,17 +104,17 @@ impl World {
         if !conditions.is_empty() {
             write!(text, " [{}]", conditions.join(" ")).unwrap();
         }
-        let mut pods: Vec<Observed> = self.pods.values().filter_map(observe).collect();
-        pods.sort_by_key(Observed::slot);
+        let mut pods: Vec<PodSnapshot> = self.pods.values().filter_map(PodSnapshot::of).collect();
+        pods.sort_by_key(PodSnapshot::slot);
         for pod in pods {
             let letter = match pod.progress {
                 Progress::Pending(_) => "P",
                 Progress::Running => "R",
-                Progress::Outlived(_) => "O",
+                Progress::MainContainerExited(_) => "O",
                 Progress::Ended(_) => "E",
             };
             let deadline = if pod.active_deadline_seconds == Some(STOP_DEADLINE_SECONDS) { "x" } else { "" };
-            let (deleting, free) = (if pod.deleting { "!" } else { "" }, if pod.held { "" } else { "-" });
+            let (deleting, free) = (if pod.deleting { "!" } else { "" }, if pod.has_finalizer { "" } else { "-" });
             let fallback = if pod.fallback { "f" } else { "" };
             write!(text, " {}{fallback}{letter}{deadline}{deleting}{free}", pod.number).unwrap();
         }

@@ -1,0 +1,360 @@
+//! Every rule of admission, evaluated here without a cluster.
+
+use super::{root, walk};
+use crate::admission::Rules;
+use crate::api::RetryableTask;
+use serde_json::{Value, json};
+
+fn task(spec: &Value) -> Value {
+    json!({"apiVersion": "retryable.dev/v1alpha1", "kind": "RetryableTask", "metadata": {"name": "a"}, "spec": spec})
+}
+
+/// The rules of the schema, compiled.
+fn compiled() -> Rules {
+    Rules::of(root())
+}
+
+/// What admission says of a task.
+fn refusals(rules: &Rules, task: &Value) -> Vec<String> {
+    rules.refusals(task)
+}
+
+fn with(field: &str, value: Value) -> Value {
+    let mut spec = json!({"image": "x"});
+    spec[field] = value;
+    task(&spec)
+}
+
+fn backoff(value: Value) -> Value {
+    with("backoff", value)
+}
+
+/// A task whose template has a container, `task`, with that field.
+fn container(list: &str, field: &str, value: Value) -> Value {
+    let mut container = json!({"name": "task", "image": "x"});
+    container[field] = value;
+    with("template", json!({"spec": {list: [container]}}))
+}
+
+fn restart_rules() -> Value {
+    json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}])
+}
+
+/// Every rule of admission by words of its message, with tasks that it refuses.
+fn refused() -> Vec<(&'static str, Vec<Value>)> {
+    let template = |containers: Value| task(&json!({"template": {"spec": {"containers": containers}}}));
+    let restart = |policy: &str| with("template", json!({"spec": {"restartPolicy": policy}}));
+    let mut long_name = task(&json!({"image": "x"}));
+    long_name["metadata"]["name"] = json!("n".repeat(64));
+    let percent = |mode: &str| backoff(json!({"jitter": {"mode": mode, "percent": 5}}));
+    let delays = |list: Value| backoff(json!({"strategy": "List", "delaysSeconds": list}));
+    let multiplier = |value: Value| backoff(json!({"multiplier": value}));
+    vec![
+        ("use at most 63 characters", vec![long_name]),
+        ("nothing to run", vec![task(&json!({})), task(&json!({"template": {}})), template(json!([]))]),
+        ("remove spec.template.spec.restartPolicy", vec![restart("Always"), restart("OnFailure"), restart("")]),
+        (
+            "give both or neither",
+            vec![
+                backoff(json!({"strategy": "List"})),
+                backoff(json!({"delaysSeconds": [1]})),
+                backoff(json!({"strategy": "Fixed", "delaysSeconds": [1]})),
+            ],
+        ),
+        (
+            "remove initialDelaySeconds",
+            vec![backoff(json!({"strategy": "List", "delaysSeconds": [1], "initialDelaySeconds": 1}))],
+        ),
+        (
+            "multiplier works with strategy Exponential only",
+            vec![
+                backoff(json!({"strategy": "Linear", "multiplier": 2})),
+                backoff(json!({"strategy": "List", "delaysSeconds": [1], "multiplier": 2})),
+            ],
+        ),
+        (
+            "maxDelaySeconds caps the growing strategies",
+            vec![
+                backoff(json!({"strategy": "Fixed", "maxDelaySeconds": 5})),
+                backoff(json!({"strategy": "List", "delaysSeconds": [1], "maxDelaySeconds": 5})),
+            ],
+        ),
+        (
+            "below the initial delay",
+            vec![
+                backoff(json!({"initialDelaySeconds": 9, "maxDelaySeconds": 8})),
+                backoff(json!({"maxDelaySeconds": 0})),
+            ],
+        ),
+        (
+            "initialDelaySeconds goes",
+            vec![backoff(json!({"initialDelaySeconds": -1})), backoff(json!({"initialDelaySeconds": 31_536_001}))],
+        ),
+        (
+            "maxDelaySeconds goes",
+            vec![backoff(json!({"maxDelaySeconds": -1})), backoff(json!({"maxDelaySeconds": 31_536_001}))],
+        ),
+        ("delaysSeconds go", vec![delays(json!([1, -1])), delays(json!([31_536_001]))]),
+        (
+            "multiplier is a number",
+            [
+                json!(0),
+                json!(-2),
+                json!(1001),
+                json!("0.5"),
+                json!("1000.5"),
+                json!("a"),
+                json!("1.23456"),
+                json!(""),
+                json!("1e2"),
+            ]
+            .map(multiplier)
+            .to_vec(),
+        ),
+        ("percent works with mode Proportional only", ["None", "Full", "Equal"].map(percent).to_vec()),
+        ("percent goes from 0", [-1, 101].map(|n| backoff(json!({"jitter": {"percent": n}}))).to_vec()),
+        ("maxRetries counts the tries", vec![with("maxRetries", json!(-1))]),
+        ("ttlSecondsAfterFinished counts", vec![with("ttlSecondsAfterFinished", json!(-1))]),
+        ("podRetention.failed is", vec![with("podRetention", json!({"failed": -1}))]),
+        ("podRetention.succeeded is", vec![with("podRetention", json!({"succeeded": -1}))]),
+        ("historyLimit goes", vec![with("historyLimit", json!(-1)), with("historyLimit", json!(101))]),
+        ("activeDeadlineSeconds is", [0, -1].map(|n| with("activeDeadlineSeconds", json!(n))).to_vec()),
+        ("attemptTimeoutSeconds is", [0, -1].map(|n| with("attemptTimeoutSeconds", json!(n))).to_vec()),
+        ("startupTimeoutSeconds is", [0, -1].map(|n| with("startupTimeoutSeconds", json!(n))).to_vec()),
+    ]
+}
+
+/// As [`refused`], of the template's containers.
+fn refused_containers() -> Vec<(&'static str, Vec<Value>)> {
+    vec![
+        (
+            "spec.image is for the container named task",
+            vec![with("template", json!({"spec": {"containers": [{"name": "main"}, {"name": "other"}]}}))],
+        ),
+        (
+            "names the main container",
+            [json!([]), json!([{"name": "task"}]), json!([{"name": "a"}, {"name": "task"}])]
+                .map(|containers| {
+                    let annotations = json!({"kubectl.kubernetes.io/default-container": "a"});
+                    with(
+                        "template",
+                        json!({"metadata": {"annotations": annotations}, "spec": {"containers": containers}}),
+                    )
+                })
+                .to_vec(),
+        ),
+        (
+            "remove the container's restartPolicy or",
+            ["Always", "OnFailure", ""].map(|policy| container("containers", "restartPolicy", json!(policy))).to_vec(),
+        ),
+        ("a native sidecar", vec![container("initContainers", "restartPolicy", json!("OnFailure"))]),
+        (
+            "remove the container's restartPolicyRules",
+            ["containers", "initContainers"]
+                .map(|list| container(list, "restartPolicyRules", restart_rules()))
+                .to_vec(),
+        ),
+    ]
+}
+
+fn rules(rules: Value) -> Value {
+    with("rules", rules)
+}
+
+fn rule(when: &Value) -> Value {
+    rules(json!([{"name": "a", "when": when, "action": "Retry"}]))
+}
+
+/// As [`refused`], of rules and budgets.
+fn refused_rules() -> Vec<(&'static str, Vec<Value>)> {
+    let named = |name: &str| rules(json!([{"name": name, "action": "Retry"}]));
+    let of = |field: &str, values: &[Value]| values.iter().map(|v| rule(&json!({field: [v]}))).collect::<Vec<_>>();
+    let budget = |field: &str| vec![with("budgets", json!({field: -1}))];
+    let codes = [json!(0), json!(-1), json!("5"), json!("9-3"), json!("a-b"), json!("-5"), json!("1-9999999999")];
+    let fatal = |field: &str, value: Value| {
+        let mut rule = json!({"name": "a", "action": "Fail"});
+        rule[field] = value;
+        rules(json!([rule]))
+    };
+    let when = json!({"reasons": ["Error"]});
+    vec![
+        (
+            "two rules have the same name",
+            vec![rules(json!([
+                {"name": "a", "when": when, "action": "Retry"}, {"name": "a", "when": when, "action": "Fail"},
+            ]))],
+        ),
+        (
+            "move it to the end",
+            vec![
+                rules(json!([{"name": "a", "action": "Retry"}, {"name": "b", "when": when, "action": "Fail"}])),
+                rules(json!([{"name": "a", "action": "Retry"}, {"name": "b", "action": "Fail"}])),
+            ],
+        ),
+        ("remove maxRetries or change the action", vec![fatal("maxRetries", json!(1))]),
+        ("remove backoff or change the action", vec![fatal("backoff", json!({}))]),
+        ("a rule's maxRetries counts", vec![rules(json!([{"name": "a", "action": "Retry", "maxRetries": -1}]))]),
+        ("a rule's name consists", ["", "-a", "a-", "a b", "ä"].map(named).to_vec()),
+        ("are built in", ["disruption", "outOfMemory", "startup", "doNotRetry", "maxRetries"].map(named).to_vec()),
+        ("an empty when", vec![rule(&json!({}))]),
+        ("exitCodes are", of("exitCodes", &codes)),
+        ("notExitCodes are", of("notExitCodes", &codes)),
+        ("signals are", of("signals", &[json!(0), json!(65), json!("SIGNONE"), json!("kill"), json!("9")])),
+        (
+            "never comes to the rules",
+            ["Completed", "Suspended", "Cancelled", "DeadlineExceeded", "SpecChanged", "RetryNow"]
+                .map(|reason| rule(&json!({"reasons": ["Evicted", reason]})))
+                .to_vec(),
+        ),
+        ("is not a regular expression", ["(", "a{2,1}", "(?=x)"].map(|text| rule(&json!({"message": text}))).to_vec()),
+        ("budgets.disruptions is", budget("disruptions")),
+        ("budgets.outOfMemory is", budget("outOfMemory")),
+        ("budgets.startup is", budget("startup")),
+    ]
+}
+
+/// As [`refused`], of what differs from attempt to attempt, and of the fallback.
+fn refused_changes() -> Vec<(&'static str, Vec<Value>)> {
+    let memory = |value: Value| with("onOutOfMemory", value);
+    let multipliers = [json!(1), json!(0), json!(1001), json!("1"), json!("0.5"), json!("1.0"), json!("x")];
+    let amounts = [json!(0), json!(-1), json!("lots"), json!("4GiB"), json!("-4Gi"), json!("100m")];
+    let fallback = |value: Value| with("onFailure", value);
+    let restart = json!({"spec": {"restartPolicy": "OnFailure"}});
+    vec![
+        ("memoryMultiplier is", multipliers.map(|value| memory(json!({"memoryMultiplier": value}))).to_vec()),
+        ("maxMemory is an amount", amounts.map(|value| memory(json!({"maxMemory": value}))).to_vec()),
+        (
+            "fromAttempt is 2 or more",
+            [1, 0].map(|n| with("overrides", json!([{"fromAttempt": n, "env": []}]))).to_vec(),
+        ),
+        ("an override changes something", vec![with("overrides", json!([{"fromAttempt": 2}]))]),
+        (
+            "two overrides have the same fromAttempt",
+            vec![with("overrides", json!([{"fromAttempt": 2, "env": []}, {"fromAttempt": 2, "nodeSelector": {}}]))],
+        ),
+        ("onFailure says what to run", vec![fallback(json!({})), fallback(json!({"timeoutSeconds": 5}))]),
+        (
+            "onFailure.image is for the container named task",
+            vec![fallback(json!({"image": "y", "template": {"spec": {"containers": [{"name": "notify"}]}}}))],
+        ),
+        ("remove onFailure.template.spec.restartPolicy", vec![fallback(json!({"template": restart}))]),
+        ("onFailure.timeoutSeconds is", vec![fallback(json!({"image": "x", "timeoutSeconds": 0}))]),
+    ]
+}
+
+fn all_refused() -> impl Iterator<Item = (&'static str, Vec<Value>)> {
+    refused().into_iter().chain(refused_containers()).chain(refused_rules()).chain(refused_changes())
+}
+
+#[test]
+fn admission_says_what_to_do() {
+    let schema = compiled();
+    for (message, tasks) in all_refused() {
+        for task in tasks {
+            let said = refusals(&schema, &task);
+            assert!(said.iter().any(|said| said.contains(message)), "{message}: {said:?} of {}", task["spec"]);
+        }
+    }
+}
+
+#[test]
+fn every_rule_of_admission_is_tried() {
+    let mut rules = Vec::new();
+    walk(root(), "", &mut |schema, path| {
+        let own = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
+        rules.extend(own.map(|rule| (path.to_owned(), rule["message"].as_str().unwrap_or_default().to_owned())));
+        true
+    });
+    let tried: Vec<_> = all_refused().collect();
+    for (path, message) in &rules {
+        assert!(tried.iter().any(|(words, _)| message.contains(words)), "{path}: {message}");
+    }
+    for (words, _) in &tried {
+        assert!(rules.iter().any(|(_, message)| message.contains(words)), "{words} is said by none");
+    }
+}
+
+#[test]
+fn admission_lets_pass_what_makes_sense() {
+    let schema = compiled();
+    let mut longest_name = task(&json!({"image": "x"}));
+    longest_name["metadata"]["name"] = json!("n".repeat(63));
+    let good = [
+        longest_name,
+        task(&json!({"template": {"spec": {"containers": [{"name": "a", "image": "x"}]}}})),
+        with("template", json!({"spec": {"restartPolicy": "Never"}})),
+        with("template", json!({"metadata": {"labels": {"a": "b"}}})),
+        with(
+            "template",
+            json!({"metadata": {"annotations": {"kubectl.kubernetes.io/default-container": "b"}},
+                "spec": {"containers": [{"name": "a"}, {"name": "b"}]}}),
+        ),
+        with("template", json!({"spec": {"containers": [{"name": "a"}, {"name": "task"}]}})),
+        container("containers", "restartPolicy", json!("Never")),
+        container("containers", "restartPolicyRules", json!([])),
+        container("initContainers", "restartPolicy", json!("Always")),
+        with("completion", json!("AllContainers")),
+        with("onFailure", json!({"template": {"spec": {"containers": [{"name": "notify", "image": "y"}]}}})),
+        backoff(json!({})),
+        backoff(json!({"strategy": "List", "delaysSeconds": [0, 31_536_000]})),
+        backoff(json!({"strategy": "Fixed", "initialDelaySeconds": 0})),
+        backoff(json!({"strategy": "Linear", "initialDelaySeconds": 5, "maxDelaySeconds": 5})),
+        backoff(json!({"strategy": "Fibonacci", "maxDelaySeconds": 31_536_000})),
+        backoff(json!({"multiplier": 1})),
+        backoff(json!({"strategy": "Exponential", "multiplier": "1.5"})),
+        backoff(json!({"multiplier": "1000"})),
+        backoff(json!({"initialDelaySeconds": 300})),
+        backoff(json!({"jitter": {"percent": 100}})),
+        backoff(json!({"jitter": {"mode": "Proportional", "percent": 0}})),
+        backoff(json!({"jitter": {"mode": "Full"}})),
+        with("maxRetries", json!(0)),
+        with("historyLimit", json!(0)),
+        with("historyLimit", json!(100)),
+        with("ttlSecondsAfterFinished", json!(0)),
+        with("podRetention", json!({"failed": 0, "succeeded": 0})),
+        with("activeDeadlineSeconds", json!(1)),
+        with("budgets", json!({"disruptions": 0, "outOfMemory": 0, "startup": 0})),
+        with("onOutOfMemory", json!({})),
+        with("onOutOfMemory", json!({"memoryMultiplier": "1.5", "maxMemory": "4Gi"})),
+        with("onOutOfMemory", json!({"memoryMultiplier": 2, "maxMemory": 4_000_000})),
+        with("overrides", json!([{"fromAttempt": 2, "nodeSelector": {}}, {"fromAttempt": 3, "tolerations": []}])),
+        with("onFailure", json!({"args": ["--degraded"]})),
+        with("onFailure", json!({"template": {"spec": {"restartPolicy": "Never"}}, "timeoutSeconds": 1})),
+        rules(json!([])),
+        rules(json!([
+            {"name": "a.b_c-D", "when": {"exitCodes": [1, "64-78", "5-5"]}, "action": "Fail"},
+            {"name": "b", "when": {"notExitCodes": ["1-2"], "message": "(?i)too many"}, "action": "Ignore", "maxRetries": 0},
+            {"name": "c", "when": {"signals": [9, 64, "KILL", "SIGTERM"], "reasons": ["OOMKilled"]}, "action": "Retry"},
+            {"name": "d", "action": "Retry", "maxRetries": 5, "backoff": {"strategy": "Fixed"}},
+        ])),
+    ];
+    for task in good {
+        assert_eq!(refusals(&schema, &task), [""; 0], "{}", task["spec"]);
+    }
+}
+
+/// A value that admission has let pass can be read: types and schema agree.
+#[test]
+fn what_passes_can_be_read() {
+    let full = json!({
+        "image": "x", "command": ["a"], "args": ["b"], "env": [{"name": "A", "value": "b"}],
+        "envFrom": [{"secretRef": {"name": "s"}}], "resources": {"limits": {"cpu": "1"}}, "template": {"spec": {}},
+        "completion": "AllContainers", "maxRetries": 5, "suspend": true, "ttlSecondsAfterFinished": 5, "historyLimit": 5,
+        "podRetention": {"failed": 2}, "avoidFailedNodes": false,
+        "onOutOfMemory": {"memoryMultiplier": "1.5", "maxMemory": "4Gi"},
+        "overrides": [{"fromAttempt": 2, "resources": {"limits": {"cpu": "2"}}, "nodeSelector": {"a": "b"},
+            "tolerations": [{"key": "a"}], "env": [{"name": "A"}]}],
+        "onFailure": {"image": "y", "command": ["c"], "args": ["d"], "env": [], "envFrom": [], "resources": {},
+            "template": {}, "timeoutSeconds": 9},
+        "backoff": {"strategy": "Exponential", "initialDelaySeconds": 1, "multiplier": "1.5", "maxDelaySeconds": 9,
+            "jitter": {"mode": "Proportional", "percent": 10}},
+    });
+    let read: RetryableTask = serde_json::from_value(task(&full)).unwrap();
+    let written = serde_json::to_value(&read.spec).unwrap();
+    for (field, value) in full.as_object().unwrap() {
+        let value = if field == "podRetention" { &json!({"failed": 2, "succeeded": 1}) } else { value };
+        assert_eq!(&written[field], value, "{field}");
+    }
+    let bare: RetryableTask = serde_json::from_value(task(&json!({"image": "x"}))).unwrap();
+    assert_eq!((bare.spec.max_retries, bare.spec.history_limit, bare.spec.suspend), (3, 20, false));
+}

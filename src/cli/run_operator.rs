@@ -1,0 +1,160 @@
+//! The `run` command: serve, be elected, control, and end in order.
+
+use super::RunArgs;
+use futures::FutureExt;
+use futures::future::{Shared, try_join_all};
+use retryable_tasks::controller::controller::run as control;
+use retryable_tasks::controller::lease::{self, Elector, Held, Leadership};
+use retryable_tasks::controller::{Settings, client};
+use retryable_tasks::telemetry::{Telemetry, http};
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+type Stop = Shared<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>;
+
+/// Why the operator could not run, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No way to the cluster.
+    #[error("no cluster configuration was found: run in a Pod with a service account, or set KUBECONFIG")]
+    Config(#[source] kube::config::InferConfigError),
+    /// The client could not be made.
+    #[error("the cluster configuration cannot be used")]
+    Client(#[source] kube::Error),
+    /// The address of the HTTP server cannot be used.
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    /// The lease's settings do not make sense.
+    #[error(transparent)]
+    Lease(#[from] lease::Error),
+    /// The lease needs a namespace.
+    #[error("--leader-elect needs the namespace of the lease: give --operator-namespace or set POD_NAMESPACE")]
+    NoLeaseNamespace,
+    /// Signals cannot be received.
+    #[error("signals cannot be received: {0}")]
+    Signals(#[from] std::io::Error),
+    /// A defect of the operator ended a part of it.
+    #[error(transparent)]
+    TaskExited(#[from] retryable_tasks::controller::controller::TaskExited),
+    /// Another process may lead now.
+    #[error("the lease was lost: ending, so that the replica that holds it is alone")]
+    LeaseLost,
+}
+
+/// Runs the operator until SIGTERM or SIGINT, or until the lease is lost.
+pub async fn run(args: RunArgs) -> Result<(), Error> {
+    let telemetry = Arc::new(Telemetry::new(Duration::from_secs(args.watch_stall_seconds)));
+    let listener = http::bind(&args.http_address).await?;
+    let stop = stop_signal()?;
+    let serving = tokio::spawn(http::serve(listener, telemetry.clone(), stop.clone()));
+    let config = kube::Config::infer().await.map_err(Error::Config)?;
+    let client = client::client(config, telemetry.clone()).map_err(Error::Client)?;
+    let identity = args.identity.clone().unwrap_or_else(host_name);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), identity, "starting");
+
+    let result = match elect(&args, &client, &identity, stop.clone()).await? {
+        None => Ok(()), // told to stop while standing by
+        Some((held, leadership)) => {
+            telemetry.metrics.set_leader(true);
+            telemetry.health.leading();
+            let result = lead(&args, client, &identity, &telemetry, &leadership, &stop).await;
+            telemetry.metrics.set_leader(false);
+            telemetry.health.stopped();
+            give_back(held).await;
+            result
+        }
+    };
+    if result.is_ok() {
+        stop.await;
+        // Its own end is bounded; an error was told when it happened.
+        let _ = serving.await;
+    }
+    result
+}
+
+/// Waits for the lease; nothing if told to stop before.
+async fn elect(
+    args: &RunArgs,
+    client: &kube::Client,
+    identity: &str,
+    stop: Stop,
+) -> Result<Option<(Option<Held>, Leadership)>, Error> {
+    if !args.leader_elect {
+        return Ok(Some((None, Leadership::always())));
+    }
+    let settings = lease::Settings {
+        namespace: args.operator_namespace.clone().ok_or(Error::NoLeaseNamespace)?,
+        name: args.lease_name.clone(),
+        identity: identity.to_owned(),
+        lease_duration: Duration::from_secs(args.lease_duration_seconds),
+        renew_deadline: Duration::from_secs(args.renew_deadline_seconds),
+        retry_period: Duration::from_secs(args.retry_period_seconds),
+    };
+    let elector = Elector::new(client.clone(), settings, jiff::Timestamp::now)?;
+    tokio::select! {
+        held = elector.acquire() => {
+            let leadership = held.leadership();
+            Ok(Some((Some(held), leadership)))
+        }
+        () = stop => Ok(None),
+    }
+}
+
+/// Controls every scope until told to stop; the reconciles that are under way are then finished.
+async fn lead(
+    args: &RunArgs,
+    client: kube::Client,
+    identity: &str,
+    telemetry: &Arc<Telemetry>,
+    leadership: &Leadership,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let valid = leadership.clone();
+    let settings = Settings {
+        client,
+        telemetry: telemetry.clone(),
+        clock: Arc::new(jiff::Timestamp::now),
+        may_write: Arc::new(move || valid.is_valid()),
+        own_namespace: args.operator_namespace.clone(),
+        concurrency: args.concurrency,
+        identity: identity.to_owned(),
+    };
+    let namespaces: BTreeSet<&String> = args.namespaces.iter().filter(|namespace| !namespace.is_empty()).collect();
+    let scopes: Vec<Option<String>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().cloned().map(Some).collect() };
+    tracing::info!(?scopes, "leading");
+    let controls = scopes.into_iter().map(|scope| control(settings.clone(), scope, stop.clone()));
+    tokio::select! {
+        biased;
+        () = leadership.lost() => Err(Error::LeaseLost),
+        ended = try_join_all(controls) => Ok(ended.map(drop)?),
+    }
+}
+
+async fn give_back(held: Option<Held>) {
+    let Some(held) = held else { return };
+    if let Err(error) = held.release().await {
+        tracing::warn!(%error, "the lease could not be given back; it runs out by itself");
+    }
+}
+
+fn stop_signal() -> Result<Stop, std::io::Error> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop: Pin<Box<dyn Future<Output = ()> + Send + Sync>> = Box::pin(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: shutting down"),
+        }
+    });
+    Ok(stop.shared())
+}
+
+/// The host's name, which in a Pod is the Pod's.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "retryable-tasks".into())
+}

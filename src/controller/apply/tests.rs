@@ -1,0 +1,169 @@
+use super::*;
+use crate::controller::scripted_server::{context, key, metadata, refusal};
+use crate::core::testing::{BuildPod, at, pod_of, task};
+use kube_runtime::watcher::Event;
+use std::sync::Arc;
+
+/// Deletes, or frees, a Pod that the cache knows; the write is answered with 409, and a look shows a Pod with this UID,
+/// or none. Tells whether it counts as done, whether the Pod counts as gone, and how many requests it took.
+async fn on_conflict(delete: bool, live: Option<&'static str>) -> (bool, bool, usize) {
+    let (context, requests) = context(Arc::new(move |line| match (line.split(' ').next(), live) {
+        (Some("GET"), Some(uid)) => metadata(uid),
+        (Some("GET"), None) => refusal(404, "NotFound"),
+        _ => refusal(409, "Conflict"),
+    }));
+    let pod = pod_of(&task(), 1).uid("known").exit(1);
+    context.pod_cache.apply(&Event::Apply(pod.clone()), at(0));
+    let pod = PodRef { name: pod.name_any(), uid: "known".into() };
+    let (delete, release) = if delete { (vec![pod], vec![]) } else { (vec![], vec![pod]) };
+    let done = cleanup(&context, &key(), &delete, &release).await;
+    let asked = requests.lock().unwrap().len();
+    (done, context.pod_cache.of(&key())[0].deleted, asked)
+}
+
+#[tokio::test]
+async fn a_conflict_means_a_pod_that_is_gone_only_if_a_look_says_so() {
+    for delete in [true, false] {
+        assert_eq!(on_conflict(delete, Some("known")).await, (false, false, 2), "others write too: tried again later");
+        assert_eq!(on_conflict(delete, Some("another")).await, (true, true, 2), "another Pod has the name");
+        assert_eq!(on_conflict(delete, None).await, (true, true, 2), "it went in the meantime");
+    }
+}
+
+#[tokio::test]
+async fn a_look_that_fails_says_nothing_of_the_pod() {
+    let (context, _) = context(Arc::new(|line| {
+        if line.starts_with("GET") { refusal(500, "InternalError") } else { refusal(409, "Conflict") }
+    }));
+    let pod = pod_of(&task(), 1).uid("known").exit(1);
+    context.pod_cache.apply(&Event::Apply(pod.clone()), at(0));
+    let known = PodRef { name: pod.name_any(), uid: "known".into() };
+    assert!(!cleanup(&context, &key(), &[], &[known]).await);
+    assert!(!context.pod_cache.of(&key())[0].deleted);
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_lead_creates_and_stores_nothing() {
+    let created = || Arc::new(|_: &str| (201_u16, serde_json::json!(pod_of(&task(), 1))));
+    let (mut context, requests) = context(created());
+    context.settings.may_write = Arc::new(|| false);
+    let refused = create(&context, &key(), &task(), 1.into()).await;
+    assert!(matches!(refused, Err(Error::NotLeading(_))));
+    let refused = store(&context, &key(), &task(), RetryableTaskStatus::default()).await;
+    assert!(matches!(refused, Err(Error::NotLeading(_))));
+    assert_eq!(requests.lock().unwrap().len(), 0);
+    context.settings.may_write = Arc::new(|| true);
+    assert!(matches!(create(&context, &key(), &task(), 1.into()).await, Ok(Created::Done(_))));
+}
+
+#[tokio::test]
+async fn whatever_the_answer_to_a_creation_it_is_a_rejection_in_the_servers_words() {
+    for code in [400, 401, 403, 404, 408, 409, 413, 418, 422, 429, 500, 502, 503, 504] {
+        for reason in ["", "AlreadyExists", "InternalError"] {
+            let (context, _) = context(Arc::new(move |line| match line.split(' ').next() {
+                Some("GET") => refusal(404, "NotFound"),
+                _ => refusal(code, reason),
+            }));
+            let Ok(Created::Rejected(rejection)) = create(&context, &key(), &task(), 1.into()).await else {
+                panic!("{code} {reason}");
+            };
+            let expected = Rejection { answer: Refusal::Code(code), message: "as told".into() };
+            assert_eq!(rejection, expected, "{code} {reason}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_leaves_open_whether_the_pod_is_there() {
+    let nonsense = || Arc::new(|_: &str| (201_u16, serde_json::json!("nonsense")));
+    let exists = || {
+        Arc::new(|line: &str| if line.starts_with("GET") { refusal(500, "") } else { refusal(409, "AlreadyExists") })
+    };
+    for context in [context(nonsense()).0, context(exists()).0] {
+        let Ok(Created::Rejected(rejection)) = create(&context, &key(), &task(), 1.into()).await else { panic!() };
+        assert!(rejection.may_be_stored() && !rejection.message.is_empty(), "{rejection:?}");
+    }
+    let (context, _) = context(Arc::new(|_: &str| (503_u16, serde_json::json!("busy"))));
+    let Ok(Created::Rejected(rejection)) = create(&context, &key(), &task(), 1.into()).await else { panic!() };
+    assert!(rejection.answer == Refusal::Code(503) && rejection.message.contains("busy"), "{rejection:?}");
+}
+
+#[tokio::test]
+async fn a_status_that_is_refused_as_if_the_task_were_gone_is_not_stored() {
+    let live = task();
+    let (context, _) = context(Arc::new(move |line| match line.split(' ').next() {
+        Some("GET") => (200, serde_json::json!(live)),
+        _ => refusal(404, "NotFound"),
+    }));
+    let Err(error) = store(&context, &key(), &task(), RetryableTaskStatus::default()).await else { panic!() };
+    assert!(matches!(error, Error::Request { .. }), "{error}");
+    assert_eq!(words(&error), "as told");
+}
+
+/// What a webhook that denies a request makes the API server answer.
+fn denial(code: u16, reason: &str) -> (u16, serde_json::Value) {
+    let (code, mut answer) = refusal(code, reason);
+    answer["message"] = "admission webhook \"w.example\" denied the request: no".into();
+    (code, answer)
+}
+
+#[tokio::test]
+async fn a_webhook_that_answers_as_if_a_pod_were_gone_does_not_make_it_so() {
+    for code in [404, 409] {
+        let (context, _) = context(Arc::new(move |line| match line.split(' ').next() {
+            Some("GET") => metadata("known"),
+            _ => denial(code, "NotFound"),
+        }));
+        let pod = pod_of(&task(), 1).uid("known").exit(1);
+        context.pod_cache.apply(&Event::Apply(pod.clone()), at(0));
+        let known = PodRef { name: pod.name_any(), uid: "known".into() };
+        assert!(!cleanup(&context, &key(), std::slice::from_ref(&known), &[]).await, "{code}");
+        assert!(!cleanup(&context, &key(), &[], &[known]).await, "{code}");
+        assert!(!context.pod_cache.of(&key())[0].deleted, "{code}");
+        assert!(delete_task(&context, &key(), &task()).await.is_err(), "{code}");
+    }
+}
+
+/// Has the kubelet end a Pod; the PATCH is answered so, and a DELETE goes through. Answers the requests that it took,
+/// and whether it counts as done.
+async fn on_stop(answer: (u16, serde_json::Value)) -> (Vec<String>, bool) {
+    let pod = pod_of(&task(), 1).uid("known").running();
+    let deleting = serde_json::json!(pod.clone().deleted_at(1));
+    let (context, requests) = context(Arc::new(move |line| match line.split(' ').next() {
+        Some("PATCH") => answer.clone(),
+        Some("GET") => metadata("known"),
+        _ => (200, deleting.clone()),
+    }));
+    context.pod_cache.apply(&Event::Apply(pod.clone()), at(0));
+    let pod = PodRef { name: pod.name_any(), uid: "known".into() };
+    let done = stop(&context, &key(), &pod, StopMethod::Deadline).await.is_ok();
+    let verbs = requests.lock().unwrap().iter().filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect();
+    (verbs, done)
+}
+
+#[tokio::test]
+async fn a_pod_that_nobody_may_give_a_deadline_is_deleted_to_stop_it() {
+    let stopping = pod_of(&task(), 1).uid("known").version(2).running();
+    let stopping = stopping.change(|pod| pod.spec.get_or_insert_default().active_deadline_seconds = Some(1));
+    assert_eq!(on_stop((200, serde_json::json!(stopping))).await, (vec!["PATCH".to_owned()], true));
+    for (code, reason) in [(403, "Forbidden"), (422, "Invalid"), (400, "BadRequest"), (500, "InternalError")] {
+        let deleted = ["PATCH", "DELETE"].map(ToOwned::to_owned).to_vec();
+        assert_eq!(on_stop(refusal(code, reason)).await, (deleted, true), "{code}");
+    }
+    for (code, reason) in [(503, "ServiceUnavailable"), (429, "TooManyRequests"), (500, "Timeout")] {
+        assert_eq!(
+            on_stop(refusal(code, reason)).await,
+            (vec!["PATCH".to_owned()], false),
+            "{code}: tried again later"
+        );
+    }
+    assert_eq!(on_stop(refusal(404, "NotFound")).await, (vec!["PATCH".to_owned()], true), "it is gone");
+    for (code, reason) in
+        [(401, "Unauthorized"), (404, "NotFound"), (409, "Conflict"), (429, "TooManyRequests"), (500, ""), (503, "")]
+    {
+        let deleted = ["PATCH", "DELETE"].map(ToOwned::to_owned).to_vec();
+        assert_eq!(on_stop(denial(code, reason)).await, (deleted, true), "a webhook answers with {code}");
+    }
+    let looked = ["PATCH", "GET"].map(ToOwned::to_owned).to_vec();
+    assert_eq!(on_stop(refusal(409, "Conflict")).await, (looked, false), "others write too: tried again later");
+}

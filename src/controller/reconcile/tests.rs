@@ -1,0 +1,188 @@
+use super::*;
+use crate::api::{ConditionReason, ConditionType};
+use crate::controller::scripted_server::{context, context_and_timers, key, refusal};
+use crate::core::condition_list;
+use crate::core::decide::{LATE_POST_BOUND, SETTLE};
+use crate::core::testing::{BuildPod, BuildTask, at, fixed, pod_of, task, time, without_jitter};
+use kube_runtime::watcher::Event;
+
+#[tokio::test]
+async fn a_cleanup_takes_no_place_of_what_is_more_urgent() {
+    let mut deleted = task();
+    deleted.metadata.deletion_timestamp = Some(time(0));
+    let pod = pod_of(&deleted, 1).uid("known").exit(1);
+    let freed = pod.clone();
+    let (context, requests) = context(Arc::new(move |_| (200, serde_json::json!(freed))));
+    let context = Arc::new(context);
+    context.pod_cache.apply(&Event::Apply(pod), at(0));
+    let kept: CachedTask = serde_json::from_value(serde_json::to_value(&deleted).unwrap()).unwrap();
+    for line in [Priority::New, Priority::Active, Priority::Due, Priority::Cleanup] {
+        assert!(requests.lock().unwrap().is_empty(), "before {line:?}");
+        context.work_queue.add(key(), line);
+        reconcile(&kept, &context).await.unwrap();
+        context.work_queue.done(&key());
+    }
+    let sent = requests.lock().unwrap().clone();
+    assert!(matches!(&sent[..], [patch] if patch.starts_with("PATCH ")), "{sent:?}");
+}
+
+/// The task as it is once all is stored that is known of its Pods.
+fn settled(mut task: RetryableTask, context: &Context) -> RetryableTask {
+    let pods = context.pod_cache.of(&key());
+    loop {
+        let situation = Situation {
+            task: &task,
+            pods: &pods,
+            pod_lookup: None,
+            created: None,
+            rejection: None,
+            warnings: None,
+            failing: None,
+            remaining: None,
+            now: at(0),
+            uptime: SignedDuration::ZERO,
+            create_in_flight: None,
+            task_is_live: true,
+            has_time: true,
+        };
+        let Some((status, _)) = decide(&situation).status else { return task };
+        task.status = Some(status);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cleanup_makes_way_once_for_what_its_task_has_to_do_soon() {
+    let second = Duration::from_secs(1);
+    for (wait, first, again) in [(1, 0, Some(second)), (2, 1, None), (60, 1, None)] {
+        let task = task().max_retries(1).backoff(without_jitter(fixed(wait)));
+        let pod = pod_of(&task, 1).uid("known").exit(1);
+        let freed = pod.clone();
+        let (context, requests, mut timers) = context_and_timers(Arc::new(move |_| (200, serde_json::json!(freed))));
+        let context = Arc::new(context);
+        context.pod_cache.apply(&Event::Apply(pod), at(0));
+        let task = settled(task, &context);
+        tokio::time::advance(unsigned(LATE_POST_BOUND)).await;
+        let kept: CachedTask = serde_json::from_value(serde_json::to_value(&task).unwrap()).unwrap();
+        let mut cleanup = async || {
+            context.work_queue.add(key(), Priority::Cleanup);
+            reconcile(&kept, &context).await.unwrap();
+            context.work_queue.done(&key());
+            (requests.lock().unwrap().len(), timers.last(Priority::Cleanup))
+        };
+        assert_eq!(cleanup().await, (first, Some(again)), "{wait} s before");
+        if first == 0 {
+            assert_eq!(cleanup().await.0, 1, "{wait} s before, the second time");
+        }
+    }
+}
+
+#[tokio::test]
+async fn that_an_attempt_has_not_ended_is_told_when_there_is_time() {
+    let task = task();
+    let pod = pod_of(&task, 1).uid("known");
+    let (context, requests, mut timers) = context_and_timers(Arc::new(move |_| refusal(503, "ServiceUnavailable")));
+    let context = Arc::new(context);
+    context.pod_cache.apply(&Event::Apply(pod.clone()), at(0));
+    let task = settled(task, &context);
+    let long_ago = -SETTLE.as_secs();
+    context.pod_cache.apply(&Event::Apply(pod.created(long_ago).version(2)), at(0));
+    let kept: CachedTask = serde_json::from_value(serde_json::to_value(&task).unwrap()).unwrap();
+    let others = ["one", "two"].map(|name| TaskKey { name: name.into(), ..key() });
+    for line in [Priority::Due, Priority::Active, Priority::New] {
+        context.work_queue.add(key(), Priority::Cleanup);
+        for other in &others {
+            context.work_queue.add(other.clone(), line);
+        }
+        reconcile(&kept, &context).await.unwrap();
+        for key in [&key()].into_iter().chain(&others) {
+            context.work_queue.done(key);
+        }
+        assert!(requests.lock().unwrap().is_empty(), "{line:?}");
+        assert!(timers.last(Priority::Cleanup).unwrap().is_some_and(|wait| wait < LONGEST_REQUEUE), "{line:?}");
+    }
+    context.work_queue.add(key(), Priority::Cleanup);
+    reconcile(&kept, &context).await.unwrap_err();
+    let sent = requests.lock().unwrap().clone();
+    let [list, put] = &sent[..] else { panic!("{sent:?}") };
+    assert!(list.starts_with("GET ") && list.contains("/events"), "why it has not started: {list}");
+    assert!(put.starts_with("PUT ") && put.ends_with("/status"), "{put}");
+}
+
+#[tokio::test]
+async fn nothing_is_remembered_of_the_start_of_an_attempt_that_is_over() {
+    let waiting = {
+        let (context, _) = context(Arc::new(|line| panic!("{line}")));
+        context.pod_cache.apply(&Event::Apply(pod_of(&task(), 1).uid("known").exit(1)), at(0));
+        settled(task().backoff(without_jitter(fixed(60))), &context)
+    };
+    let finished = {
+        let (context, _) = context(Arc::new(|line| panic!("{line}")));
+        context.pod_cache.apply(&Event::Apply(pod_of(&task(), 1).uid("known").exit(0)), at(0));
+        settled(task(), &context)
+    };
+    for task in [waiting, finished] {
+        let (context, _) = context(Arc::new(|line| panic!("{line}")));
+        let context = Arc::new(context);
+        let rejection = Rejection { answer: crate::core::rejection::Refusal::Code(503), message: "no".into() };
+        context.process_states.with(&key(), &task.uid().unwrap(), |state| {
+            state.warned("known".into(), None);
+            state.not_created(1.into(), &rejection, Instant::now());
+        });
+        let kept: CachedTask = serde_json::from_value(serde_json::to_value(&task).unwrap()).unwrap();
+        context.work_queue.add(key(), Priority::Due);
+        reconcile(&kept, &context).await.unwrap();
+        context.work_queue.done(&key());
+        let left = context.process_states.with(&key(), &task.uid().unwrap(), |state| {
+            (state.warnings().is_some(), state.failing(1.into()).is_some())
+        });
+        assert_eq!(left, (false, false));
+    }
+}
+
+#[tokio::test]
+async fn a_cleanup_that_fails_waits_longer_each_time() {
+    let mut over = task();
+    over.spec.ttl_seconds_after_finished = Some(0);
+    let mut status =
+        RetryableTaskStatus { observed_generation: over.metadata.generation, ..RetryableTaskStatus::default() };
+    let finished = (ConditionType::Finished, true);
+    condition_list::set(&mut status.conditions, finished, ConditionReason::Succeeded, "", (at(0), None));
+    status.completion_time = Some(time(0));
+    over.status = Some(status);
+    let (context, requests) = context(Arc::new(|line| match line.split(' ').next() {
+        Some("DELETE") => refusal(403, "Forbidden"),
+        _ => panic!("{line}"),
+    }));
+    let context = Arc::new(context);
+    let kept: CachedTask = serde_json::from_value(serde_json::to_value(&over).unwrap()).unwrap();
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        context.work_queue.add(key(), Priority::Cleanup);
+        assert!(reconcile(&kept, &context).await.is_err());
+        context.work_queue.done(&key());
+        let uid = kept.uid().unwrap();
+        waits.push(context.process_states.with(&key(), &uid, TaskState::failed));
+        context.work_queue.add(key(), Priority::Active);
+        reconcile(&kept, &context).await.unwrap();
+        context.work_queue.done(&key());
+    }
+    assert_eq!(requests.lock().unwrap().len(), 3);
+    assert!(waits.is_sorted_by(|sooner, later| sooner < later), "{waits:?}");
+}
+
+#[tokio::test]
+async fn that_it_cannot_be_said_of_a_task_that_it_cannot_be_read_is_counted() {
+    let mut manifest = serde_json::to_value(task()).unwrap();
+    manifest["spec"]["maxRetries"] = "many".into();
+    let live = manifest.clone();
+    let (context, requests) = context(Arc::new(move |line| match line.split(' ').next() {
+        Some("GET") => (200, live.clone()),
+        _ => refusal(500, "InternalError"),
+    }));
+    let context = Arc::new(context);
+    let kept: CachedTask = serde_json::from_value(manifest).unwrap();
+    reconcile(&kept, &context).await.unwrap_err();
+    assert_eq!(requests.lock().unwrap().len(), 2, "a look, and a write that fails");
+    let metrics = context.settings.telemetry.metrics.encode().unwrap();
+    assert!(metrics.contains("status_update_failures_total 1"), "{metrics}");
+}

@@ -1,0 +1,72 @@
+//! A server for tests that answers as it is told.
+
+use super::reconcile::Context;
+use super::work_queue::WorkQueue;
+use super::{Settings, TaskKey, report, timers};
+use crate::core::testing::{NAME, NAMESPACE, at};
+use crate::telemetry::Telemetry;
+use http::{Request, Response};
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tower::service_fn;
+
+/// What is asked for, and the code and body that it is answered with.
+pub type Script = Arc<dyn Fn(&str) -> (u16, Value) + Send + Sync>;
+
+/// The requests that came, as method and path.
+pub type Requests = Arc<Mutex<Vec<String>>>;
+
+/// The key of the tests' task.
+pub fn key() -> TaskKey {
+    TaskKey { namespace: NAMESPACE.into(), name: NAME.into() }
+}
+
+/// A controller's context whose API server answers by this script, and what it was asked.
+pub fn context(script: Script) -> (Context, Requests) {
+    let (context, requests, _) = context_and_timers(script);
+    (context, requests)
+}
+
+/// The same, and the timers that it sets.
+pub fn context_and_timers(script: Script) -> (Context, Requests, timers::Settings) {
+    let requests = Requests::default();
+    let log = requests.clone();
+    let service = service_fn(move |request: Request<Body>| {
+        let line = format!("{} {}", request.method(), request.uri().path());
+        let (code, body) = script(&line);
+        log.lock().unwrap().push(line);
+        let body = Body::from(body.to_string().into_bytes());
+        std::future::ready(Ok::<_, Infallible>(Response::builder().status(code).body(body).unwrap()))
+    });
+    let settings = Settings {
+        client: Client::new(service, NAMESPACE),
+        telemetry: Arc::new(Telemetry::new(Duration::from_secs(400))),
+        clock: Arc::new(|| at(0)),
+        may_write: Arc::new(|| true),
+        own_namespace: None,
+        concurrency: 1,
+        identity: "test".into(),
+    };
+    let (orphans, _) = mpsc::unbounded_channel();
+    let (reporter, _) = report::reporter(&settings);
+    let (timers, set) = timers::timers();
+    let (queue, _) = mpsc::unbounded_channel();
+    let work_queue = Arc::new(WorkQueue::new(queue, settings.concurrency));
+    (Context::new(settings, orphans, timers, work_queue, reporter), requests, set)
+}
+
+/// A refusal.
+pub fn refusal(code: u16, reason: &str) -> (u16, Value) {
+    (code, json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": "as told"}))
+}
+
+/// An object of which only the metadata is asked for.
+pub fn metadata(uid: &str) -> (u16, Value) {
+    let metadata = json!({"name": NAME, "namespace": NAMESPACE, "uid": uid});
+    (200, json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}))
+}

@@ -1,0 +1,217 @@
+//! What people ask of a task by annotations. A value is heard once; another value asks again.
+
+use super::next::Draft;
+use super::{Situation, TrackedPod, Transition, nothing_has_begun, pod_of, slot_of};
+use crate::api::{
+    ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, Acknowledged, ConditionType, CurrentAttempt, GROUP,
+    RetryableTaskStatus, Run, State, StopReason,
+};
+use crate::core::message::{MAX_WORD_BYTES, short};
+use crate::core::pod_snapshot::Progress;
+use crate::core::{condition_list, did_you_mean};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// Most unknown annotations that are acknowledged at a time.
+const MAX_UNKNOWN: usize = 4;
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Skip the wait for the next attempt.
+    RetryNow,
+    /// Run again once the task has ended.
+    RunAgain,
+    /// Stop, and do not go on.
+    Cancel,
+}
+
+impl Request {
+    const ALL: [Self; 3] = [Self::RetryNow, Self::RunAgain, Self::Cancel];
+
+    /// The annotation that asks for it.
+    pub const fn annotation(self) -> &'static str {
+        match self {
+            Self::RetryNow => ANNOTATION_RETRY_NOW,
+            Self::RunAgain => ANNOTATION_RUN_AGAIN,
+            Self::Cancel => ANNOTATION_CANCEL,
+        }
+    }
+
+    /// Its word in Events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RetryNow => "RetryNow",
+            Self::RunAgain => "RunAgain",
+            Self::Cancel => "Cancel",
+        }
+    }
+}
+
+/// The value of a request that has not been heard.
+fn pending(situation: &Situation, status: &RetryableTaskStatus, request: Request) -> Option<String> {
+    let annotations = situation.task.metadata.annotations.as_ref()?;
+    let value = short(annotations.get(request.annotation())?, MAX_WORD_BYTES);
+    let acknowledged = status.acknowledged.iter().find(|acknowledged| acknowledged.annotation == request.annotation());
+    acknowledged.is_none_or(|acknowledged| acknowledged.value != value).then_some(value)
+}
+
+/// Whether somebody wants the task to end.
+pub(super) fn is_cancelled(situation: &Situation, status: &RetryableTaskStatus) -> bool {
+    pending(situation, status, Request::Cancel).is_some()
+}
+
+/// Annotations of this group that ask for nothing are acknowledged once as what they are: a misspelt request would
+/// otherwise do nothing and say nothing. One that is taken away is forgotten.
+pub(super) fn unknown(draft: &mut Draft) {
+    let is_request = |name: &str| Request::ALL.iter().any(|request| request.annotation() == name);
+    let annotations = draft.situation.task.metadata.annotations.as_ref();
+    let has = |name: &str| annotations.is_some_and(|all| all.contains_key(name));
+    draft.status.acknowledged.retain(|known| is_request(&known.annotation) || has(&known.annotation));
+    let is_ours = |name: &str| name.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
+    for (name, value) in annotations.into_iter().flatten().filter(|(name, _)| is_ours(name) && !is_request(name)) {
+        let unknown = draft.status.acknowledged.iter().filter(|known| !is_request(&known.annotation));
+        if unknown.count() >= MAX_UNKNOWN || draft.status.acknowledged.iter().any(|known| known.annotation == *name) {
+            continue;
+        }
+        let effect = unknown_effect(name);
+        draft.status.acknowledged.push(Acknowledged {
+            annotation: name.clone(),
+            value: short(value, MAX_WORD_BYTES),
+            time: Time(draft.situation.now),
+            effect: effect.clone(),
+        });
+        draft.transitions.push(Transition::UnknownAnnotation { effect });
+    }
+}
+
+fn unknown_effect(name: &str) -> String {
+    let known = Request::ALL.map(Request::annotation);
+    let last = |annotation: &'static str| annotation.rsplit('/').next().unwrap_or_default();
+    let meant = did_you_mean::nearest(name.rsplit('/').next().unwrap_or_default(), &known.map(last));
+    let meant = meant.map(|meant| format!("; did you mean {GROUP}/{meant}?")).unwrap_or_default();
+    format!("unknown annotation {name}, which does nothing: known are {}{meant}", known.join(", "))
+}
+
+/// The task has ended: what asks it to go on, or to end, comes too late.
+pub(super) fn too_late(draft: &mut Draft) {
+    for request in [Request::RetryNow, Request::Cancel] {
+        acknowledge(draft, request, "the task had ended");
+    }
+}
+
+/// The task has ended: it runs again if somebody asks for it.
+pub(super) fn after_the_end(draft: &mut Draft) {
+    if pending(draft.situation, &draft.status, Request::RunAgain).is_some() {
+        run_again(draft);
+    }
+}
+
+/// What takes effect before the current attempt is looked at.
+pub(super) fn before_the_end(draft: &mut Draft) {
+    if nothing_has_begun(&draft.status) {
+        // A copy of a task carries its annotations along.
+        acknowledge(draft, Request::RunAgain, "the task had not run");
+    }
+    if pending(draft.situation, &draft.status, Request::RetryNow).is_some() {
+        let effect = retry_now(draft);
+        acknowledge(draft, Request::RetryNow, &effect);
+    }
+}
+
+/// The cancellation has had its effect.
+pub(super) fn cancelled(draft: &mut Draft) {
+    acknowledge(draft, Request::Cancel, "the task was cancelled");
+    // Whoever cancels does not want the run that was asked for before.
+    acknowledge(draft, Request::RunAgain, "the task was cancelled");
+}
+
+/// The cancellation has ended the fallback; the task fails as it had.
+pub(super) fn fallback_cancelled(draft: &mut Draft) {
+    acknowledge(draft, Request::Cancel, "the fallback was cancelled; the task had failed");
+    acknowledge(draft, Request::RunAgain, "the fallback was cancelled");
+}
+
+fn retry_now(draft: &mut Draft) -> String {
+    let number = draft.current.number;
+    if is_cancelled(draft.situation, &draft.status) {
+        return "no effect: the task is being cancelled".into();
+    }
+    if draft.current.next_create_time.take().is_some() {
+        return format!("the Pod of attempt {number} is created without further wait");
+    }
+    if draft.current.pod_name.is_some() {
+        return replace(draft);
+    }
+    if draft.current.due_time.take().is_none() {
+        return format!("no effect: attempt {number} is due");
+    }
+    if draft.situation.task.spec.suspend {
+        return format!("the wait for attempt {number} was skipped; it starts once the task is resumed");
+    }
+    format!("the wait for attempt {number} was skipped")
+}
+
+/// A Pod that is held up gives way to another one. There is no slot for another fallback.
+fn replace(draft: &mut Draft) -> String {
+    let (situation, current) = (draft.situation, &draft.current);
+    let number = current.number;
+    let starts = |tracked: &&TrackedPod| tracked.pod.can_be_replaced() && !tracked.deleted;
+    let is_free = !current.fallback && current.stop_reason.is_none();
+    let Some(tracked) = pod_of(situation, slot_of(current)).filter(starts).filter(|_| is_free) else {
+        return format!("no effect: attempt {number} is running");
+    };
+    let shown = match &tracked.pod.progress {
+        Progress::Pending(hold_up) => hold_up.clone(),
+        Progress::Running | Progress::MainContainerExited(_) | Progress::Ended(_) => None,
+    };
+    let Some(hold_up) = shown.or(current.hold_up.clone()) else {
+        return format!("no effect: attempt {number} is starting");
+    };
+    draft.stop(StopReason::RetryNow, tracked, Some(&hold_up));
+    format!("the Pod of attempt {number}, held up by {}, is replaced", hold_up.reason)
+}
+
+/// Everything but the history, what was heard and the memory that was found to be needed starts anew.
+fn run_again(draft: &mut Draft) {
+    let first_attempt = draft.status.attempts.max(0).saturating_add(1);
+    let number = draft.status.run.map_or(1, |run| run.number).saturating_add(1);
+    acknowledge(draft, Request::RunAgain, &format!("run {number} begins with attempt {first_attempt}"));
+    let kept = std::mem::take(&mut draft.status);
+    draft.status = RetryableTaskStatus {
+        observed_generation: kept.observed_generation,
+        state: Some(State::Pending),
+        attempts: kept.attempts,
+        history: kept.history,
+        history_dropped: kept.history_dropped,
+        memory_raises: kept.memory_raises,
+        acknowledged: kept.acknowledged,
+        conditions: kept.conditions,
+        run: Some(Run { number, first_attempt }),
+        ..RetryableTaskStatus::default()
+    };
+    for ended in [
+        ConditionType::Complete,
+        ConditionType::Failed,
+        ConditionType::FailureTarget,
+        ConditionType::Finished,
+        ConditionType::Stalled,
+    ] {
+        condition_list::remove(&mut draft.status.conditions, ended);
+    }
+    draft.current = CurrentAttempt { number: first_attempt, ..CurrentAttempt::default() };
+}
+
+fn acknowledge(draft: &mut Draft, request: Request, effect: &str) {
+    let Some(value) = pending(draft.situation, &draft.status, request) else { return };
+    let acknowledged = Acknowledged {
+        annotation: request.annotation().into(),
+        value,
+        time: Time(draft.situation.now),
+        effect: effect.into(),
+    };
+    draft.transitions.push(Transition::Acknowledged { request, effect: effect.into() });
+    match draft.status.acknowledged.iter_mut().find(|old| old.annotation == acknowledged.annotation) {
+        Some(old) => *old = acknowledged,
+        None => draft.status.acknowledged.push(acknowledged),
+    }
+}

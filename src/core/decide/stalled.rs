@@ -1,0 +1,133 @@
+//! A task that cannot go on without help: `Stalled`, with the words of who refused.
+
+use super::next::Draft;
+use super::{Failing, Situation, Transition, effects, is_finished};
+use crate::api::{ConditionReason, ConditionType, CurrentAttempt, State};
+use crate::core::attempt_spec::{self, LowerRaise};
+use crate::core::identity::{Slot, jitter_seed};
+use crate::core::rejection::{Rejection, TRY_AGAIN};
+use crate::core::time::{micros, plus, until};
+use crate::core::{condition_list, delay, message};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
+use serde_json::{Value, json};
+
+/// Longest time between two tries to create a Pod that the API server rejects, in seconds.
+const MAX_CREATE_BACKOFF_SECONDS: i32 = 60;
+
+impl Draft<'_> {
+    /// The Pod was not created.
+    pub(super) fn rejected(&mut self, rejection: &Rejection) {
+        let is_news = self.current.rejections == 0;
+        if self.lower_memory(rejection) || is_news && self.situation.failing.is_some_and(Failing::is_unsaid) {
+            return;
+        }
+        self.current.rejections = self.current.rejections.saturating_add(1);
+        let seed =
+            jitter_seed(self.situation.task.metadata.uid.as_deref().unwrap_or_default(), -self.current.rejections);
+        let waits = crate::api::Backoff { max_delay_seconds: Some(MAX_CREATE_BACKOFF_SECONDS), ..Default::default() };
+        let wait =
+            self.make_room(rejection).unwrap_or_else(|| delay::delay(Some(&waits), self.current.rejections, seed));
+        self.current.next_create_time = Some(MicroTime(micros(plus(self.situation.now, wait))));
+        self.stall(rejection.reason(), &rejection.message);
+    }
+
+    /// A Pod that only onOutOfMemory has made inadmissible gets what it had before.
+    fn lower_memory(&mut self, rejection: &Rejection) -> bool {
+        if !rejection.is_of_memory() {
+            return false;
+        }
+        let lower = attempt_spec::lower_raise(&self.situation.task.spec, &self.status, self.slot());
+        let Some(LowerRaise { raises, memory, refused }) = lower else { return false };
+        self.status.memory_raises = raises;
+        self.status.admitted_memory_raises = Some(raises);
+        if self.current.rejections > 0 {
+            self.current.next_create_time = Some(MicroTime(micros(plus(self.situation.now, TRY_AGAIN))));
+        }
+        let Slot { number, fallback } = self.slot();
+        let what = if fallback { "the fallback".into() } else { format!("attempt {number}") };
+        let message =
+            format!("{what} runs with {memory} of memory, since {refused} is not admitted: {}", rejection.message);
+        self.transitions.push(Transition::MemoryRaiseRejected { message });
+        true
+    }
+
+    /// A quota that counts Pods that have ended too has no room for the next attempt: the oldest Pod that is kept goes.
+    /// How long it takes until there is room, if there will be.
+    fn make_room(&mut self, rejection: &Rejection) -> Option<SignedDuration> {
+        if !rejection.is_of_pod_count() {
+            return None;
+        }
+        let closed = effects::closed(self.situation, &self.status, self.current.removed_pod_uid.as_deref());
+        // One that is there still, whoever holds it, makes room when it goes: no other one is lost for it.
+        let chosen = self.current.removed_pod_uid.as_deref();
+        if let Some(going) = closed.iter().find(|closed| Some(closed.tracked.pod.pod_uid.as_str()) == chosen) {
+            return (!going.wait.is_zero()).then(|| going.wait.saturating_add(TRY_AGAIN));
+        }
+        let going =
+            closed.iter().filter(|closed| !closed.kept).map(|closed| closed.wait).filter(|wait| !wait.is_zero());
+        let wait = if let Some(wait) = going.min() {
+            wait
+        } else {
+            let oldest = closed.iter().rfind(|closed| closed.kept)?;
+            self.current.removed_pod_uid = Some(oldest.tracked.pod.pod_uid.clone());
+            oldest.wait
+        };
+        Some(wait.saturating_add(TRY_AGAIN))
+    }
+
+    /// Unable to go on without help.
+    pub(super) fn stall(&mut self, reason: ConditionReason, message: &str) {
+        let told = condition_list::find(&self.status.conditions, ConditionType::Stalled)
+            .is_some_and(|old| old.reason == reason.as_str() && message::same_but_for_numbers(&old.message, message));
+        if !told {
+            self.transitions.push(Transition::Stalled { reason, message: message.into() });
+        }
+        self.status.state = Some(State::Pending);
+        self.status.reason = Some(reason.as_str().into());
+        condition_list::remove(&mut self.status.conditions, ConditionType::Reconciling);
+        self.condition((ConditionType::Stalled, true), reason, message);
+        let told = condition_list::find(&self.status.conditions, ConditionType::Stalled);
+        self.status.message = told.map(|condition| condition.message.clone());
+    }
+
+    pub(super) fn clear_stall(&mut self, reason: ConditionReason) {
+        let stalled = condition_list::find(&self.status.conditions, ConditionType::Stalled);
+        if stalled.is_some_and(|condition| condition.reason == reason.as_str()) {
+            condition_list::remove(&mut self.status.conditions, ConditionType::Stalled);
+        }
+    }
+}
+
+/// The status of a task whose spec or status cannot be read, with the reason why; nothing if it says so already, or has
+/// ended. What is there stays as it is.
+pub fn unreadable(before: &Value, message: &str, (now, generation): (Timestamp, Option<i64>)) -> Option<Value> {
+    let list = before.get("conditions").cloned();
+    let mut list: Vec<Condition> = list.and_then(|list| serde_json::from_value(list).ok()).unwrap_or_default();
+    if is_finished(&list) {
+        return None;
+    }
+    let message = message::short(message, message::MAX_MESSAGE_BYTES);
+    let reason = ConditionReason::InvalidSpec;
+    condition_list::set(&mut list, (ConditionType::Stalled, true), reason, &message, (now, generation));
+    let mut after = before.as_object().cloned().unwrap_or_default();
+    after.insert("observedGeneration".into(), json!(generation));
+    after.insert("reason".into(), json!(reason.as_str()));
+    after.insert("message".into(), json!(message));
+    after.insert("conditions".into(), json!(list));
+    Some(Value::Object(after)).filter(|after| after != before)
+}
+
+/// How long to wait before the creation of a Pod is tried again: not at all when the spec has changed since, or when the
+/// clock was set back.
+pub(super) fn create_wait(situation: &Situation, current: &CurrentAttempt) -> SignedDuration {
+    if current.rejections == 0 {
+        let last = situation.failing.map_or(TRY_AGAIN, |failing| failing.last);
+        return TRY_AGAIN.saturating_sub(last).max(SignedDuration::ZERO);
+    }
+    let stored = situation.task.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let stalled = condition_list::find(stored, ConditionType::Stalled);
+    let same_spec = stalled.is_some_and(|stalled| stalled.observed_generation == situation.task.metadata.generation);
+    let wait = current.next_create_time.as_ref().map_or(SignedDuration::ZERO, |at| until(situation.now, at.0));
+    if same_spec && wait.as_secs() <= i64::from(2 * MAX_CREATE_BACKOFF_SECONDS) { wait } else { SignedDuration::ZERO }
+}

@@ -1,0 +1,18 @@
+use super::*;
+use crate::api::StopReason;
+
+#[test]
+fn reasons_that_are_known_are_meant_as_they_are() {
+    assert!(KNOWN.iter().all(|reason| meant(reason).is_none()));
+    assert!(DECIDED_BEFORE.iter().chain(&WITHOUT_EXIT_CODE).all(|reason| KNOWN.contains(reason)));
+    assert_eq!((meant("oomkilled"), meant("MyDevicePlugin")), (Some("OOMKilled"), None));
+    for stop in [
+        StopReason::Suspended,
+        StopReason::Cancelled,
+        StopReason::DeadlineExceeded,
+        StopReason::SpecChanged,
+        StopReason::RetryNow,
+    ] {
+        assert!(DECIDED_BEFORE.contains(&stop.as_str()));
+    }
+}

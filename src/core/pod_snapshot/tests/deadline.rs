@@ -1,0 +1,59 @@
+//! What a Pod says that is, or can be, stopped by its deadline.
+
+use super::super::*;
+use crate::core::testing::{BuildEnd, BuildPod, BuildTask, end, pod_of, running, task, waiting};
+use serde_json::json;
+
+/// A Pod with the main container, an ordinary one, an init container and a native sidecar.
+fn crowded_pod() -> Pod {
+    let template = json!({"spec": {
+        "containers": [{"name": "task"}, {"name": "proxy", "image": "proxy"}],
+        "initContainers": [
+            {"name": "setup", "image": "setup"},
+            {"name": "mesh", "image": "mesh", "restartPolicy": "Always"},
+        ],
+    }});
+    pod_of(&task().template(template), 1)
+}
+
+#[track_caller]
+fn outcome_of(pod: &Pod) -> Outcome {
+    match PodSnapshot::of(pod).unwrap().progress {
+        Progress::Ended(outcome) => outcome,
+        other => panic!("{other:?} is not an end"),
+    }
+}
+
+#[test]
+fn a_pod_that_its_deadline_ended_says_what_its_containers_say_too() {
+    let pod = crowded_pod().ended(end(0)).container("proxy", end(137).into_state()).past_its_deadline();
+    let outcome = outcome_of(&pod.change(|pod| pod.spec.as_mut().unwrap().active_deadline_seconds = Some(7)));
+    assert!(!outcome.succeeded, "{outcome:?}");
+    let PastDeadline { seconds, outcome } = *outcome.past_deadline.unwrap();
+    assert_eq!((seconds, outcome.succeeded, &*outcome.reason, outcome.message), (Some(7), true, "Completed", None));
+    let evicted = pod_of(&task(), 1).ended(end(0)).phase("Failed").because("Evicted", "low on memory");
+    assert_eq!(outcome_of(&evicted).past_deadline, None);
+}
+
+#[test]
+fn all_that_was_said_of_an_end_past_the_deadline_is_forgotten() {
+    let pod = pod_of(&task(), 1).ended(end(1).saying("out of stock")).past_its_deadline();
+    let mut snapshot = PodSnapshot::of(&pod).unwrap();
+    snapshot.forget_texts();
+    let Progress::Ended(outcome) = snapshot.progress else { panic!("{:?}", snapshot.progress) };
+    assert_eq!(outcome.texts(), [None; 3]);
+    assert_eq!(outcome.past_deadline.unwrap().outcome.texts(), [None; 3]);
+}
+
+#[test]
+fn there_may_be_a_log_once_a_container_of_any_kind_has_started() {
+    let has_run = |pod: Pod| PodSnapshot::of(&pod).unwrap().has_run;
+    let waits = || crowded_pod().container("task", waiting("PodInitializing", ""));
+    assert!(!has_run(crowded_pod()) && !has_run(waits()));
+    assert!(!has_run(waits().init_container("setup", waiting("ErrImagePull", ""))));
+    assert!(has_run(waits().init_container("setup", running())));
+    assert!(has_run(waits().init_container("setup", end(0).into_state())));
+    assert!(has_run(waits().init_container("mesh", running())));
+    assert!(has_run(waits().container("proxy", running())));
+    assert!(has_run(crowded_pod().running()));
+}

@@ -1,0 +1,139 @@
+use super::*;
+
+fn of(text: &str) -> TerminationReport {
+    termination_report(text, 1)
+}
+
+fn report() -> TerminationReport {
+    TerminationReport { is_report: true, ..TerminationReport::default() }
+}
+
+#[test]
+fn a_report_is_read_from_a_json_object() {
+    let said = of(
+        r#" {"errorType":"RateLimit","message":"slow down","retryAfterSeconds":30,"doNotRetry":true,"result":{"rows":3}} "#,
+    );
+    let expected = TerminationReport {
+        error_type: Some("RateLimit".into()),
+        message: Some("slow down".into()),
+        retry_after_seconds: Some(30),
+        do_not_retry: true,
+        result: Some(r#"{"rows":3}"#.into()),
+        ..report()
+    };
+    assert_eq!(said, expected);
+    assert_eq!(of("{\"errorType\": \"\\u0000\", \"message\": \"\\u001b[2J\"}"), report());
+}
+
+#[test]
+fn what_is_malformed_is_just_text() {
+    for text in ["", "oops", "[1]", "{\"doNotRetry\":true", "\"doNotRetry\"", "{} trailing"] {
+        assert_eq!(of(text), TerminationReport::default(), "{text}");
+    }
+}
+
+#[test]
+fn seconds_may_be_written_in_every_common_way_and_are_rounded_up() {
+    let cases = [
+        ("30", Some(30)),
+        ("30.0", Some(30)),
+        ("0.2", Some(1)),
+        ("3e1", Some(30)),
+        ("\"30\"", Some(30)),
+        ("\" 12.5 \"", Some(13)),
+        ("1e300", Some(i64::MAX)),
+        ("0", Some(0)),
+        ("null", None),
+    ];
+    for (text, seconds) in cases {
+        let said = of(&format!(r#"{{"retryAfterSeconds": {text}}}"#));
+        assert_eq!((said.retry_after_seconds, said.unread), (seconds, None), "{text}");
+    }
+}
+
+#[test]
+fn do_not_retry_may_be_written_as_text() {
+    for (text, said) in [("true", true), ("\"true\"", true), ("\"True\"", true), ("\"false\"", false), ("null", false)]
+    {
+        let word = of(&format!(r#"{{"doNotRetry": {text}}}"#));
+        assert_eq!((word.do_not_retry, word.unread), (said, None), "{text}");
+    }
+}
+
+#[test]
+fn a_member_of_the_wrong_type_is_ignored_and_said_to_be() {
+    let cases = [
+        (
+            r#"{"retryAfterSeconds": "soon"}"#,
+            "retryAfterSeconds \"soon\" is not a number of seconds from 0 on: ignored",
+        ),
+        (r#"{"retryAfterSeconds": -1}"#, "retryAfterSeconds -1 is not"),
+        (r#"{"retryAfterSeconds": "NaN"}"#, "retryAfterSeconds \"NaN\" is not"),
+        (r#"{"retryAfterSeconds": "inf"}"#, "retryAfterSeconds \"inf\" is not"),
+        (r#"{"doNotRetry": "yes"}"#, "doNotRetry \"yes\" is not true or false: ignored"),
+        (r#"{"doNotRetry": 1}"#, "doNotRetry 1 is not"),
+        (r#"{"errorType": 5}"#, "errorType 5 is not a string: ignored"),
+        (r#"{"message": []}"#, "message [] is not a string: ignored"),
+    ];
+    for (text, words) in cases {
+        let said = of(text);
+        let unread = said.unread.as_deref().unwrap_or_default();
+        assert!(unread.starts_with(words), "{text}: {unread}");
+        assert_eq!(TerminationReport { unread: None, ..said }, report(), "{text}");
+    }
+}
+
+#[test]
+fn a_report_whose_beginning_is_lost_says_so() {
+    let whole = format!(r#"{{"doNotRetry": true, "message": "row 7", "trace": "{}"}}"#, "0".repeat(4100));
+    let said = of(&whole[whole.len() - 4096..]);
+    let unread = said.unread.as_deref().unwrap();
+    assert!(unread.contains("longer than 4,096 bytes") && unread.contains("could not be read"), "{unread}");
+    assert_eq!(TerminationReport { unread: None, ..said }, report());
+
+    let nested = format!(r#"{{"trace": "{}", "at": {{"row": 7}}, "doNotRetry": true}}"#, "0".repeat(4096));
+    assert!(of(&nested[nested.len() - 4096..]).is_report);
+    let log = "x".repeat(4096);
+    assert_eq!(of(&log), TerminationReport::default(), "text is no report");
+    let lines = format!("{}\n{}", "0".repeat(4096), r#"{"level": "error"}"#);
+    assert_eq!(of(&lines[lines.len() - 4096..]), TerminationReport::default(), "nor are lines of JSON");
+}
+
+#[test]
+fn a_report_whose_end_is_lost_counts_as_far_as_it_can_be_read() {
+    let cut = |text: &str| termination_report(&format!("{text}{}", "x".repeat(3072))[..3072], 4);
+    let said = cut(r#"{"doNotRetry": true, "retryAfterSeconds": 30, "message": "row 7", "trace": ""#);
+    assert_eq!((said.do_not_retry, said.retry_after_seconds, said.message.as_deref()), (true, Some(30), Some("row 7")));
+    let unread = said.unread.unwrap();
+    assert!(unread.contains("cut at 3,072 bytes (4 containers share 12 KiB)"), "{unread}");
+
+    let said = cut(r#"{"nested": {"a": [1, {"b": "}"}]}, "text": "\",", "errorType": "Busy", "message": "a lot: "#);
+    assert_eq!(said.error_type.as_deref(), Some("Busy"));
+    assert!(said.message.unwrap().starts_with("a lot: xxx"), "a message is read in part");
+
+    assert_eq!(termination_report(&"x".repeat(3071), 4), TerminationReport::default(), "text that was not cut");
+    let text = termination_report(&"x".repeat(3072), 4);
+    assert!(text.unread.unwrap().starts_with("the termination message was cut at 3,072 bytes"));
+    assert!(!termination_report(&"x y\n".repeat(768), 4).is_report, "that has lines is a log");
+}
+
+#[test]
+fn the_member_at_the_cut_counts_only_where_nothing_of_it_can_be_missing() {
+    let cases = [
+        (r#" "doNotRetry": true"#, Some(r#"{"doNotRetry":true}"#)),
+        (r#" "retryAfterSeconds": 30"#, None),
+        (r#" "errorType": "Rate"#, Some("{}")),
+        (r#" "errorType": "RateLimit""#, Some(r#"{"errorType":"RateLimit"}"#)),
+        (r#" "message": "row"#, Some(r#"{"message":"row"}"#)),
+        (r#" "message": "row\"#, Some(r#"{"message":"row"}"#)),
+        (r#" "message": "row\u00"#, Some(r#"{"message":"row"}"#)),
+        (r#" "message": "row\ud83d\ude0"#, Some(r#"{"message":"row"}"#)),
+        (" \"message\": \"row\u{fffd}\u{fffd}", Some(r#"{"message":"row"}"#)),
+        (r#" "messa"#, None),
+        (r#" "message":"#, None),
+    ];
+    for (text, members) in cases {
+        let read = cut_member(text).map(|members| Value::Object(members).to_string());
+        assert_eq!(read.as_deref(), members, "{text}");
+    }
+}

@@ -1,0 +1,36 @@
+//! Loaded dice. Jitter follows from the task's UID and the attempt's number, so a UID can be found for each attempt
+//! with which the wait is the one that is wanted, and decisions that depend on it (a deadline) can be shown for that
+//! wait.
+
+use crate::core::identity::jitter_seed;
+
+/// Which wait the dice shall pick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JitterPick {
+    /// Whichever: nothing depends on it.
+    Any,
+    /// About the shortest.
+    Lowest,
+    /// Within a few thousandths of the mean.
+    Middle,
+    /// About the longest.
+    Highest,
+}
+
+impl JitterPick {
+    /// A UID whose dice for that attempt fall as wanted.
+    pub(super) fn uid(self, number: i32) -> String {
+        let (wanted, tries) = match self {
+            Self::Any => (0, 1),
+            Self::Lowest => (0, 512),
+            Self::Middle => (u64::MAX / 2, 4096),
+            Self::Highest => (u64::MAX, 512),
+        };
+        let uid = |n: u32| format!("{n:08x}-0000-4000-8000-000000000000");
+        let best = (0..tries).min_by_key(|n| jitter_seed(&uid(*n), number).abs_diff(wanted));
+        uid(best.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests;

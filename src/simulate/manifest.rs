@@ -1,0 +1,139 @@
+//! Manifests as people write them: YAML or JSON, several in one file, in lists.
+
+use crate::admission::{Admission, Notation};
+use crate::api::{GROUP, RetryableTask};
+use serde::Deserialize;
+use serde_json::Value;
+
+const KIND: &str = "RetryableTask";
+
+/// A file's tasks, and what else is in it.
+#[derive(Debug, Default)]
+pub struct Manifests {
+    /// The tasks in their order.
+    tasks: Vec<Manifest>,
+    /// What is no RetryableTask, in words.
+    pub skipped: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Manifest {
+    value: Value,
+    notation: Notation,
+    /// The name, or the place in the file.
+    title: String,
+}
+
+/// All that is wrong with the tasks of a file.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Invalid(pub Vec<Refused>);
+
+/// What is wrong with one task.
+#[derive(Debug, thiserror::Error)]
+#[error("RetryableTask {title} is invalid:\n{}", .messages.iter().map(|message| format!("* {message}")).collect::<Vec<_>>().join("\n"))]
+pub struct Refused {
+    /// Its name in quotes, or its place in the file.
+    pub title: String,
+    /// Each of its faults, with the path of the field.
+    pub messages: Vec<String>,
+}
+
+/// A file that has no task to show.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Neither YAML nor JSON.
+    #[error("invalid YAML: {0}")]
+    Syntax(#[from] serde_yaml_ng::Error),
+    /// A document whose keys are no words.
+    #[error("document {number}: {source}")]
+    Keys {
+        /// Its place in the file, from 1.
+        number: usize,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A document that is no object of Kubernetes.
+    #[error("document {0} has no kind: it is no object of Kubernetes")]
+    NoObject(usize),
+    /// Nothing in it.
+    #[error("it is empty")]
+    Empty,
+    /// Other kinds only.
+    #[error("there is no RetryableTask in it")]
+    NoTask,
+}
+
+impl Manifests {
+    /// Reads a file's text.
+    pub fn read(text: &str) -> Result<Self, ManifestError> {
+        let (documents, notation) = documents(text)?;
+        if documents.is_empty() {
+            return Err(ManifestError::Empty);
+        }
+        let mut manifests = Self::default();
+        for (index, document) in documents.into_iter().enumerate() {
+            manifests.add(document, notation, index + 1)?;
+        }
+        if manifests.tasks.is_empty() { Err(ManifestError::NoTask) } else { Ok(manifests) }
+    }
+
+    fn add(&mut self, value: Value, notation: Notation, number: usize) -> Result<(), ManifestError> {
+        let kind = value["kind"].as_str().unwrap_or_default().to_owned();
+        let name = value["metadata"]["name"].as_str().filter(|name| !name.is_empty());
+        match kind.as_str() {
+            "" => return Err(ManifestError::NoObject(number)),
+            KIND => {
+                let title = name.map_or_else(|| format!("in document {number}"), |name| format!("\"{name}\""));
+                self.tasks.push(Manifest { value, notation, title });
+            }
+            "List" | "RetryableTaskList" => {
+                for item in value["items"].as_array().into_iter().flatten() {
+                    self.add(item.clone(), notation, number)?;
+                }
+            }
+            _ => self.skipped.push(format!("skipped: {kind} {}", name.unwrap_or("without a name"))),
+        }
+        Ok(())
+    }
+
+    /// The tasks as the API server would store them, or all that is wrong with any of them.
+    pub fn admit(&self, admission: &Admission) -> Result<Vec<RetryableTask>, Invalid> {
+        let (mut tasks, mut refused) = (Vec::new(), Vec::new());
+        for Manifest { value, notation, title } in &self.tasks {
+            let version = value["apiVersion"].as_str().unwrap_or_default();
+            let admitted = if version == format!("{GROUP}/v1alpha1") {
+                admission.admit(value, *notation)
+            } else {
+                Err(vec![format!("apiVersion: no matches for kind \"{KIND}\" in version \"{version}\"")])
+            };
+            match admitted {
+                Ok(task) => tasks.push(task),
+                Err(messages) => refused.push(Refused { title: title.clone(), messages }),
+            }
+        }
+        if refused.is_empty() { Ok(tasks) } else { Err(Invalid(refused)) }
+    }
+}
+
+fn documents(text: &str) -> Result<(Vec<Value>, Notation), ManifestError> {
+    // Read as YAML in either case: its values refuse a key that is there twice.
+    if text.trim_start().starts_with('{') {
+        let stream = serde_json::Deserializer::from_str(text).into_iter::<serde_yaml_ng::Value>();
+        if let Ok(documents) = stream.collect::<Result<Vec<_>, _>>() {
+            return Ok((into_json(documents)?, Notation::Json));
+        }
+    }
+    let stream = serde_yaml_ng::Deserializer::from_str(text);
+    let documents = stream.map(serde_yaml_ng::Value::deserialize).collect::<Result<Vec<_>, _>>()?;
+    Ok((into_json(documents)?, Notation::Yaml))
+}
+
+fn into_json(documents: Vec<serde_yaml_ng::Value>) -> Result<Vec<Value>, ManifestError> {
+    let written = documents.into_iter().filter(|document| !document.is_null()).enumerate();
+    let converted = written.map(|(index, mut document)| {
+        document.apply_merge()?;
+        serde_json::to_value(document).map_err(|source| ManifestError::Keys { number: index + 1, source })
+    });
+    converted.collect()
+}

@@ -1,0 +1,219 @@
+//! What would become of a task: the operator's own decisions ([`crate::core::decide`]) on Pods whose ends are given,
+//! against a clock that is moved on by hand. Nothing here knows a policy.
+
+mod budget;
+mod jitter_uid;
+pub mod manifest;
+mod outcomes;
+mod pods;
+mod run;
+mod table;
+
+use crate::api::{Action, Completion, RetryableTask};
+use crate::core::known_reasons;
+use crate::core::main_container::{containers, main_container_name, name_of};
+use jitter_uid::JitterPick;
+use run::{Play, SimulatedCluster};
+use serde::Serialize;
+
+pub use outcomes::{Outcome, Outcomes, OutcomesError};
+pub use table::tables;
+
+/// What would become of one task.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Simulation {
+    /// The task's name.
+    pub name: String,
+    /// The task's namespace, if the manifest has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The attempts in their order.
+    pub attempts: Vec<Attempt>,
+    /// What comes of the fallback, if one runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
+    /// How it ends.
+    pub end: End,
+    /// What else is to be known, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// One attempt: the wait before it, its end, and what follows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// Its number, from 1.
+    pub attempt: i32,
+    /// The wait before it, shortest, in milliseconds.
+    pub earliest_milliseconds: i64,
+    /// The wait before it, on average, in milliseconds.
+    pub expected_milliseconds: i64,
+    /// The wait before it, longest, in milliseconds.
+    pub latest_milliseconds: i64,
+    /// From the start of the task to that of the attempt with the expected waits, in milliseconds.
+    pub start_milliseconds: i64,
+    /// How long it takes, in milliseconds.
+    pub run_milliseconds: i64,
+    /// Why it ends, as in the history.
+    pub reason: String,
+    /// The exit code, where a container ends.
+    pub exit_code: Option<i32>,
+    /// The signal that ends the container.
+    pub signal: Option<i32>,
+    /// The error's type in the task's own words.
+    pub error_type: Option<String>,
+    /// The message that stands in the history.
+    pub message: Option<String>,
+    /// The memory that its main container has, where `spec.onOutOfMemory` may change it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// `fromAttempt` of the last of `spec.overrides` that applies to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub override_from: Option<i32>,
+    /// The rule that matches.
+    pub rule: Option<String>,
+    /// What follows.
+    pub action: Action,
+    /// The budget that pays for what follows, or has run out.
+    pub budget: Option<BudgetUse>,
+}
+
+/// The Pod that runs when the task has failed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fallback {
+    /// From the start of the task to that of the fallback with the expected waits, in milliseconds.
+    pub start_milliseconds: i64,
+    /// How long it takes, in milliseconds.
+    pub run_milliseconds: i64,
+    /// Why it ends.
+    pub reason: String,
+    /// The exit code, where a container ends.
+    pub exit_code: Option<i32>,
+    /// The message that stands in the status.
+    pub message: Option<String>,
+}
+
+/// How far a budget is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BudgetUse {
+    /// `maxRetries`, or the name of a rule.
+    pub name: String,
+    /// How much of it is used.
+    pub used: i32,
+    /// How much there is.
+    pub limit: i32,
+}
+
+/// How a rehearsal ends.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct End {
+    /// The condition that ends the task, or why there is none.
+    #[serde(rename = "type")]
+    pub type_: EndType,
+    /// The condition's reason.
+    pub reason: Option<String>,
+    /// The condition's message, or why there is none.
+    pub message: String,
+    /// The budget that ran out.
+    pub exhausted_budget: Option<String>,
+    /// From the start of the task, with the expected waits, in milliseconds.
+    pub at_milliseconds: i64,
+}
+
+/// The condition that ends a task, or why there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum EndType {
+    /// An attempt succeeds.
+    Complete,
+    /// The task fails.
+    Failed,
+    /// It goes on; the rehearsal does not.
+    NotFollowed,
+    /// Nothing happens any more, and nothing will.
+    NeverEnds,
+}
+
+/// What stands in the way of a rehearsal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The template makes a Pod that this program cannot read.
+    #[error("the Pod of attempt {number} cannot be read: {source}")]
+    Pod {
+        /// The attempt.
+        number: i32,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// The decisions go on and on without time passing: a fault of this program.
+    #[error("the reconcile did not converge at attempt {0}")]
+    NoConvergence(i32),
+}
+
+/// Plays the task (as admitted) against the script, for at most `limit` attempts.
+pub fn simulate(task: &RetryableTask, script: &Outcomes, limit: usize) -> Result<Simulation, Error> {
+    let play = |jitter_seed| SimulatedCluster::new(task, script, jitter_seed).play(limit);
+    // Decisions depend on the length of the waits only where the whole time is limited.
+    let limited = task.spec.active_deadline_seconds.is_some();
+    let Play { attempts, fallback, end } = play(if limited { JitterPick::Middle } else { JitterPick::Any })?;
+    let mut notes = Vec::new();
+    if task.spec.suspend {
+        notes.push("spec.suspend is true: nothing starts until it is set to false; shown is what happens then".into());
+    }
+    notes.extend(main_container_note(task));
+    notes.extend(unknown_reasons(task));
+    let bounds = [(JitterPick::Lowest, "shortest"), (JitterPick::Highest, "longest")];
+    for (jitter_seed, waits) in bounds.into_iter().filter(|_| limited) {
+        let Play { attempts: others, end: other, .. } = play(jitter_seed)?;
+        let same = (others.len(), other.type_, &other.reason) == (attempts.len(), end.type_, &end.reason);
+        if !same {
+            let how = other.reason.unwrap_or(other.message);
+            notes.push(format!("with the {waits} waits it ends after {}: {how}", table::counted(others.len())));
+        }
+    }
+    let name = task.metadata.name.clone().unwrap_or_default();
+    Ok(Simulation { name, namespace: task.metadata.namespace.clone(), attempts, fallback, end, notes })
+}
+
+/// Reasons in rules with which no attempt is known to end. A kubelet or a runtime may have others, so they are no fault.
+fn unknown_reasons(task: &RetryableTask) -> Vec<String> {
+    let rules = task.spec.rules.iter().flatten();
+    let all = rules.flat_map(|rule| {
+        let reasons = rule.when.as_ref().and_then(|when| when.reasons.as_ref());
+        reasons.into_iter().flatten().map(|reason| (&rule.name, reason))
+    });
+    let unknown = all.filter(|(_, reason)| !known_reasons::KNOWN.contains(&reason.as_str()));
+    let note = |(rule, reason): (&String, &String)| {
+        let meant = known_reasons::meant(reason).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+        format!("rule {rule} waits for the reason {reason}, with which no attempt is known to end{meant}")
+    };
+    unknown.map(note).collect()
+}
+
+/// The container whose end decides, or the rule for all of them.
+fn main_container_note(task: &RetryableTask) -> Option<String> {
+    let main = main_container_name(&task.spec);
+    let others = containers(task.spec.template.as_ref()).iter().filter_map(name_of).filter(|name| *name != main);
+    let others: Vec<&str> = others.collect();
+    if others.is_empty() {
+        return None;
+    }
+    let others = others.join(", ");
+    Some(match task.spec.completion {
+        Completion::MainContainer => {
+            format!("the main container is {main}; its end decides, and {others} would be stopped 3s after it")
+        }
+        Completion::AllContainers => {
+            let are = if others.contains(", ") { "are" } else { "is" };
+            format!(
+                "the main container is {main}; {others} must succeed too, and {are} taken to end with it and with 0"
+            )
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,356 @@
+//! A world without a cluster: carries plans out as the controller does, and moves the clock on when there is nothing to
+//! do but wait.
+
+use super::budget;
+use super::jitter_uid::JitterPick;
+use super::outcomes::Outcomes;
+use super::pods::SimulatedPod;
+use super::table::counted;
+use super::{Attempt, End, EndType, Error, Fallback};
+use crate::api::{ConditionType, HistoryEntry, RetryableTask, RetryableTaskStatus};
+use crate::core::build_pod::pod;
+use crate::core::condition_list;
+use crate::core::decide::{
+    Plan, PodLookup, PodWarnings, Situation, StopMethod, TrackedPod, Transition, Wait, decide, is_finished,
+};
+use crate::core::delay::DelayRange;
+use crate::core::identity::Slot;
+use crate::core::pod_snapshot::{PodSnapshot, Progress};
+use crate::core::time::{plus, until};
+use jiff::{SignedDuration, Timestamp};
+
+/// 2000-01-01T00:00:00Z: times of day in messages are times from the start.
+const START: Timestamp = Timestamp::constant(946_684_800, 0);
+/// How many plans may follow each other at one moment, and how many moments an attempt may have: more than any story
+/// needs.
+const MAX_PLANS: u32 = 50;
+const MAX_MOMENTS: usize = 100;
+/// The least step of the clock.
+const TICK: SignedDuration = SignedDuration::from_micros(1);
+
+/// What was played.
+pub(super) struct Play {
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) fallback: Option<Fallback>,
+    pub(super) end: End,
+}
+
+pub(super) struct SimulatedCluster<'a> {
+    task: RetryableTask,
+    script: &'a Outcomes,
+    jitter_seed: JitterPick,
+    now: Timestamp,
+    simulated: Vec<(SimulatedPod, TrackedPod)>,
+    pod_lookup: Option<PodLookup>,
+    /// No events say anything here.
+    warnings: Option<PodWarnings>,
+    /// The attempt that the task's UID was chosen for.
+    prepared: i32,
+    pods_created: i32,
+    attempts: Vec<Attempt>,
+    fallback: Option<Fallback>,
+    /// How long it takes up to now with the expected waits.
+    elapsed: SignedDuration,
+    /// The waits before the current attempt.
+    range: Option<DelayRange>,
+}
+
+impl<'a> SimulatedCluster<'a> {
+    /// The task has just been created.
+    pub(super) fn new(task: &RetryableTask, script: &'a Outcomes, jitter_seed: JitterPick) -> Self {
+        let mut task = task.clone();
+        task.spec.suspend = false;
+        task.status = None;
+        task.metadata.generation = Some(1);
+        Self {
+            task,
+            script,
+            jitter_seed,
+            now: START,
+            simulated: Vec::new(),
+            pod_lookup: None,
+            warnings: None,
+            prepared: 0,
+            pods_created: 0,
+            attempts: Vec::new(),
+            fallback: None,
+            elapsed: SignedDuration::ZERO,
+            range: None,
+        }
+    }
+
+    /// Plays until the task has ended, `limit` attempts have, or nothing happens any more.
+    pub(super) fn play(mut self, limit: usize) -> Result<Play, Error> {
+        let mut moments = 0;
+        loop {
+            let requeue = self.settle()?;
+            let status = self.task.status.as_ref();
+            if status.is_some_and(|status| is_finished(&status.conditions)) {
+                let end = self.finished();
+                return Ok(self.played(end));
+            }
+            if self.attempts.len() >= limit && !self.is_fallback() {
+                let end = self.not_finished(EndType::NotFollowed, format!("not followed beyond {}", counted(limit)));
+                return Ok(self.played(end));
+            }
+            let cues = self.simulated.iter().filter_map(|(simulated, _)| simulated.cue);
+            let Some(next) = cues.chain(requeue.map(|wait| plus(self.now, wait.max(TICK)))).min() else {
+                let end = self.never_ends();
+                return Ok(self.played(end));
+            };
+            self.now = self.now.max(next);
+            self.act();
+            moments += 1;
+            if moments > MAX_MOMENTS.saturating_mul(self.attempts.len() + 1) {
+                return Err(Error::NoConvergence(self.prepared));
+            }
+        }
+    }
+
+    fn played(self, end: End) -> Play {
+        Play { attempts: self.attempts, fallback: self.fallback, end }
+    }
+
+    /// One reconcile: decides and carries out until there is nothing to do but wait, and says how long.
+    fn settle(&mut self) -> Result<Option<SignedDuration>, Error> {
+        for _ in 0..MAX_PLANS {
+            self.prepare();
+            let plan = self.decide();
+            let Plan {
+                status,
+                ask,
+                ask_warnings,
+                refresh: _,
+                create,
+                stop,
+                replace,
+                stale_pods,
+                delete,
+                release: _,
+                delete_task: _,
+                requeue,
+            } = plan;
+            if let Some((status, transitions)) = status {
+                self.store(status, transitions);
+            } else if let Some(name) = ask {
+                let is_there = |simulated: &SimulatedPod| {
+                    !simulated.deleted && simulated.pod.metadata.name.as_ref() == Some(&name)
+                };
+                let there = self.simulated.iter().any(|(simulated, _)| is_there(simulated));
+                self.pod_lookup = Some(if there { PodLookup::Found } else { PodLookup::NotFound });
+            } else if let Some(pod) = ask_warnings {
+                self.warnings =
+                    Some(PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, readable: true, newest: None });
+            } else if let Some(slot) = create {
+                self.create(slot)?;
+            } else if let Some((stop, method)) = stop.or_else(|| replace.map(|pod| (pod, StopMethod::Deletion))) {
+                let now = self.now;
+                for (simulated, _) in self.simulated.iter_mut().filter(|(_, tracked)| tracked.pod.pod_uid == stop.uid) {
+                    simulated.stop(method, now);
+                }
+                self.watch();
+            } else {
+                let stays =
+                    |tracked: &TrackedPod| stale_pods.iter().chain(&delete).all(|pod| pod.uid != tracked.pod.pod_uid);
+                self.simulated.retain(|(_, tracked)| stays(tracked));
+                return Ok(requeue.soonest());
+            }
+        }
+        Err(Error::NoConvergence(self.prepared))
+    }
+
+    /// Before an attempt the task gets a UID with which the dice fall as wanted.
+    fn prepare(&mut self) {
+        let status = self.task.status.as_ref();
+        let number = status.and_then(|status| status.current.as_ref()).map_or(1, |current| current.number);
+        if number != self.prepared && !status.is_some_and(|status| is_finished(&status.conditions)) {
+            self.prepared = number;
+            self.task.metadata.uid = Some(self.jitter_seed.uid(number));
+        }
+    }
+
+    fn decide(&self) -> Plan {
+        let pods: Vec<TrackedPod> = self.simulated.iter().map(|(_, tracked)| tracked.clone()).collect();
+        decide(&Situation {
+            task: &self.task,
+            pods: &pods,
+            pod_lookup: self.pod_lookup.as_ref(),
+            created: None,
+            rejection: None,
+            warnings: self.warnings.as_ref(),
+            failing: None,
+            remaining: None,
+            now: self.now,
+            uptime: self.uptime(),
+            create_in_flight: None,
+            task_is_live: true,
+            has_time: true,
+        })
+    }
+
+    fn store(&mut self, status: RetryableTaskStatus, transitions: Vec<Transition>) {
+        let before = self.task.status.replace(status).unwrap_or_default();
+        self.pod_lookup = None;
+        self.fallback_ended(&before);
+        for transition in transitions {
+            match transition {
+                Transition::Ended { entry, wait, line: _ } => self.ended(&before, &entry, wait),
+                Transition::Started { .. }
+                | Transition::Rescheduled { .. }
+                | Transition::Finished { .. }
+                | Transition::FallingBack { .. }
+                | Transition::Acknowledged { .. }
+                | Transition::Stalled { .. }
+                | Transition::ContainersStopped { .. }
+                | Transition::UnknownAnnotation { .. }
+                | Transition::MemoryRaiseRejected { .. }
+                | Transition::HeldUp { .. } => {}
+            }
+        }
+    }
+
+    fn ended(&mut self, before: &RetryableTaskStatus, entry: &HistoryEntry, wait: Option<Wait>) {
+        let run = self.close(entry.attempt.into());
+        let range = self.range.take();
+        let wait_of = |part: fn(DelayRange) -> SignedDuration| range.map_or(0, |range| millis(part(range)));
+        let after = self.task.status.clone().unwrap_or_default();
+        self.attempts.push(Attempt {
+            attempt: entry.attempt,
+            earliest_milliseconds: wait_of(DelayRange::earliest),
+            expected_milliseconds: wait_of(DelayRange::expected),
+            latest_milliseconds: wait_of(DelayRange::latest),
+            start_milliseconds: millis(self.elapsed),
+            run_milliseconds: millis(run),
+            reason: entry.reason.clone(),
+            exit_code: entry.exit_code,
+            signal: entry.signal,
+            error_type: entry.error_type.clone(),
+            message: entry.message.clone(),
+            memory: entry.memory.clone(),
+            override_from: entry.override_from,
+            rule: entry.rule.clone(),
+            action: entry.action,
+            budget: budget::used(&self.task.spec, before, &after, entry),
+        });
+        self.range = wait.map(|wait| wait.range);
+        let expected = self.range.map_or(SignedDuration::ZERO, DelayRange::expected);
+        self.elapsed = self.elapsed.saturating_add(run).saturating_add(expected);
+    }
+
+    fn fallback_ended(&mut self, before: &RetryableTaskStatus) {
+        let ended = |status: &RetryableTaskStatus| status.fallback.clone().filter(|f| f.finish_time.is_some());
+        let after = self.task.status.as_ref().and_then(ended);
+        let Some(status) = after.filter(|_| ended(before).is_none()) else { return };
+        let number = before.current.as_ref().map_or(0, |current| current.number);
+        let run = self.close(Slot { number, fallback: true });
+        self.fallback = Some(Fallback {
+            start_milliseconds: millis(self.elapsed),
+            run_milliseconds: millis(run),
+            reason: status.reason.unwrap_or_default(),
+            exit_code: status.exit_code,
+            message: status.message,
+        });
+        self.elapsed = self.elapsed.saturating_add(run);
+    }
+
+    /// What is in the books needs no Pod here. Says how long it took.
+    fn close(&mut self, slot: Slot) -> SignedDuration {
+        let simulated = self.simulated.iter().find(|(_, tracked)| tracked.pod.slot() == slot);
+        let created = simulated.map_or(self.now, |(simulated, _)| simulated.created);
+        self.simulated.retain(|(_, tracked)| tracked.pod.slot() != slot);
+        until(created, self.now)
+    }
+
+    fn create(&mut self, slot: Slot) -> Result<(), Error> {
+        let number = slot.number;
+        let pod =
+            serde_json::from_value(pod(&self.task, slot, true)).map_err(|source| Error::Pod { number, source })?;
+        self.pods_created += 1;
+        let outcome = self.script.outcome(slot);
+        let simulated = SimulatedPod::new(pod, format!("pod-{}", self.pods_created), outcome, self.now);
+        if let Some(pod) = PodSnapshot::of(&simulated.pod) {
+            let deleting_since = pod.deleting_since(None, self.uptime());
+            let stopping_since = pod.stopping_since(None, self.uptime());
+            let (first_seen, known_since) = (self.now, self.uptime());
+            let tracked = TrackedPod {
+                pod,
+                first_seen,
+                known_since,
+                deleting_since,
+                stopping_since,
+                end_seen: None,
+                deleted: false,
+            };
+            self.simulated.push((simulated, tracked));
+        }
+        self.watch();
+        Ok(())
+    }
+
+    /// The operator has been there long before.
+    fn uptime(&self) -> SignedDuration {
+        SignedDuration::from_hours(1).saturating_add(until(START, self.now))
+    }
+
+    /// What is due happens.
+    fn act(&mut self) {
+        let now = self.now;
+        for (simulated, _) in
+            self.simulated.iter_mut().filter(|(simulated, _)| simulated.cue.is_some_and(|cue| cue <= now))
+        {
+            simulated.act(now);
+        }
+        self.watch();
+    }
+
+    /// The watch shows the Pods as they are.
+    fn watch(&mut self) {
+        let uptime = self.uptime();
+        for (simulated, tracked) in &mut self.simulated {
+            if let Some(pod) = PodSnapshot::of(&simulated.pod) {
+                tracked.deleting_since = pod.deleting_since(Some(tracked), uptime);
+                tracked.stopping_since = pod.stopping_since(Some(tracked), uptime);
+                tracked.pod = pod;
+            }
+            let ended = matches!(tracked.pod.progress, Progress::Ended(_) | Progress::MainContainerExited(_));
+            tracked.end_seen = tracked.end_seen.or(ended.then_some(self.now));
+            tracked.deleted = simulated.deleted;
+        }
+    }
+
+    fn finished(&self) -> End {
+        let status = self.task.status.clone().unwrap_or_default();
+        let complete = condition_list::is_true(&status.conditions, ConditionType::Complete);
+        let type_ = if complete { ConditionType::Complete } else { ConditionType::Failed };
+        let condition = condition_list::find(&status.conditions, type_);
+        End {
+            type_: if complete { EndType::Complete } else { EndType::Failed },
+            reason: condition.map(|condition| condition.reason.clone()),
+            message: condition.map(|condition| condition.message.clone()).unwrap_or_default(),
+            exhausted_budget: status.exhausted_budget,
+            at_milliseconds: millis(self.elapsed),
+        }
+    }
+
+    fn is_fallback(&self) -> bool {
+        let current = self.task.status.as_ref().and_then(|status| status.current.as_ref());
+        current.is_some_and(|current| current.fallback)
+    }
+
+    fn not_finished(&self, type_: EndType, message: String) -> End {
+        End { type_, reason: None, message, exhausted_budget: None, at_milliseconds: millis(self.elapsed) }
+    }
+
+    fn never_ends(&self) -> End {
+        let running = self.simulated.iter().any(|(_, tracked)| tracked.pod.progress == Progress::Running);
+        let limit = if running { "attemptTimeoutSeconds" } else { "startupTimeoutSeconds" };
+        let does = if running { "runs on and on" } else { "never starts" };
+        let what = if self.is_fallback() { "the fallback".into() } else { format!("attempt {}", self.prepared) };
+        let message = format!("{what} {does}, and no limit ends it: see spec.{limit}");
+        self.not_finished(EndType::NeverEnds, message)
+    }
+}
+
+fn millis(duration: SignedDuration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
