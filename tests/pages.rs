@@ -1,4 +1,4 @@
-//! What the pages refer to is there.
+//! What the pages refer to is there: links lead somewhere, and files, functions, tests and rules exist by their names.
 
 #![allow(clippy::unwrap_used)]
 
@@ -86,4 +86,61 @@ fn links_lead_somewhere() {
     }
     assert!(seen >= 100, "{seen} links were found: the pages are elsewhere");
     assert_eq!(broken, Vec::<String>::new());
+}
+
+/// The sources and what is named in them.
+struct Code {
+    files: BTreeMap<String, String>,
+    words: HashSet<String>,
+}
+
+impl Code {
+    fn read() -> Self {
+        let files = files("rs");
+        // Fields of the definition, of the chart and of its values are named there.
+        let manifests = self::files("yaml");
+        let texts = files.values().chain(manifests.values());
+        let words = texts.flat_map(|text| text.split(|c: char| !c.is_alphanumeric() && c != '_'));
+        let words = words.map(str::to_owned).collect();
+        Self { files, words }
+    }
+
+    /// Whether what the page names is there, if it is a name of the code.
+    fn has(&self, page: &str, name: &str) -> Option<bool> {
+        let is_word = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if Path::new(name).extension().is_some_and(|extension| extension == "rs") && !name.contains('*') {
+            Some(self.files.keys().any(|path| format!("/{path}").ends_with(&format!("/{name}"))))
+        } else if name.ends_with('/') {
+            let beside = root().join(page).with_file_name("").join(name).exists();
+            Some(beside || self.files.keys().any(|path| format!("/{path}").contains(&format!("/{name}"))))
+        } else if is_word && name.contains(|c: char| c == '_' || c.is_ascii_lowercase()) {
+            Some(self.words.contains(name))
+        } else {
+            None
+        }
+    }
+
+    fn has_rule(&self, rule: &str) -> bool {
+        let quoted = format!("\"{rule}\"");
+        self.files.iter().any(|(path, text)| path.starts_with("tests/") && text.contains(&quoted))
+    }
+}
+
+#[test]
+fn names_in_pages_about_the_code_exist() {
+    let code = Code::read();
+    let (mut seen, mut missing) = (0, vec![]);
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md", "tests/README.md"] {
+        let text = prose(&fs::read_to_string(root().join(page)).unwrap());
+        let names = text.split('`').skip(1).step_by(2).filter_map(|name| Some((name, code.has(page, name)?)));
+        let rules = between(&text, "«", "»").map(|rule| (rule, code.has_rule(rule)));
+        for (name, exists) in names.chain(rules) {
+            seen += 1;
+            if !exists {
+                missing.push(format!("{page}: {name}"));
+            }
+        }
+    }
+    assert!(seen >= 200, "{seen} names were found: the pages are elsewhere");
+    assert_eq!(missing, Vec::<String>::new());
 }
