@@ -3,8 +3,8 @@
 use super::RunArgs;
 use futures::FutureExt;
 use futures::future::{Shared, try_join_all};
-use retryable_tasks::controller::controller::run as control;
 use retryable_tasks::controller::lease::{self, Elector, Held, Leadership};
+use retryable_tasks::controller::main_loop::run as control;
 use retryable_tasks::controller::{Settings, client};
 use retryable_tasks::telemetry::{Telemetry, http};
 use std::collections::BTreeSet;
@@ -38,7 +38,7 @@ pub enum Error {
     Signals(#[from] std::io::Error),
     /// A defect of the operator ended a part of it.
     #[error(transparent)]
-    TaskExited(#[from] retryable_tasks::controller::controller::TaskExited),
+    TaskExited(#[from] retryable_tasks::controller::main_loop::TaskExited),
     /// Another process may lead now.
     #[error("the lease was lost: ending, so that the replica that holds it is alone")]
     LeaseLost,

@@ -1,7 +1,7 @@
 //! Effects: watches, one reconcile (gather → decide → apply), events, leader election, Pods whose task is gone. No
 //! policy lives here.
 //!
-//! - [`controller`]: one scope (all namespaces, or one) from its watches to its reconciles.
+//! - [`main_loop`]: one scope (all namespaces, or one) from its watches to its reconciles.
 //! - [`reconcile`]: the loop of decide and apply for one task.
 //! - [`timers`] and [`work_queue`]: when a task is looked at again, and which of those that are to be looked at go first.
 //! - [`apply`]: the requests that a plan asks for, in fixed order.
@@ -12,9 +12,9 @@
 
 pub mod apply;
 pub mod client;
-pub mod controller;
 mod error;
 pub mod lease;
+pub mod main_loop;
 pub mod orphaned_pods;
 pub mod pod_cache;
 pub mod process_state;

@@ -128,7 +128,7 @@ fn log(transition: &Transition) {
             tracing::info!(reason = reason.as_str(), said = message, "the task has failed; its fallback is due");
         }
         Transition::Acknowledged { request, effect } => {
-            tracing::info!(request = request.as_str(), effect, "requested by annotation")
+            tracing::info!(request = request.as_str(), effect, "requested by annotation");
         }
         Transition::Ended { entry, wait, line: _ } => {
             tracing::info!(

@@ -10,8 +10,8 @@ use futures::FutureExt;
 use retryable_tasks::{
     controller::{
         Clock, Settings, client,
-        controller::run as control,
         lease::{self, Elector, Held, Leadership},
+        main_loop::run as control,
     },
     telemetry::Telemetry,
 };
