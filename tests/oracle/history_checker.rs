@@ -1,4 +1,4 @@
-//! The history says what really happened, and waits are kept.
+//! The history matches what happened, and delays are kept.
 
 use super::{
     Change, Trace, Violation,
@@ -15,34 +15,34 @@ use retryable_tasks::{
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 
-/// Most bytes of a message in JSON: 1 KiB and the quotes.
+/// The maximum size of a message in JSON: 1 KiB and the quotes.
 const MOST_MESSAGE_BYTES: usize = 1_026;
 
-pub fn check(trace: &Trace, story: &TaskRecord, found: &mut Vec<Violation>) {
-    one_way(story, found);
-    bounded(story, found);
-    follows_spec(story, found);
-    replaced(trace, story, found);
-    for (version, entry) in story.entries.values() {
-        truth(trace, story, *version, entry, found);
+pub fn check(trace: &Trace, record: &TaskRecord, violations: &mut Vec<Violation>) {
+    recorded_stays(record, violations);
+    bounded(record, violations);
+    follows_spec(record, violations);
+    started_is_kept(trace, record, violations);
+    for (version, entry) in record.entries.values() {
+        matches_pod(trace, record, *version, entry, violations);
         if trace.clock.is_empty() {
-            own_doing(story, *version, entry, found);
+            own_stop(record, *version, entry, violations);
         }
-        delay(story, *version, *version, entry, found);
-        let (last, changed) = &story.last_entries[&entry.attempt];
+        delay_follows_spec(record, *version, *version, entry, violations);
+        let (last, changed) = &record.last_entries[&entry.attempt];
         if last != version {
-            delay(story, *version, *last, changed, found);
+            delay_follows_spec(record, *version, *last, changed, violations);
         }
-        waited(trace, story, *version, changed, found);
+        wait_is_kept(trace, record, *version, changed, violations);
     }
 }
 
-/// The history is cut to its limit as it grows, and so is what it quotes.
-fn bounded(story: &TaskRecord, found: &mut Vec<Violation>) {
+/// A history that grows is cut to its limit, and messages are cut too.
+fn bounded(record: &TaskRecord, violations: &mut Vec<Violation>) {
     let mut say =
-        |rule: &'static str, text: String| found.push(Violation::new(rule, format!("{}: {text}", story.name)));
+        |rule: &'static str, text: String| violations.push(Violation::new(rule, format!("{}: {text}", record.name)));
     let mut newest = 0;
-    for (at, task) in &story.versions {
+    for (at, task) in &record.versions {
         let history = task.status.as_ref().map(|status| status.history.as_slice()).unwrap_or_default();
         let last = history.last().map_or(0, |entry| entry.attempt);
         let limit = usize::try_from(task.spec.history_limit).unwrap_or(0);
@@ -51,7 +51,7 @@ fn bounded(story: &TaskRecord, found: &mut Vec<Violation>) {
         }
         newest = last.max(newest);
     }
-    for (_, entry) in story.entries.values() {
+    for (_, entry) in record.entries.values() {
         let bytes = serde_json::to_vec(&entry.message).map_or(0, |json| json.len());
         if bytes > MOST_MESSAGE_BYTES {
             say("messages are short", format!("the message of attempt {} has {bytes} bytes", entry.attempt));
@@ -59,25 +59,26 @@ fn bounded(story: &TaskRecord, found: &mut Vec<Violation>) {
     }
 }
 
-/// What is written into the books stays as it was written.
-fn one_way(story: &TaskRecord, found: &mut Vec<Violation>) {
-    let mut say =
-        |text: String| found.push(Violation::new("the books are written once", format!("{}: {text}", story.name)));
-    for pair in story.versions.windows(2) {
+/// An entry, a counter or the end of a task does not change once it is recorded.
+fn recorded_stays(record: &TaskRecord, violations: &mut Vec<Violation>) {
+    let mut say = |text: String| {
+        violations.push(Violation::new("what is recorded does not change", format!("{}: {text}", record.name)))
+    };
+    for pair in record.versions.windows(2) {
         let status = |task: &RetryableTask| task.status.clone().unwrap_or_default();
         let (at, before, after) = (pair[1].0, status(&pair[0].1), status(&pair[1].1));
-        // An attempt has not begun as long as there never was a Pod of it.
+        // An attempt has begun once it has had a Pod.
         let has_begun = |current: &CurrentAttempt| {
-            let mut pods = story.counted().filter(|pod| pod.slot() == slot_of(current));
+            let mut pods = record.counted().filter(|pod| pod.slot() == slot_of(current));
             current.pod_name.is_some() && pods.any(|pod| pod.created() <= at)
         };
         let waits = before.current.as_ref().is_some_and(|current| !has_begun(current));
         for entry in &after.history {
             let Some(old) = before.history.iter().find(|old| old.attempt == entry.attempt) else { continue };
-            // A deadline that passes during the wait, or a lowered limit, takes the wait back.
+            // A deadline that passes during the wait, or a lowered limit, cancels the retry.
             let ended = HistoryEntry { action: Action::Fail, delay_milliseconds: None, ..(**old).clone() };
             let taken_back = matches!(old.action, Action::Retry | Action::Ignore) && **entry == ended;
-            // A changed spec changes it.
+            // A changed spec changes the delay.
             let moved = HistoryEntry { delay_milliseconds: entry.delay_milliseconds, ..(**old).clone() };
             let follows = entry.delay_milliseconds.is_some() && old.delay_milliseconds.is_some() && **entry == moved;
             if old != entry && !(waits && (taken_back || follows)) {
@@ -86,12 +87,12 @@ fn one_way(story: &TaskRecord, found: &mut Vec<Violation>) {
         }
         let runs = |s: &RetryableTaskStatus| s.run.map_or(1, |run| run.number);
         let again = runs(&after) == runs(&before) + 1 && before.completion_time.is_some();
-        // A retry that waits and is no longer allowed is not charged.
+        // A cancelled retry is not charged.
         let goes_on = |s: &RetryableTaskStatus| s.current.as_ref().is_some_and(|current| !current.fallback);
-        let given_up = waits && !goes_on(&after);
+        let abandoned = waits && !goes_on(&after);
         for ((what, old), (_, new)) in numbers(&before).into_iter().zip(numbers(&after)).skip(if again { 2 } else { 0 })
         {
-            let least = if given_up && matches!(what, "retries" | "ignored") { old - 1 } else { old };
+            let least = if abandoned && matches!(what, "retries" | "ignored") { old - 1 } else { old };
             if new < least {
                 say(format!("at {at:?} {what} went from {old} to {new}"));
             }
@@ -102,14 +103,14 @@ fn one_way(story: &TaskRecord, found: &mut Vec<Violation>) {
         }
     }
     let mut uids = BTreeMap::new();
-    for (_, entry) in story.entries.values() {
+    for (_, entry) in record.entries.values() {
         if let Some(other) = entry.pod_uid.as_ref().and_then(|uid| uids.insert(uid, entry.attempt)) {
             say(format!("attempts {other} and {} have the same Pod", entry.attempt));
         }
     }
 }
 
-/// Numbers that never become less.
+/// Counters that never decrease.
 fn numbers(status: &RetryableTaskStatus) -> [(&'static str, i32); 4] {
     let closed = i32::try_from(status.history.len()).unwrap_or(0) + status.history_dropped;
     [
@@ -120,40 +121,46 @@ fn numbers(status: &RetryableTaskStatus) -> [(&'static str, i32); 4] {
     ]
 }
 
-/// The end that decides: the main container's, else that of an init container that failed.
+/// The termination that decides: the main container's, else that of an init container that failed.
 fn decisive(pod: &Value) -> Option<&Value> {
     let failed = |s: &&Value| s["state"]["terminated"]["exitCode"].as_i64().is_some_and(|code| code != 0);
     let mut init = pod["status"]["initContainerStatuses"].as_array().into_iter().flatten();
     main_end(pod).or_else(|| init.find(failed).map(|s| &s["state"]["terminated"]))
 }
 
-/// An entry tells what its Pod shows.
-fn truth(trace: &Trace, story: &TaskRecord, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
+/// A history entry matches its Pod.
+fn matches_pod(
+    trace: &Trace,
+    record: &TaskRecord,
+    version: usize,
+    entry: &HistoryEntry,
+    violations: &mut Vec<Violation>,
+) {
     let mut say = |text: String| {
-        let text = format!("{}: attempt {}: {text}; the entry is {entry:?}", story.name, entry.attempt);
-        found.push(Violation::new("an entry tells what its Pod shows", text));
+        let text = format!("{}: attempt {}: {text}; the entry is {entry:?}", record.name, entry.attempt);
+        violations.push(Violation::new("a history entry matches its Pod", text));
     };
     if entry.pod_uid.is_none() {
-        without_pod(trace, story, version, entry).into_iter().for_each(say);
+        without_pod(trace, record, version, entry).into_iter().for_each(say);
         return;
     }
-    let Some(pod) = story.pod_of(entry) else { return say("there never was such a Pod".into()) };
+    let Some(pod) = record.pod_of(entry) else { return say("there never was such a Pod".into()) };
     if pod.number != entry.attempt || pod.name != entry.pod_name {
         say(format!("the Pod is {} of attempt {}", pod.name, pod.number));
     }
     let ends: Vec<&Value> = pod.ends().collect();
-    let stop = story.stop_before(version, entry.attempt);
-    let vanished = !story.held && pod.gone.is_some();
+    let stop = record.stop_before(version, entry.attempt);
+    let vanished = !record.has_finalizers && pod.deleted_at.is_some();
     if (vanished || !ends.is_empty())
         && stop
             .as_ref()
             .is_some_and(|(stop, cause)| entry.reason == stop.as_str() || Some(&entry.reason) == cause.as_ref())
     {
-        return; // our own doing: what the container made of it says nothing
+        return; // the operator stopped it, so its exit code says nothing
     }
     match entry.reason.as_str() {
-        "Lost" if story.held => return say("the Pod was held, and its end could be seen".into()),
-        "Lost" if pod.gone.is_none() => return say("the Pod is there".into()),
+        "Lost" if record.has_finalizers => return say("the Pod had the finalizer, so its end was visible".into()),
+        "Lost" if pod.deleted_at.is_none() => return say("the Pod still exists".into()),
         "Lost" => return,
         _ if ends.is_empty() => return say(format!("the Pod has not ended: {}", pod.last()["status"])),
         _ => {}
@@ -162,33 +169,32 @@ fn truth(trace: &Trace, story: &TaskRecord, version: usize, entry: &HistoryEntry
     if !codes.contains(&entry.exit_code.map(i64::from)) {
         say(format!("exit codes shown: {codes:?}"));
     }
-    let given_up = pod.given_up.map(|_| "NodeLost");
-    let reasons: Vec<&str> = ends.iter().flat_map(|pod| reasons(pod)).chain(given_up).collect();
+    let abandoned = pod.abandoned.map(|_| "NodeLost");
+    let reasons: Vec<&str> = ends.iter().flat_map(|pod| reasons(pod)).chain(abandoned).collect();
     if !reasons.contains(&entry.reason.as_str()) {
         say(format!("reasons shown: {reasons:?}"));
     }
     let main_decides = stop.is_some_and(|(stop, _)| stop == StopReason::TaskEnded);
-    for fault in verdict(story, pod, (entry, main_decides), &ends, &codes) {
+    for fault in verdict(record, pod, (entry, main_decides), &ends, &codes) {
         say(fault.into());
     }
 }
 
-/// What is wrong with an entry that says that its attempt had no Pod: the creation must have failed, for as long as the
-/// spec gives it.
-fn without_pod(trace: &Trace, story: &TaskRecord, version: usize, entry: &HistoryEntry) -> Vec<String> {
-    let namespace = story.name.split('/').next().unwrap_or("");
+/// The faults of an entry without a Pod: the creation must have failed until the spec's limit was over.
+fn without_pod(trace: &Trace, record: &TaskRecord, version: usize, entry: &HistoryEntry) -> Vec<String> {
+    let namespace = record.name.split('/').next().unwrap_or("");
     let object = format!("{namespace}/{}", entry.pod_name);
     let creations = || trace.writes.iter().filter(|w| w.kind == "Pod" && w.verb == "create" && w.object == object);
-    let limit = story.versions[version].1.spec.startup_timeout_seconds;
-    let before = version.checked_sub(1).and_then(|before| story.versions[before].1.status.as_ref()?.current.as_ref());
+    let limit = record.versions[version].1.spec.startup_timeout_seconds;
+    let before = version.checked_sub(1).and_then(|before| record.versions[before].1.status.as_ref()?.current.as_ref());
     let decided = before.and_then(|current| current.create_time.as_ref()).map(|time| time.0);
     let ended = entry.finish_time.as_ref().map(|time| time.0);
     // Times in the history are cut to whole seconds.
     let most = decided.zip(ended).map(|(decided, ended)| ended.duration_since(decided).as_secs() + 1);
     let known = ["PodRejected", "FailedCreate", "PodNameConflict"].contains(&entry.reason.as_str());
     let faults = [
-        (!known, "the reason is none of a creation that failed".to_string()),
-        (story.counted().any(|pod| pod.slot() == entry.attempt.into()), "there is a Pod of it".into()),
+        (!known, "the reason is not that of a failed creation".to_string()),
+        (record.counted().any(|pod| pod.slot() == entry.attempt.into()), "the attempt has a Pod".into()),
         (creations().all(|write| (200..300).contains(&write.code)), "no creation failed".into()),
         (limit.is_none(), "the spec gives no limit".into()),
         (
@@ -199,28 +205,28 @@ fn without_pod(trace: &Trace, story: &TaskRecord, version: usize, entry: &Histor
     faults.into_iter().filter(|(is, _)| *is).map(|(_, text)| text).collect()
 }
 
-/// The end of a Pod that ran until the operator stopped it is the operator's doing.
-fn own_doing(story: &TaskRecord, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
-    let Some((stop, cause)) = story.stop_before(version, entry.attempt) else { return };
-    let current = version.checked_sub(1).and_then(|before| story.versions[before].1.status.as_ref()?.current.as_ref());
+/// A Pod that ran until the operator stopped it is recorded with the reason for the stop.
+fn own_stop(record: &TaskRecord, version: usize, entry: &HistoryEntry, violations: &mut Vec<Violation>) {
+    let Some((stop, cause)) = record.stop_before(version, entry.attempt) else { return };
+    let current = version.checked_sub(1).and_then(|before| record.versions[before].1.status.as_ref()?.current.as_ref());
     let Some(since) = current.and_then(|current| current.stop_time.as_ref()) else { return };
-    let Some(end) = story.pod_of(entry).and_then(|pod| pod.ends().next()) else { return };
+    let Some(end) = record.pod_of(entry).and_then(|pod| pod.ends().next()) else { return };
     let finished = main_end(end).and_then(|end| end["finishedAt"].as_str()?.parse::<Timestamp>().ok());
     let stopped = (is_deleting(end) || is_past_deadline(end)) && finished.is_some_and(|finished| finished >= since.0);
-    // The deletion by which a Pod is replaced marks no disruption.
+    // The operator's deletion adds no `DisruptionTarget`: a Pod that has it was disrupted.
     let stopped = stopped && !(stop.replaces() && is_disrupted(end));
-    let told = entry.reason == stop.as_str() || Some(&entry.reason) == cause.as_ref();
-    if stopped && stop != StopReason::TaskEnded && !told {
+    let recorded = entry.reason == stop.as_str() || Some(&entry.reason) == cause.as_ref();
+    if stopped && stop != StopReason::TaskEnded && !recorded {
         let text =
-            format!("{}: attempt {} was stopped for {stop:?}; the entry is {entry:?}", story.name, entry.attempt);
-        found.push(Violation::new("our own kill is not the task's", text));
+            format!("{}: attempt {} was stopped for {stop:?}; the entry is {entry:?}", record.name, entry.attempt);
+        violations.push(Violation::new("an attempt that the operator stopped is recorded as stopped", text));
     }
 }
 
-/// What is wrong with the entry's verdict, given how its Pod ended; and whether the operator stopped no more than what
-/// ran on after the main container, of which the deadline that did it says nothing.
+/// The faults of the entry's verdict, given how its Pod ended. With `main_decides` the operator stopped only containers
+/// that ran on after the main one: then the deadline that it set says nothing about the attempt.
 fn verdict(
-    story: &TaskRecord,
+    record: &TaskRecord,
     pod: &PodRecord,
     (entry, main_decides): (&HistoryEntry, bool),
     ends: &[&Value],
@@ -230,14 +236,14 @@ fn verdict(
     let rule = entry.rule.as_deref();
     let whole = |pod: &&Value| pod["status"]["reason"].is_null() || main_decides && is_past_deadline(pod);
     let clean = |pod: &&Value| !is_disrupted(pod) && whole(pod);
-    let succeeded = codes.iter().all(|code| *code == Some(0)) && ends.iter().all(clean) && pod.given_up.is_none();
+    let succeeded = codes.iter().all(|code| *code == Some(0)) && ends.iter().all(clean) && pod.abandoned.is_none();
     let has_rules = |task: &RetryableTask| task.spec.rules.as_ref().is_some_and(|rules| !rules.is_empty());
-    let plain = !story.versions.iter().any(|(_, task)| has_rules(task));
+    let plain = !record.versions.iter().any(|(_, task)| has_rules(task));
     let disrupted = ends.iter().all(|pod| is_disrupted(pod));
     let known = matches!(rule, Some("disruption" | "doNotRetry"));
     let turned_away =
         |pod: &&Value| pod["status"]["reason"].is_string() && pod["status"]["containerStatuses"].is_null();
-    let never_ran = ends.iter().all(turned_away) && pod.given_up.is_none();
+    let never_ran = ends.iter().all(turned_away) && pod.abandoned.is_none();
     let faults = [
         (complete && !codes.contains(&Some(0)), "it did not exit with 0"),
         (!complete && succeeded, "it exited with 0"),
@@ -257,42 +263,48 @@ fn reasons(pod: &Value) -> Vec<&str> {
     let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
     let disruption = conditions.filter(|c| c["type"] == "DisruptionTarget").filter_map(|c| c["reason"].as_str());
     let own = pod["status"]["reason"].as_str();
-    // The operator has another word for what the kubelet calls as the task's own deadline is called.
+    // The kubelet's reason is also that of the task's own deadline, so the operator renames it.
     let own = own.map(|own| if own == "DeadlineExceeded" { "PodDeadlineExceeded" } else { own });
     let container = decisive(pod).and_then(|end| end["reason"].as_str());
     disruption.chain(own).chain(container).chain(["PodDeleted", "Error"]).collect()
 }
 
-/// A delay is the one that the pure function gives, by the spec at that version of the task. Which budget the attempt
-/// was charged to was decided when it was `closed`.
-fn delay(story: &TaskRecord, closed: usize, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
-    let (_, task) = &story.versions[version];
+/// The delay is the one that [`delay::delay`] computes from the spec of that version. The budget that the attempt was
+/// charged to was decided in version `closed`.
+fn delay_follows_spec(
+    record: &TaskRecord,
+    closed: usize,
+    version: usize,
+    entry: &HistoryEntry,
+    violations: &mut Vec<Violation>,
+) {
+    let (_, task) = &record.versions[version];
     let status = task.status.clone().unwrap_or_default();
     let suspended = entry.action == Action::Ignore && entry.rule.is_none();
     let follows = matches!(entry.action, Action::Retry | Action::Ignore) && !suspended;
     let rule = task.spec.rules.iter().flatten().find(|rule| Some(&rule.name) == entry.rule.as_ref());
     let backoff = rule.and_then(|rule| rule.backoff.as_ref()).or(task.spec.backoff.as_ref());
-    let jitter_seed = jitter_seed(&story.uid, entry.attempt);
-    let asked = story.pod_of(entry).filter(|_| entry.exit_code.is_some()).and_then(asked_wait);
+    let jitter_seed = jitter_seed(&record.uid, entry.attempt);
+    let requested = record.pod_of(entry).filter(|_| entry.exit_code.is_some()).and_then(requested_wait);
     let class = status.failure_counts.iter().find(|class| Some(&class.name) == entry.rule.as_ref());
     let nth =
-        class.filter(|_| !is_charged(&story.versions[closed].1, entry)).map_or(status.retries, |class| class.count);
-    let expected = match asked {
+        class.filter(|_| !is_charged(&record.versions[closed].1, entry)).map_or(status.retries, |class| class.count);
+    let expected = match requested {
         _ if !follows => None,
         Some(seconds) => Some(delay::DelayRange::requested(seconds, backoff).pick(jitter_seed)),
         None => Some(delay::delay(backoff, nth, jitter_seed)),
     };
     let expected = expected.map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
     if entry.delay_milliseconds != expected {
-        let (name, attempt) = (&story.name, entry.attempt);
+        let (name, attempt) = (&record.name, entry.attempt);
         let text = format!("{name}: attempt {attempt}: the delay should be {expected:?}; the entry is {entry:?}");
-        found.push(Violation::new("a delay is the one that the spec gives", text));
+        violations.push(Violation::new("a delay is the one that the spec gives", text));
     }
 }
 
-/// The due time of a task that waits is the one that its spec gives, once the operator has seen the spec.
-fn follows_spec(story: &TaskRecord, found: &mut Vec<Violation>) {
-    for (at, task) in &story.versions {
+/// The due time of a waiting task follows its spec, once the operator has observed that spec.
+fn follows_spec(record: &TaskRecord, violations: &mut Vec<Violation>) {
+    for (at, task) in &record.versions {
         let Some(status) = task.status.as_ref().filter(|status| status.state == Some(State::Waiting)) else { continue };
         let Some(current) = &status.current else { continue };
         let (Some(wait), Some(due)) = (&current.wait, &current.due_time) else { continue };
@@ -303,32 +315,32 @@ fn follows_spec(story: &TaskRecord, found: &mut Vec<Violation>) {
         let backoff = rule.and_then(|rule| rule.backoff.as_ref()).or(task.spec.backoff.as_ref());
         let class = status.failure_counts.iter().find(|class| Some(&class.name) == wait.rule.as_ref());
         let nth = class.filter(|_| !wait.charged).map_or(status.retries, |class| class.count);
-        let jitter_seed = jitter_seed(&story.uid, current.number - 1);
+        let jitter_seed = jitter_seed(&record.uid, current.number - 1);
         let delay = match wait.retry_after_seconds {
             Some(seconds) => delay::DelayRange::requested(seconds, backoff).pick(jitter_seed),
             None => delay::delay(backoff, nth, jitter_seed),
         };
         if wait.from.0 + delay != due.0 {
-            let text = format!("{}: at {at:?} it waits {delay:?} from {:?}, until {:?}", story.name, wait.from, due);
-            found.push(Violation::new("a waiting task follows its spec", text));
+            let text = format!("{}: at {at:?} it waits {delay:?} from {:?}, until {:?}", record.name, wait.from, due);
+            violations.push(Violation::new("a waiting task follows its spec", text));
         }
     }
 }
 
-/// The operator replaces a Pod only as long as its main container has not started, as far as anybody knows. It answers
-/// for its own deletions alone: whoever else deletes a Pod that is about to be replaced may do so after it has started,
-/// and the operator cannot tell.
-fn replaced(trace: &Trace, story: &TaskRecord, found: &mut Vec<Violation>) {
-    for (_, entry) in story.entries.values() {
+/// The operator replaces a Pod only while its main container has not started, as far as the API server knows. Only the
+/// operator's deletions are judged: a user can delete a Pod that is about to be replaced after it has started, and the
+/// operator cannot tell.
+fn started_is_kept(trace: &Trace, record: &TaskRecord, violations: &mut Vec<Violation>) {
+    for (_, entry) in record.entries.values() {
         let replaces = [StopReason::SpecChanged, StopReason::RetryNow].iter().any(|stop| stop.as_str() == entry.reason);
-        let Some(pod) = story.pod_of(entry).filter(|_| replaces && entry.action == Action::Ignore) else { continue };
+        let Some(pod) = record.pod_of(entry).filter(|_| replaces && entry.action == Action::Ignore) else { continue };
         let of_pod = |change: &&Change| change.object["metadata"]["uid"] == pod.uid;
-        let deletion = trace.changes.iter().filter(of_pod).find(|change| change.gone || is_deleting(&change.object));
+        let deletion = trace.changes.iter().filter(of_pod).find(|change| change.deleted || is_deleting(&change.object));
         let before = pod.versions.iter().take_while(|(_, object)| !is_deleting(object)).last();
         let before = before.filter(|_| deletion.is_some_and(|change| change.by_operator));
         if before.is_some_and(|(_, object)| has_started(object)) {
-            let text = format!("{}: Pod {} had started: {}", story.name, pod.name, pod.last()["status"]);
-            found.push(Violation::new("a Pod that has started is not replaced", text));
+            let text = format!("{}: Pod {} had started: {}", record.name, pod.name, pod.last()["status"]);
+            violations.push(Violation::new("a Pod that has started is not replaced", text));
         }
     }
 }
@@ -340,31 +352,40 @@ fn has_started(pod: &Value) -> bool {
     main.is_some_and(|main| main["state"]["running"].is_object() || main["state"]["terminated"].is_object())
 }
 
-/// How long the task itself asked to be left alone.
-fn asked_wait(pod: &PodRecord) -> Option<i64> {
+/// The delay that the task requested in its termination report.
+fn requested_wait(pod: &PodRecord) -> Option<i64> {
     let message = pod.ends().find_map(decisive)?["message"].as_str()?;
-    let word: Value = serde_json::from_str(message).ok()?;
-    let asked = &word["retryAfterSeconds"];
-    let number = asked.as_f64().or_else(|| asked.as_str()?.parse().ok()).filter(|seconds| *seconds >= 0.0)?;
-    #[allow(clippy::cast_possible_truncation)] // a number beyond the range is its end
-    asked.as_i64().or(Some(number.ceil() as i64))
+    let report: Value = serde_json::from_str(message).ok()?;
+    let requested = &report["retryAfterSeconds"];
+    let number = requested.as_f64().or_else(|| requested.as_str()?.parse().ok()).filter(|seconds| *seconds >= 0.0)?;
+    #[allow(clippy::cast_possible_truncation)] // `as` saturates
+    requested.as_i64().or(Some(number.ceil() as i64))
 }
 
-/// The next attempt starts after the wait, by the true time. A process goes by its clock when it decides a wait or
-/// finds one that another has decided: what the clock is ahead then is missing from the wait, and by one that is behind
-/// the attempt may have ended when it began.
-fn waited(trace: &Trace, story: &TaskRecord, version: usize, entry: &HistoryEntry, found: &mut Vec<Violation>) {
-    let next = story.counted().find(|pod| pod.slot() == (entry.attempt + 1).into());
-    let (Some(next), Some(delay), Some(pod)) = (next, entry.delay_milliseconds, story.pod_of(entry)) else { return };
+/// The next attempt starts after the delay, by the true time. A process reads its wall clock when it decides a delay, or
+/// takes one over from another process. If that clock is ahead, the wait is shorter by as much. If it is behind, the
+/// attempt may count as ended when it began.
+fn wait_is_kept(
+    trace: &Trace,
+    record: &TaskRecord,
+    version: usize,
+    entry: &HistoryEntry,
+    violations: &mut Vec<Violation>,
+) {
+    let next = record.counted().find(|pod| pod.slot() == (entry.attempt + 1).into());
+    let (Some(next), Some(delay), Some(pod)) = (next, entry.delay_milliseconds, record.pod_of(entry)) else { return };
     let Some(finished) = finish(trace, pod) else { return };
-    let closed = story.versions[version].0;
-    if story.was_hurried(closed, next.created()) {
+    let closed = record.versions[version].0;
+    if record.wait_was_skipped(closed, next.created()) {
         return;
     }
-    let begun = trace.clock.iter().find(|mark| mark.begun && mark.at > closed).map(|mark| mark.at);
-    let looks = trace.clock.iter().filter(|mark| mark.at <= closed || begun.is_some_and(|begun| begun <= mark.at));
-    let looks = looks.filter(|mark| (finished..next.created()).contains(&mark.at)).map(|mark| mark.ahead);
-    let (low, high) = looks
+    let process_started = trace.clock.iter().find(|mark| mark.process_started && mark.at > closed).map(|mark| mark.at);
+    let marks = trace
+        .clock
+        .iter()
+        .filter(|mark| mark.at <= closed || process_started.is_some_and(|process_started| process_started <= mark.at));
+    let marks = marks.filter(|mark| (finished..next.created()).contains(&mark.at)).map(|mark| mark.ahead);
+    let (low, high) = marks
         .chain([trace.ahead(finished)])
         .fold((SignedDuration::ZERO, SignedDuration::ZERO), |(low, high), ahead| (low.min(ahead), high.max(ahead)));
     // Creation times are cut to whole seconds.
@@ -378,16 +399,16 @@ fn waited(trace: &Trace, story: &TaskRecord, version: usize, entry: &HistoryEntr
     if next.created() < earliest {
         let text = format!(
             "{}: attempt {} ended at {finished:?}, its wait is {delay} ms, and Pod {} was created at {:?}; the clock was ahead by {low} to {high}",
-            story.name,
+            record.name,
             entry.attempt,
             next.name,
             next.created()
         );
-        found.push(Violation::new("an attempt waits for its time", text));
+        violations.push(Violation::new("an attempt waits for its time", text));
     }
 }
 
-/// When the attempt ended, by what the Pod shows (whole seconds, cut): its main container, else the last that did.
+/// When the attempt ended, as the Pod shows it (cut to whole seconds): its main container, else the last that ended.
 fn finish(trace: &Trace, pod: &PodRecord) -> Option<Duration> {
     let last = pod.ends().next()?;
     let all = ["initContainerStatuses", "containerStatuses"].into_iter();

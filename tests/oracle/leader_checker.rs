@@ -1,10 +1,10 @@
-//! Who leads may create, and nobody else.
+//! Only the leader creates Pods.
 
 use super::{Trace, Violation};
 
-/// A creation that is asked for when another process has the Lease comes from a leader that woke up late and did not
-/// look. One that was asked for in time may still land later: that is the stated residual of invariant 2.
-pub fn check(trace: &Trace, found: &mut Vec<Violation>) {
+/// A creation that is requested while another process has the Lease comes from a former leader that did not check it. A
+/// creation that was requested in time may land later: that is the stated residual risk of invariant 2.
+pub fn check(trace: &Trace, violations: &mut Vec<Violation>) {
     if trace.leaders.is_empty() {
         return;
     }
@@ -13,10 +13,10 @@ pub fn check(trace: &Trace, found: &mut Vec<Violation>) {
         let leader = held.and_then(|(_, leader)| *leader);
         if leader != Some(write.by) {
             let text = format!(
-                "{} was asked for at {:?} by process {}, when the leader was {leader:?}",
+                "{} was requested at {:?} by process {}, while the leader was {leader:?}",
                 write.object, write.called, write.by
             );
-            found.push(Violation::new("only a leader creates Pods", text));
+            violations.push(Violation::new("only a leader creates Pods", text));
         }
     }
 }

@@ -1,15 +1,15 @@
-//! What must hold of a run, whatever went wrong in it.
+//! The rules that every run must keep, whatever faults it had.
 //!
-//! It rests on a record alone: every version of every task and Pod, and every write of the operator. The simulation makes
-//! one of what its API server did; the end-to-end tests make one of watches and the audit log.
+//! A rule reads only the trace of the run: every version of every task and Pod, and every write of the operator. The
+//! simulation takes it from its API server, the end-to-end tests from watches and the audit log.
 //!
-//! - [`record`]: the record told by task and by Pod.
-//! - [`sequence_checker`]: one Pod at a time, numbered without gap, none before its status, none released before its outcome, none stopped without intent.
-//! - [`history_checker`]: the history says what really happened, and waits are kept.
-//! - [`leader_checker`]: who does not lead creates nothing.
-//! - [`liveness_checker`]: what is due is done soon, and nothing again and again.
-//! - [`totals_checker`]: counters agree with the history, and budgets are kept.
-//! - [`quiescence_checker`]: in the end nothing is left behind, and nothing is written.
+//! - [`record`]: the trace, grouped by task and Pod.
+//! - [`sequence_checker`]: one Pod at a time; status before Pod, outcome before the finalizer's removal, intent before stop.
+//! - [`history_checker`]: the history matches the Pods, and delays are kept.
+//! - [`leader_checker`]: only the leader creates Pods.
+//! - [`liveness_checker`]: steps that are due follow soon, and no write is repeated in a loop.
+//! - [`totals_checker`]: counters match the history, and budgets are kept.
+//! - [`quiescence_checker`]: at the end nothing is left behind, and nothing is written any more.
 
 mod history_checker;
 mod leader_checker;
@@ -24,25 +24,25 @@ use record::TaskRecord;
 use serde_json::Value;
 use std::{fmt, sync::Arc, time::Duration};
 
-/// One version of an object.
+/// One version of an object, as a watch shows it.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// When it was stored, since the beginning.
     pub at: Duration,
-    /// Whether the object went with it; then this is its last state.
-    pub gone: bool,
+    /// Whether the object was deleted: the watch event `DELETED`, with the last state.
+    pub deleted: bool,
     /// The object.
     pub object: Arc<Value>,
     /// Whether the operator made it.
     pub by_operator: bool,
 }
 
-/// One write that the operator asked for.
+/// One write request of the operator.
 #[derive(Clone, Debug)]
 pub struct Write {
-    /// When it was asked for, since the beginning.
+    /// When the operator called the API, since the beginning.
     pub called: Duration,
-    /// When the API server did it, if it did.
+    /// When the API server carried it out, if it did.
     pub done: Option<Duration>,
     /// create, update, patch or delete.
     pub verb: String,
@@ -50,57 +50,57 @@ pub struct Write {
     pub kind: &'static str,
     /// The object's namespace and name, with a slash between.
     pub object: String,
-    /// What was sent, null if nothing was. None if that is not known: the API server answered before it read the body.
+    /// The request's body; null if it had none. None if it is unknown: the API server answered before it read the body.
     pub body: Option<Value>,
-    /// The API server's answer, seen or not; 0 without one.
+    /// The status code that the API server answered, even if the answer was lost; 0 without an answer.
     pub code: u16,
     /// Whether it changed the object.
     pub changed: bool,
-    /// Whether something went wrong on its way.
+    /// Whether a fault was injected.
     pub faulty: bool,
-    /// Which process asked for it.
+    /// Which process sent it.
     pub by: u32,
 }
 
 impl Write {
-    /// Whether the API server will not do it, however often it is asked.
+    /// Whether the API server rejects it, and will again if it is repeated.
     pub fn is_refused(&self) -> bool {
         matches!(self.code, 400 | 401 | 403 | 413 | 422)
     }
 }
 
-/// The record of a run.
+/// Everything that the rules know of a run.
 #[derive(Clone, Debug)]
 pub struct Trace {
     /// When it began.
     pub start: Timestamp,
     /// Every version of every task, Pod and Event, in order.
     pub changes: Vec<Change>,
-    /// Every write of the operator, in the order in which they were asked for.
+    /// Every write of the operator, by `called`.
     pub writes: Vec<Write>,
-    /// Since when which process has held the Lease, if any, in order; nothing where nobody is elected.
+    /// The holders of the Lease, each with the time since when, in order. Empty without leader election.
     pub leaders: Vec<(Duration, Option<u32>)>,
-    /// Whether it came to rest.
-    pub rested: bool,
+    /// Whether the operator stopped writing at the end.
+    pub converged: bool,
     /// The namespace whose Pods get no finalizer.
     pub own_namespace: String,
-    /// Whether nothing went wrong but Pods.
+    /// Whether no fault was injected, apart from how Pods end.
     pub faultless: bool,
-    /// Whether nothing holds the operator up: at most its clean-up is refused.
+    /// Whether nothing delays the operator: at most its cleanup is refused.
     pub prompt: bool,
     /// The operator's clock, if it does not always agree with the cluster's.
     pub clock: Vec<ClockMark>,
 }
 
-/// A moment at which the operator's clock jumped, or at which a process began and looked at it anew.
+/// When the operator's clock jumped, or a process started and read it.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockMark {
     /// When, since the beginning.
     pub at: Duration,
     /// How far the clock is ahead of the cluster's from then on.
     pub ahead: SignedDuration,
-    /// Whether a process began.
-    pub begun: bool,
+    /// Whether a process started.
+    pub process_started: bool,
 }
 
 impl Trace {
@@ -115,42 +115,41 @@ impl Trace {
 pub struct Violation {
     /// Which rule.
     pub rule: &'static str,
-    /// By what.
-    pub story: String,
+    /// What broke it.
+    pub details: String,
 }
 
 impl Violation {
     /// A violation of this rule.
-    pub fn new(rule: &'static str, story: impl Into<String>) -> Self {
-        Self { rule, story: story.into() }
+    pub fn new(rule: &'static str, details: impl Into<String>) -> Self {
+        Self { rule, details: details.into() }
     }
 }
 
 impl fmt::Debug for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{}] {}", self.rule, self.story)
+        write!(f, "[{}] {}", self.rule, self.details)
     }
 }
 
-/// The bound on how late a Pod's creation may land after it was asked for (see ARCHITECTURE, invariant 2). Later ones are the
-/// stated residual: they never count, and must be gone in the end.
+/// How long after its request a Pod's creation may still land (ARCHITECTURE.md, invariant 2). Later ones are the residual
+/// risk stated there: they never count as attempts, and must be deleted at the end.
 pub const LATE: Duration = Duration::from_secs(20);
 
-/// Everything that breaks a rule; and how each task ended, times aside, which is the same in runs that differ in faults
-/// alone.
+/// All violations; and how each task ended, without times, which is the same in runs that differ only in faults.
 pub fn judge(trace: &Trace) -> (Vec<Violation>, Vec<String>) {
-    let stories = record::tell(trace);
-    let mut found = vec![];
-    for story in &stories {
-        sequence_checker::check(trace, story, &mut found);
-        history_checker::check(trace, story, &mut found);
-        totals_checker::check(story, &mut found);
-        quiescence_checker::check(trace, story, &mut found);
-        liveness_checker::check(trace, story, &mut found);
+    let tasks = record::by_task(trace);
+    let mut violations = vec![];
+    for record in &tasks {
+        sequence_checker::check(trace, record, &mut violations);
+        history_checker::check(trace, record, &mut violations);
+        totals_checker::check(record, &mut violations);
+        quiescence_checker::check(trace, record, &mut violations);
+        liveness_checker::check(trace, record, &mut violations);
     }
-    quiescence_checker::check_all(trace, &mut found);
-    liveness_checker::check_refusals(trace, &mut found);
-    sequence_checker::foreign(trace, &mut found);
-    leader_checker::check(trace, &mut found);
-    (found, stories.iter().map(TaskRecord::summary).collect())
+    quiescence_checker::check_all(trace, &mut violations);
+    liveness_checker::check_refusals(trace, &mut violations);
+    sequence_checker::foreign_pods(trace, &mut violations);
+    leader_checker::check(trace, &mut violations);
+    (violations, tasks.iter().map(TaskRecord::summary).collect())
 }

@@ -1,4 +1,4 @@
-//! The record told by task and by Pod.
+//! The trace of a run, grouped by task and Pod.
 
 use super::{LATE, Trace};
 use jiff::{SignedDuration, Timestamp};
@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// One task, from its creation to its end.
+/// One task, from its creation to its deletion.
 #[derive(Debug)]
 pub struct TaskRecord {
     /// Its UID.
@@ -25,44 +25,44 @@ pub struct TaskRecord {
     /// Namespace and name, with a slash between.
     pub name: String,
     /// Whether its Pods get the finalizer.
-    pub held: bool,
+    pub has_finalizers: bool,
     /// Its versions.
     pub versions: Vec<(Duration, RetryableTask)>,
-    /// When it went.
-    pub gone: Option<Duration>,
-    /// Its Pods, by creation.
+    /// When it was deleted from the store.
+    pub deleted_at: Option<Duration>,
+    /// Its Pods, in the order of their creation.
     pub pods: Vec<PodRecord>,
-    /// Every history entry that it ever had, by attempt, with the version that had it first.
+    /// Every history entry that it ever had, by attempt, as it was first, with the index of that version.
     pub entries: BTreeMap<i32, (usize, Arc<HistoryEntry>)>,
-    /// The same entries as they were last, with the version that changed them last: a changed spec changes a wait.
+    /// The same entries as they were last, with the index of the version that last changed them. A changed spec changes
+    /// the delay of an attempt that waits.
     pub last_entries: BTreeMap<i32, (usize, Arc<HistoryEntry>)>,
 }
 
-/// One Pod of a task, from its creation to its end.
+/// One Pod of a task, from its creation to its deletion.
 #[derive(Debug)]
 pub struct PodRecord {
     /// Its UID.
     pub uid: String,
     /// Its name.
     pub name: String,
-    /// The attempt that it was made for, or that failed before it.
+    /// Its attempt. For a fallback: the last attempt before it.
     pub number: i32,
     /// Whether it is the fallback.
     pub fallback: bool,
     /// Its versions.
     pub versions: Vec<(Duration, Arc<Value>)>,
-    /// When it went.
-    pub gone: Option<Duration>,
-    /// When it was first over: terminal, deleted without a node, given up for dead, or gone.
+    /// When it was deleted from the store.
+    pub deleted_at: Option<Duration>,
+    /// When it first counted as ended: terminal, being deleted without a node, abandoned, or deleted.
     pub over: Option<Duration>,
-    /// When it was given up for dead: deleted, and its kubelet has not ended it long after its grace.
-    pub given_up: Option<Duration>,
-    /// When its creation had been asked for.
+    /// When it was abandoned: its grace period is long over, and its kubelet still has not ended it.
+    pub abandoned: Option<Duration>,
+    /// When the operator called the API to create it.
     pub called: Duration,
-    /// Whether its creation landed after its task was deleted, or later than the operator has to reckon with and for an
-    /// attempt that was over or had its Pod by then. The latter is the stated residual of an unbounded delay. Neither
-    /// ever counts; both must be gone in the end.
-    pub stray: bool,
+    /// Whether its creation landed too late: after its task was deleted, or beyond [`LATE`] for an attempt that was
+    /// recorded or had a Pod by then. Such a Pod never counts, and must be deleted at the end.
+    pub landed_late: bool,
 }
 
 impl TaskRecord {
@@ -74,7 +74,7 @@ impl TaskRecord {
 
     /// The last version.
     pub fn last(&self) -> &RetryableTask {
-        &self.versions.last().expect("a story has a version").1
+        &self.versions.last().expect("a record has a version").1
     }
 
     /// The last status.
@@ -82,27 +82,30 @@ impl TaskRecord {
         self.last().status.clone().unwrap_or_default()
     }
 
-    /// When somebody first asked for its deletion.
-    pub fn deleted(&self) -> Option<Duration> {
+    /// When its deletion was first requested.
+    pub fn deletion_requested(&self) -> Option<Duration> {
         let marked = self.versions.iter().find(|(_, task)| task.metadata.deletion_timestamp.is_some());
-        marked.map(|(at, _)| *at).or(self.gone)
+        marked.map(|(at, _)| *at).or(self.deleted_at)
     }
 
-    /// Whether an attempt, or the fallback, is over in the books at this time.
-    pub fn is_closed(&self, slot: Slot, at: Duration) -> bool {
+    /// Whether the outcome of an attempt, or of the fallback, is recorded at this time.
+    pub fn is_recorded(&self, slot: Slot, at: Duration) -> bool {
         let status = self.status_at(at);
         status
             .is_some_and(|s| s.current.as_ref().map_or(s.completion_time.is_some(), |current| slot_of(current) > slot))
     }
 
-    /// Whether somebody skipped the wait between these times, or the task ended and was run again.
-    pub fn was_hurried(&self, from: Duration, until: Duration) -> bool {
+    /// Whether between these times a user skipped the wait, or the task ended and was run again.
+    pub fn wait_was_skipped(&self, from: Duration, until: Duration) -> bool {
         let run = |at: Duration| self.status_at(at).and_then(|status| status.run);
-        let heard = |at: Duration| {
-            let heard = self.status_at(at).into_iter().flat_map(|status| &status.acknowledged);
-            heard.filter(|heard| heard.annotation == ANNOTATION_RETRY_NOW).map(|heard| heard.value.clone()).next()
+        let retry_now = |at: Duration| {
+            let acknowledged = self.status_at(at).into_iter().flat_map(|status| &status.acknowledged);
+            acknowledged
+                .filter(|entry| entry.annotation == ANNOTATION_RETRY_NOW)
+                .map(|entry| entry.value.clone())
+                .next()
         };
-        heard(from) != heard(until) || run(from) != run(until)
+        retry_now(from) != retry_now(until) || run(from) != run(until)
     }
 
     /// The attempts' Pods that count.
@@ -112,10 +115,10 @@ impl TaskRecord {
 
     /// The Pods that count.
     pub fn counted(&self) -> impl Iterator<Item = &PodRecord> {
-        self.pods.iter().filter(|pod| !pod.stray)
+        self.pods.iter().filter(|pod| !pod.landed_late)
     }
 
-    /// Why the operator stopped the Pod of the attempt that was closed with this version, and what kept the Pod from
+    /// Why the operator stopped the Pod of the attempt that was recorded in this version, and what kept the Pod from
     /// starting.
     pub fn stop_before(&self, version: usize, number: i32) -> Option<(StopReason, Option<String>)> {
         let before = version.checked_sub(1)?;
@@ -124,7 +127,7 @@ impl TaskRecord {
         Some((current.stop_reason?, current.stop_cause.clone()))
     }
 
-    /// Whether an attempt ended without a Pod, since none could be created in time, as far as the history tells.
+    /// Whether an attempt ended without a Pod because none could be created in time, as far as the history shows.
     pub fn ended_without_pod(&self, number: i32) -> bool {
         self.entries.get(&number).is_some_and(|(_, entry)| entry.pod_uid.is_none())
             || self.versions.iter().any(|(_, task)| task.spec.history_limit == 0)
@@ -135,7 +138,7 @@ impl TaskRecord {
         self.pods.iter().find(|pod| entry.pod_uid.as_ref() == Some(&pod.uid))
     }
 
-    /// How it ended, times aside.
+    /// How it ended, without times.
     pub fn summary(&self) -> String {
         let status = self.last_status();
         let entries = self.entries.values().map(|(_, e)| {
@@ -156,12 +159,12 @@ impl TaskRecord {
         status.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
         let conditions: Vec<_> =
             status.conditions.iter().map(|c| json!([c.type_, c.status, c.reason, c.message])).collect();
-        let books = json!({
+        let end = json!({
             "state": status.state, "attempts": status.attempts, "retries": status.retries, "ignored": status.ignored,
             "failureCounts": status.failure_counts, "result": status.result, "dropped": status.history_dropped, "conditions": conditions,
             "reason": status.reason, "fallback": status.fallback.map(|f| (f.state, f.exit_code, f.reason, f.message)), "entries": entries.collect::<Vec<_>>(),
         });
-        format!("{} {books}", self.name)
+        format!("{} {end}", self.name)
     }
 }
 
@@ -181,27 +184,27 @@ impl PodRecord {
         &self.versions.last().expect("a Pod has a version").1
     }
 
-    /// The versions that show its end, the first of them first: the terminal ones, and the one that it was given up or
-    /// went with.
+    /// The versions that show its end, oldest first: those that are terminal, and the last one before it was abandoned
+    /// or deleted.
     pub fn ends(&self) -> impl Iterator<Item = &Value> {
-        let upto = self.given_up.map(|at| self.versions.partition_point(|(since, _)| *since <= at));
-        let last = upto.or(self.gone.map(|_| self.versions.len())).map(|upto| upto - 1);
+        let upto = self.abandoned.map(|at| self.versions.partition_point(|(since, _)| *since <= at));
+        let last = upto.or(self.deleted_at.map(|_| self.versions.len())).map(|upto| upto - 1);
         let shows = move |index: usize, pod: &Value| {
-            let given_up = self.given_up.is_some() && last.is_some_and(|last| index >= last);
-            is_terminal(pod) || given_up || Some(index) == last && main_end(pod).is_some()
+            let abandoned = self.abandoned.is_some() && last.is_some_and(|last| index >= last);
+            is_terminal(pod) || abandoned || Some(index) == last && main_end(pod).is_some()
         };
         let versions = self.versions.iter().enumerate();
         versions.filter(move |(index, (_, pod))| shows(*index, pod)).map(|(_, (_, pod))| &**pod)
     }
 
-    /// Whether it is there at this time.
+    /// Whether it exists at this time.
     pub fn is_there(&self, at: Duration) -> bool {
-        self.created() <= at && self.gone.is_none_or(|gone| gone > at)
+        self.created() <= at && self.deleted_at.is_none_or(|deleted_at| deleted_at > at)
     }
 
-    /// Whether our finalizer holds it now.
-    pub fn is_held(&self) -> bool {
-        self.gone.is_none() && has_finalizer(self.last())
+    /// Whether it exists at the end of the run and still has our finalizer.
+    pub fn keeps_finalizer(&self) -> bool {
+        self.deleted_at.is_none() && has_finalizer(self.last())
     }
 }
 
@@ -210,13 +213,13 @@ pub fn has_finalizer(pod: &Value) -> bool {
     pod["metadata"]["finalizers"].as_array().is_some_and(|list| list.iter().any(|f| f == FINALIZER))
 }
 
-/// Whether the Pod has ended for the cluster: a phase that it cannot leave, or deleted before it had a node.
+/// Whether the Pod has ended: its phase is final, or it is being deleted and never had a node.
 pub fn is_terminal(pod: &Value) -> bool {
     let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
     ended || (is_deleting(pod) && pod["spec"]["nodeName"].as_str().is_none_or(str::is_empty))
 }
 
-/// Whether somebody asked for its deletion.
+/// Whether it is being deleted.
 pub fn is_deleting(pod: &Value) -> bool {
     pod["metadata"]["deletionTimestamp"].is_string()
 }
@@ -233,17 +236,16 @@ pub fn has_run(pod: &Value) -> bool {
     all.any(|status| status["state"]["running"].is_object() || status["state"]["terminated"].is_object())
 }
 
-/// Until when the kubelet of a Pod that is being deleted must have ended it: its deletion time, and a time in which a
-/// node that is alive reports.
-fn overdue(trace: &Trace, pod: &Value) -> Option<Duration> {
+/// When a Pod that is being deleted is abandoned: its deletion timestamp, and a bound within which a live node reports.
+fn abandoned_at(trace: &Trace, pod: &Value) -> Option<Duration> {
     let deadline: Timestamp = pod["metadata"]["deletionTimestamp"].as_str()?.parse().ok()?;
     let forced = pod["metadata"]["deletionGracePeriodSeconds"] == json!(0);
     let bound = if forced { FORCED_DELETION_BOUND } else { LOST_NODE_BOUND };
     let grace = SignedDuration::from_secs(pod["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0));
-    // By a clock that is wrong the operator can hold the grace to be over: then its own patience is as long as the
-    // bound.
-    let patience = if trace.clock.is_empty() { bound } else { bound.max(grace) - grace };
-    Some(Duration::try_from(deadline.duration_since(trace.start) + patience).unwrap_or_default())
+    // With a wrong clock the operator may think that the grace period is over. Then it waits for the bound, by its
+    // monotonic clock.
+    let extra = if trace.clock.is_empty() { bound } else { bound.max(grace) - grace };
+    Some(Duration::try_from(deadline.duration_since(trace.start) + extra).unwrap_or_default())
 }
 
 /// How the main container ended, if the Pod shows it.
@@ -252,14 +254,14 @@ pub fn main_end(pod: &Value) -> Option<&Value> {
     statuses.iter().find(|s| s["name"] == MAIN_CONTAINER)?["state"].get("terminated")
 }
 
-/// The text at a path of a Pod's metadata labels.
+/// A label of the Pod; empty without it.
 pub fn label<'a>(pod: &'a Value, name: &str) -> &'a str {
     pod["metadata"]["labels"][name].as_str().unwrap_or("")
 }
 
-/// Tells the record by task, in the order of their creation.
-pub fn tell(trace: &Trace) -> Vec<TaskRecord> {
-    let mut stories: Vec<TaskRecord> = vec![];
+/// The tasks of the trace, in the order of their creation.
+pub fn by_task(trace: &Trace) -> Vec<TaskRecord> {
+    let mut tasks: Vec<TaskRecord> = vec![];
     let mut pods: BTreeMap<String, (String, PodRecord)> = BTreeMap::new();
     for change in &trace.changes {
         let object = &change.object;
@@ -267,23 +269,23 @@ pub fn tell(trace: &Trace) -> Vec<TaskRecord> {
         match object["kind"].as_str() {
             Some("RetryableTask") => {
                 let task = RetryableTask::deserialize(&**object).expect("a task that can be read");
-                tell_task(trace, &mut stories, change.at, change.gone, uid, task);
+                add_version(trace, &mut tasks, change.at, change.deleted, uid, task);
             }
             Some("Pod") if !label(object, LABEL_TASK_UID).is_empty() => {
                 if !change.by_operator && !pods.contains_key(&uid) {
-                    continue; // a copy that somebody made
+                    continue; // a user's copy
                 }
                 let owner = label(object, LABEL_TASK_UID).to_string();
                 let (_, pod) =
                     pods.entry(uid.clone()).or_insert_with(|| (owner, new_pod(trace, uid, change.at, object)));
-                // Nothing that happens to a Pod after it was given up for dead brings it back.
-                let given_up = pod.versions.last().and_then(|(_, before)| overdue(trace, before));
-                let given_up = given_up.filter(|at| pod.over.is_none() && *at < change.at);
-                (pod.over, pod.given_up) = (pod.over.or(given_up), pod.given_up.or(given_up));
+                // An abandoned Pod stays abandoned, whatever happens to it later.
+                let abandoned = pod.versions.last().and_then(|(_, before)| abandoned_at(trace, before));
+                let abandoned = abandoned.filter(|at| pod.over.is_none() && *at < change.at);
+                (pod.over, pod.abandoned) = (pod.over.or(abandoned), pod.abandoned.or(abandoned));
                 pod.versions.push((change.at, object.clone()));
-                let over = change.gone || is_terminal(object);
+                let over = change.deleted || is_terminal(object);
                 pod.over = pod.over.or(over.then_some(change.at));
-                pod.gone = change.gone.then_some(change.at);
+                pod.deleted_at = change.deleted.then_some(change.at);
             }
             _ => {}
         }
@@ -292,50 +294,59 @@ pub fn tell(trace: &Trace) -> Vec<TaskRecord> {
     pods.sort_by_key(|(_, pod)| pod.created());
     for (owner, mut pod) in pods {
         if pod.over.is_none() {
-            pod.given_up = overdue(trace, pod.last());
-            pod.over = pod.given_up;
+            pod.abandoned = abandoned_at(trace, pod.last());
+            pod.over = pod.abandoned;
         }
-        let story =
-            stories.iter_mut().find(|story| story.uid == owner).expect("a Pod is made for a task that there was");
-        let earlier = story.pods.iter().find(|other| other.slot() == pod.slot());
-        let taken = earlier.is_some_and(|earlier| story.held || earlier.gone.is_none_or(|gone| pod.called <= gone));
-        // Nothing holds the names of Pods without a finalizer against creations that are on their way.
-        let late = pod.created() > pod.called + LATE || !story.held;
-        let of_deleted_task = story.deleted().is_some_and(|deleted| deleted <= pod.created());
-        pod.stray = of_deleted_task || late && (taken || story.is_closed(pod.slot(), pod.created()));
-        story.pods.push(pod);
+        let record =
+            tasks.iter_mut().find(|record| record.uid == owner).expect("a Pod is made for a task that there was");
+        let earlier = record.pods.iter().find(|other| other.slot() == pod.slot());
+        let taken = earlier.is_some_and(|earlier| {
+            record.has_finalizers || earlier.deleted_at.is_none_or(|deleted_at| pod.called <= deleted_at)
+        });
+        // Without a finalizer the name is free at once, and a creation in flight can take it.
+        let late = pod.created() > pod.called + LATE || !record.has_finalizers;
+        let of_deleted_task = record.deletion_requested().is_some_and(|deleted| deleted <= pod.created());
+        pod.landed_late = of_deleted_task || late && (taken || record.is_recorded(pod.slot(), pod.created()));
+        record.pods.push(pod);
     }
-    stories
+    tasks
 }
 
-fn tell_task(trace: &Trace, stories: &mut Vec<TaskRecord>, at: Duration, gone: bool, uid: String, task: RetryableTask) {
-    let at_index = stories.iter().position(|story| story.uid == uid).unwrap_or_else(|| {
+fn add_version(
+    trace: &Trace,
+    tasks: &mut Vec<TaskRecord>,
+    at: Duration,
+    deleted: bool,
+    uid: String,
+    task: RetryableTask,
+) {
+    let at_index = tasks.iter().position(|record| record.uid == uid).unwrap_or_else(|| {
         let namespace = task.metadata.namespace.clone().unwrap_or_default();
         let name = format!("{namespace}/{}", task.metadata.name.clone().unwrap_or_default());
-        let held = namespace != trace.own_namespace;
-        stories.push(TaskRecord {
+        let has_finalizers = namespace != trace.own_namespace;
+        tasks.push(TaskRecord {
             uid,
             name,
-            held,
+            has_finalizers,
             versions: vec![],
-            gone: None,
+            deleted_at: None,
             pods: vec![],
             entries: BTreeMap::new(),
             last_entries: BTreeMap::new(),
         });
-        stories.len() - 1
+        tasks.len() - 1
     });
-    let story = &mut stories[at_index];
-    let version = story.versions.len();
+    let record = &mut tasks[at_index];
+    let version = record.versions.len();
     for entry in task.status.iter().flat_map(|status| &status.history) {
-        story.entries.entry(entry.attempt).or_insert_with(|| (version, entry.clone()));
-        let last = story.last_entries.entry(entry.attempt).or_insert_with(|| (version, entry.clone()));
+        record.entries.entry(entry.attempt).or_insert_with(|| (version, entry.clone()));
+        let last = record.last_entries.entry(entry.attempt).or_insert_with(|| (version, entry.clone()));
         if last.1 != *entry {
             *last = (version, entry.clone());
         }
     }
-    story.gone = gone.then_some(at);
-    story.versions.push((at, task));
+    record.deleted_at = deleted.then_some(at);
+    record.versions.push((at, task));
 }
 
 fn new_pod(trace: &Trace, uid: String, at: Duration, pod: &Value) -> PodRecord {
@@ -351,10 +362,10 @@ fn new_pod(trace: &Trace, uid: String, at: Duration, pod: &Value) -> PodRecord {
         number: label(pod, LABEL_ATTEMPT).parse().unwrap_or(0),
         fallback: !label(pod, LABEL_FALLBACK).is_empty(),
         versions: vec![],
-        gone: None,
+        deleted_at: None,
         over: None,
-        given_up: None,
+        abandoned: None,
         called: made.map_or(at, |write| write.called),
-        stray: false,
+        landed_late: false,
     }
 }

@@ -38,7 +38,7 @@ fn tell(sights: Vec<Sight>, mut requests: Vec<Request>, operator: &str, refused:
         at = received.unwrap_or_default().max(at + Duration::from_nanos(1));
         done.extend(maker.map(|maker| (maker, at)));
         let by_operator = maker.is_some_and(|maker| requests[maker].user == operator);
-        changes.push(Change { at, gone: sight.gone, object: Arc::new(sight.object), by_operator });
+        changes.push(Change { at, deleted: sight.gone, object: Arc::new(sight.object), by_operator });
     }
     let ours = requests.iter().enumerate().filter(|(_, request)| request.user == operator);
     let writes = ours.map(|(index, request)| write(start, request, done.get(&index).copied(), refused));
@@ -47,7 +47,7 @@ fn tell(sights: Vec<Sight>, mut requests: Vec<Request>, operator: &str, refused:
         changes,
         writes: writes.collect(),
         leaders: vec![],
-        rested: true,
+        converged: true,
         own_namespace: String::new(),
         faultless: false,
         prompt: false,

@@ -35,7 +35,7 @@ pub async fn replica(server: Server, plan: Plan, world: WorldClock, index: u32, 
             let mut records = records.lock().expect("the records' lock");
             records.processes += 1;
             if plan.jumps {
-                records.clock.push(ClockMark { at: world.elapsed(), ahead: clock.error(), begun: true });
+                records.clock.push(ClockMark { at: world.elapsed(), ahead: clock.error(), process_started: true });
             }
             records.processes - 1
         };
@@ -70,7 +70,7 @@ async fn trouble(
             let seconds = if r.chance(400) { 0 } else { i64::try_from(r.below(7_201)).unwrap_or(0) - 3_600 };
             let clock = &operator.process.clock;
             clock.jump(SignedDuration::from_secs(seconds) - clock.error());
-            let mark = ClockMark { at: world.elapsed(), ahead: clock.error(), begun: false };
+            let mark = ClockMark { at: world.elapsed(), ahead: clock.error(), process_started: false };
             records.lock().expect("the records' lock").clock.push(mark);
             // Whoever is woken looks at the clock.
             for (namespace, name, _) in &plan.tasks {

@@ -60,9 +60,9 @@ pub fn run(plan: Plan, log: bool) -> Outcome {
         for index in 0..plan.replicas {
             jobs.spawn(chaos::replica(server.clone(), plan.clone(), clock, index, records.clone()));
         }
-        let rested = rest(&server, clock, &plan, &mut jobs).await;
+        let converged = rest(&server, clock, &plan, &mut jobs).await;
         let records = std::mem::take(&mut *records.lock().expect("the records' lock"));
-        conclude(&plan, &server, &truths, rested, records, log)
+        conclude(&plan, &server, &truths, converged, records, log)
     })
 }
 
@@ -102,13 +102,13 @@ fn conclude(
     plan: &Plan,
     server: &Server,
     truths: &Truths,
-    rested: bool,
+    converged: bool,
     records: chaos::Recorded,
     log: bool,
 ) -> Outcome {
     let state = server.lock();
     let processes = records.processes;
-    let trace = trace(plan, &state, rested, records.clock);
+    let trace = trace(plan, &state, converged, records.clock);
     let (mut violations, summary) = oracle::judge(&trace);
     violations.extend(state.malformed.iter().map(|line| Violation::new("requests the server can read", line.clone())));
     let pods = truths.lock().expect("the truths' lock").len();
@@ -117,7 +117,7 @@ fn conclude(
     Outcome { violations, summary, requests: state.requests.len(), pods, processes, age, log: lines }
 }
 
-fn trace(plan: &Plan, state: &crate::server::State, rested: bool, clock: Vec<oracle::ClockMark>) -> Trace {
+fn trace(plan: &Plan, state: &crate::server::State, converged: bool, clock: Vec<oracle::ClockMark>) -> Trace {
     let of_interest = |resource: Resource| matches!(resource, Resource::Tasks | Resource::Pods | Resource::Events);
     let denied = |request: &crate::server::Record| {
         let meant = |d: &&crate::server::Denial| d.verb == request.verb && d.resource == request.resource;
@@ -126,7 +126,7 @@ fn trace(plan: &Plan, state: &crate::server::State, rested: bool, clock: Vec<ora
     let changes = state.store.changes().iter().filter(|change| of_interest(change.key.resource));
     let changes = changes.map(|change| oracle::Change {
         at: change.at,
-        gone: change.kind == crate::server::ChangeKind::Deleted,
+        deleted: change.kind == crate::server::ChangeKind::Deleted,
         object: change.object.clone(),
         by_operator: matches!(change.actor, Actor::Client(_)),
     });
@@ -148,7 +148,7 @@ fn trace(plan: &Plan, state: &crate::server::State, rested: bool, clock: Vec<ora
         changes: changes.collect(),
         writes: writes.collect(),
         leaders: leaders(&state.requests),
-        rested,
+        converged,
         own_namespace: OWN_NAMESPACE.into(),
         faultless: plan.kind == Kind::Calm,
         prompt: matches!(plan.kind, Kind::Calm | Kind::Refused),

@@ -13,7 +13,7 @@ const UID: &str = "5c6ad4f9-6a35-4f7d-a6b1-7e1a0a2c8b11";
 const BY_UID: &str = "a Pod is deleted by its UID";
 const AFTER_INTENT: &str = "a Pod is stopped after the intent is stored";
 const REFUSED: &str = "no write that the API server refuses";
-const AGAIN: &str = "what is refused is not asked for again at once";
+const AGAIN: &str = "a refused request is not repeated at once";
 
 /// A line of the log: at so many seconds the operator asked for this of a Pod, and was answered so. A body that was not
 /// read is not in it, and without one neither is the name of a creation.
