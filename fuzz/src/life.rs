@@ -8,10 +8,11 @@ use retryable_tasks::core::classify::{DISRUPTION, OUT_OF_MEMORY, STARTUP, budget
 use retryable_tasks::core::decide::{
     Plan, PodLookup, PodRef, PodWarnings, STOP_DEADLINE_SECONDS, Situation, StopMethod, TrackedPod, decide, slot_of,
 };
-use retryable_tasks::core::identity::{Slot, pod_name};
 use retryable_tasks::core::message::{MAX_MESSAGE_BYTES, MAX_WORD_BYTES};
+use retryable_tasks::core::pod_name::pod_name;
 use retryable_tasks::core::pod_snapshot::{PodSnapshot, Progress};
 use retryable_tasks::core::rejection::{Refusal, Rejection};
+use retryable_tasks::core::slot::Slot;
 use serde_json::{Value, json};
 
 const UID: &str = "9c1f1a52-5d0c-4a3b-8a55-0f8f2b3f6f10";

@@ -7,7 +7,7 @@ mod object_name;
 mod schema_check;
 
 use crate::api::{self, RetryableTask};
-use crate::core::build_pod::problem;
+use crate::core::validate::problem;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 

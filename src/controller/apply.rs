@@ -6,11 +6,11 @@ use super::{Error, TaskKey};
 use crate::api::{FINALIZER, RetryableTask, RetryableTaskStatus};
 use crate::core::build_pod::pod;
 use crate::core::decide::{PodLookup, PodRef, STOP_DEADLINE_SECONDS, StopMethod, unreadable};
-use crate::core::identity::Slot;
 use crate::core::message;
 use crate::core::pod_event::{PodWarning, newest_warning as newest_warning_of};
 use crate::core::pod_snapshot::PodSnapshot;
 use crate::core::rejection::{Refusal, Rejection, is_of_admission, is_of_this_change};
+use crate::core::slot::Slot;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,

@@ -11,8 +11,9 @@ use crate::api::{RetryableTask, RetryableTaskStatus};
 use crate::core::decide::{
     Plan, PodLookup, PodRef, Requeue, Situation, TrackedPod, Transition, decide, is_finished, slot_of,
 };
-use crate::core::identity::{Slot, trace_id};
 use crate::core::rejection::Rejection;
+use crate::core::slot::Slot;
+use crate::core::trace_context::trace_id;
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;

@@ -3,8 +3,8 @@
 use super::Settings;
 use crate::api::{Action, EventReason, HistoryEntry, HoldUp, RetryableTask, StopReason};
 use crate::core::decide::{Plan, Request, Transition, Wait};
-use crate::core::identity::Slot;
 use crate::core::message::short;
+use crate::core::slot::Slot;
 use crate::core::time::human;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::{AttemptResult, TaskResult};

@@ -1,8 +1,8 @@
 //! What differs from Pod to Pod of one task: the spec as it holds for one attempt, or for the fallback.
 
-use super::identity::Slot;
 use super::main_container::{containers, main_container, main_container_name, name_of};
 use super::oom;
+use super::slot::Slot;
 use crate::api::{
     Action, AttemptOverride, HistoryEntry, OnFailure, RetryableTask, RetryableTaskSpec, RetryableTaskStatus, StopReason,
 };

@@ -1,23 +1,18 @@
 //! The Pod of an attempt: the user's template, the main container, and what is ours. All merged as JSON, so that a
 //! field that this program does not know reaches the API server.
 
-use super::identity::{Slot, pod_name, traceparent};
-use super::main_container::{main_container_name, name_of};
-use super::pod_snapshot::DEFAULT_CONTAINER;
-use super::{attempt_spec, condition_list, delay, identity, main_container, rule_match};
+use super::main_container::{DEFAULT_CONTAINER, main_container_name, name_of};
+use super::pod_name::pod_name;
+use super::slot::Slot;
+use super::trace_context::traceparent;
+use super::{attempt_spec, condition_list, hash};
 use crate::api::{
     ANNOTATION_COMPLETION, ANNOTATION_GENERATION, ANNOTATION_TEMPLATE_HASH, Completion, ConditionType, FINALIZER,
     GROUP, LABEL_ATTEMPT, LABEL_FALLBACK, LABEL_TASK_NAME, LABEL_TASK_UID, RetryableTask, RetryableTaskSpec,
 };
 use serde_json::{Map, Value, json};
 
-/// What is wrong with the spec, in words for its author: what admission cannot see, or an older version of it let
-/// through.
-pub fn problem(spec: &RetryableTaskSpec) -> Option<String> {
-    let backoff = || spec.backoff.as_ref().and_then(delay::problem).map(|problem| format!("spec.backoff: {problem}"));
-    let rules = || rule_match::problem(spec.rules.as_deref().unwrap_or_default());
-    main_container::problem(spec).or_else(backoff).or_else(rules).or_else(|| attempt_spec::memory_problem(spec))
-}
+const TEMPLATE_HASH_LENGTH: usize = 10;
 
 /// The Pod of an attempt, or of the fallback, ready to be sent. Our own metadata and restart policy cannot be
 /// overridden by the template.
@@ -40,7 +35,7 @@ pub fn template_hash(task: &RetryableTask, slot: Slot) -> String {
     let main = main_container_name(of);
     let (labels, annotations) = template_metadata(of.template.as_ref());
     let made_from = json!([main, of.completion, labels, annotations, pod_spec(of, &[])]);
-    identity::template_hash(&made_from.to_string())
+    hash::name(&made_from.to_string(), TEMPLATE_HASH_LENGTH)
 }
 
 fn pod_spec(of: &RetryableTaskSpec, own_env: &[Value]) -> Map<String, Value> {

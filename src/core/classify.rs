@@ -1,6 +1,7 @@
 //! What the end of an attempt means: an ordered chain of small judgements, the first that speaks decides. All of it
 //! before any wait.
 
+use super::known_reasons::OOM_KILLED;
 use super::pod_snapshot::Outcome;
 use super::rule_match;
 use crate::api::{
@@ -12,8 +13,6 @@ use crate::api::{
 pub const DISRUPTION: &str = "disruption";
 /// Name of the built-in rule for attempts that ran out of memory.
 pub const OUT_OF_MEMORY: &str = "outOfMemory";
-/// The container's reason when it ran out of memory.
-pub const OUT_OF_MEMORY_REASON: &str = "OOMKilled";
 /// Name of the built-in rule for attempts whose main container never started.
 pub const STARTUP: &str = "startup";
 /// Name that stands in the history as the rule when the task itself said `doNotRetry`.
@@ -96,7 +95,7 @@ fn by_rule(outcome: &Outcome, spec: &RetryableTaskSpec, status: &RetryableTaskSt
 fn built_in(outcome: &Outcome, budgets: Option<&Budgets>) -> Option<FailureRule> {
     let name = match outcome {
         Outcome { disrupted: true, .. } => DISRUPTION,
-        Outcome { reason, .. } if reason == OUT_OF_MEMORY_REASON => OUT_OF_MEMORY,
+        Outcome { reason, .. } if reason == OOM_KILLED => OUT_OF_MEMORY,
         Outcome { never_started: true, .. } => STARTUP,
         _ => return None,
     };

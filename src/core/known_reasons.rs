@@ -2,6 +2,9 @@
 
 use super::did_you_mean::nearest;
 
+/// The container's reason when it ran out of memory.
+pub const OOM_KILLED: &str = "OOMKilled";
+
 /// Reasons that no rule can match: such ends are decided before any rule is asked.
 pub const DECIDED_BEFORE: [&str; 6] =
     ["Completed", "Suspended", "Cancelled", "DeadlineExceeded", "SpecChanged", "RetryNow"];

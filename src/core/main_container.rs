@@ -1,8 +1,10 @@
 //! The containers of a Pod template: which one is the main container, and what no attempt can be made from.
 
-use super::pod_snapshot::DEFAULT_CONTAINER;
 use crate::api::{MAIN_CONTAINER, RetryableTaskSpec};
 use serde_json::Value;
+
+/// The annotation by which kubectl and this operator know a Pod's main container.
+pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// The containers that the template has.
 pub fn containers(template: Option<&Value>) -> &[Value] {

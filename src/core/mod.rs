@@ -1,5 +1,7 @@
-//! Pure: no client, no clock, no I/O, no panic. What a Pod says (`observe`), what its end means (`classify`), how long
-//! to wait (`backoff`), what to do next (`decide`), and the Pod of an attempt (`pod`).
+//! The policy. It is pure: no client, no clock, no I/O, no panic.
+//!
+//! `pod_snapshot` reads a Pod, `classify` judges the end of an attempt, `delay` computes the wait, `decide` plans what to
+//! do next, and `build_pod` makes the Pod of an attempt.
 
 pub mod attempt_spec;
 pub mod build_pod;
@@ -8,19 +10,25 @@ pub mod condition_list;
 pub mod decide;
 pub mod delay;
 pub mod did_you_mean;
+pub mod end_text;
 pub mod excerpt;
-pub mod identity;
+mod hash;
+pub mod jitter_seed;
 pub mod known_reasons;
 pub mod main_container;
 pub mod message;
 pub mod oom;
 pub mod pod_event;
+pub mod pod_name;
 pub mod pod_snapshot;
 mod regex_cache;
 pub mod rejection;
 pub mod rule_match;
+pub mod slot;
 pub mod termination_report;
 pub mod time;
+pub mod trace_context;
+pub mod validate;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -2,7 +2,7 @@
 
 mod pod_status;
 
-use super::identity::Slot;
+use super::slot::Slot;
 use super::termination_report::TerminationReport;
 pub use crate::api::HoldUp;
 use crate::api::{
@@ -13,8 +13,6 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
 use pod_status::View;
 
-/// The annotation by which kubectl, and this program, know a Pod's main container.
-pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// How long after the grace of its deletion a Pod whose end nobody reports is given up: its node is gone, or nearly so.
 pub const LOST_NODE_BOUND: SignedDuration = SignedDuration::from_secs(300);
 /// The same for a Pod that somebody has deleted by force, which is how people say that it is gone.

@@ -1,7 +1,7 @@
 //! Tasks and Pods for tests, in few words. Times are seconds from one origin.
 
 use super::build_pod::pod;
-use super::identity::Slot;
+use super::slot::Slot;
 use crate::api::{
     Backoff, FINALIZER, Jitter, JitterMode, MAIN_CONTAINER, PodRetention, RetryableTask, RetryableTaskSpec,
     RetryableTaskStatus, Strategy,

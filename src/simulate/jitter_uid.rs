@@ -2,7 +2,7 @@
 //! with which the wait is the one that is wanted, and decisions that depend on it (a deadline) can be shown for that
 //! wait.
 
-use crate::core::identity::jitter_seed;
+use crate::core::jitter_seed::jitter_seed;
 
 /// Which wait the dice shall pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! How attempts end: what people write.
 
 use crate::api::{EndReason, StopReason};
-use crate::core::identity::Slot;
 use crate::core::known_reasons;
+use crate::core::slot::Slot;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 

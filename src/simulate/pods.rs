@@ -3,7 +3,7 @@
 use super::outcomes::{Course, Outcome};
 use crate::api::EndReason;
 use crate::core::decide::{STOP_DEADLINE_SECONDS, StopMethod};
-use crate::core::pod_snapshot::DEFAULT_CONTAINER;
+use crate::core::main_container::DEFAULT_CONTAINER;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod,

@@ -14,8 +14,8 @@ use crate::core::decide::{
     Plan, PodLookup, PodWarnings, Situation, StopMethod, TrackedPod, Transition, Wait, decide, is_finished,
 };
 use crate::core::delay::DelayRange;
-use crate::core::identity::Slot;
 use crate::core::pod_snapshot::{PodSnapshot, Progress};
+use crate::core::slot::Slot;
 use crate::core::time::{plus, until};
 use jiff::{SignedDuration, Timestamp};
 

@@ -11,7 +11,8 @@ use retryable_tasks::api::{
     ConditionType, Fallback, FallbackState, LABEL_FALLBACK, RetryableTask, RetryableTaskStatus, State,
 };
 use retryable_tasks::core::condition_list;
-use retryable_tasks::core::identity::{Slot, pod_name};
+use retryable_tasks::core::pod_name::pod_name;
+use retryable_tasks::core::slot::Slot;
 use serde_json::{Value, json};
 
 /// A script that runs until it is told that its work is done (see [`tell`]), or stopped.

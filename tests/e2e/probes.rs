@@ -3,7 +3,7 @@
 use crate::support::manifest::UNTIL_STOPPED;
 use crate::support::{Operator, Scene, eventually, sh};
 use retryable_tasks::api::{RetryableTaskStatus, State};
-use retryable_tasks::core::identity::trace_id;
+use retryable_tasks::core::trace_context::trace_id;
 use serde_json::{Value, json};
 
 #[tokio::test]

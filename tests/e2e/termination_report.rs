@@ -3,7 +3,7 @@
 use crate::support::{Scene, sh};
 use retryable_tasks::api::{Action, ConditionType, State};
 use retryable_tasks::core::condition_list;
-use retryable_tasks::core::identity::traceparent;
+use retryable_tasks::core::trace_context::traceparent;
 use serde_json::json;
 
 /// Ends with `code` and `message` as the termination message.

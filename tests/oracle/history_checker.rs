@@ -10,7 +10,7 @@ use retryable_tasks::{
     api::{
         Action, CurrentAttempt, HistoryEntry, MAIN_CONTAINER, RetryableTask, RetryableTaskStatus, State, StopReason,
     },
-    core::{decide::slot_of, delay, identity::jitter_seed},
+    core::{decide::slot_of, delay, jitter_seed::jitter_seed},
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};

@@ -9,8 +9,8 @@ use retryable_tasks::{
     },
     core::{
         decide::slot_of,
-        identity::Slot,
         pod_snapshot::{FORCED_DELETION_BOUND, LOST_NODE_BOUND},
+        slot::Slot,
     },
 };
 use serde::Deserialize;

@@ -2,9 +2,10 @@
 
 use super::{OTHER_CONTAINERS_GRACE, Situation, TrackedPod, requests};
 use crate::api::{CurrentAttempt, RetryableTaskStatus, StopReason};
-use crate::core::build_pod::{problem, template_hash};
+use crate::core::build_pod::template_hash;
 use crate::core::pod_snapshot::{HoldUp, Progress};
 use crate::core::time::{plus, until};
+use crate::core::validate::problem;
 use jiff::{SignedDuration, Timestamp};
 
 /// How long a Pod that has a node may take to start, unless the spec says otherwise, in seconds.

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::api::{Action, ConditionReason, ConditionType, CurrentAttempt, FallbackState, RetryableTaskStatus};
 use crate::core::condition_list;
-use crate::core::identity::Slot;
 use crate::core::pod_snapshot::Progress;
+use crate::core::slot::Slot;
 use crate::core::time::{plus, until};
 use jiff::SignedDuration;
 use std::cmp::Reverse;

@@ -7,9 +7,9 @@ use super::{Transition, name_of, requests};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, Fallback, FallbackState, StopReason};
 use crate::core::condition_list;
 use crate::core::excerpt::excerpt;
-use crate::core::identity::Slot;
 use crate::core::message::{MAX_MESSAGE_BYTES, short};
 use crate::core::pod_snapshot::Outcome;
+use crate::core::slot::Slot;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// Most bytes of what the message of the task says of why the fallback did not start.

@@ -22,13 +22,14 @@ pub use requests::Request;
 pub use stalled::unreadable;
 pub use stop_pod::{STOP_DEADLINE_SECONDS, StopMethod};
 
-use super::build_pod::problem;
 use super::condition_list;
 use super::delay::DelayRange;
-use super::identity::{Slot, pod_name};
+use super::pod_name::pod_name;
 use super::pod_snapshot::{DeletionDeadline, PodSnapshot};
 use super::rejection::{FAILS_UNSAID, Rejection};
+use super::slot::Slot;
 use super::time::until;
+use super::validate::problem;
 use crate::api::{
     ConditionReason, ConditionType, CurrentAttempt, HistoryEntry, HoldUp, RetryableTask, RetryableTaskStatus,
 };

@@ -8,11 +8,11 @@ use super::{
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, HoldUp, RetryableTaskStatus, State, StopReason};
 use crate::core::attempt_spec;
-use crate::core::build_pod::problem;
 use crate::core::condition_list;
-use crate::core::identity::Slot;
 use crate::core::pod_snapshot::{Outcome, PodSnapshot, Progress};
+use crate::core::slot::Slot;
 use crate::core::time::{micros, until};
+use crate::core::validate::problem;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 

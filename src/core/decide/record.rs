@@ -8,9 +8,10 @@ use crate::api::{
     Action, ConditionReason, ConditionType, CurrentAttempt, FailureCount, HistoryEntry, LastFailure, State, StopReason,
 };
 use crate::core::attempt_spec::{can_raise_memory, number_in_run};
-use crate::core::classify::{OUT_OF_MEMORY_REASON, Verdict, classify};
+use crate::core::classify::{Verdict, classify};
 use crate::core::condition_list;
 use crate::core::excerpt::excerpt;
+use crate::core::known_reasons::OOM_KILLED;
 use crate::core::main_container::main_container_name;
 use crate::core::message::{MAX_MESSAGE_BYTES, most_stored_bytes, short};
 use crate::core::pod_snapshot::Outcome;
@@ -80,7 +81,7 @@ fn matched_message<'a>(draft: &Draft<'a>, verdict: &Verdict) -> Option<&'a str> 
 fn raise_memory(draft: &mut Draft, outcome: &Outcome) {
     let task = draft.situation.task;
     let main = outcome.container.as_deref() == Some(&*main_container_name(&task.spec));
-    let ran_out = !outcome.succeeded && outcome.reason == OUT_OF_MEMORY_REASON;
+    let ran_out = !outcome.succeeded && outcome.reason == OOM_KILLED;
     if main && ran_out && can_raise_memory(&task.spec, &draft.status, draft.slot()) {
         draft.status.memory_raises = draft.status.memory_raises.saturating_add(1);
     }
@@ -287,7 +288,7 @@ fn finish(draft: &mut Draft, reason: ConditionReason, last: &LastEnd) -> Current
 
 /// What is to be said of a success during which a process ran out of memory.
 pub(super) fn but_out_of_memory(outcome: &Outcome) -> &'static str {
-    if outcome.reason == OUT_OF_MEMORY_REASON {
+    if outcome.reason == OOM_KILLED {
         "; a process in its container ran out of memory (OOMKilled), though the container exited with 0"
     } else {
         ""

@@ -7,7 +7,7 @@ use super::{Transition, Wait};
 use crate::api::{RetryWait, StopReason};
 use crate::core::classify::{Verdict, again, count};
 use crate::core::delay::{DelayRange, delay_range};
-use crate::core::identity::jitter_seed;
+use crate::core::jitter_seed::jitter_seed;
 use crate::core::pod_snapshot::Outcome;
 use crate::core::time::{micros, plus};
 use jiff::SignedDuration;

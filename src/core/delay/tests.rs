@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::Strategy;
-use crate::core::identity::jitter_seed;
+use crate::core::jitter_seed::jitter_seed;
 use proptest::prelude::*;
 
 fn seconds(backoff: &Backoff, retries: i32) -> Vec<i64> {

@@ -1,11 +1,12 @@
 //! Reading a Pod's status: which container decides, how it ended, when.
 
 use super::{
-    DEADLINE_EXCEEDED, DEFAULT_CONTAINER, DISRUPTION_TARGET, DeletionDeadline, FORCED_DELETION_BOUND, HoldUp,
-    LOST_NODE_BOUND, Outcome, PastDeadline, Progress, Stage,
+    DEADLINE_EXCEEDED, DISRUPTION_TARGET, DeletionDeadline, FORCED_DELETION_BOUND, HoldUp, LOST_NODE_BOUND, Outcome,
+    PastDeadline, Progress, Stage,
 };
 use crate::api::{ANNOTATION_COMPLETION, Completion, EndReason, MAIN_CONTAINER};
-use crate::core::classify::OUT_OF_MEMORY_REASON;
+use crate::core::known_reasons::OOM_KILLED;
+use crate::core::main_container::DEFAULT_CONTAINER;
 use crate::core::message;
 use crate::core::termination_report::termination_report;
 use crate::core::time::plus;
@@ -361,8 +362,8 @@ impl<'a> View<'a> {
     /// An exit code of 0 is a success even where a process in the container ran out of memory.
     fn success_reason(&self) -> String {
         let mut ends = self.deciding().into_iter().flatten().filter_map(end);
-        let ran_out = ends.any(|(_, end)| end.reason.as_deref() == Some(OUT_OF_MEMORY_REASON));
-        if ran_out { OUT_OF_MEMORY_REASON } else { EndReason::Completed.as_str() }.into()
+        let ran_out = ends.any(|(_, end)| end.reason.as_deref() == Some(OOM_KILLED));
+        if ran_out { OOM_KILLED } else { EndReason::Completed.as_str() }.into()
     }
 
     fn failure_reason(&self) -> String {

@@ -3,6 +3,7 @@ mod messages;
 
 use super::*;
 use crate::api::RetryableTask;
+use crate::core::main_container::DEFAULT_CONTAINER;
 use crate::core::testing::{
     BuildEnd, BuildPod, BuildTask, NAME, UID, at, end, pod_of, running, task, task_with, time, waiting,
 };

@@ -9,7 +9,8 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt};
 use retryable_tasks::api::{LABEL_TASK_NAME, RetryableTask, State};
 use retryable_tasks::core::delay::delay;
-use retryable_tasks::core::identity::{jitter_seed, pod_name};
+use retryable_tasks::core::jitter_seed::jitter_seed;
+use retryable_tasks::core::pod_name::pod_name;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 

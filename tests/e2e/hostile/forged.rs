@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use retryable_tasks::api::{ConditionType, RetryableTaskStatus, State};
 use retryable_tasks::core::condition_list;
-use retryable_tasks::core::identity::pod_name;
+use retryable_tasks::core::pod_name::pod_name;
 use serde_json::{Value, json};
 
 /// A Pod of somebody's.

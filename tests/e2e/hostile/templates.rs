@@ -11,7 +11,8 @@ use retryable_tasks::api::{
     State,
 };
 use retryable_tasks::core::condition_list;
-use retryable_tasks::core::identity::{Slot, pod_name};
+use retryable_tasks::core::pod_name::pod_name;
+use retryable_tasks::core::slot::Slot;
 use serde_json::{Value, json};
 
 fn is_stalled(status: &RetryableTaskStatus) -> bool {

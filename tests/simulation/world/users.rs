@@ -7,7 +7,7 @@ use crate::{
 };
 use retryable_tasks::{
     api::{ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, LABEL_TASK_UID},
-    core::identity::pod_name,
+    core::pod_name::pod_name,
 };
 use serde_json::{Value, json};
 

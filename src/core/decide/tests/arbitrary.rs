@@ -6,10 +6,11 @@ use crate::api::{
 };
 use crate::core::build_pod::pod;
 use crate::core::decide::{Created, Failing, Plan, PodLookup, PodWarnings, Situation, TrackedPod, decide, slot_of};
-use crate::core::identity::{Slot, pod_name};
 use crate::core::pod_event::PodWarning;
+use crate::core::pod_name::pod_name;
 use crate::core::pod_snapshot::PodSnapshot;
 use crate::core::rejection::{Refusal, Rejection};
+use crate::core::slot::Slot;
 use crate::core::testing::{
     BuildEnd, BuildPod, BuildTask, NAME, UID, at, end, pod_of, running, task, task_with, time, waiting,
 };

@@ -8,10 +8,11 @@ use crate::core::decide::{
     Created, Failing, Plan, PodLookup, PodRef, PodWarnings, STOP_DEADLINE_SECONDS, Situation, StopMethod, TrackedPod,
     Transition, decide, is_finished, slot_of,
 };
-use crate::core::identity::{Slot, pod_name};
 use crate::core::pod_event::PodWarning;
+use crate::core::pod_name::pod_name;
 use crate::core::pod_snapshot::{PodSnapshot, Progress};
 use crate::core::rejection::{Refusal, Rejection};
+use crate::core::slot::Slot;
 use crate::core::testing::{BuildPod, UID, at, pod_of};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;

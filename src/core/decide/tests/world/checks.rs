@@ -3,8 +3,8 @@
 use super::World;
 use crate::api::State;
 use crate::core::decide::{Plan, PodRef, STOP_DEADLINE_SECONDS, is_finished, slot_of};
-use crate::core::identity::Slot;
 use crate::core::pod_snapshot::{PodSnapshot, Progress};
+use crate::core::slot::Slot;
 use crate::core::testing::at;
 use jiff::SignedDuration;
 use std::fmt::Write;

@@ -20,13 +20,3 @@ fn pod_names_are_dns_labels_and_differ_by_uid_and_number() {
     assert_ne!(pod_name("a", UID, 1), pod_name("a", "another", 1));
     assert_ne!(pod_name(&"x".repeat(62), UID, 1), pod_name(&"x".repeat(63), UID, 1));
 }
-
-#[test]
-fn a_trace_is_the_tasks_and_a_span_the_attempts() {
-    assert_eq!(trace_id(UID), "9c1f1a525d0c4a3b8a550f8f2b3f6f10");
-    assert_eq!(trace_id("odd").len(), 32);
-    let (first, second) = (traceparent(UID, 1), traceparent(UID, 2));
-    assert_eq!(first.len(), 55);
-    assert_eq!(first.split('-').nth(1), second.split('-').nth(1));
-    assert_ne!(first.split('-').nth(2), second.split('-').nth(2));
-}
