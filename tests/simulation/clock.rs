@@ -1,4 +1,4 @@
-//! Time: the world's own, and what a process takes for it.
+//! Time: the true time of a world, and the wall clocks of its machines.
 
 use jiff::{SignedDuration, Timestamp};
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ impl WorldClock {
 
     /// The true time of day at this age of the world.
     pub fn date(age: std::time::Duration) -> Timestamp {
-        // Not a whole second, so that code which cuts or rounds shows.
+        // Not a whole second, so that code which rounds times is noticed.
         let base = Timestamp::new(1_767_225_600, 618_034_000).expect("a date in range");
         base + SignedDuration::try_from(age).expect("an age in range")
     }
@@ -47,7 +47,7 @@ impl WallClock {
         Self { world, error: Arc::new(Mutex::new(error)) }
     }
 
-    /// What the machine takes for the time of day.
+    /// The machine's time of day.
     pub fn now(&self) -> Timestamp {
         self.world.now() + *self.error.lock().expect("the clock's lock")
     }

@@ -1,9 +1,8 @@
-//! One seed, one run: takes the places where randomness and the wall clock enter a process.
+//! The same seed gives the same run: replaces the process's sources of randomness and its wall clock.
 //!
-//! A world runs in a thread of its own, because std's hash keys, `fastrand`'s generator and tokio's `select!` are all
-//! seeded once a thread. Everything there that asks the system for random bytes or for the time of day gets the
-//! world's.
-#![allow(unsafe_code)] // two functions of libc are replaced by definitions here, and one of them passes on to the one that it hides
+//! A world runs in a thread of its own, because std's hash keys, `fastrand`'s generator and tokio's `select!` are seeded
+//! once per thread. Whatever that thread reads of random bytes or the time of day comes from the world.
+#![allow(unsafe_code)] // this file redefines two functions of libc, and one of them calls the original
 
 use crate::random::Random;
 use std::{
@@ -57,7 +56,7 @@ pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::
 
 type ClockGettime = unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
 
-/// The definition that ours hides: it asks without a call of the kernel.
+/// libc's own definition, which ours hides. It needs no system call.
 fn system_clock() -> ClockGettime {
     static SYSTEM: AtomicPtr<libc::c_void> = AtomicPtr::new(std::ptr::null_mut());
     let mut address = SYSTEM.load(Ordering::Relaxed);
@@ -71,7 +70,7 @@ fn system_clock() -> ClockGettime {
     unsafe { std::mem::transmute::<*mut libc::c_void, ClockGettime>(address) }
 }
 
-/// Sets what this thread takes for the time of day.
+/// Sets the wall clock of this thread.
 pub fn set_time_of_day(now: impl Fn() -> jiff::Timestamp + 'static) {
     NOW.with(|slot| *slot.borrow_mut() = Some(Box::new(now)));
 }

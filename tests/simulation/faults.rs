@@ -1,4 +1,4 @@
-//! What can go wrong between a process and the API server, and how often.
+//! The faults between a process and the API server, and how often each happens.
 
 use crate::{
     random::Random,
@@ -6,10 +6,10 @@ use crate::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
-/// How often each fault happens, in 1,000 requests (or events of a watch), and how bad it gets.
+/// How often each fault happens, per 1,000 requests (or watch events), and how severe it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rates {
-    /// Nothing goes wrong any more after this age of the world.
+    /// There are no faults after this age of the world.
     pub until: Duration,
     /// Refused, nothing done: 409, 429, 500, 503, 504.
     pub reject: u32,
@@ -25,23 +25,23 @@ pub struct Rates {
     pub late: u32,
     /// How late at most.
     pub lateness: Duration,
-    /// A read that takes any version, or a list, comes from a server that is behind.
+    /// A list, or a read that accepts any version, comes from a stale server.
     pub stale: u32,
-    /// By how much at most.
+    /// How stale it is at most.
     pub staleness: Duration,
-    /// Of each resource, by how much its watches lag at most.
+    /// For each resource, how much its watches lag at most.
     pub lag: BTreeMap<Resource, Duration>,
-    /// An event of a watch is held up on top of that.
+    /// A watch event is delayed beyond that.
     pub stall: u32,
     /// For how long at most.
     pub stalling: Duration,
     /// A watch is cut before its time: end, reset or 410.
     pub cut: u32,
-    /// A watch falls silent without an end.
+    /// A watch hangs: no more events, and no end.
     pub silence: u32,
-    /// An event of a watch is lost. The watch ends with 410 some time later.
+    /// A watch event is lost. The watch ends with 410 some time later.
     pub lose: u32,
-    /// An event of a watch comes twice, or earlier ones come again.
+    /// A watch event comes twice, or earlier ones come again.
     pub repeat: u32,
     /// The history is compacted up to now when a watch begins, so that others get 410.
     pub compact: u32,
@@ -143,7 +143,7 @@ impl Faults {
         }
     }
 
-    /// By how much the server that answers a read is behind.
+    /// How stale the server that answers a read is.
     pub fn staleness(&mut self, now: Duration) -> Option<Duration> {
         let stale = now < self.rates.until && self.requests.chance(self.rates.stale);
         stale.then(|| self.requests.duration(Duration::ZERO, self.rates.staleness))
@@ -181,7 +181,7 @@ impl Faults {
         least + self.watches.duration(Duration::ZERO, most) + self.watches.duration(Duration::ZERO, stall)
     }
 
-    /// What happens to an event of a watch.
+    /// What happens to a watch event.
     pub fn event(&mut self, now: Duration) -> EventFault {
         if now >= self.rates.until {
             EventFault::None

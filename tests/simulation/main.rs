@@ -1,13 +1,13 @@
-//! Deterministic simulation: the operator against an API server in memory, with everything that can go wrong drawn from
-//! one seed.
+//! Deterministic simulation: the operator against an API server in memory. All faults are drawn from one seed.
 //!
-//! - [`determinism`], [`random`], [`clock`], [`process`]: one seed, one run; processes that can be killed or stopped at any step.
-//! - [`server`] and [`faults`]: the API server, and what goes wrong between it and its clients.
-//! - [`cluster`]: the scheduler, the kubelets, the Pod collector, people who meddle with Pods.
-//! - [`world`]: all of it together with the operator itself, its users and its misfortunes.
-//! - [`oracle`]: what must hold of every run, there and on the real cluster.
-//! - [`schedules`]: the test, and how to replay a failure.
-//! - [`model`]: tests of the server and the cluster themselves.
+//! - [`determinism`], [`random`], [`clock`], [`process`]: the same seed gives the same run; processes can be killed or
+//!   stopped at any step.
+//! - [`server`] and [`faults`]: the API server, and the faults between it and its clients.
+//! - [`cluster`]: the scheduler, the kubelets, the Pod garbage collector, and users who disrupt Pods.
+//! - [`world`]: one run with all of this, the operator and its users.
+//! - [`oracle`]: the rules that every run must keep, here and on the real cluster.
+//! - [`schedules`]: the test that runs many worlds, and the replay of one.
+//! - [`model`]: tests of the simulated server and cluster.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // it is all test code
 
 mod clock;
@@ -23,6 +23,6 @@ mod schedules;
 mod server;
 mod world;
 
-/// Worlds are made of small JSON values: the system's allocator takes a fifth of their time.
+/// Worlds allocate many small JSON values. With the system's allocator that takes a fifth of the time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -14,22 +14,22 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 /// Whether a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
+pub enum ProcessState {
     /// It runs.
     Running,
-    /// It is stopped (SIGSTOP): it takes no step, and time goes on around it.
+    /// It is stopped (SIGSTOP): it takes no step while time goes on.
     Paused,
     /// It was killed (SIGKILL). For good.
     Dead,
 }
 
-/// What a process and its connections to the API server share.
+/// The state that a process and its connections to the API server share.
 ///
-/// Tasks that the process spawned outlive its root task. They are harmless, since nothing of a dead process passes the
-/// gate any more.
+/// Tokio tasks that the process spawned outlive its root task. They do no harm: no request of a dead process passes the
+/// gate.
 #[derive(Debug)]
 pub struct Gate {
-    life: Mutex<Life>,
+    state: Mutex<ProcessState>,
     changed: Notify,
     root: Mutex<Root>,
     steps: AtomicU64,
@@ -46,9 +46,9 @@ impl Gate {
     /// The gate of a process that runs.
     pub fn new() -> Arc<Self> {
         let never = AtomicU64::new(u64::MAX);
-        let life = Mutex::new(Life::Running);
+        let state = Mutex::new(ProcessState::Running);
         Arc::new(Self {
-            life,
+            state,
             changed: Notify::new(),
             root: Mutex::default(),
             steps: AtomicU64::new(0),
@@ -57,13 +57,13 @@ impl Gate {
     }
 
     /// Whether the process runs.
-    pub fn life(&self) -> Life {
-        *self.life.lock().expect("the gate's lock")
+    pub fn state(&self) -> ProcessState {
+        *self.state.lock().expect("the gate's lock")
     }
 
-    /// Kills the process. What it has sent is still on its way.
+    /// Kills the process. Requests that it has sent are still carried out.
     pub fn kill(&self) {
-        self.turn(|_| Life::Dead);
+        self.turn(|_| ProcessState::Dead);
         if let Some(task) = &self.root.lock().expect("the gate's lock").task {
             task.abort();
         }
@@ -76,32 +76,32 @@ impl Gate {
 
     /// Stops the process, unless it is dead.
     pub fn pause(&self) {
-        self.turn(|life| Self::unless_dead(life, Life::Paused));
+        self.turn(|state| Self::unless_dead(state, ProcessState::Paused));
     }
 
     /// Lets a stopped process go on.
     pub fn resume(&self) {
-        self.turn(|life| Self::unless_dead(life, Life::Running));
+        self.turn(|state| Self::unless_dead(state, ProcessState::Running));
         if let Some(waker) = self.root.lock().expect("the gate's lock").stopped.take() {
             waker.wake();
         }
     }
 
-    fn turn(&self, to: impl FnOnce(Life) -> Life) {
-        let mut life = self.life.lock().expect("the gate's lock");
-        *life = to(*life);
+    fn turn(&self, to: impl FnOnce(ProcessState) -> ProcessState) {
+        let mut state = self.state.lock().expect("the gate's lock");
+        *state = to(*state);
         self.changed.notify_waiters();
     }
 
-    fn unless_dead(life: Life, wanted: Life) -> Life {
-        if life == Life::Dead { life } else { wanted }
+    fn unless_dead(state: ProcessState, wanted: ProcessState) -> ProcessState {
+        if state == ProcessState::Dead { state } else { wanted }
     }
 
     /// Waits until the process runs: at once, when it is resumed, or never.
     pub async fn pass(&self) {
         loop {
             let changed = self.changed.notified();
-            if self.life() == Life::Running {
+            if self.state() == ProcessState::Running {
                 return;
             }
             changed.await;
@@ -109,7 +109,7 @@ impl Gate {
     }
 }
 
-/// Why a process is gone.
+/// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Its main function returned.
@@ -123,9 +123,9 @@ pub enum Exit {
 /// A running process.
 #[derive(Debug)]
 pub struct Process {
-    /// Its life.
+    /// Its state.
     pub gate: Arc<Gate>,
-    /// What it takes for the time of day.
+    /// Its wall clock.
     pub clock: WallClock,
     task: tokio::task::JoinHandle<Option<()>>,
 }
@@ -154,7 +154,7 @@ impl Process {
     }
 }
 
-/// The main function, which takes a step only while the process runs, and sees its own machine's time of day.
+/// The main function. It is polled only while the process runs, with the time of day of its own machine.
 struct Guarded<F> {
     gate: Arc<Gate>,
     clock: WallClock,
@@ -169,13 +169,13 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
         if step >= self.gate.kill_at_step.load(Ordering::Relaxed) {
             self.gate.kill();
         }
-        match self.gate.life() {
-            Life::Dead => Poll::Ready(None),
-            Life::Paused => {
+        match self.gate.state() {
+            ProcessState::Dead => Poll::Ready(None),
+            ProcessState::Paused => {
                 self.gate.root.lock().expect("the gate's lock").stopped = Some(context.waker().clone());
                 Poll::Pending
             }
-            Life::Running => {
+            ProcessState::Running => {
                 let clock = self.clock.clone();
                 determinism::set_time_of_day(move || clock.now());
                 self.main.as_mut().poll(context).map(Some)

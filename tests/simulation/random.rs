@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct Random(u64);
 
 impl Random {
-    /// The stream of this seed and label. Streams of different labels have nothing to do with each other, so that one
-    /// part of a world can draw more or less without moving what another part draws.
+    /// The stream of this seed and label. Streams of different labels are independent: one part of a world can draw more
+    /// numbers without changing those of another part.
     pub fn fork(seed: u64, label: &str) -> Self {
         let hash =
             label.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));

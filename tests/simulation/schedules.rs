@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-/// How many schedules run unless told otherwise: few, since a build without optimisation is slow.
+/// How many schedules run by default: few, since a build without optimisation is slow.
 const SCHEDULES: u64 = 100;
 /// How many failures are shown.
 const SHOWN: usize = 10;
@@ -24,7 +24,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// What broke in the world of this seed. Worlds without users are run without faults too, and must end the same.
+/// The outcome of the world of this seed. A world without users is run again without faults, and must end the same.
 fn play(seed: u64) -> Result<Outcome, String> {
     let plan = Plan::of(seed);
     let log = number("SEED").is_some();
@@ -33,7 +33,7 @@ fn play(seed: u64) -> Result<Outcome, String> {
     if let Some(plan) = again {
         let calm = catch_unwind(AssertUnwindSafe(|| world::run(plan, false))).map_err(panic_text)?;
         outcome.violations.extend(calm.violations);
-        // Whether a Pod died of its deletion or by itself is not to be seen when both come within a second.
+        // If a Pod is deleted and exits within the same second, nobody can tell which came first.
         let alike = |summary: &str| summary.replace("PodDeleted", "Error").replace("ContainerStatusUnknown", "Error");
         if outcome.summary.len() != calm.summary.len() {
             let text = format!("{} tasks with faults, {} without", outcome.summary.len(), calm.summary.len());
@@ -49,7 +49,7 @@ fn play(seed: u64) -> Result<Outcome, String> {
     Ok(outcome)
 }
 
-/// Everything that happened in the world of this seed, in one number.
+/// A hash of everything that happened in the world of this seed.
 fn digest(seed: u64) -> u64 {
     let outcome = world::run(Plan::of(seed), true);
     let text = outcome.log.concat();
@@ -57,7 +57,7 @@ fn digest(seed: u64) -> u64 {
 }
 
 #[test]
-fn a_world_replays_whatever_else_runs() {
+fn a_world_replays_beside_others() {
     let digests = |seeds: &[u64]| seeds.iter().map(|seed| (*seed, digest(*seed))).collect::<BTreeMap<_, _>>();
     let there: Vec<u64> = (0..24).collect();
     let back: Vec<u64> = (0..24).rev().collect();
@@ -104,13 +104,13 @@ fn schedules() {
     });
     let results = results.into_inner().unwrap();
     if until_broken {
-        tell_first(&results);
+        print_first(&results);
     }
     conclude(&results, begun.elapsed().as_secs_f64());
 }
 
-/// Every seed before the first that breaks a rule has run.
-fn tell_first(results: &BTreeMap<u64, Result<Outcome, String>>) {
+/// Prints the first seed that breaks a rule. All seeds before it have run.
+fn print_first(results: &BTreeMap<u64, Result<Outcome, String>>) {
     for (count, (seed, result)) in results.iter().enumerate() {
         let rule = match result {
             Ok(outcome) => outcome.violations.first().map(|violation| violation.rule),
@@ -159,7 +159,7 @@ fn conclude(results: &BTreeMap<u64, Result<Outcome, String>>, seconds: f64) {
     assert!(failures.is_empty(), "{} failures", failures.len());
 }
 
-/// Runs one world and shows everything.
+/// Runs one world and prints everything that happened in it.
 fn show(seed: u64) {
     if std::env::var_os("RUST_LOG").is_some() {
         let filter = tracing_subscriber::EnvFilter::from_default_env();

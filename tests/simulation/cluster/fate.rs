@@ -1,27 +1,27 @@
-//! What becomes of a Pod. It is drawn from the seed and the Pod's name alone, so that the same attempt ends the same
-//! way in every run.
+//! What happens to a Pod. It depends only on the seed and the Pod's name, so that the same attempt ends the same way in
+//! every run.
 
 use crate::random::Random;
 use std::time::Duration;
 
-/// How often what happens to Pods, in 1,000.
+/// How often each thing happens to Pods, per 1,000.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Odds {
-    /// It succeeds, where nothing below happens.
+    /// It succeeds, if nothing below happens.
     pub success: u32,
     /// It is disrupted or deleted by somebody.
     pub disruption: u32,
     /// Its node dies.
     pub node_death: u32,
-    /// Its image or its configuration is in trouble for a while.
+    /// Its image cannot be pulled, or its configuration is missing, for a while.
     pub trouble: u32,
     /// The kubelet does not admit it.
     pub admission: u32,
     /// The kubelet evicts it.
     pub eviction: u32,
-    /// It waits long for a node.
+    /// It stays unscheduled for long.
     pub unschedulable: u32,
-    /// For how long it runs at most, in milliseconds.
+    /// How long it runs at most, in milliseconds.
     pub run_millis: u64,
 }
 
@@ -45,11 +45,11 @@ impl Default for Odds {
 pub enum Ending {
     /// It exits with this code, and perhaps leaves a message.
     Exit(i32, Option<String>),
-    /// It is killed for want of memory; the runtime does not always say so.
+    /// It is OOM-killed; the runtime does not always say so.
     OutOfMemory(bool),
     /// A signal ends it.
     Signal(i32),
-    /// The kubelet evicts it: for the node's sake (true), or because it went over its own limit.
+    /// The kubelet evicts it: because of pressure on the node (true), or because it exceeded its own limit.
     Evicted(bool),
     /// The node restarted, and nobody knows how it ended.
     Unknown,
@@ -58,7 +58,7 @@ pub enum Ending {
 /// Who disrupts a Pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disruption {
-    /// The scheduler needs its place.
+    /// The scheduler preempts it.
     Preempted,
     /// The node is drained.
     Drained,
@@ -70,7 +70,7 @@ pub enum Disruption {
     Forced,
 }
 
-/// What becomes of a Pod whose node is dead.
+/// What happens to a Pod whose node is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeadNode {
     /// The node comes back after this long.
@@ -81,16 +81,16 @@ pub enum DeadNode {
     Forced(Duration),
 }
 
-/// What becomes of a Pod.
+/// What happens to a Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fate {
     /// How long it waits for a node.
     pub schedule: Duration,
     /// Why the kubelet does not admit it.
     pub refused: Option<&'static str>,
-    /// What holds its containers up, and for how long.
+    /// What keeps its containers from starting, and for how long.
     pub trouble: Option<(&'static str, Duration)>,
-    /// Whether its status says nothing of that, and only an event does.
+    /// Whether only an Event reports that, and the status does not.
     pub silent: bool,
     /// Its first init container, if it has any, fails with this code.
     pub init: i32,

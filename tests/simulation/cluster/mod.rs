@@ -1,14 +1,14 @@
-//! The rest of the cluster: scheduler, kubelets, the Pod collector, and people who meddle with Pods.
+//! The rest of the cluster: scheduler, kubelets, the Pod garbage collector, and users who disrupt Pods.
 
 mod fate;
-mod life;
+mod kubelet;
 mod status;
 
 pub use fate::{DeadNode, Disruption, Ending, Fate, Odds};
-pub use life::Truths;
+pub use kubelet::Truths;
 
 use crate::server::{Actor, Key, Server, Verb};
-use life::Life;
+use kubelet::PodRun;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ pub async fn run_pods(server: Server, seed: u64, odds: Odds, truths: Truths) {
     let mut new_pods = server.lock().store.new_pods();
     while let Some(key) = new_pods.recv().await {
         let fate = Fate::of(seed, &format!("{}/{}", key.namespace, key.name), &odds);
-        let Some(life) = Life::new(server.clone(), key, fate.clone(), truths.clone()) else { continue };
+        let Some(run) = PodRun::new(server.clone(), key, fate.clone(), truths.clone()) else { continue };
         if let Some((after, disruption)) = fate.disruption {
-            tokio::spawn(disrupt(server.clone(), life.key().clone(), life.uid().to_string(), after, disruption));
+            tokio::spawn(disrupt(server.clone(), run.key().clone(), run.uid().to_string(), after, disruption));
         }
-        tokio::spawn(life.run());
+        tokio::spawn(run.run());
     }
 }
 
-/// Disrupts a Pod when its time has come, if it is still there.
+/// Disrupts a Pod after this time, if it still exists.
 async fn disrupt(server: Server, key: Key, uid: String, after: Duration, disruption: Disruption) {
     tokio::time::sleep(after).await;
     let mut state = server.lock();

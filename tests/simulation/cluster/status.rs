@@ -25,7 +25,7 @@ pub struct Terminated {
     pub finished: Timestamp,
     /// Its exit code.
     pub exit: i32,
-    /// The runtime's word for it.
+    /// The runtime's reason.
     pub reason: &'static str,
     /// Its termination message.
     pub message: Option<String>,
@@ -58,7 +58,7 @@ impl Container {
         Self::Ended(Terminated { started: None, finished: now, exit: 137, reason, message })
     }
 
-    /// Since when it runs, if it runs.
+    /// Since when it has been running, if it is.
     pub fn running_since(&self) -> Option<Timestamp> {
         match self {
             Self::Running(since) => Some(*since),

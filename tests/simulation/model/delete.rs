@@ -25,7 +25,7 @@ fn remove_finalizers(world: &World, key: &Key) {
 }
 
 #[test]
-fn a_pod_without_a_node_or_at_its_end_goes_at_once() {
+fn a_pod_that_is_unscheduled_or_ended_is_deleted_at_once() {
     calm(|world: World| async move {
         let pods = world.api(Resource::Pods);
         for (name, phase) in [("unscheduled", None), ("ended", Some("Failed"))] {
@@ -47,7 +47,7 @@ fn a_running_pod_waits_for_its_kubelet() {
         assert_eq!(metadata["deletionGracePeriodSeconds"], 30);
         assert_eq!(metadata["generation"], generation + 1, "a deletion is a new generation");
         let due: jiff::Timestamp = metadata["deletionTimestamp"].as_str().unwrap().parse().unwrap();
-        assert!((29..=30).contains(&(due - world.clock.now()).get_seconds()), "the deletion time has the grace in it");
+        assert!((29..=30).contains(&(due - world.clock.now()).get_seconds()), "the deletion time includes the grace");
         let version = metadata["resourceVersion"].clone();
         pods.delete("p", &DeleteParams::default().grace_period(40)).await.unwrap();
         assert_eq!(world.object(&key).unwrap()["metadata"]["resourceVersion"], version, "grace cannot be prolonged");
@@ -59,7 +59,7 @@ fn a_running_pod_waits_for_its_kubelet() {
 }
 
 #[test]
-fn an_object_stays_until_its_last_finalizer_goes() {
+fn an_object_stays_until_its_last_finalizer_is_removed() {
     calm(|world: World| async move {
         let pods = world.api(Resource::Pods);
         let key = add_pod(&world, "p", &[OURS], None, &[]);
@@ -74,7 +74,7 @@ fn an_object_stays_until_its_last_finalizer_goes() {
         let key = add_pod(&world, "q", &[OURS], Some("Running"), &[]);
         pods.delete("q", &DeleteParams::default()).await.unwrap();
         remove_finalizers(&world, &key);
-        assert!(world.object(&key).is_some(), "the kubelet has not let go of it yet");
+        assert!(world.object(&key).is_some(), "the kubelet has not ended it yet");
         pods.delete("q", &DeleteParams::default().grace_period(0)).await.unwrap();
         assert!(world.object(&key).is_none());
     });
@@ -97,48 +97,48 @@ fn preconditions_guard_a_delete() {
     });
 }
 
-/// A task with a Pod that has our finalizer and one that has not, deleted in this way; the collector had time.
+/// A task with a Pod that has our finalizer and one without. The task is deleted in this way, and the collector has run.
 async fn cascade(world: &World, propagation: &str) -> (Key, Key, Key) {
     tokio::spawn(collect_garbage(world.server.clone(), 1));
     let owner = task_key("t");
     let task = world.server.user(Verb::Create, &owner, task("t")).unwrap();
-    let held = add_pod(world, "held", &[OURS], Some("Failed"), &[&task]);
-    let free = add_pod(world, "free", &[], Some("Failed"), &[&task]);
+    let with_finalizer = add_pod(world, "with-finalizer", &[OURS], Some("Failed"), &[&task]);
+    let without_finalizer = add_pod(world, "without-finalizer", &[], Some("Failed"), &[&task]);
     world.server.user(Verb::Delete, &owner, json!({"propagationPolicy": propagation})).unwrap();
     tokio::time::sleep(Duration::from_secs(300)).await;
-    (owner, held, free)
+    (owner, with_finalizer, without_finalizer)
 }
 
 #[test]
 fn background_deletion_takes_the_owner_first() {
     calm(|world: World| async move {
-        let (owner, held, free) = cascade(&world, "Background").await;
-        assert!(world.object(&owner).is_none() && world.object(&free).is_none());
-        assert!(world.object(&held).unwrap()["metadata"]["deletionTimestamp"].is_string());
-        remove_finalizers(&world, &held);
-        assert!(world.object(&held).is_none());
+        let (owner, with_finalizer, without_finalizer) = cascade(&world, "Background").await;
+        assert!(world.object(&owner).is_none() && world.object(&without_finalizer).is_none());
+        assert!(world.object(&with_finalizer).unwrap()["metadata"]["deletionTimestamp"].is_string());
+        remove_finalizers(&world, &with_finalizer);
+        assert!(world.object(&with_finalizer).is_none());
     });
 }
 
 #[test]
 fn foreground_deletion_keeps_the_owner_until_the_dependents_are_gone() {
     calm(|world: World| async move {
-        let (owner, held, free) = cascade(&world, "Foreground").await;
-        assert!(world.object(&free).is_none());
+        let (owner, with_finalizer, without_finalizer) = cascade(&world, "Foreground").await;
+        assert!(world.object(&without_finalizer).is_none());
         assert_eq!(world.finalizers(&owner), json!([FOREGROUND]));
         assert_eq!(world.object(&owner).unwrap()["metadata"]["generation"], 2);
-        remove_finalizers(&world, &held);
+        remove_finalizers(&world, &with_finalizer);
         tokio::time::sleep(Duration::from_secs(300)).await;
-        assert!(world.object(&held).is_none() && world.object(&owner).is_none());
+        assert!(world.object(&with_finalizer).is_none() && world.object(&owner).is_none());
     });
 }
 
 #[test]
 fn orphaning_leaves_the_dependents_without_owner() {
     calm(|world: World| async move {
-        let (owner, held, free) = cascade(&world, "Orphan").await;
+        let (owner, with_finalizer, without_finalizer) = cascade(&world, "Orphan").await;
         assert!(world.object(&owner).is_none());
-        for key in [held, free] {
+        for key in [with_finalizer, without_finalizer] {
             let metadata = world.object(&key).unwrap()["metadata"].clone();
             assert!(metadata["ownerReferences"].is_null() && metadata["deletionTimestamp"].is_null());
         }
@@ -146,7 +146,7 @@ fn orphaning_leaves_the_dependents_without_owner() {
 }
 
 #[test]
-fn what_is_born_to_a_dead_owner_is_collected() {
+fn an_object_created_for_a_deleted_owner_is_collected() {
     calm(|world: World| async move {
         tokio::spawn(collect_garbage(world.server.clone(), 1));
         let owner = task_key("t");

@@ -1,7 +1,7 @@
-//! Tests of the harness itself: a model that is wrong proves nothing.
+//! Tests of the simulation itself: with a wrong model it would prove nothing.
 
-mod bounded;
 mod delete;
+mod object_size;
 mod pods;
 mod read;
 mod replay;

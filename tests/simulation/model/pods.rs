@@ -1,4 +1,4 @@
-//! The Pods' lives.
+//! How Pods start, run and end.
 
 use super::{World, calm, faulty, pod, pod_key};
 use crate::{
@@ -9,8 +9,8 @@ use crate::{
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
 
-/// Everything that happened to a Pod with our finalizer and this seed's fate.
-async fn lives(world: World, seed: u64, containers: Value) -> Vec<(ChangeKind, Value)> {
+/// All versions of a Pod that has our finalizer and the fate of this seed.
+async fn changes_of_pod(world: World, seed: u64, containers: Value) -> Vec<(ChangeKind, Value)> {
     let truths = Truths::default();
     tokio::spawn(run_pods(world.server.clone(), seed, Odds::default(), truths.clone()));
     tokio::task::yield_now().await;
@@ -34,23 +34,23 @@ fn main_end(pod: &Value) -> Option<&Value> {
 }
 
 #[test]
-fn every_life_is_one_that_a_kubelet_could_show() {
+fn a_pods_status_changes_as_under_a_real_kubelet() {
     let mut ends = BTreeSet::new();
     for seed in 0..600 {
         let both = json!([{"name": "task", "image": "a"}, {"name": "sidecar", "image": "b"}]);
         let containers = if seed % 3 == 0 { both } else { json!([{"name": "task", "image": "a"}]) };
-        let life = faulty(seed, Rates::default(), move |world: World| lives(world, seed, containers));
-        for pair in life.windows(2) {
+        let changes = faulty(seed, Rates::default(), move |world: World| changes_of_pod(world, seed, containers));
+        for pair in changes.windows(2) {
             let (before, after) = (&pair[0].1, &pair[1].1);
-            assert!(!terminal(before) || terminal(after), "seed {seed}: a Pod came back to life");
+            assert!(!terminal(before) || terminal(after), "seed {seed}: a Pod that had ended runs again");
             let deleted = |pod: &Value| pod["metadata"]["deletionTimestamp"].is_string();
             assert!(!deleted(before) || deleted(after), "seed {seed}: a deletion was taken back");
             if let Some(end) = main_end(before) {
                 assert_eq!(Some(end), main_end(after), "seed {seed}: an end was changed");
             }
         }
-        let last = &life.last().unwrap().1;
-        // Forced away from a dead node, an object is what is left of a Pod that nobody knows the end of.
+        let last = &changes.last().unwrap().1;
+        // Of a Pod that was deleted by force from a dead node, nobody knows the end.
         let given_up = last["metadata"]["deletionGracePeriodSeconds"] == 0;
         assert!(terminal(last) || given_up, "seed {seed}: the Pod never ends: {last:#}");
         let status = &last["status"];
@@ -58,7 +58,7 @@ fn every_life_is_one_that_a_kubelet_could_show() {
             let finished: jiff::Timestamp = end["finishedAt"].as_str().unwrap().parse().unwrap();
             assert_eq!(finished.subsec_nanosecond(), 0);
             let phase = if end["exitCode"] == 0 { "Succeeded" } else { "Failed" };
-            assert!(status["phase"] == phase || status["reason"] == "Evicted" || life.len() < 3 || seed % 3 == 0);
+            assert!(status["phase"] == phase || status["reason"] == "Evicted" || changes.len() < 3 || seed % 3 == 0);
         }
         let disrupted = status["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "DisruptionTarget");
         let end = main_end(last).map(|end| end["reason"].to_string());
@@ -94,7 +94,7 @@ fn a_fate_depends_on_the_seed_and_the_name_alone() {
 
 #[test]
 fn a_pod_that_exits_well_on_sigterm_succeeds() {
-    // Found by trying: the first seed whose Pod would run long, undisturbed, and exits 0 at once when told to.
+    // Found by trying: the first seed whose Pod would run for long, undisturbed, and exits with 0 at once on SIGTERM.
     let odds = Odds { disruption: 0, node_death: 0, trouble: 0, admission: 0, ..Odds::default() };
     let well = |fate: &Fate| {
         let (exit, after) = fate.on_term;
@@ -119,14 +119,14 @@ fn a_pod_that_exits_well_on_sigterm_succeeds() {
             (&last["status"]["phase"], main_end(&last).unwrap()["exitCode"].as_i64()),
             (&json!("Succeeded"), Some(0))
         );
-        assert_eq!(last["metadata"]["deletionGracePeriodSeconds"], 0, "the kubelet let go, the finalizer did not");
+        assert_eq!(last["metadata"]["deletionGracePeriodSeconds"], 0, "the kubelet is done, the finalizer is left");
         let truth = truths.lock().unwrap().values().next().cloned().unwrap();
         assert_eq!(truth.exit, Some(0));
         assert!(truth.ended.unwrap() > Duration::from_secs(60) && truth.started.is_some() && truth.node_died.is_none());
     });
 }
 
-/// What becomes of a Pod that has run for a minute, exits with 7 on SIGTERM some seconds later, and gets a deadline then.
+/// A Pod that has run for a minute and then gets a deadline; it exits with 7 some seconds after SIGTERM.
 async fn stopped_by_deadline(world: World, dies: bool) -> Value {
     let odds =
         Odds { disruption: 0, node_death: if dies { 1000 } else { 0 }, trouble: 0, admission: 0, ..Odds::default() };
@@ -146,7 +146,7 @@ async fn stopped_by_deadline(world: World, dies: bool) -> Value {
     tokio::time::sleep(Duration::from_secs(60)).await;
     world.server.user(Verb::Patch, &key, json!({"spec": {"activeDeadlineSeconds": 1}})).unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(world.object(&key).unwrap()["status"]["phase"], "Running", "it has its grace");
+    assert_eq!(world.object(&key).unwrap()["status"]["phase"], "Running", "its grace period is not over");
     tokio::time::sleep(Duration::from_secs(60)).await;
     world.object(&key).unwrap()
 }

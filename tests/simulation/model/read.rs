@@ -67,7 +67,7 @@ fn lists_take_selectors() {
 }
 
 #[test]
-fn a_watch_tells_what_enters_and_leaves_its_selection() {
+fn a_watch_adds_and_deletes_what_enters_and_leaves_its_selection() {
     calm(|world: World| async move {
         add(&world, "a");
         let from = world.server.lock().store.version().to_string();
@@ -80,20 +80,20 @@ fn a_watch_tells_what_enters_and_leaves_its_selection() {
         world.server.user(Verb::Delete, &pod_key("b"), json!({"gracePeriodSeconds": 0})).unwrap();
         world.server.user(Verb::Create, &task_key("t"), task("t")).unwrap();
         let begun = world.clock.elapsed();
-        let told: Vec<String> = watch.map_ok(|event| short(&event)).try_collect().await.unwrap();
+        let events: Vec<String> = watch.map_ok(|event| short(&event)).try_collect().await.unwrap();
         let expected = [
             "deleted a",
             "added a",
             "added b",
             "modified b",
-            // The grace of an unscheduled Pod is zero: it is marked, and then goes.
+            // The grace period of an unscheduled Pod is zero: it is marked, and then deleted.
             "modified b",
             "deleted b",
             "bookmark 0",
         ];
-        assert_eq!(told, expected);
+        assert_eq!(events, expected);
         let lasted = world.clock.elapsed().saturating_sub(begun).as_secs();
-        assert!((99..=101).contains(&lasted), "the watch ends with its time, and not after {lasted} s");
+        assert!((99..=101).contains(&lasted), "the watch ends after its timeout, and not after {lasted} s");
     });
 }
 
@@ -103,28 +103,28 @@ fn a_watch_can_begin_with_what_there_is() {
         add(&world, "a");
         let params = WatchParams::default().initial_events().timeout(50);
         let watch = world.api(Resource::Pods).watch(&params, "0").await.unwrap();
-        let told: Vec<String> = watch.map_ok(|event| short(&event)).try_collect().await.unwrap();
-        assert_eq!(told, ["added a", "bookmark 1"]);
+        let events: Vec<String> = watch.map_ok(|event| short(&event)).try_collect().await.unwrap();
+        assert_eq!(events, ["added a", "bookmark 1"]);
     });
 }
 
 #[test]
-fn a_version_that_is_compacted_is_gone() {
+fn a_compacted_version_is_expired() {
     calm(|world: World| async move {
         add(&world, "a");
         let from = world.server.lock().store.version();
         label(&world, "a", "y");
         world.server.lock().store.compact(from + 1);
         let watch = world.api(Resource::Pods).watch(&WatchParams::default(), &from.to_string()).await.unwrap();
-        let told: Vec<String> = watch.map_ok(|event| short(&event)).try_collect().await.unwrap();
-        assert_eq!(told, ["error 410"]);
+        let events: Vec<String> = watch.map_ok(|event| short(&event)).try_collect().await.unwrap();
+        assert_eq!(events, ["error 410"]);
         let exact = ListParams::default().at(&from.to_string()).matching(kube::api::VersionMatch::Exact);
         assert!(matches!(world.api(Resource::Pods).list(&exact).await, Err(kube::Error::Api(s)) if s.code == 410));
     });
 }
 
 #[test]
-fn a_server_that_is_behind_shows_the_past() {
+fn a_stale_server_shows_an_old_state() {
     let hour = Duration::from_secs(3600);
     let rates = Rates { until: hour, stale: 1000, staleness: Duration::from_millis(1), ..Rates::default() };
     faulty(1, rates, |world: World| async move {
@@ -137,7 +137,7 @@ fn a_server_that_is_behind_shows_the_past() {
         for _ in 0..50 {
             let list = world.api(Resource::Pods).list(&ListParams::default()).await.unwrap();
             sizes.insert((list.items.len(), list.metadata.resource_version.unwrap()));
-            world.api(Resource::Pods).get("b").await.expect("a read without version is never behind");
+            world.api(Resource::Pods).get("b").await.expect("a read without version is never stale");
         }
         assert!(sizes.contains(&(1, then.to_string())), "{sizes:?}");
         assert!(sizes.iter().any(|(n, _)| *n == 2) || world.clock.elapsed() < Duration::from_secs(2));
@@ -146,7 +146,7 @@ fn a_server_that_is_behind_shows_the_past() {
     });
 }
 
-/// kube's own watcher, whatever is done to its watches, ends up with what there is.
+/// kube's watcher ends up with the objects that exist, whatever fault its watches have.
 #[test]
 fn a_reflector_recovers_from_every_fault_of_a_watch() {
     for seed in 0..40 {

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-/// Everything that was asked and everything that changed in a small faulty world, in one number.
+/// A hash of all requests and all changes in a small world with faults.
 fn digest(seed: u64) -> u64 {
     let rates = Rates {
         until: Duration::from_secs(600),
@@ -30,17 +30,17 @@ fn digest(seed: u64) -> u64 {
         tokio::task::yield_now().await;
         let watch = watcher(world.api(Resource::Pods), watcher::Config::default()).default_backoff();
         let watching = world.spawn(async move {
-            let mut told = HashMap::new();
+            let mut seen = HashMap::new();
             let mut events = std::pin::pin!(watch);
             while let Some(event) = events.next().await {
-                told.insert(format!("{event:?}"), jiff::Timestamp::now());
+                seen.insert(format!("{event:?}"), jiff::Timestamp::now());
             }
         });
         for name in ["a", "b", "c", "d"] {
             world.server.user(Verb::Create, &pod_key(name), pod(name, &[], &[])).unwrap();
         }
         tokio::time::sleep(Duration::from_secs(3_000)).await;
-        // The order of a hash map is the system's randomness as std sees it.
+        // The order of a hash map shows std's randomness.
         let order: Vec<u32> = (0..100).collect::<HashSet<_>>().into_iter().collect();
         let state = world.server.lock();
         let requests: Vec<String> = state.requests.iter().map(ToString::to_string).collect();

@@ -1,9 +1,9 @@
-//! The way between a process and the server: faults, and the deaths of processes.
+//! Requests between a process and the server: faults, and processes that are killed.
 
 use super::{World, calm, code, faulty, pod, pod_key, typed};
 use crate::{
     faults::Rates,
-    process::{Exit, Life},
+    process::{Exit, ProcessState},
     server::{Kill, KillMoment, Resource, Verb},
 };
 use kube::api::PostParams;
@@ -18,8 +18,8 @@ use tokio::time::timeout;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// POSTs a Pod, waits for an answer up to 10 s, and tells whether the Pod is there then, and whether it is there a
-/// minute later.
+/// POSTs a Pod and waits up to 10 s for an answer. Returns the answer, whether the Pod exists then, and whether it exists
+/// a minute later.
 async fn post(world: World) -> (Result<u16, &'static str>, bool, bool) {
     let pods = world.api(Resource::Pods);
     let answer =
@@ -66,7 +66,7 @@ fn faults_end_with_their_time() {
     });
 }
 
-/// Kills a process at its second write, and tells how many it was answered and how many were done.
+/// Kills a process at its second write. Returns how many writes were answered, and how many were carried out.
 fn killed(moment: KillMoment) -> (u32, usize) {
     calm(move |world: World| async move {
         world.server.lock().kill = Some(Kill { countdown: 2, writes_only: true, moment, client: 0, stops: false });
@@ -144,18 +144,18 @@ fn a_stopped_process_does_nothing_until_it_goes_on() {
         let (before, posted) = (ticks.load(Ordering::Relaxed), pods());
         tokio::time::sleep(HOUR).await;
         assert_eq!((ticks.load(Ordering::Relaxed), pods()), (before, posted));
-        assert_eq!(process.gate.life(), Life::Paused);
+        assert_eq!(process.gate.state(), ProcessState::Paused);
         process.gate.resume();
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert!(pods() > posted + 5, "{} after {posted}", pods());
         process.gate.kill();
         process.gate.resume();
-        assert_eq!(process.gate.life(), Life::Dead);
+        assert_eq!(process.gate.state(), ProcessState::Dead);
     });
 }
 
 #[test]
-fn a_panic_is_told() {
+fn a_panic_is_reported() {
     calm(|world: World| async move {
         let mut process = world.spawn(async { panic!("at {}", 7) });
         assert_eq!(process.ended().await, Exit::Panicked("at 7".into()));

@@ -102,7 +102,7 @@ fn a_write_that_changes_nothing_makes_no_version() {
 }
 
 #[test]
-fn status_and_the_rest_are_written_apart() {
+fn status_and_spec_are_written_separately() {
     calm(|world: World| async move {
         let key = task_key("t");
         world.server.user(Verb::Create, &key, task("t")).unwrap();
@@ -145,7 +145,7 @@ fn a_merge_patch_merges_removes_and_checks_the_version() {
 }
 
 #[test]
-fn of_a_pod_that_has_a_node_the_deadline_alone_can_change_and_only_to_a_shorter_one() {
+fn of_a_scheduled_pod_only_the_deadline_can_change_and_only_be_lowered() {
     calm(|world: World| async move {
         let pods = world.api(Resource::Pods);
         pods.create(&params(), &typed(pod("p", &[], &[]))).await.unwrap();
@@ -175,7 +175,7 @@ fn a_strategic_patch_removes_one_finalizer_of_the_right_pod() {
             Patch::Strategic(json!({"metadata": remove}))
         };
         let wrong = pods.patch("p", &PatchParams::default(), &patch("another")).await;
-        assert_eq!(code(wrong), 422, "the UID is immutable, says the API server, and not that it is in conflict");
+        assert_eq!(code(wrong), 422, "another UID is an immutable field to the API server, and not a conflict");
         let right = pods.patch("p", &PatchParams::default(), &patch(&made.uid().unwrap())).await.unwrap();
         assert_eq!(right.finalizers(), ["other.dev/x"]);
         let again = pods.patch("p", &PatchParams::default(), &patch(&made.uid().unwrap())).await.unwrap();
@@ -205,7 +205,7 @@ fn the_operator_can_do_what_its_role_says_and_nothing_else() {
 }
 
 #[test]
-fn the_schema_prunes_completes_and_checks() {
+fn the_schema_prunes_sets_defaults_and_validates() {
     calm(|world: World| async move {
         let status = json!({"type": "object", "properties": {"message": {"type": "string", "maxLength": 3}}});
         let inner = json!({"type": "object", "properties": {"n": {"type": "integer", "default": 1}}});

@@ -17,11 +17,11 @@ pub const FOREGROUND: &str = "foregroundDeletion";
 
 /// How a deletion proceeds.
 enum Grace {
-    /// The object knows no grace, or has had it.
+    /// The object has no grace period, or it is over.
     None,
     /// It is to be deleted after this many seconds.
     Begin(i64),
-    /// It is being deleted already, and this request does not hurry it.
+    /// It is being deleted already, and this request does not shorten that.
     Pending,
 }
 
@@ -67,7 +67,7 @@ impl State {
         Ok(Reply::Object(200, Arc::new(status)))
     }
 
-    /// Writes into the object that it is being deleted.
+    /// Marks the object as being deleted.
     fn mark_deleted(&self, new: &mut Value, old: &Value, grace: i64) {
         let metadata = &mut new["metadata"];
         let first = !old["metadata"]["deletionTimestamp"].is_string();
@@ -86,7 +86,7 @@ impl State {
     }
 }
 
-/// The deletion time of an object whose grace is cut from what it was.
+/// The deletion time of an object whose grace period is shortened to this.
 fn shortened(old: &Value, grace: i64) -> Option<String> {
     let due: jiff::Timestamp = old["metadata"]["deletionTimestamp"].as_str()?.parse().ok()?;
     let before = old["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);

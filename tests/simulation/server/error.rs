@@ -1,23 +1,23 @@
-//! What the server says when it refuses.
+//! The server's error answers.
 
 use super::resource::Resource;
 use serde_json::{Value, json};
 
-/// A refusal: a `Status` object of this code.
+/// An error answer: a `Status` object with this code.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiError {
     /// HTTP status.
     pub code: u16,
-    /// The machine's word for it.
+    /// The reason, for programs.
     pub reason: &'static str,
-    /// The person's words for it.
+    /// The message, for people.
     pub message: String,
     /// After how many seconds the client may try again.
     pub retry_after: Option<u32>,
 }
 
 impl ApiError {
-    /// A refusal without more.
+    /// An error with only these fields.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
         Self { code, reason, message: message.into(), retry_after: None }
     }
@@ -32,7 +32,7 @@ impl ApiError {
         Self::new(404, "NotFound", format!("{} \"{name}\" not found", resource.qualified()))
     }
 
-    /// There is an object of that name; one that is going away blocks its name too.
+    /// There is an object of that name. One that is being deleted blocks its name too.
     pub fn already_exists(resource: Resource, name: &str, terminating: bool) -> Self {
         let going = if terminating { "object is being deleted: " } else { "" };
         Self::new(409, "AlreadyExists", format!("{going}{} \"{name}\" already exists", resource.qualified()))
@@ -60,7 +60,7 @@ impl ApiError {
         Self::new(400, "BadRequest", why)
     }
 
-    /// Someone does not allow it: authorisation, quota, a policy.
+    /// It is not allowed: by authorisation, a quota or a policy.
     pub fn forbidden(resource: Resource, name: &str, why: &str) -> Self {
         Self::new(403, "Forbidden", format!("{} \"{name}\" is forbidden: {why}", resource.qualified()))
     }

@@ -1,4 +1,4 @@
-//! The garbage collector: owner references, and the two finalizers of a deletion that waits for the dependents.
+//! The garbage collector: owner references, and the finalizers `foregroundDeletion` and `orphan`.
 
 use super::{
     Server, State,
@@ -10,8 +10,8 @@ use crate::random::Random;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};
 
-/// Collects garbage for as long as the world exists. Each round comes some time after its cause: soon as a rule,
-/// minutes later at times.
+/// Collects garbage for as long as the world exists. Each round comes some time after its cause: usually soon, sometimes
+/// minutes later.
 pub async fn collect_garbage(server: Server, seed: u64) {
     let mut random = Random::fork(seed, "collector");
     let wake = server.lock().store.collect.clone();
@@ -61,7 +61,7 @@ impl State {
         }
     }
 
-    /// Takes the owner references that are not wanted off an object.
+    /// Removes the unwanted owner references of an object.
     fn strip(&mut self, key: &Key, object: &Value, unwanted: impl Fn(&Value) -> bool) {
         let references: Vec<Value> = object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
         let kept: Vec<&Value> = references.iter().filter(|reference| !unwanted(reference)).collect();
@@ -101,7 +101,7 @@ impl State {
     }
 }
 
-/// Whether the object is going away and waits for its dependents in this way.
+/// Whether the object is being deleted and has this finalizer.
 fn waits_for(object: &Value, finalizer: &str) -> bool {
     let has = object["metadata"]["finalizers"].as_array().is_some_and(|list| list.iter().any(|f| f == finalizer));
     has && object["metadata"]["deletionTimestamp"].is_string()

@@ -1,4 +1,5 @@
-//! An API server in memory, faithful where a controller can notice, and the faults between it and its clients.
+//! An API server in memory, with the faults between it and its clients. It behaves like the real one wherever a controller
+//! could notice a difference.
 
 mod delete;
 mod error;
@@ -8,11 +9,11 @@ mod policy;
 mod read;
 mod resource;
 mod route;
-mod rules;
 mod schema;
 mod selector;
-mod service;
 mod store;
+mod transport;
+mod validation;
 mod watch;
 mod write;
 
@@ -23,8 +24,8 @@ pub use policy::{Denial, Policies};
 pub use resource::Resource;
 pub use route::{Call, Verb};
 pub use schema::Schema;
-pub use service::{Endpoint, Kill, KillMoment, Record};
 pub use store::{Actor, Change, ChangeKind, Key, Store, stamp};
+pub use transport::{Endpoint, Kill, KillMoment, Record};
 
 use crate::{
     clock::WorldClock,
@@ -53,7 +54,7 @@ pub struct State {
     pub requests: Vec<Record>,
     /// Requests of a process under test that the server could not read, which a correct client never sends.
     pub malformed: Vec<String>,
-    /// What goes wrong.
+    /// The faults to inject.
     pub faults: Faults,
     /// Who may do what.
     pub policies: Policies,
@@ -82,7 +83,7 @@ impl State {
         }
     }
 
-    /// The version of the server that answers, when it is behind.
+    /// The version that a stale server answers from; None if it is up to date.
     fn behind(&mut self, call: &Call) -> Option<u64> {
         let now = self.store.clock.elapsed();
         if !matches!(call.verb, Verb::Get | Verb::List) {
@@ -128,7 +129,7 @@ impl Server {
         self.0.lock().expect("the server's lock")
     }
 
-    /// Does something in the name of a user, and returns the object.
+    /// Sends a request of a user, and returns the object.
     pub fn user(&self, verb: Verb, key: &Key, body: Value) -> Result<Arc<Value>, ApiError> {
         let call = Call::internal(verb, key.resource, &key.namespace, &key.name, body);
         match self.lock().execute(Actor::User, &call)? {

@@ -1,4 +1,4 @@
-//! Who may do what, and when: the operator's role, and refusals for a while (quota, a policy, rights taken away).
+//! Authorisation and admission: the operator's role, and temporary refusals (a quota, a policy, a lost right).
 
 use super::{
     error::ApiError,
@@ -8,7 +8,7 @@ use super::{
 };
 use std::time::Duration;
 
-/// A refusal for a while.
+/// A temporary refusal.
 #[derive(Clone, Debug)]
 pub struct Denial {
     /// From this age of the world.
@@ -19,7 +19,7 @@ pub struct Denial {
     pub verb: Verb,
     /// Of which resource.
     pub resource: Resource,
-    /// In the server's words.
+    /// The server's message.
     pub why: String,
     /// With this code.
     pub code: u16,
@@ -38,7 +38,7 @@ impl Denial {
 /// The rules on who may do what.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
-    /// Refusals for a while, to processes under test.
+    /// Temporary refusals, for processes under test.
     pub denials: Vec<Denial>,
 }
 

@@ -11,8 +11,8 @@ pub enum Resource {
     Leases,
     /// `events.events.k8s.io`.
     Events,
-    /// `events` of the core group. Really the same objects as those above; here the operator writes those, and the cluster
-    /// these.
+    /// `events` of the core group. In Kubernetes they are the same objects as those above. Here the operator writes those,
+    /// and the cluster writes these.
     ClusterEvents,
     /// Nodes.
     Nodes,
@@ -71,7 +71,7 @@ impl Resource {
         if group.is_empty() { plural.into() } else { format!("{plural}.{group}") }
     }
 
-    /// Whether its objects live in a namespace.
+    /// Whether it is namespaced.
     pub fn namespaced(self) -> bool {
         self != Self::Nodes
     }
@@ -91,7 +91,7 @@ impl Resource {
         matches!(self, Self::Tasks | Self::Pods)
     }
 
-    /// Whether a PUT without resourceVersion overwrites whatever is there.
+    /// Whether a PUT without resourceVersion overwrites unconditionally.
     pub fn unconditional_update(self) -> bool {
         matches!(self, Self::Pods | Self::Events | Self::ClusterEvents | Self::Nodes)
     }

@@ -1,11 +1,11 @@
-//! From an HTTP request to what it asks for.
+//! Parses an HTTP request.
 
 use super::{error::ApiError, resource::Resource, selector::Selector};
 use http::{Method, request::Parts};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What a request wants done.
+/// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verb {
     /// Read one object.
@@ -112,7 +112,7 @@ impl Call {
         Ok(Self { verb, resource, namespace, name, status, query, selector, metadata_only, patch: format, body })
     }
 
-    /// A request of the cluster's own components, which reach the store without a network in between.
+    /// A request of the cluster's own components, which reach the store without a network.
     pub fn internal(verb: Verb, resource: Resource, namespace: &str, name: &str, body: Value) -> Self {
         Self {
             verb,

@@ -1,4 +1,4 @@
-//! The schema of the custom resource: unknown fields are dropped, defaults filled in, types and limits checked.
+//! The schema of the custom resource: prunes unknown fields, sets defaults, validates types and limits.
 
 use super::{error::ApiError, resource::Resource};
 use serde_json::{Map, Value, json};
@@ -15,7 +15,7 @@ impl Schema {
         Self(Some(schema.clone().into()))
     }
 
-    /// Prunes, completes and checks the object, or its status alone when only that is written.
+    /// Prunes, defaults and validates the object, or only its status if only that is written.
     pub fn admit(&self, resource: Resource, name: &str, object: &mut Value, status: bool) -> Result<(), ApiError> {
         let (Some(schema), Resource::Tasks) = (&self.0, resource) else { return Ok(()) };
         let whole = &schema["properties"]["status"];

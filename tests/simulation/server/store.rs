@@ -1,4 +1,4 @@
-//! The objects, and every change that they went through.
+//! The objects, and every change of them.
 
 use super::resource::Resource;
 use crate::clock::WorldClock;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{Notify, mpsc};
 
-/// What names an object.
+/// The key of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     /// Its resource.
@@ -29,13 +29,13 @@ impl Key {
 pub enum Actor {
     /// A process under test, by its number in the world.
     Client(u32),
-    /// Somebody with kubectl.
+    /// A user with kubectl.
     User,
     /// The scheduler.
     Scheduler,
     /// A kubelet.
     Kubelet,
-    /// The controller manager: garbage collector, Pod collector, node life-cycle.
+    /// The controller manager: garbage collector, Pod garbage collector, node lifecycle controller.
     Manager,
 }
 
@@ -44,9 +44,9 @@ pub enum Actor {
 pub enum ChangeKind {
     /// The object is new.
     Added,
-    /// The object is another.
+    /// The object has changed.
     Modified,
-    /// The object is gone.
+    /// The object was deleted.
     Deleted,
 }
 
@@ -61,7 +61,7 @@ pub struct Change {
     pub kind: ChangeKind,
     /// To which object.
     pub key: Key,
-    /// The object as it is now; as it was when it was removed.
+    /// The object after the change; of a deletion, its last state.
     pub object: Arc<Value>,
     /// The object as it was before.
     pub before: Option<Arc<Value>>,
@@ -81,7 +81,7 @@ pub struct Store {
     compacted: u64,
     objects: BTreeMap<Key, Arc<Value>>,
     changes: Vec<Change>,
-    lives: BTreeMap<Key, u32>,
+    uses: BTreeMap<Key, u32>,
     listeners: BTreeMap<Key, Arc<Notify>>,
     new_pods: Option<mpsc::UnboundedSender<Key>>,
 }
@@ -97,7 +97,7 @@ impl Store {
             compacted: 100,
             objects: BTreeMap::new(),
             changes: vec![],
-            lives: BTreeMap::new(),
+            uses: BTreeMap::new(),
             listeners: BTreeMap::new(),
             new_pods: None,
         }
@@ -113,7 +113,7 @@ impl Store {
         self.compacted
     }
 
-    /// Forgets, for clients, the changes up to this version.
+    /// Compacts: clients can no longer read the changes up to this version.
     pub fn compact(&mut self, version: u64) {
         self.compacted = self.compacted.max(version.min(self.version));
     }
@@ -175,16 +175,16 @@ impl Store {
     /// The UID of the next object of this name. It depends on the seed and on how often the name was used, and on
     /// nothing else, so that runs with and without faults give the same tasks the same UIDs.
     pub fn next_uid(&mut self, key: &Key) -> String {
-        let life = self.lives.entry(key.clone()).or_insert(0);
-        *life += 1;
-        let label = format!("{:?}/{}/{}/{life}", key.resource, key.namespace, key.name);
+        let uses = self.uses.entry(key.clone()).or_insert(0);
+        *uses += 1;
+        let label = format!("{:?}/{}/{}/{uses}", key.resource, key.namespace, key.name);
         let mut random = crate::random::Random::fork(self.seed, &label);
         let (a, b) = (random.next(), random.next());
         let (node, low) = (b & 0xffff_ffff_ffff, (a >> 16) & 0xffff);
         format!("{:08x}-{low:04x}-4{:03x}-a{:03x}-{node:012x}", a >> 32, a & 0xfff, b >> 52)
     }
 
-    /// Tells the keys of Pods as they are created.
+    /// A channel of the keys of Pods as they are created.
     pub fn new_pods(&mut self) -> mpsc::UnboundedReceiver<Key> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.new_pods = Some(sender);
@@ -212,7 +212,7 @@ impl Store {
             listener.notify_one();
         }
         if let (ChangeKind::Added, Resource::Pods, Some(new_pods)) = (kind, key.resource, &self.new_pods) {
-            // Nobody runs Pods any more when the world is being torn down.
+            // The receiver is dropped when the world is torn down.
             let _ = new_pods.send(key);
         }
         let metadata = &change.object["metadata"];

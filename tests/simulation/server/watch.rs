@@ -1,4 +1,4 @@
-//! Watches: what each is told, when, and how it ends.
+//! Watches: which events each gets, when, and how it ends.
 
 use super::{
     Server, State,
@@ -17,9 +17,9 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, sleep_until},
 };
 
-/// How often an idle watch is told how far it has come.
+/// How often an idle watch gets a bookmark.
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
-/// How many lines can come again.
+/// How many lines can be repeated.
 const REMEMBERED: usize = 4;
 
 type Line = (Instant, Result<Bytes, Cut>);
@@ -62,7 +62,7 @@ impl State {
             }
             Some(version) => {
                 for change in self.store.changes_after(version).to_vec() {
-                    self.tell(&mut watch, &change);
+                    self.deliver(&mut watch, &change);
                 }
                 self.watches.push(watch);
             }
@@ -89,15 +89,15 @@ impl State {
         Ok(Subscription { id: self.watches_opened, lines, until, bookmarks })
     }
 
-    /// Tells every watch of a change.
+    /// Sends a change to every watch.
     pub(super) fn publish(&mut self, change: &Change) {
         let mut watches = std::mem::take(&mut self.watches);
-        watches.retain_mut(|watch| self.tell(watch, change));
+        watches.retain_mut(|watch| self.deliver(watch, change));
         self.watches = watches;
     }
 
-    /// Tells one watch of a change, as far as it is meant. False when nobody listens any more.
-    fn tell(&mut self, watch: &mut Watch, change: &Change) -> bool {
+    /// Sends a change to one watch if it is selected. False if the client has closed the watch.
+    fn deliver(&mut self, watch: &mut Watch, change: &Change) -> bool {
         let Some(line) = event(&watch.call, change) else { return !watch.sender.is_closed() };
         let now = self.store.clock.elapsed();
         let at = watch.last.max(Instant::now() + self.faults.lag(change.key.resource, now));
@@ -172,7 +172,7 @@ impl Subscription {
         }
     }
 
-    /// Bookmarks come at the same seconds whatever else comes in between.
+    /// Bookmarks come at fixed times, whatever events come in between.
     fn next_mark(&self) -> Instant {
         let left = self.until.saturating_duration_since(Instant::now());
         let millis = u64::try_from(left.as_millis()).unwrap_or(0);
@@ -204,8 +204,7 @@ impl Subscription {
     }
 }
 
-/// What a watch is told of a change: a change that brings an object into the selection adds it, one that takes it out
-/// deletes it.
+/// The event of a change: `ADDED` if it brings the object into the selection, `DELETED` if it takes it out.
 fn event(call: &Call, change: &Change) -> Option<Bytes> {
     if change.key.resource != call.resource {
         return None;

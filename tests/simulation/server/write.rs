@@ -6,8 +6,8 @@ use super::{
     patch,
     resource::Resource,
     route::{Call, PatchKind, Verb},
-    rules,
     store::{Actor, ChangeKind, Key},
+    validation,
 };
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
@@ -19,7 +19,7 @@ const SYSTEM_FIELDS: [&str; 5] =
 impl State {
     pub(super) fn create(&mut self, actor: Actor, call: &Call) -> Result<Reply, ApiError> {
         let mut object = call.body.clone();
-        rules::well_formed(call, &object)?;
+        validation::well_formed(call, &object)?;
         if object["metadata"]["resourceVersion"].as_str().is_some_and(|v| !v.is_empty()) {
             return Err(ApiError::new(
                 500,
@@ -34,12 +34,12 @@ impl State {
         let name = object["metadata"]["name"].as_str().unwrap_or("").to_string();
         let key = Key::new(call.resource, call.namespace.clone().unwrap_or_default(), name.clone());
         if call.parameter("fieldValidation") == Some("Strict") {
-            rules::strict(call.resource, &object)?;
+            validation::strict(call.resource, &object)?;
         }
         if !key.namespace.is_empty() {
             object["metadata"]["namespace"] = json!(key.namespace);
         }
-        let metadata = rules::object(&mut object, "metadata");
+        let metadata = validation::object(&mut object, "metadata");
         for field in SYSTEM_FIELDS {
             metadata.remove(field);
         }
@@ -48,14 +48,14 @@ impl State {
             metadata.insert("generation".into(), json!(1));
         }
         if call.resource.has_status() {
-            rules::object(&mut object, "").remove("status");
+            validation::object(&mut object, "").remove("status");
         }
         if call.resource == Resource::Pods {
-            rules::pod_defaults(&mut object);
+            validation::pod_defaults(&mut object);
         }
         self.schema.admit(call.resource, &name, &mut object, false)?;
-        rules::tidy(&mut object);
-        rules::valid(call.resource, &name, &object)?;
+        validation::tidy(&mut object);
+        validation::valid(call.resource, &name, &object)?;
         self.policies.admit(actor, call, &name, self.store.clock.elapsed())?;
         if let Some(old) = self.store.get(&key) {
             let terminating = old["metadata"]["deletionTimestamp"].is_string();
@@ -67,7 +67,7 @@ impl State {
     }
 
     pub(super) fn update(&mut self, actor: Actor, call: &Call) -> Result<Reply, ApiError> {
-        rules::well_formed(call, &call.body)?;
+        validation::well_formed(call, &call.body)?;
         let (key, old) = self.existing(call)?;
         if let Some(uid) = call.body["metadata"]["uid"].as_str()
             && old["metadata"]["uid"] != uid
@@ -119,28 +119,28 @@ impl State {
             }
             _ => {}
         }
-        rules::same_identity(resource, &key.name, &new, old)?;
+        validation::same_identity(resource, &key.name, &new, old)?;
         for field in SYSTEM_FIELDS {
             let value = old["metadata"].get(field).cloned();
-            rules::set(rules::object(&mut new, "metadata"), field, value);
+            validation::set(validation::object(&mut new, "metadata"), field, value);
         }
         if call.status {
             let status = new.get("status").cloned();
             new = (**old).clone();
-            rules::set(rules::object(&mut new, ""), "status", status);
+            validation::set(validation::object(&mut new, ""), "status", status);
         } else if resource.has_status() {
-            rules::set(rules::object(&mut new, ""), "status", old.get("status").cloned());
+            validation::set(validation::object(&mut new, ""), "status", old.get("status").cloned());
         }
         self.schema.admit(resource, &key.name, &mut new, call.status)?;
-        rules::tidy(&mut new);
-        rules::valid_update(resource, &key.name, &new, old)?;
-        if resource.has_generation() && rules::spec(&new) != rules::spec(old) {
+        validation::tidy(&mut new);
+        validation::valid_update(resource, &key.name, &new, old)?;
+        if resource.has_generation() && validation::spec(&new) != validation::spec(old) {
             let generation = old["metadata"]["generation"].as_i64().unwrap_or(0);
             new["metadata"]["generation"] = json!(generation + 1);
         }
         self.policies.admit(actor, call, &key.name, self.store.clock.elapsed())?;
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
-        if rules::gone_without_finalizers(&new, old) {
+        if validation::gone_without_finalizers(&new, old) {
             // The last state that watches are told still has the finalizer: it never was without one.
             self.commit(actor, ChangeKind::Deleted, key, (**old).clone());
             return Ok(Reply::Object(200, Arc::new(new)));

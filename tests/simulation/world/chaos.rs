@@ -1,4 +1,4 @@
-//! What happens to the operator's processes: kills, stops, orderly ends, clocks that jump; and their restarts.
+//! Faults of the operator's processes: they are killed, paused, shut down and restarted, and their clocks jump.
 
 use super::{operator::Operator, plan::Plan, users};
 use crate::{
@@ -16,21 +16,21 @@ use std::sync::{Arc, Mutex};
 pub struct Recorded {
     /// How many there were.
     pub processes: u32,
-    /// What became of their clock, where clocks jump.
+    /// How their clock jumped, in worlds where clocks do.
     pub clock: Vec<ClockMark>,
 }
 
 /// The same, shared.
 pub type Records = Arc<Mutex<Recorded>>;
 
-/// One replica of the operator for as long as the world exists: it is started, and started again.
+/// Runs one replica of the operator for as long as the world exists, and restarts it whenever its process ends.
 pub async fn replica(server: Server, plan: Plan, world: WorldClock, index: u32, records: Records) {
     let mut random = Random::fork(plan.seed, &format!("replica/{index}"));
     let clock = WallClock::new(world, SignedDuration::ZERO);
-    let mut life = 0;
+    let mut pod = 0;
     loop {
         // A restarted container keeps its Pod's name; a new Pod has another.
-        life += u32::from(random.chance(500));
+        pod += u32::from(random.chance(500));
         let number = {
             let mut records = records.lock().expect("the records' lock");
             records.processes += 1;
@@ -39,7 +39,7 @@ pub async fn replica(server: Server, plan: Plan, world: WorldClock, index: u32, 
             }
             records.processes - 1
         };
-        let identity = format!("operator-{index}-{life}");
+        let identity = format!("operator-{index}-{pod}");
         let mut operator = Operator::start(&server, clock.clone(), number, identity, plan.replicas > 1);
         let exit = trouble(&server, &plan, world, &mut operator, &mut random, &records).await;
         assert!(!matches!(exit, Exit::Panicked(_)), "the operator panicked: {exit:?}");
@@ -47,7 +47,7 @@ pub async fn replica(server: Server, plan: Plan, world: WorldClock, index: u32, 
     }
 }
 
-/// Troubles one process until it is gone.
+/// Injects faults into one process until it ends.
 async fn trouble(
     server: &Server,
     plan: &Plan,
@@ -66,13 +66,13 @@ async fn trouble(
             return operator.process.ended().await;
         }
         if plan.jumps && r.chance(500) {
-            // To an error of up to an hour, or back to none.
+            // The error is up to an hour, or none again.
             let seconds = if r.chance(400) { 0 } else { i64::try_from(r.below(7_201)).unwrap_or(0) - 3_600 };
             let clock = &operator.process.clock;
             clock.jump(SignedDuration::from_secs(seconds) - clock.error());
             let mark = ClockMark { at: world.elapsed(), ahead: clock.error(), process_started: false };
             records.lock().expect("the records' lock").clock.push(mark);
-            // Whoever is woken looks at the clock.
+            // Every task is reconciled, and so reads the clock.
             for (namespace, name, _) in &plan.tasks {
                 users::touch(
                     server,
@@ -90,7 +90,7 @@ async fn trouble(
     }
 }
 
-/// Stops the process, at once or at one of its next writes, and lets it go on: by then another may lead.
+/// Pauses the process, now or at one of its next writes, and resumes it later: by then another may lead.
 async fn stop(server: &Server, operator: &Operator, r: &mut Random) {
     if r.chance(500) {
         operator.process.gate.pause();
@@ -106,7 +106,7 @@ async fn stop(server: &Server, operator: &Operator, r: &mut Random) {
     operator.process.gate.resume();
 }
 
-/// Lets the process die, now or soon.
+/// Kills the process, now or soon, or shuts it down.
 fn doom(server: &Server, operator: &Operator, r: &mut Random) {
     match r.below(8) {
         0 => operator.process.gate.kill(),

@@ -1,5 +1,4 @@
-//! A world: the server, the cluster, the operator, its users and everything that goes wrong, from the first task to the
-//! last write.
+//! A world: one run of the server, the cluster, the operator and its users, with all faults.
 
 mod chaos;
 mod operator;
@@ -18,15 +17,15 @@ use crate::{
 use serde_json::{Value, json};
 use std::{sync::LazyLock, time::Duration};
 
-/// A world that is not at rest that long after its trouble never will be.
+/// How long after the last fault a world may go on changing.
 const LIMIT: Duration = Duration::from_secs(12 * 3600);
 
 static DEFINITION: LazyLock<Value> = LazyLock::new(|| json!(retryable_tasks::api::crd()));
 
-/// What came of a world.
+/// The result of a world.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What broke the rules.
+    /// The rules that were broken.
     pub violations: Vec<Violation>,
     /// How the tasks ended, for comparison with other runs.
     pub summary: Vec<String>,
@@ -38,11 +37,11 @@ pub struct Outcome {
     pub processes: u32,
     /// How long the world existed.
     pub age: Duration,
-    /// Everything that was asked for and everything that changed, in the order in which it happened, if wanted.
+    /// All requests and all changes in their order, if wanted.
     pub log: Vec<String>,
 }
 
-/// Runs the world of this plan to its rest.
+/// Runs the world of this plan until nothing changes any more.
 pub fn run(plan: Plan, log: bool) -> Outcome {
     determinism::isolated(plan.seed, move || async move {
         let clock = WorldClock::new();
@@ -60,14 +59,19 @@ pub fn run(plan: Plan, log: bool) -> Outcome {
         for index in 0..plan.replicas {
             jobs.spawn(chaos::replica(server.clone(), plan.clone(), clock, index, records.clone()));
         }
-        let converged = rest(&server, clock, &plan, &mut jobs).await;
+        let converged = wait_until_quiet(&server, clock, &plan, &mut jobs).await;
         let records = std::mem::take(&mut *records.lock().expect("the records' lock"));
         conclude(&plan, &server, &truths, converged, records, log)
     })
 }
 
-/// Waits until the operator has written nothing for long. False if that never comes.
-async fn rest(server: &Server, clock: WorldClock, plan: &Plan, jobs: &mut tokio::task::JoinSet<()>) -> bool {
+/// Waits until the operator has written nothing for long. False if it does not stop writing.
+async fn wait_until_quiet(
+    server: &Server,
+    clock: WorldClock,
+    plan: &Plan,
+    jobs: &mut tokio::task::JoinSet<()>,
+) -> bool {
     loop {
         tokio::time::sleep(Duration::from_secs(100)).await;
         while let Some(job) = jobs.try_join_next() {
@@ -79,7 +83,7 @@ async fn rest(server: &Server, clock: WorldClock, plan: &Plan, jobs: &mut tokio:
         let state = server.lock();
         let meant = |change: &&crate::server::Change| change.key.resource != Resource::Leases;
         let last = state.store.changes().iter().rev().find(meant).map_or(Duration::ZERO, |change| change.at);
-        // An election costs requests for as long as it goes on.
+        // Leader election sends requests all the time, which makes long worlds slow.
         let silence = if plan.replicas > 1 && is_over(&state) { plan.silence / 4 } else { plan.silence };
         if now >= last.max(plan.trouble) + silence {
             return true;
@@ -90,7 +94,7 @@ async fn rest(server: &Server, clock: WorldClock, plan: &Plan, jobs: &mut tokio:
     }
 }
 
-/// Whether every task and every Pod has come to its end, so that nothing can happen by itself any more.
+/// Whether every task and every Pod has ended, so that nothing can happen by itself any more.
 fn is_over(state: &crate::server::State) -> bool {
     let phase = |pod: &Value| matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
     let ended = |task: &Value| task["status"]["completionTime"].is_string();
@@ -182,7 +186,7 @@ fn log_lines(state: &crate::server::State) -> Vec<String> {
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
-/// Who has held the Lease since when.
+/// The holders of the Lease, each with the time since when.
 fn leaders(requests: &[crate::server::Record]) -> Vec<(Duration, Option<u32>)> {
     let written = requests.iter().filter(|request| request.resource == Resource::Leases && request.version.is_some());
     let mut leaders: Vec<_> = written

@@ -1,4 +1,4 @@
-//! The operator's process: its own code, from the client to the controller, as its command line puts it together.
+//! The operator's process: its real code from the client to the controller, put together as its command line does.
 
 use super::plan::OWN_NAMESPACE;
 use crate::{
@@ -22,21 +22,21 @@ use tokio::sync::Notify;
 pub struct Operator {
     /// Its process.
     pub process: Process,
-    /// Tells it to end in order (SIGTERM).
+    /// Shuts it down (SIGTERM).
     pub stop: Arc<Notify>,
     /// Its number among the processes of the world.
     pub client: u32,
 }
 
 impl Operator {
-    /// Starts one. Several are elected, by their identities.
+    /// Starts one. With `elected`, it takes part in leader election under its identity.
     pub fn start(server: &Server, clock: WallClock, client_number: u32, identity: String, elected: bool) -> Self {
         let gate = Gate::new();
         let stop = Arc::new(Notify::new());
         let stopped = stop.clone();
-        let told = async move { stopped.notified().await };
+        let stop_signal = async move { stopped.notified().await };
         let endpoint = Endpoint::new(server.clone(), gate.clone(), client_number);
-        let main = operate(endpoint, clock.clone(), identity, elected, told);
+        let main = operate(endpoint, clock.clone(), identity, elected, stop_signal);
         let process = Process::start(gate, clock, main);
         Self { process, stop, client: client_number }
     }
@@ -47,9 +47,9 @@ async fn operate(
     clock: WallClock,
     identity: String,
     elected: bool,
-    told: impl Future<Output = ()> + Send + 'static,
+    stop_signal: impl Future<Output = ()> + Send + 'static,
 ) {
-    let stop = told.boxed().shared();
+    let stop = stop_signal.boxed().shared();
     let telemetry = Arc::new(Telemetry::new(Duration::from_secs(400)));
     let client = client::client_with(endpoint, "default", telemetry.clone());
     let now: Clock = Arc::new(move || clock.now());
@@ -87,7 +87,7 @@ async fn operate(
         ended = control(settings, None, stop) => ended.expect("a controller whose parts live"),
     }
     if let Some(held) = held {
-        // What could not be given back runs out by itself.
+        // A Lease that could not be released expires.
         let _ = held.release().await;
     }
 }

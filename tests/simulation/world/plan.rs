@@ -1,4 +1,4 @@
-//! What a world is like: drawn from its seed before it begins.
+//! The plan of a world: drawn from its seed before it begins.
 
 use crate::{
     cluster::Odds,
@@ -12,30 +12,29 @@ use std::{collections::BTreeMap, time::Duration};
 /// The namespace that the operator runs in: Pods there get no finalizer.
 pub const OWN_NAMESPACE: &str = "operator";
 
-/// For how long nothing may change before a world is at rest: longer than a Pod can go on unnoticed.
+/// How long nothing must change before a world has converged: longer than a Pod can run without a change.
 const SILENCE: Duration = Duration::from_secs(1_000);
-/// The same for some worlds: longer than the operator leaves a quiet task alone, and than a clock is
-/// wrong.
+/// The same for some worlds: longer than the operator's longest requeue, and than a clock is wrong.
 const LONG_SILENCE: Duration = Duration::from_secs(4_000);
 
-/// What kind of trouble a world is about.
+/// Which faults a world has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Nothing goes wrong but the Pods.
+    /// Only Pods fail.
     Calm,
-    /// Nothing goes wrong but the Pods, and that the operator may not change Pods, or not delete them.
+    /// Pods fail, and the operator may not change Pods, or not delete them.
     Refused,
-    /// Nothing goes wrong but the Pods, that some are never admitted, and that the operator is killed.
+    /// Pods fail, some are never admitted, and the operator is killed.
     Unadmitted,
-    /// Requests and watches go wrong, and the operator is killed; nobody edits anything.
+    /// Requests and watches fail too, and the operator is killed. No user edits anything.
     Faults,
-    /// As that, and users edit, suspend, delete and recreate tasks.
+    /// As `Faults`, and users edit, suspend, delete and recreate tasks.
     Users,
-    /// As that, with two replicas and an election; leaders are stopped and go on.
+    /// As `Users`, with two replicas and leader election. Leaders are paused and resumed.
     Leaders,
-    /// As Users, and clocks jump.
+    /// As `Users`, and clocks jump.
     Clocks,
-    /// As Users, and tasks also live in the operator's own namespace.
+    /// As `Users`, with some tasks in the operator's own namespace.
     Unheld,
 }
 
@@ -44,27 +43,27 @@ pub enum Kind {
 pub struct Plan {
     /// Everything is drawn from it.
     pub seed: u64,
-    /// What it is about.
+    /// Which faults it has.
     pub kind: Kind,
-    /// How requests and watches go wrong.
+    /// How often requests and watches fail.
     pub rates: Rates,
-    /// How Pods fare.
+    /// How Pods end.
     pub odds: Odds,
     /// The tasks, with their namespaces.
     pub tasks: Vec<(String, String, Value)>,
-    /// When trouble ends, and the world is left to come to rest.
+    /// When the faults end. After that the world must converge.
     pub trouble: Duration,
-    /// What the operator is refused for a while: a quota, a policy, rights taken away.
+    /// What the API server refuses to the operator for a while: by a quota, a policy, or for want of a right.
     pub denials: Vec<Denial>,
-    /// Whether the operator is killed every now and then.
+    /// Whether the operator is killed from time to time.
     pub kills: bool,
-    /// Whether users meddle.
+    /// Whether users change tasks.
     pub users: bool,
-    /// How many replicas of the operator run; more than one are elected.
+    /// How many replicas of the operator run. More than one use leader election.
     pub replicas: u32,
     /// Whether clocks jump.
     pub jumps: bool,
-    /// For how long nothing may change before the world is at rest.
+    /// How long nothing must change before the world has converged.
     pub silence: Duration,
 }
 
@@ -96,7 +95,7 @@ impl Plan {
         let trouble = Duration::from_secs(r.between(30, 700));
         let mut odds = odds(r);
         if kind == Kind::Faults {
-            // What is said of a Pod whose node is dead, or that is long in starting, depends on when one looks.
+            // The outcome of a Pod whose node is down, or that starts late, depends on when the operator looks.
             (odds.node_death, odds.trouble) = (0, 0);
         }
         let count = r.between(1, 2);
@@ -105,7 +104,7 @@ impl Plan {
             .map(|n| (r.pick(namespaces).to_string(), format!("task-{n}"), spec(r, kind != Kind::Faults)))
             .collect();
         if kind == Kind::Unadmitted {
-            // Whatever is admitted, every task ends.
+            // Every task ends, even if no Pod is admitted.
             for (.., spec) in &mut tasks {
                 spec["startupTimeoutSeconds"] = json!(r.between(1, 100));
             }
@@ -122,14 +121,14 @@ impl Plan {
         let kills = (!calm || kind == Kind::Unadmitted) && r.chance(700);
         let users = !matches!(kind, Kind::Calm | Kind::Refused | Kind::Unadmitted | Kind::Faults);
         let replicas = if kind == Kind::Leaders { 2 } else { 1 };
-        // An election costs requests for as long as it goes on.
+        // Leader election sends requests all the time, which makes long worlds slow.
         let jumps = kind == Kind::Clocks;
         let long = jumps || replicas == 1 && r.chance(100);
         let silence = if long { LONG_SILENCE } else { SILENCE };
         Self { seed, kind, rates, odds, tasks, trouble, denials, kills, users, replicas, jumps, silence }
     }
 
-    /// The same world, with nothing going wrong but the Pods.
+    /// The same world in which only Pods fail.
     pub fn without_faults(&self) -> Self {
         let rates = Rates { until: self.rates.until, ..Rates::default() };
         Self {
@@ -149,14 +148,14 @@ fn odds(r: &mut Random) -> Odds {
     let run_millis = r.pick(&[500, 5_000, 60_000, 200_000]);
     let usual = Odds { run_millis, ..Odds::default() };
     match r.below(4) {
-        // Nothing but exit codes, so that the books are about retries alone.
+        // Pods fail only by exit codes, so that every failure is charged to retries.
         0 => Odds { disruption: 0, node_death: 0, trouble: 0, admission: 0, eviction: 0, ..usual },
         1 => Odds { disruption: 500, node_death: 100, ..usual },
         _ => usual,
     }
 }
 
-/// Some faults often, others not at all: a mixture of all at a middling rate finds less.
+/// Some faults are frequent and others absent: a mixture of all at medium rates finds fewer bugs.
 fn rates(r: &mut Random, until: Duration) -> Rates {
     let mut some = |share: u32, most: u64| if r.chance(share) { u32::try_from(r.below(most)).unwrap_or(0) } else { 0 };
     let mut rates = Rates {
@@ -186,7 +185,7 @@ fn rates(r: &mut Random, until: Duration) -> Rates {
     rates
 }
 
-/// The operator may not free Pods, or not delete them, until trouble ends.
+/// The operator may not patch Pods, or not delete them, until the faults end.
 fn refusals(r: &mut Random, until: Duration) -> Vec<Denial> {
     let why = "admission webhook \"policy.example\" denied the request";
     let verbs: &[Verb] = r.pick(&[&[Verb::Patch][..], &[Verb::Delete], &[Verb::Patch, Verb::Delete]]);
@@ -194,7 +193,7 @@ fn refusals(r: &mut Random, until: Duration) -> Vec<Denial> {
     verbs.iter().map(denial).collect()
 }
 
-/// From some time on no Pod is created, or no fallback's, whatever the code and the reason.
+/// From some time on no Pod, or no fallback Pod, is admitted. Code and message vary.
 fn never_admitted(r: &mut Random, trouble: Duration) -> Denial {
     let code = r.pick(&[400, 401, 403, 404, 409, 413, 422, 429, 500, 503, 504]);
     let why = r.pick(&[
@@ -230,8 +229,8 @@ fn denials(r: &mut Random, until: Duration) -> Vec<Denial> {
     denials
 }
 
-/// A spec that admission accepts; with limits in time if wanted, which end attempts at another point when faults hold
-/// the operator up.
+/// A spec that admission accepts. Time limits only if wanted: with them, faults that delay the operator change how
+/// attempts end.
 pub fn spec(r: &mut Random, limits: bool) -> Value {
     let mut spec = json!({"image": "registry.example/job:1", "maxRetries": r.between(0, 5)});
     if r.chance(600) {
@@ -298,7 +297,7 @@ fn rules(r: &mut Random) -> Value {
     ];
     for n in 0..r.between(1, 3) {
         let action = r.pick(&actions);
-        // A rule with the `when` of an earlier one is never reached, and refused.
+        // Admission refuses a rule with the `when` of an earlier one.
         let when = r.pick(&whens);
         whens.retain(|other| *other != when);
         let mut rule = json!({"name": format!("rule-{n}"), "when": when, "action": action});

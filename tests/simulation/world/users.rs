@@ -1,4 +1,4 @@
-//! People who create tasks, edit them, suspend and resume them, delete them and create them again.
+//! Users who create, edit, suspend, resume, delete and recreate tasks.
 
 use super::plan::{Plan, spec};
 use crate::{
@@ -11,7 +11,7 @@ use retryable_tasks::{
 };
 use serde_json::{Value, json};
 
-/// Creates one of the plan's tasks, and meddles with it until trouble ends.
+/// Creates one of the plan's tasks, and changes it until the faults end.
 pub async fn own(server: Server, plan: Plan, index: usize) {
     let (namespace, name, spec) = plan.tasks[index].clone();
     let key = Key::new(Resource::Tasks, namespace, name);
@@ -28,7 +28,7 @@ pub async fn own(server: Server, plan: Plan, index: usize) {
         }
         meddle(&server, &key, &mut random).await;
     }
-    // What is left suspended would wait for ever; half of it is resumed, the other half must keep still.
+    // Half of the suspended tasks are resumed. The others stay suspended, and must not be written any more.
     if random.chance(500) {
         patch(&server, &key, json!({"spec": {"suspend": false}}));
     }
@@ -48,7 +48,7 @@ async fn meddle(server: &Server, key: &Key, random: &mut Random) {
             patch(server, key, json!({"spec": edit}));
         }
         5 => {
-            // Somebody else who writes the same object again and again.
+            // Another writer of the same object.
             for n in 0..random.below(40) {
                 touch(server, key, &n.to_string());
                 tokio::time::sleep(random.skewed(200)).await;
@@ -75,7 +75,7 @@ async fn meddle(server: &Server, key: &Key, random: &mut Random) {
     }
 }
 
-/// Somebody's Pod has the name of an attempt for a while.
+/// A foreign Pod has the name of an attempt for a while.
 async fn take_name(server: &Server, key: &Key, random: &mut Random) {
     let Some(task) = server.lock().store.get(key).cloned() else { return };
     let uid = task["metadata"]["uid"].as_str().unwrap_or("");
@@ -86,7 +86,7 @@ async fn take_name(server: &Server, key: &Key, random: &mut Random) {
     lend(server, key, random, json!({"metadata": {"name": name}, "spec": spec})).await;
 }
 
-/// Somebody copies a Pod of the task, labels and owner included, under another name.
+/// A user copies a Pod of the task, with its labels and owner, under another name.
 async fn copy_pod(server: &Server, key: &Key, random: &mut Random) {
     let pod = {
         let state = server.lock();
@@ -103,19 +103,19 @@ async fn copy_pod(server: &Server, key: &Key, random: &mut Random) {
     lend(server, key, random, json!({"metadata": metadata, "spec": spec})).await;
 }
 
-/// Creates a Pod in the task's namespace, and deletes it some time later. Does nothing where there is such a Pod.
+/// Creates a Pod in the task's namespace, and deletes it some time later. Does nothing if the Pod exists.
 async fn lend(server: &Server, task: &Key, random: &mut Random, mut pod: Value) {
     (pod["apiVersion"], pod["kind"]) = (json!("v1"), json!("Pod"));
     let key = Key::new(Resource::Pods, task.namespace.clone(), pod["metadata"]["name"].as_str().unwrap_or(""));
     let Ok(pod) = server.user(Verb::Create, &key, pod) else { return };
     tokio::time::sleep(random.skewed(200_000)).await;
     let options = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}});
-    // The garbage collector may have been faster.
+    // The garbage collector may have deleted it first.
     let _ = server.user(Verb::Delete, &key, options);
 }
 
-/// Does nothing where there is such a task.
-#[allow(clippy::needless_pass_by_value)] // it is made for this
+/// Does nothing if the task exists.
+#[allow(clippy::needless_pass_by_value)] // callers build it in place
 fn create(server: &Server, key: &Key, spec: Value) {
     let metadata = json!({"name": key.name, "namespace": key.namespace});
     let task =
@@ -125,12 +125,12 @@ fn create(server: &Server, key: &Key, spec: Value) {
     }
 }
 
-/// Writes something into the task that means nothing.
+/// Writes an annotation without meaning, which causes a reconcile.
 pub fn touch(server: &Server, key: &Key, value: &str) {
     patch(server, key, json!({"metadata": {"annotations": {"seen": value}}}));
 }
 
-/// Does nothing where there is no such task.
+/// Does nothing if there is no such task.
 fn patch(server: &Server, key: &Key, change: Value) {
     if let Err(error) = server.user(Verb::Patch, key, change) {
         assert_eq!(error.code, 404, "an edit of the simulation is not admitted: {error:?}");

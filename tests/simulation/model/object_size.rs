@@ -1,4 +1,4 @@
-//! What a task takes in the API server's store, however often it fails.
+//! The size of a task in the API server's store, however often it fails.
 
 use crate::server::stamp;
 use jiff::{SignedDuration, Timestamp};
@@ -16,7 +16,7 @@ const FAILURES: i32 = 10_000;
 /// "Far below 100 KiB": the history's 48 KiB, the conditions, and a spec of usual size.
 const MOST_BYTES: usize = 60 * 1024;
 
-/// The Pod of the current attempt, ended with a message that is as long as a kubelet lets it be and hard to store.
+/// The Pod of the current attempt. It has ended with a message of the kubelet's maximum size, full of escaped characters.
 fn ended(task: &RetryableTask, at: Timestamp) -> TrackedPod {
     let current = task.status.as_ref().and_then(|status| status.current.as_ref()).expect("an attempt that runs");
     let mut body = pod(task, slot_of(current), true);
@@ -43,7 +43,7 @@ fn ended(task: &RetryableTask, at: Timestamp) -> TrackedPod {
     }
 }
 
-/// How many bytes of its store the API server needs for this JSON: Go writes some characters as six.
+/// How many bytes this JSON takes in the API server's store: Go escapes some characters as six bytes.
 fn in_store(json: &str) -> usize {
     json.chars().map(|c| if matches!(c, '<' | '>' | '&') { 6 } else { c.len_utf8() }).sum()
 }

@@ -1,4 +1,4 @@
-//! What an object must be like to be accepted.
+//! Validation of objects and of their changes.
 
 use super::{error::ApiError, resource::Resource, route::Call};
 use serde_json::{Map, Value, json};
@@ -74,7 +74,7 @@ fn unknown_field(given: &Value, known: &Value, path: &str) -> Option<String> {
     }
 }
 
-/// Fills in what the API server fills in on a new Pod, as far as anyone looks.
+/// Sets the defaults of a new Pod, as far as anybody reads them.
 pub fn pod_defaults(pod: &mut Value) {
     let spec = object(pod, "spec");
     spec.entry("restartPolicy").or_insert(json!("Always"));
@@ -96,7 +96,7 @@ pub fn pod_defaults(pod: &mut Value) {
     pod["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"});
 }
 
-/// Removes what the server does not store: empty metadata, and the record of managers, which nobody here reads.
+/// Removes empty metadata, which the server does not store, and the managed fields, which nobody here reads.
 pub fn tidy(value: &mut Value) {
     let metadata = object(value, "metadata");
     metadata.remove("managedFields");
@@ -110,13 +110,13 @@ pub fn tidy(value: &mut Value) {
     });
 }
 
-/// Everything that the generation counts the changes of.
+/// The fields whose changes increment the generation.
 pub fn spec(value: &Value) -> Vec<(&String, &Value)> {
     let fields = value.as_object().into_iter().flatten();
     fields.filter(|(key, _)| !matches!(key.as_str(), "metadata" | "status" | "kind" | "apiVersion")).collect()
 }
 
-/// Whether this update lets go of an object that only waited for its finalizers.
+/// Whether this update removes the last finalizer of an object that is being deleted.
 pub fn gone_without_finalizers(new: &Value, old: &Value) -> bool {
     let deleted = old["metadata"]["deletionTimestamp"].is_string();
     let grace = old["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);

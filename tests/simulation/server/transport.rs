@@ -1,4 +1,4 @@
-//! The way from a client to the server and back, and what goes wrong on it.
+//! Carries requests from a client to the server and answers back, with faults.
 
 use super::{
     Reply, Server, State,
@@ -34,7 +34,7 @@ pub struct Record {
     pub called: Duration,
     /// Age of the world when it was sent: later, when the process was stopped in between.
     pub sent: Duration,
-    /// Age of the world when the server did it; absent when it never came there.
+    /// Age of the world when the server carried it out; None if it never arrived.
     pub done: Option<Duration>,
     /// Which process sent it.
     pub client: u32,
@@ -83,12 +83,12 @@ impl std::fmt::Display for Record {
     }
 }
 
-/// When a process dies, seen from one of its requests.
+/// At which point of a request a process is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KillMoment {
     /// Before the request is sent.
     Before,
-    /// After it was sent and before it is done: it is done nevertheless.
+    /// After it was sent and before it is carried out: it is carried out nevertheless.
     InFlight,
     /// After it was done and before the answer is read.
     After,
@@ -105,7 +105,7 @@ pub struct Kill {
     pub moment: KillMoment,
     /// Whom.
     pub client: u32,
-    /// Whether it is stopped (SIGSTOP) instead, until somebody lets it go on.
+    /// Whether it is stopped (SIGSTOP) instead, until it is resumed.
     pub stops: bool,
 }
 
@@ -117,7 +117,7 @@ pub struct Endpoint {
     client: u32,
 }
 
-/// What is known of a request as it sets out.
+/// What is decided about a request before it is sent.
 struct Ticket {
     record: usize,
     there: Duration,
@@ -132,7 +132,7 @@ impl Endpoint {
         Self { server, gate, client }
     }
 
-    /// Runs in a task of its own: what a process has handed to its kernel is sent, whatever the process does next.
+    /// Runs in a tokio task of its own: what a process has handed to its kernel is sent, even if the process dies.
     async fn send(self, request: Request<Body>, called: Duration) -> Outcome {
         self.gate.pass().await;
         let (parts, body) = request.into_parts();
@@ -149,7 +149,7 @@ impl Endpoint {
         self.strike(&ticket, KillMoment::Before);
         self.gate.pass().await;
         let (answer, answered) = oneshot::channel();
-        // The server does what it was asked for in a task of its own: a client that dies or gives up does not undo it.
+        // In a tokio task of its own: a client that dies or times out does not undo the request.
         tokio::spawn(self.clone().serve(call, ticket, answer));
         let outcome = match answered.await {
             Ok(outcome) => outcome,
@@ -165,7 +165,7 @@ impl Endpoint {
         let mut answer = Some(answer);
         let mut reply = |outcome: Outcome| {
             if let Some(answer) = answer.take() {
-                // A client that is gone reads no answer.
+                // The client may be dead.
                 let _ = answer.send(outcome);
             }
         };
@@ -240,7 +240,7 @@ impl tower::Service<Request<Body>> for Endpoint {
 }
 
 impl State {
-    /// Takes a request down and draws its fate.
+    /// Records a request and draws its fault.
     fn ticket(&mut self, call: &Call, client: u32, called: Duration) -> Ticket {
         let now = self.store.clock.elapsed();
         let counts = call.verb.writes() && call.resource != Resource::Leases;

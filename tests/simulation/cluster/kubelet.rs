@@ -1,11 +1,13 @@
-//! One Pod's life, from its creation to its end.
+//! What the cluster does with one Pod, from its creation to its deletion: scheduler, kubelet and containers.
+
+mod report;
 
 use super::{
     ended,
     fate::{DeadNode, Ending, Fate},
-    status::{Container, phase, statuses, with_condition},
+    status::{Container, with_condition},
 };
-use crate::server::{Actor, Key, Resource, Server, Verb};
+use crate::server::{Actor, Key, Server, Verb};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::{
@@ -15,7 +17,7 @@ use std::{
 };
 use tokio::{sync::Notify, time::Instant};
 
-/// What really happened to a Pod's main container, whatever the API server was told.
+/// What really happened to a Pod's main container, even if the API server does not know it.
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
     /// Age of the world when it started.
@@ -24,7 +26,7 @@ pub struct Truth {
     pub ended: Option<Duration>,
     /// Its exit code.
     pub exit: Option<i32>,
-    /// Its node died at this age of the world, so that what the API server shows can differ from what runs.
+    /// Its node went down at this age of the world. From then on the API server can show another state than the real one.
     pub node_died: Option<Duration>,
 }
 
@@ -40,8 +42,8 @@ enum Wake {
     Gone,
 }
 
-/// One Pod's life.
-pub struct Life {
+/// One Pod, from its creation to its deletion.
+pub struct PodRun {
     server: Server,
     key: Key,
     uid: String,
@@ -53,8 +55,8 @@ pub struct Life {
     main: usize,
 }
 
-impl Life {
-    /// The life of a Pod that was just created.
+impl PodRun {
+    /// A Pod that was just created.
     pub fn new(server: Server, key: Key, fate: Fate, truths: Truths) -> Option<Self> {
         let (pod, changed) = {
             let mut state = server.lock();
@@ -84,7 +86,7 @@ impl Life {
         &self.uid
     }
 
-    /// Lives it.
+    /// Runs the Pod until it is deleted, or has ended.
     pub async fn run(mut self) {
         match self.wait(self.fate.schedule).await {
             Wake::Elapsed => {}
@@ -104,7 +106,7 @@ impl Life {
         self.work().await;
     }
 
-    /// Init containers and images. False when the Pod's life ended meanwhile.
+    /// Pulls images and runs init containers. False if the Pod ended meanwhile.
     async fn prepare(&mut self) -> bool {
         tokio::time::sleep(self.fate.report).await;
         self.report(json!({}));
@@ -139,7 +141,7 @@ impl Life {
         true
     }
 
-    /// The main container from start to end, and the others.
+    /// Runs the main container and the others.
     async fn work(&mut self) {
         let now = self.now();
         for (_, container) in &mut self.containers {
@@ -155,7 +157,7 @@ impl Life {
             return;
         }
         let woken = self.wait_until(ends).await;
-        // A container on a node that was away has ended in the meantime, deleted or not.
+        // A container on a node that was unreachable has ended in the meantime, deleted or not.
         self.end_main(ends);
         if woken != Wake::Elapsed {
             return self.terminate().await;
@@ -179,7 +181,7 @@ impl Life {
         self.report_end(json!({}));
     }
 
-    /// The main container ends by itself, if it runs and its time has come.
+    /// Ends the main container if it runs and its time is over.
     fn end_main(&mut self, at: Instant) {
         let Some(ago) = Instant::now().checked_duration_since(at) else { return };
         if let Some(since) = self.containers[self.main].1.running_since() {
@@ -205,8 +207,8 @@ impl Life {
         self.report_end(status);
     }
 
-    /// The Pod is being deleted, or its deadline has passed, and its kubelet ends it: SIGTERM, the grace, SIGKILL. An
-    /// object that is being deleted may go then.
+    /// The kubelet ends a Pod that is being deleted or past its deadline: SIGTERM, the grace period, SIGKILL. If it is
+    /// being deleted, its object can be removed then.
     async fn terminate(&mut self) {
         let graces = self.pod().map(|pod| {
             let deletion = pod["metadata"]["deletionGracePeriodSeconds"].as_u64();
@@ -218,7 +220,7 @@ impl Life {
         let main = self.containers[self.main].1.running_since();
         let others = self.init.iter().chain(&self.containers).any(|(_, c)| c.running_since().is_some());
         if main.is_some() || others {
-            // A second, harder DELETE cuts this short; that it changes nothing else is left out.
+            // A second DELETE with a shorter grace period would cut this short. This is not simulated.
             tokio::time::sleep(after).await;
         }
         let now = self.now();
@@ -238,7 +240,7 @@ impl Life {
         self.report_end(if failed_init { json!({"phase": "Failed"}) } else { json!({}) });
     }
 
-    /// The node dies: nothing is reported, the Pod is given up after a while. True when the node came back.
+    /// The node goes down: nothing is reported, and the Pod is evicted after a while. True if the node came back.
     async fn node_dies(&mut self, what: DeadNode) -> bool {
         self.truth(|truth, age| truth.node_died = Some(age));
         let died = Instant::now();
@@ -247,7 +249,7 @@ impl Life {
         for (after, evict) in [(Duration::from_secs(40), false), (Duration::from_secs(340), true)] {
             if died + after < over {
                 tokio::time::sleep_until(died + after).await;
-                self.given_up(evict);
+                self.node_unreachable(evict);
             }
         }
         tokio::time::sleep_until(over).await;
@@ -268,8 +270,8 @@ impl Life {
         }
     }
 
-    /// What the node life-cycle controller does to the Pods of a node that is silent.
-    fn given_up(&self, evict: bool) {
+    /// What the node lifecycle controller does to the Pods of a node that does not report.
+    fn node_unreachable(&self, evict: bool) {
         let Some(pod) = self.pod().filter(|pod| !ended(pod)) else { return };
         let now = self.now();
         if evict {
@@ -283,84 +285,13 @@ impl Life {
         }
     }
 
-    /// A Pod that was deleted before it had a node: in the end the Pod collector finds it.
+    /// A Pod that was deleted before it was scheduled: the Pod garbage collector removes it.
     async fn collect_unscheduled(&self) {
         tokio::time::sleep(self.fate.collector).await;
         if self.pod().is_some_and(|pod| !ended(&pod)) {
             self.set_status(Actor::Manager, &json!({"phase": "Failed"}));
         }
         self.remove(Actor::Manager);
-    }
-
-    fn bind(&self) {
-        let Some(pod) = self.pod() else { return };
-        let conditions = with_condition(&pod, "PodScheduled", true, "", self.now());
-        let node = json!({"spec": {"nodeName": "node-1"}});
-        self.server.lock().write(Actor::Scheduler, Verb::Patch, &self.key, node, false);
-        self.set_status(Actor::Scheduler, &json!({"conditions": conditions}));
-    }
-
-    /// Reports the containers as they are, and what else is given.
-    fn report(&self, mut status: Value) {
-        let Some(pod) = self.pod().filter(|pod| !ended(pod)) else { return };
-        let now = self.now();
-        if status["phase"].is_null() {
-            status["phase"] = json!(phase(&self.containers));
-        }
-        let runs = status["phase"] == "Running" && self.containers[self.main].1.running_since().is_some();
-        let mut known = (*pod).clone();
-        if status["conditions"].is_array() {
-            known["status"]["conditions"] = status["conditions"].take();
-        }
-        status["conditions"] = with_condition(&known, "Ready", runs, if runs { "" } else { "ContainersNotReady" }, now);
-        if pod["status"]["startTime"].is_null() {
-            status["startTime"] = json!(crate::server::stamp(now));
-        }
-        if matches!(status["reason"].as_str(), None | Some("Evicted" | "DeadlineExceeded")) {
-            status["containerStatuses"] = statuses(&self.containers);
-            if !self.init.is_empty() {
-                status["initContainerStatuses"] = statuses(&self.init);
-            }
-        }
-        self.set_status(Actor::Kubelet, &status);
-    }
-
-    /// The last report. A Pod whose deadline has passed by then has failed of it, whatever its containers say. When the Pod
-    /// is being deleted, the kubelet lets the object go.
-    fn report_end(&self, mut status: Value) {
-        let deadline = self.pod().and_then(|pod| self.deadline(&pod));
-        if status["reason"].is_null() && deadline.is_some_and(|left| left.is_zero()) {
-            status["phase"] = json!("Failed");
-            status["reason"] = json!("DeadlineExceeded");
-            status["message"] = json!("Pod was active on the node longer than the specified deadline");
-        }
-        self.report(status);
-        if self.pod().is_some_and(|pod| pod["metadata"]["deletionTimestamp"].is_string()) {
-            self.remove(Actor::Kubelet);
-        }
-    }
-
-    /// Tells of a volume that cannot be mounted by an event alone.
-    fn warn(&self) {
-        let name = format!("{}.warning", self.key.name);
-        let key = Key::new(Resource::ClusterEvents, self.key.namespace.clone(), &*name);
-        let now = crate::server::stamp(self.now());
-        let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": self.key.namespace},
-            "involvedObject": {"kind": "Pod", "uid": self.uid}, "type": "Warning", "reason": "FailedMount",
-            "message": "MountVolume.SetUp failed for volume \"data\"", "firstTimestamp": now, "lastTimestamp": now});
-        self.server.lock().write(Actor::Kubelet, Verb::Create, &key, event, false);
-    }
-
-    /// Deletes the object without grace.
-    fn remove(&self, actor: Actor) {
-        let options = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}});
-        self.server.lock().write(actor, Verb::Delete, &self.key, options, false);
-    }
-
-    fn set_status(&self, actor: Actor, status: &Value) {
-        if self.pod().is_some() {
-            self.server.lock().write(actor, Verb::Patch, &self.key, json!({"status": status}), true);
-        }
     }
 
     fn pod(&self) -> Option<Arc<Value>> {
@@ -381,7 +312,7 @@ impl Life {
         self.wait_until(Instant::now() + time).await
     }
 
-    /// How long the Pod's own deadline is still away, from when its kubelet took it in.
+    /// The time left until the Pod's deadline, which counts from its start time.
     fn deadline(&self, pod: &Value) -> Option<Duration> {
         let seconds = pod["spec"]["activeDeadlineSeconds"].as_i64()?;
         let since: Timestamp = pod["status"]["startTime"].as_str()?.parse().ok()?;
