@@ -30,10 +30,8 @@ pub enum AttemptResult {
 pub enum TaskResult {
     /// An attempt succeeded.
     Succeeded,
-    /// The task failed for good.
+    /// The task failed for good, or was cancelled.
     Failed,
-    /// The task was cancelled.
-    Cancelled,
 }
 
 /// The cluster's reasons that stand in labels by their own name, beside all of the operator's.
