@@ -19,7 +19,9 @@ KUBERNETES := tests/cluster/cluster
 IN_CLUSTER := eval "$$($(KUBERNETES) env)" &&
 SCRIPTS := .ci/run .ci/release demo/run fuzz/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test tests/e2e/run tests/simulation/mutate $(wildcard tests/cluster/lib/*.sh)
 # Most of an end-to-end test's time is waiting, so more of them run at a time than there are processors.
-E2E_THREADS ?= 8
+export E2E_THREADS ?= 8
+# The number of the cluster for those that need one alone
+export E2E_SECOND_CLUSTER ?= $(shell echo $$(( ($${CLUSTER_NUMBER:-0} + 5) % 10 )))
 # Further arguments for the test programs, such as the name of one test
 ARGS ?=
 # Seen by the simulation
@@ -38,8 +40,8 @@ demo: ## build everything, start a real cluster, watch tasks being retried; CLUS
 	@CLUSTER="$(CLUSTER)" IMAGE="$(IMAGE)" demo/run
 
 .PHONY: test
-test: preflight unit simulation cluster-test ## everything: pure tests, simulation, the real cluster; takes the cluster down
-	@$(MAKE) e2e && code=0 || code=$$?; printf '\n==> take the cluster down\n'; $(KUBERNETES) down; exit $$code
+test: preflight unit simulation cluster-test ## everything: pure tests, simulation, the real clusters; takes them down
+	@$(MAKE) e2e && code=0 || code=$$?; printf '\n==> take the clusters down\n'; $(MAKE) cluster-down; exit $$code
 
 .PHONY: demo-down
 demo-down: ## take the demo down; CLUSTER=current uninstalls it from your own cluster
@@ -72,11 +74,8 @@ fuzz: ## manifests and status that nobody would write, for as long as wanted: SE
 	SECONDS_EACH=$(or $(SECONDS_EACH),300) CARGO="$(CARGO)" fuzz/run
 
 .PHONY: e2e
-e2e: preflight image cluster-up ## the operator on the real cluster, which stays up
-	$(STEP) "e2e: build"
-	$(CARGO) test --locked --test e2e --no-run
-	$(KUBERNETES) image $(IMAGE_TAR)
-	$(IN_CLUSTER) CARGO="$(CARGO)" tests/e2e/run --test-threads=$(E2E_THREADS) $(ARGS)
+e2e: preflight ## the operator on two real clusters, which stay up; ARGS=drain runs those tests alone with that in their name
+	CARGO="$(CARGO)" IMAGE_TAR="$(IMAGE_TAR)" tests/e2e/run $(ARGS)
 
 DENY_VERSION := 0.20.2
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/retryable-tasks/tools
@@ -165,8 +164,9 @@ cluster-up: ## start the real cluster with its node, or repair it
 	$(KUBERNETES) node
 
 .PHONY: cluster-down
-cluster-down: ## stop it and leave nothing on the machine
+cluster-down: ## stop it, and the second one of the end-to-end tests, and leave nothing on the machine
 	$(KUBERNETES) down
+	CLUSTER_DIR= CLUSTER_NUMBER=$(E2E_SECOND_CLUSTER) $(KUBERNETES) down
 
 .PHONY: cluster-test
 cluster-test: ## show that the cluster itself works and leaves nothing

@@ -1,8 +1,14 @@
 //! The operator on a real cluster: real API server, real kubelet, real containers, driven with kubectl.
 //!
-//! `make e2e` brings the cluster up and runs all of it. By hand: `eval "$(tests/cluster/cluster env)"`, then
-//! `cargo test --test e2e -- --test-threads=8`. Most of a test's time is waiting, so many run side by side; each has a
-//! namespace and an operator process of its own.
+//! `make e2e` brings clusters up and runs all of it. By hand: `eval "$(tests/cluster/cluster env)"`, then
+//! `cargo test --test e2e -- --test-threads=8`. Each test has a namespace and an operator process of its own.
+//!
+//! `tests/e2e/run` runs them in groups, by the module that a test is in:
+//! - `alone`, at any depth: it stops parts of the cluster, or changes what others rest on. One at a time, on a second
+//!   cluster.
+//! - [`simulated`]: it needs simulated nodes. Side by side, when those elsewhere have ended.
+//! - [`crowd`]: it fills the machine, and asks how much happens in a second. When all others have ended.
+//! - Elsewhere: side by side. Most of a test's time is waiting.
 
 // clippy.toml allows these in test functions; here the helpers are tests too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::large_futures)]
@@ -14,6 +20,7 @@ mod chart;
 mod columns;
 mod corrected;
 mod crash;
+mod crowd;
 mod delays;
 mod deletion;
 mod fallback;
@@ -34,6 +41,7 @@ mod reported;
 mod requests;
 mod rights;
 mod rules;
+mod simulated;
 mod stopped;
 mod support;
 mod suspend;

@@ -1,11 +1,7 @@
-//! Faults that the whole cluster feels, and loads that fill the machine: each of these tests has the cluster for itself.
-//! `tests/e2e/run` runs them after the others.
+//! Faults that the whole cluster feels.
 
 mod components;
 mod expired;
-mod failures;
-mod matrix;
-mod messages;
 mod poison;
 
 use crate::support::gates::Gates;

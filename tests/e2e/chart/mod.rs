@@ -2,11 +2,10 @@
 //!
 //! These tests need what `make e2e` prepares: helm, and the image loaded into the node.
 
+mod alone;
 mod definition;
 mod examples;
-mod install;
 mod leader;
-mod plain;
 mod process;
 mod release;
 mod rights;
@@ -50,14 +49,6 @@ async fn held(scene: &Scene) -> Vec<(String, Vec<String>)> {
     let attempts = scene.pods().list(&ListParams::default().labels(LABEL_TASK_UID)).await.unwrap();
     let held = attempts.iter().filter(|pod| !pod.finalizers().is_empty());
     held.map(|pod| (pod.name_any(), pod.finalizers().to_vec())).collect()
-}
-
-/// A place while no other test runs, for an operator of the whole cluster, with a home of its own.
-async fn alone(name: &str) -> Scene {
-    let mut scene = Scene::alone(name).await;
-    scene.home = format!("{}-home", scene.namespace);
-    kubectl(&["create", "namespace", &scene.home]).ok();
-    scene
 }
 
 /// Takes the rights away that the scene gives an operator that is a plain process: these ones bring their own.

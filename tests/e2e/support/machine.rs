@@ -68,7 +68,7 @@ pub fn runs_in(pod_uid: &str, text: &str) -> bool {
 
 /// Kills, with SIGKILL, everything that holds a container of the Pod.
 pub fn kill_containers_of(pod_uid: &str) {
-    let kill = |pid: &String| Command::new("kill").args(["-KILL", pid]).status().unwrap().success();
+    let kill = |pid: &String| Command::new("kill").args(["-KILL", pid]).output().unwrap().status.success();
     let killed = processes_of(pod_uid).iter().filter(|pid| kill(pid)).count();
     assert!(killed > 0, "the Pod {pod_uid} has no process");
 }

@@ -1,7 +1,7 @@
 //! `deploy/install.yaml` and `deploy/remove-finalizers-job.yaml`, used as docs/operations says.
 
-use super::definition::{self, Undefined};
-use super::{IMAGE, gated, held, let_go, without_rights};
+use crate::chart::definition::{self, Undefined};
+use crate::chart::{IMAGE, gated, held, let_go, without_rights};
 use crate::support::kubectl::Output;
 use crate::support::{Scene, TIMEOUT, eventually, kubectl, kubectl_with};
 use kube::ResourceExt;
@@ -25,8 +25,8 @@ impl Manifests {
             assert_ne!(with_image, manifests, "the image's name is not where it was");
             with_image
         };
-        let install = with_image(include_str!("../../../deploy/install.yaml"));
-        let release = with_image(include_str!("../../../deploy/remove-finalizers-job.yaml"));
+        let install = with_image(include_str!("../../../../deploy/install.yaml"));
+        let release = with_image(include_str!("../../../../deploy/remove-finalizers-job.yaml"));
         Self { install, release, scene }
     }
 

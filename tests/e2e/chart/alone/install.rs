@@ -1,9 +1,10 @@
 //! Installed with nothing said but the image, on a cluster that does not know the resource.
 
-use super::definition::{self, Undefined};
-use super::release::{NAME, Release};
-use super::rights::can;
-use super::{alone, gated, held, let_go};
+use super::place;
+use crate::chart::definition::{self, Undefined};
+use crate::chart::release::{NAME, Release};
+use crate::chart::rights::can;
+use crate::chart::{gated, held, let_go};
 use crate::support::{Scene, TIMEOUT, eventually, kubectl};
 use kube::ResourceExt;
 use retryable_tasks::api::State;
@@ -12,7 +13,7 @@ const TASKS: &str = "retryabletasks.retryable.dev";
 
 #[tokio::test]
 async fn with_its_defaults_it_serves_the_whole_cluster() {
-    let release = Release::prepare(alone("chart-defaults").await, &[]);
+    let release = Release::prepare(place("chart-defaults").await, &[]);
     let scene = &release.scene;
     let _undefined = Undefined::new();
     let refused = release.try_install(&["--set=replicaCount=1"]).await.refused();

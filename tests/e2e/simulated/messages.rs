@@ -15,7 +15,7 @@ const MAX_OBJECT: usize = 100 * 1024;
 
 #[tokio::test]
 async fn a_hundred_failures_with_long_messages_keep_the_object_small() {
-    let scene = Scene::alone("verbose").await;
+    let scene = Scene::new("verbose").await;
     machine::simulate_nodes();
     let _operator = scene.operator().await;
     let record = Record::of(&scene, "verbose").await;

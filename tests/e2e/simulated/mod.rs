@@ -1,0 +1,4 @@
+//! Many attempts, on simulated nodes.
+
+mod matrix;
+mod messages;
