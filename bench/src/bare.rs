@@ -15,7 +15,7 @@ use kube_runtime::WatchStreamExt;
 use kube_runtime::watcher::{Config, Event, watcher};
 use retryable_tasks::api::RetryableTask;
 use retryable_tasks::controller::CONCURRENCY;
-use retryable_tasks::controller::work_queue::DUE_PER_PLACE;
+use retryable_tasks::controller::work_queue::DUE_CONCURRENCY_FACTOR;
 use retryable_tasks::core::build_pod::pod;
 use retryable_tasks::core::decide::{Situation, decide};
 use std::collections::{BTreeMap, HashSet};
@@ -31,7 +31,7 @@ const LIMIT: Duration = Duration::from_secs(400);
 const LEAD: Duration = Duration::from_secs(2);
 /// As many tasks at a time as the operator looks at, and as many that are due.
 const AT_A_TIME: usize = CONCURRENCY as usize;
-const DUE_AT_A_TIME: usize = AT_A_TIME * DUE_PER_PLACE as usize;
+const DUE_AT_A_TIME: usize = AT_A_TIME * DUE_CONCURRENCY_FACTOR as usize;
 
 /// A cluster, and a client with an operator's rights.
 async fn cluster(program: &Path) -> Result<(Cluster, Client)> {

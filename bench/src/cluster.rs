@@ -4,7 +4,7 @@ use crate::process::Process;
 use anyhow::{Context, Result, ensure};
 use kube::Client;
 use retryable_tasks::controller::CONCURRENCY;
-use retryable_tasks::controller::work_queue::DUE_PER_PLACE;
+use retryable_tasks::controller::work_queue::DUE_CONCURRENCY_FACTOR;
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -33,7 +33,7 @@ impl Limits {
     fn flags(self) -> String {
         let (requests, burst, at_a_time) = match self {
             Self::Default => (20, 30, 5),
-            Self::Lifted => (100_000, 100_000, (1 + DUE_PER_PLACE) * CONCURRENCY),
+            Self::Lifted => (100_000, 100_000, (1 + DUE_CONCURRENCY_FACTOR) * CONCURRENCY),
         };
         format!("--kube-api-qps={requests} --kube-api-burst={burst} --concurrent-job-syncs={at_a_time}")
     }

@@ -1,12 +1,11 @@
 //! One controller over one scope: its watches, its loop, its reconciles.
 //!
-//! The loop is ours and not the Controller of kube-runtime: the lanes order what is to be looked at and let each task in
-//! once, the timers say when, and what is left is to run what they let in. The Controller's own queue would be a second
-//! one behind them, which wakes by the millisecond.
+//! The loop is ours, not the Controller of kube-runtime: the work queue chooses what runs, and the loop runs it. The
+//! Controller has a queue of its own, which would be a second one behind ours and wakes by the millisecond.
 
 use super::reconcile::{Context, reconcile};
 use super::work_queue::{Priority, WorkQueue};
-use super::{CachedTask, Settings, TaskKey, orphaned_pods, report, timers, watch};
+use super::{CachedTask, Settings, TaskKey, orphaned_pods, report, watch};
 use crate::api::LABEL_TASK_UID;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -14,7 +13,7 @@ use kube_runtime::reflector::{self, Store};
 use kube_runtime::watcher::watcher;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
 /// How often the loop tells the health probe that it turns.
@@ -38,13 +37,11 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), TaskExited> {
     let (tasks, pods) = apis(&settings, namespace.as_deref());
-    let (queue, queued) = mpsc::unbounded_channel();
     let (store, writer) = reflector::store();
     let (orphans, orphaned) = mpsc::unbounded_channel();
     let (reporter, sending_events) = report::reporter(&settings);
-    let (timers, set) = timers::timers();
-    let work_queue = Arc::new(WorkQueue::new(queue, settings.concurrency));
-    let context = Arc::new(Context::new(settings, orphans, timers, work_queue.clone(), reporter));
+    let work_queue = Arc::new(WorkQueue::new(settings.concurrency, &settings.telemetry.metrics));
+    let context = Arc::new(Context::new(settings, orphans, work_queue.clone(), reporter));
     let health = HealthOf { context: context.clone(), namespace };
     health.begin();
 
@@ -53,11 +50,10 @@ pub async fn run(
     events.spawn(sending_events);
     let mut background = JoinSet::new();
     background.spawn(orphaned_pods::work(context.clone(), orphaned));
-    let task_store = watch::Tasks::new(writer, work_queue.clone());
+    let task_store = watch::Tasks::new(writer, work_queue);
     let tasks_synced = task_store.synced();
     background.spawn(watch_tasks(context.clone(), tasks, task_store));
     background.spawn(watch_pods(context.clone(), pods));
-    background.spawn(timers::work(set, work_queue));
 
     // Without its Pods no task can be decided.
     let pods_seen = context.clone();
@@ -65,7 +61,7 @@ pub async fn run(
         tasks_synced.await;
         pods_seen.pod_cache.synced().await;
     };
-    let result = Loop { context, store, queued }.run(&health, (filled, stop), &mut background).await;
+    let result = Loop { context, store }.run(&health, (filled, stop), &mut background).await;
     health.end();
     background.shutdown().await;
     // With nobody left who could tell more, the Events that wait are sent, and that is all.
@@ -78,14 +74,13 @@ pub async fn run(
 struct Loop {
     context: Arc<Context>,
     store: Store<CachedTask>,
-    /// What the lanes let in.
-    queued: UnboundedReceiver<TaskKey>,
 }
 
 impl Loop {
-    /// Reconciles whatever is let in, once the caches are `filled` and until `stop`; then what is under way ends.
+    /// Reconciles what the work queue dispatches, from when the caches are `filled` until `stop`. Then waits for the
+    /// running reconciles.
     async fn run(
-        mut self,
+        self,
         health: &HealthOf,
         (filled, stop): (impl Future<Output = ()>, impl Future<Output = ()>),
         background: &mut JoinSet<()>,
@@ -108,8 +103,8 @@ impl Loop {
                     Ok(key) => self.context.work_queue.done(&key),
                     Err(error) => return Err(task_exited(Some(error))),
                 },
-                Some(key) = self.queued.recv(), if is_filled && !is_stopping => {
-                    reconciles.spawn(look_at(key, self.store.clone(), self.context.clone()));
+                (key, priority) = self.context.work_queue.next(), if is_filled && !is_stopping => {
+                    reconciles.spawn(reconcile_key(key, priority, self.store.clone(), self.context.clone()));
                 }
             }
         }
@@ -124,15 +119,15 @@ fn task_exited(error: Option<JoinError>) -> TaskExited {
     TaskExited
 }
 
-/// Reconciles the task, and answers which it was. One that the lanes name and the store has not is gone: what is left of
-/// it must be freed.
-async fn look_at(key: TaskKey, store: Store<CachedTask>, context: Arc<Context>) -> TaskKey {
+/// Reconciles the task and returns its key. A task that is not in the store is deleted: its Pods must not keep the
+/// finalizer.
+async fn reconcile_key(key: TaskKey, priority: Priority, store: Store<CachedTask>, context: Arc<Context>) -> TaskKey {
     if let Some(task) = store.get(&key.reference()) {
-        // What went wrong is told there.
-        let _ = reconcile(&task, &context).await;
+        // It logs and counts its errors.
+        let _ = reconcile(&task, priority, &context).await;
     } else {
         context.process_states.forget(&key);
-        context.timers.forget(&key);
+        context.work_queue.forget(&key);
         context.orphaned(key.clone());
     }
     key

@@ -3,7 +3,7 @@
 //!
 //! - [`main_loop`]: one scope (all namespaces, or one) from its watches to its reconciles.
 //! - [`reconcile`]: the loop of decide and apply for one task.
-//! - [`timers`] and [`work_queue`]: when a task is looked at again, and which of those that are to be looked at go first.
+//! - [`work_queue`]: which task is reconciled next, by priority, now or after a delay.
 //! - [`apply`]: the requests that a plan asks for, in fixed order.
 //! - [`task_cache`], [`pod_cache`] and [`process_state`]: what the watches have shown of tasks and of Pods, and what this process remembers beyond it.
 //! - [`orphaned_pods`] and [`remove_finalizers`]: Pods that must be freed from the finalizer because their task, or the operator, goes away.
@@ -24,7 +24,6 @@ pub mod report;
 #[cfg(test)]
 mod scripted_server;
 pub mod task_cache;
-pub mod timers;
 pub mod watch;
 pub mod work_queue;
 

@@ -4,7 +4,6 @@ use super::apply::{self, Created};
 use super::pod_cache::PodCache;
 use super::process_state::{ProcessStates, TaskState};
 use super::report::{Reporter, log_plan};
-use super::timers::Timers;
 use super::work_queue::{Priority, WorkQueue};
 use super::{CachedTask, Error, Settings, TaskKey};
 use crate::api::{RetryableTask, RetryableTaskStatus};
@@ -53,9 +52,7 @@ pub struct Context {
     orphans: UnboundedSender<TaskKey>,
     /// The tasks that are named and not yet looked after.
     orphaning: Mutex<HashSet<TaskKey>>,
-    /// When tasks are looked at again.
-    pub timers: Timers,
-    /// Which of those that are to be looked at go first.
+    /// The tasks that are reconciled next.
     pub work_queue: Arc<WorkQueue>,
     /// Where happenings are told.
     pub reporter: Reporter,
@@ -68,7 +65,6 @@ impl Context {
     pub fn new(
         settings: Settings,
         orphans: UnboundedSender<TaskKey>,
-        timers: Timers,
         work_queue: Arc<WorkQueue>,
         reporter: Reporter,
     ) -> Self {
@@ -79,7 +75,6 @@ impl Context {
             process_states: ProcessStates::default(),
             orphans,
             orphaning: Mutex::default(),
-            timers,
             reporter,
             events_are_unreadable: AtomicBool::new(false),
         }
@@ -118,18 +113,18 @@ enum Again {
     PutOff(Duration),
 }
 
-/// One reconcile, contained: it ends within its limit, and a panic ends it alone. When the task is looked at again is up
-/// to the timers, which it sets.
+/// One reconcile, contained: it ends within its limit, and a panic ends it alone. It adds the task to the work queue again,
+/// after a delay.
 ///
 /// # Errors
 /// Logged and counted already.
-pub async fn reconcile(task: &CachedTask, context: &Arc<Context>) -> Result<(), Error> {
+pub async fn reconcile(task: &CachedTask, priority: Priority, context: &Arc<Context>) -> Result<(), Error> {
     let key = TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() };
     let uid = task.uid().unwrap_or_default();
     let span = tracing::info_span!("task", namespace = key.namespace, name = key.name, trace_id = trace_id(&uid));
     async {
         let started = tokio::time::Instant::now();
-        let contained = AssertUnwindSafe(of(&key, task, context)).catch_unwind();
+        let contained = AssertUnwindSafe(of(&key, task, priority, context)).catch_unwind();
         let result = match tokio::time::timeout(LIMIT, contained).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(Error::Panic { task: key.clone(), message: panic_message(panic.as_ref()) }),
@@ -148,9 +143,9 @@ pub async fn reconcile(task: &CachedTask, context: &Arc<Context>) -> Result<(), 
                 (Some(context.process_states.with(&key, &uid, TaskState::failed)), None)
             }
         };
-        context.timers.set(key.clone(), Priority::Active, begun);
+        context.work_queue.add_after(key.clone(), Priority::Active, begun);
         if let Some(wait) = cleanup {
-            context.timers.set(key.clone(), Priority::Cleanup, wait);
+            context.work_queue.add_after(key.clone(), Priority::Cleanup, wait);
         }
         result.map(drop)
     }
@@ -163,7 +158,7 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
-async fn of(key: &TaskKey, task: &CachedTask, context: &Arc<Context>) -> Result<Again, Error> {
+async fn of(key: &TaskKey, task: &CachedTask, priority: Priority, context: &Arc<Context>) -> Result<Again, Error> {
     let task = match task.task() {
         Ok(task) => Arc::new(task),
         Err(invalid) => return unreadable(key, task.object_ref(&()), &invalid, context).await,
@@ -173,9 +168,19 @@ async fn of(key: &TaskKey, task: &CachedTask, context: &Arc<Context>) -> Result<
         context.orphaned(key.clone());
     }
     let task = context.process_states.with(key, &uid, |state| state.newest(task));
-    ReconcileRun { key, uid, context, task, pod_lookup: None, rejection: None, conflicts: 0, task_is_live: false }
-        .run()
-        .await
+    ReconcileRun {
+        key,
+        uid,
+        priority,
+        context,
+        task,
+        pod_lookup: None,
+        rejection: None,
+        conflicts: 0,
+        task_is_live: false,
+    }
+    .run()
+    .await
 }
 
 /// A task that this version cannot read is told so where its owner looks; its Pods, if any, stay as they are.
@@ -229,6 +234,7 @@ fn not_stored(
 struct ReconcileRun<'a> {
     key: &'a TaskKey,
     uid: String,
+    priority: Priority,
     context: &'a Arc<Context>,
     task: Arc<RetryableTask>,
     pod_lookup: Option<PodLookup>,
@@ -295,7 +301,7 @@ impl ReconcileRun<'_> {
             // Before the requests that follow, which may take long.
             let Requeue { for_attempt, deferrable } = requeue;
             let for_attempt = for_attempt.map(|wait| unsigned(wait).min(LONGEST_REQUEUE));
-            self.context.timers.set(self.key.clone(), Priority::Due, for_attempt);
+            self.context.work_queue.add_after(self.key.clone(), Priority::Due, for_attempt);
             let stale_pods_again = self.cleanup(&stale_pods, &[]).await;
             let something_can_go = delete_task || !delete.is_empty() || !release.is_empty();
             if something_can_go && let Some(wait) = self.more_urgent(for_attempt) {
@@ -347,7 +353,7 @@ impl ReconcileRun<'_> {
             uptime: self.context.pod_cache.uptime(),
             create_in_flight: sent,
             task_is_live: self.task_is_live,
-            has_time: self.context.work_queue.has_time(),
+            has_time: self.context.work_queue.is_idle(),
         };
         decide(&situation)
     }
@@ -419,12 +425,12 @@ impl ReconcileRun<'_> {
         Ok(())
     }
 
-    /// How long a clean-up makes way for what is more urgent, if anything is: what the task itself has to do soon, or others,
-    /// since it has a line of its own.
+    /// How long to defer cleanup, if at all: it has a priority of its own, and what the task itself has to do soon comes
+    /// first.
     fn more_urgent(&self, for_attempt: Option<Duration>) -> Option<Duration> {
-        match self.context.work_queue.priority_of(self.key) {
-            Some(Priority::Due | Priority::Active | Priority::New) => Some(Duration::ZERO),
-            Some(Priority::Cleanup) | None => for_attempt
+        match self.priority {
+            Priority::Due | Priority::Active | Priority::New => Some(Duration::ZERO),
+            Priority::Cleanup => for_attempt
                 .filter(|wait| *wait < NO_CLEANUP_BEFORE)
                 .filter(|_| self.context.process_states.with(self.key, &self.uid, TaskState::cleanup_makes_way)),
         }

@@ -2,7 +2,7 @@
 
 use super::reconcile::Context;
 use super::work_queue::WorkQueue;
-use super::{Settings, TaskKey, report, timers};
+use super::{Settings, TaskKey, report};
 use crate::core::testing::{NAME, NAMESPACE, at};
 use crate::telemetry::Telemetry;
 use http::{Request, Response};
@@ -28,12 +28,6 @@ pub fn key() -> TaskKey {
 
 /// A controller's context whose API server answers by this script, and what it was asked.
 pub fn context(script: Script) -> (Context, Requests) {
-    let (context, requests, _) = context_and_timers(script);
-    (context, requests)
-}
-
-/// The same, and the timers that it sets.
-pub fn context_and_timers(script: Script) -> (Context, Requests, timers::Settings) {
     let requests = Requests::default();
     let log = requests.clone();
     let service = service_fn(move |request: Request<Body>| {
@@ -54,10 +48,8 @@ pub fn context_and_timers(script: Script) -> (Context, Requests, timers::Setting
     };
     let (orphans, _) = mpsc::unbounded_channel();
     let (reporter, _) = report::reporter(&settings);
-    let (timers, set) = timers::timers();
-    let (queue, _) = mpsc::unbounded_channel();
-    let work_queue = Arc::new(WorkQueue::new(queue, settings.concurrency));
-    (Context::new(settings, orphans, timers, work_queue, reporter), requests, set)
+    let work_queue = Arc::new(WorkQueue::new(settings.concurrency, &settings.telemetry.metrics));
+    (Context::new(settings, orphans, work_queue, reporter), requests)
 }
 
 /// A refusal.

@@ -43,19 +43,18 @@ pub async fn follow<K: Debug + Send + 'static>(
     }
 }
 
-/// Keeps the task store, and tells the lanes which tasks an event touches. Tasks of a list are told once the store has
-/// them.
+/// Keeps the task store, and adds the tasks of each event to the work queue. The tasks of a list are added once the store
+/// has all of them.
 pub struct Tasks {
     writer: Writer<CachedTask>,
     work_queue: Arc<WorkQueue>,
     known: BTreeSet<TaskKey>,
-    /// With their lines.
     listed: BTreeMap<TaskKey, Priority>,
     synced: Arc<SetOnce<()>>,
 }
 
 impl Tasks {
-    /// Writes to `writer`, tells `work_queue`.
+    /// Writes to `writer`, adds to `work_queue`.
     pub fn new(writer: Writer<CachedTask>, work_queue: Arc<WorkQueue>) -> Self {
         let synced = Arc::new(SetOnce::new());
         Self { writer, work_queue, known: BTreeSet::new(), listed: BTreeMap::new(), synced }

@@ -131,6 +131,30 @@ struct RequestLabels {
     code: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueueLabels {
+    priority: &'static str,
+}
+
+/// The metrics of the work queues for one priority.
+#[derive(Debug, Clone)]
+pub struct QueueMetrics {
+    depth: Gauge,
+    duration: Histogram,
+}
+
+impl QueueMetrics {
+    /// Counts tasks that begin to wait, or end to wait if negative.
+    pub fn depth_changed(&self, by: i64) {
+        self.depth.inc_by(by);
+    }
+
+    /// Records how long a task waited before its reconcile.
+    pub fn dispatched(&self, waited: Duration) {
+        self.duration.observe(waited.as_secs_f64());
+    }
+}
+
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -139,6 +163,8 @@ pub struct Metrics {
     finished: Family<TaskLabels, Counter>,
     retry_delay: Histogram,
     retry_lag: Histogram,
+    queue_depth: Family<QueueLabels, Gauge>,
+    queue_duration: Family<QueueLabels, Histogram, fn() -> Histogram>,
     reconcile: Histogram,
     reconcile_errors: Family<ErrorLabels, Counter>,
     status_update_failures: Counter,
@@ -161,6 +187,8 @@ impl Metrics {
             finished: Family::default(),
             retry_delay: Histogram::new(RETRY_DELAY_BUCKETS),
             retry_lag: Histogram::new(RETRY_LAG_BUCKETS),
+            queue_depth: Family::default(),
+            queue_duration: Family::new_with_constructor(|| Histogram::new(QUEUE_DURATION_BUCKETS)),
             reconcile: Histogram::new(RECONCILE_BUCKETS),
             reconcile_errors: Family::default(),
             status_update_failures: Counter::default(),
@@ -186,6 +214,17 @@ impl Metrics {
             "How late behind its due time a retry's Pod was created",
             Unit::Seconds,
             self.retry_lag.clone(),
+        );
+        registry.register(
+            "workqueue_depth",
+            "Tasks that wait in the work queue for a reconcile, by priority",
+            self.queue_depth.clone(),
+        );
+        registry.register_with_unit(
+            "workqueue_queue_duration",
+            "Time a task waited in the work queue before its reconcile, by priority",
+            Unit::Seconds,
+            self.queue_duration.clone(),
         );
         registry.register_with_unit(
             "reconcile",
@@ -226,6 +265,15 @@ impl Metrics {
     /// Records how long after its due time a retry's Pod was created.
     pub fn retry_started(&self, lag: Duration) {
         self.retry_lag.observe(lag.as_secs_f64());
+    }
+
+    /// The metrics of the work queues for this priority, which all queues of the process share.
+    pub fn work_queue(&self, priority: &'static str) -> QueueMetrics {
+        let labels = QueueLabels { priority };
+        QueueMetrics {
+            depth: self.queue_depth.get_or_create_owned(&labels),
+            duration: self.queue_duration.get_or_create_owned(&labels),
+        }
     }
 
     /// Records the time one reconcile took.
@@ -271,6 +319,8 @@ const RETRY_DELAY_BUCKETS: [f64; 15] =
 
 const RETRY_LAG_BUCKETS: [f64; 15] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+
+const QUEUE_DURATION_BUCKETS: [f64; 11] = [0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 300.0];
 
 const RECONCILE_BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 10.0, 30.0];

@@ -12,6 +12,7 @@ fn text() -> String {
     metrics.task_finished(TaskResult::Succeeded, ConditionReason::Succeeded);
     metrics.retry_scheduled(Duration::ZERO);
     metrics.retry_started(Duration::ZERO);
+    metrics.work_queue("Due").dispatched(Duration::ZERO);
     metrics.reconciled(Duration::ZERO);
     metrics.reconcile_failed("request");
     metrics.status_update_failed();

@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::{ConditionReason, ConditionType};
-use crate::controller::scripted_server::{context, context_and_timers, key, refusal};
+use crate::controller::scripted_server::{context, key, refusal};
 use crate::core::condition_list;
 use crate::core::decide::{LATE_POST_BOUND, SETTLE};
 use crate::core::testing::{BuildPod, BuildTask, at, fixed, pod_of, task, time, without_jitter};
@@ -16,11 +16,9 @@ async fn a_cleanup_takes_no_place_of_what_is_more_urgent() {
     let context = Arc::new(context);
     context.pod_cache.apply(&Event::Apply(pod), at(0));
     let kept: CachedTask = serde_json::from_value(serde_json::to_value(&deleted).unwrap()).unwrap();
-    for line in [Priority::New, Priority::Active, Priority::Due, Priority::Cleanup] {
-        assert!(requests.lock().unwrap().is_empty(), "before {line:?}");
-        context.work_queue.add(key(), line);
-        reconcile(&kept, &context).await.unwrap();
-        context.work_queue.done(&key());
+    for priority in [Priority::New, Priority::Active, Priority::Due, Priority::Cleanup] {
+        assert!(requests.lock().unwrap().is_empty(), "before {priority:?}");
+        reconcile(&kept, priority, &context).await.unwrap();
     }
     let sent = requests.lock().unwrap().clone();
     assert!(matches!(&sent[..], [patch] if patch.starts_with("PATCH ")), "{sent:?}");
@@ -57,19 +55,17 @@ async fn a_cleanup_makes_way_once_for_what_its_task_has_to_do_soon() {
         let task = task().max_retries(1).backoff(without_jitter(fixed(wait)));
         let pod = pod_of(&task, 1).uid("known").exit(1);
         let freed = pod.clone();
-        let (context, requests, mut timers) = context_and_timers(Arc::new(move |_| (200, serde_json::json!(freed))));
+        let (context, requests) = context(Arc::new(move |_| (200, serde_json::json!(freed))));
         let context = Arc::new(context);
         context.pod_cache.apply(&Event::Apply(pod), at(0));
         let task = settled(task, &context);
         tokio::time::advance(unsigned(LATE_POST_BOUND)).await;
         let kept: CachedTask = serde_json::from_value(serde_json::to_value(&task).unwrap()).unwrap();
-        let mut cleanup = async || {
-            context.work_queue.add(key(), Priority::Cleanup);
-            reconcile(&kept, &context).await.unwrap();
-            context.work_queue.done(&key());
-            (requests.lock().unwrap().len(), timers.last(Priority::Cleanup))
+        let cleanup = async || {
+            reconcile(&kept, Priority::Cleanup, &context).await.unwrap();
+            (requests.lock().unwrap().len(), context.work_queue.delay(&key(), Priority::Cleanup))
         };
-        assert_eq!(cleanup().await, (first, Some(again)), "{wait} s before");
+        assert_eq!(cleanup().await, (first, again), "{wait} s before");
         if first == 0 {
             assert_eq!(cleanup().await.0, 1, "{wait} s before, the second time");
         }
@@ -80,7 +76,7 @@ async fn a_cleanup_makes_way_once_for_what_its_task_has_to_do_soon() {
 async fn that_an_attempt_has_not_ended_is_told_when_there_is_time() {
     let task = task();
     let pod = pod_of(&task, 1).uid("known");
-    let (context, requests, mut timers) = context_and_timers(Arc::new(move |_| refusal(503, "ServiceUnavailable")));
+    let (context, requests) = context(Arc::new(move |_| refusal(503, "ServiceUnavailable")));
     let context = Arc::new(context);
     context.pod_cache.apply(&Event::Apply(pod.clone()), at(0));
     let task = settled(task, &context);
@@ -88,20 +84,19 @@ async fn that_an_attempt_has_not_ended_is_told_when_there_is_time() {
     context.pod_cache.apply(&Event::Apply(pod.created(long_ago).version(2)), at(0));
     let kept: CachedTask = serde_json::from_value(serde_json::to_value(&task).unwrap()).unwrap();
     let others = ["one", "two"].map(|name| TaskKey { name: name.into(), ..key() });
-    for line in [Priority::Due, Priority::Active, Priority::New] {
-        context.work_queue.add(key(), Priority::Cleanup);
+    for priority in [Priority::Due, Priority::Active, Priority::New] {
         for other in &others {
-            context.work_queue.add(other.clone(), line);
+            context.work_queue.add(other.clone(), priority);
         }
-        reconcile(&kept, &context).await.unwrap();
-        for key in [&key()].into_iter().chain(&others) {
-            context.work_queue.done(key);
+        reconcile(&kept, Priority::Cleanup, &context).await.unwrap();
+        while let Some((other, _)) = context.work_queue.try_next() {
+            context.work_queue.done(&other);
         }
-        assert!(requests.lock().unwrap().is_empty(), "{line:?}");
-        assert!(timers.last(Priority::Cleanup).unwrap().is_some_and(|wait| wait < LONGEST_REQUEUE), "{line:?}");
+        assert!(requests.lock().unwrap().is_empty(), "{priority:?}");
+        let delay = context.work_queue.delay(&key(), Priority::Cleanup);
+        assert!(delay.is_some_and(|delay| delay < LONGEST_REQUEUE), "{priority:?}: {delay:?}");
     }
-    context.work_queue.add(key(), Priority::Cleanup);
-    reconcile(&kept, &context).await.unwrap_err();
+    reconcile(&kept, Priority::Cleanup, &context).await.unwrap_err();
     let sent = requests.lock().unwrap().clone();
     let [list, put] = &sent[..] else { panic!("{sent:?}") };
     assert!(list.starts_with("GET ") && list.contains("/events"), "why it has not started: {list}");
@@ -129,9 +124,7 @@ async fn nothing_is_remembered_of_the_start_of_an_attempt_that_is_over() {
             state.not_created(1.into(), &rejection, Instant::now());
         });
         let kept: CachedTask = serde_json::from_value(serde_json::to_value(&task).unwrap()).unwrap();
-        context.work_queue.add(key(), Priority::Due);
-        reconcile(&kept, &context).await.unwrap();
-        context.work_queue.done(&key());
+        reconcile(&kept, Priority::Due, &context).await.unwrap();
         let left = context.process_states.with(&key(), &task.uid().unwrap(), |state| {
             (state.warnings().is_some(), state.failing(1.into()).is_some())
         });
@@ -157,14 +150,10 @@ async fn a_cleanup_that_fails_waits_longer_each_time() {
     let kept: CachedTask = serde_json::from_value(serde_json::to_value(&over).unwrap()).unwrap();
     let mut waits = Vec::new();
     for _ in 0..3 {
-        context.work_queue.add(key(), Priority::Cleanup);
-        assert!(reconcile(&kept, &context).await.is_err());
-        context.work_queue.done(&key());
+        assert!(reconcile(&kept, Priority::Cleanup, &context).await.is_err());
         let uid = kept.uid().unwrap();
         waits.push(context.process_states.with(&key(), &uid, TaskState::failed));
-        context.work_queue.add(key(), Priority::Active);
-        reconcile(&kept, &context).await.unwrap();
-        context.work_queue.done(&key());
+        reconcile(&kept, Priority::Active, &context).await.unwrap();
     }
     assert_eq!(requests.lock().unwrap().len(), 3);
     assert!(waits.is_sorted_by(|sooner, later| sooner < later), "{waits:?}");
@@ -181,7 +170,7 @@ async fn that_it_cannot_be_said_of_a_task_that_it_cannot_be_read_is_counted() {
     }));
     let context = Arc::new(context);
     let kept: CachedTask = serde_json::from_value(manifest).unwrap();
-    reconcile(&kept, &context).await.unwrap_err();
+    reconcile(&kept, Priority::Active, &context).await.unwrap_err();
     assert_eq!(requests.lock().unwrap().len(), 2, "a look, and a write that fails");
     let metrics = context.settings.telemetry.metrics.encode().unwrap();
     assert!(metrics.contains("status_update_failures_total 1"), "{metrics}");

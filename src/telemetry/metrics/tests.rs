@@ -9,6 +9,10 @@ fn every_metric_is_shown_under_its_name() {
     metrics.task_finished(TaskResult::Failed, ConditionReason::BudgetExhausted);
     metrics.retry_scheduled(Duration::from_millis(1_300));
     metrics.retry_started(Duration::from_micros(1_500));
+    let queue = metrics.work_queue("Due");
+    queue.depth_changed(3);
+    queue.depth_changed(-1);
+    queue.dispatched(Duration::from_millis(50));
     metrics.reconciled(Duration::from_millis(3));
     metrics.reconcile_failed("Conflict");
     metrics.status_update_failed();
@@ -24,6 +28,9 @@ fn every_metric_is_shown_under_its_name() {
         "retryabletask_retry_delay_seconds_sum 1.3",
         r#"retryabletask_retry_lag_seconds_bucket{le="0.001"} 0"#,
         r#"retryabletask_retry_lag_seconds_bucket{le="0.002"} 1"#,
+        r#"retryabletask_workqueue_depth{priority="Due"} 2"#,
+        r#"retryabletask_workqueue_queue_duration_seconds_bucket{le="0.02",priority="Due"} 0"#,
+        r#"retryabletask_workqueue_queue_duration_seconds_bucket{le="0.1",priority="Due"} 1"#,
         "retryabletask_reconcile_seconds_count 1",
         r#"retryabletask_reconcile_errors_total{kind="Conflict"} 1"#,
         "retryabletask_status_update_failures_total 1",
