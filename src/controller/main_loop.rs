@@ -3,7 +3,8 @@
 //! The loop is ours, not the Controller of kube-runtime: the work queue chooses what runs, and the loop runs it. The
 //! Controller has a queue of its own, which would be a second one behind ours and wakes by the millisecond.
 
-use super::reconcile::{Context, reconcile};
+use super::context::Context;
+use super::reconcile::reconcile;
 use super::work_queue::{Priority, WorkQueue};
 use super::{CachedTask, Settings, TaskKey, orphaned_pods, report, watch};
 use crate::api::LABEL_TASK_UID;
@@ -128,7 +129,7 @@ async fn reconcile_key(key: TaskKey, priority: Priority, store: Store<CachedTask
     } else {
         context.process_states.forget(&key);
         context.work_queue.forget(&key);
-        context.orphaned(key.clone());
+        context.add_orphans(key.clone());
     }
     key
 }

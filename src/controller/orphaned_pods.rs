@@ -2,12 +2,10 @@
 //! namesake.
 
 use super::TaskKey;
-use super::apply::free_pod;
-use super::reconcile::Context;
-use crate::api::RetryableTask;
+use super::context::Context;
+use super::task_api::TaskApi;
 use crate::core::decide::PodRef;
 use futures::{FutureExt, StreamExt, stream};
-use kube::{Api, ResourceExt};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,16 +31,16 @@ async fn look_after(context: Arc<Context>, key: TaskKey) {
         false
     });
     if done {
-        context.looked_after(&key);
+        context.orphans_done(&key);
         // What the watch has shown meanwhile was not named again.
         if held(&context, &key, None).iter().any(|pod| !before.contains(pod)) {
-            context.orphaned(key);
+            context.add_orphans(key);
         }
     } else {
         tokio::spawn(async move {
             tokio::time::sleep(AGAIN).await;
-            context.looked_after(&key);
-            context.orphaned(key);
+            context.orphans_done(&key);
+            context.add_orphans(key);
         });
     }
 }
@@ -58,9 +56,9 @@ async fn free(context: &Context, key: &TaskKey) -> bool {
         context.pod_cache.forget_gone(key, |_| false);
         return true;
     }
-    let tasks: Api<RetryableTask> = Api::namespaced(context.settings.client.clone(), &key.namespace);
-    let live = match tasks.get_metadata_opt(&key.name).await {
-        Ok(live) => live.and_then(|task| task.uid()),
+    let api = TaskApi::new(context, key);
+    let live = match api.read_task_uid().await {
+        Ok(live) => live,
         Err(error) => {
             tracing::warn!(namespace = key.namespace, name = key.name, %error, "could not find out whether the task of held Pods exists; trying again");
             return false;
@@ -69,7 +67,7 @@ async fn free(context: &Context, key: &TaskKey) -> bool {
     let mut all = true;
     for pod in held(context, key, live.as_deref()).into_iter().filter(|pod| before.contains(pod)) {
         tracing::info!(namespace = key.namespace, name = key.name, pod = pod.name, "freeing the Pod: its task is gone");
-        if let Err(error) = free_pod(context, key, &pod).await {
+        if let Err(error) = api.release_pod(&pod).await {
             context.settings.telemetry.metrics.reconcile_failed("orphan");
             tracing::warn!(namespace = key.namespace, name = key.name, pod = pod.name, %error, "freeing the Pod failed; trying again");
             all = false;

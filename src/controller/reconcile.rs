@@ -1,11 +1,11 @@
 //! One task: gather what is known, decide, apply, and decide again until there is nothing to do but wait.
 
-use super::apply::{self, Created};
-use super::pod_cache::PodCache;
-use super::process_state::{ProcessStates, TaskState};
-use super::report::{Reporter, log_plan};
-use super::work_queue::{Priority, WorkQueue};
-use super::{CachedTask, Error, Settings, TaskKey};
+use super::context::Context;
+use super::process_state::TaskState;
+use super::report::log_plan;
+use super::task_api::{Created, TaskApi, Written, message_of};
+use super::work_queue::Priority;
+use super::{CachedTask, Error, TaskKey};
 use crate::api::{RetryableTask, RetryableTaskStatus};
 use crate::core::decide::{
     Plan, PodLookup, PodRef, Requeue, Situation, TrackedPod, Transition, decide, is_finished, slot_of,
@@ -14,16 +14,13 @@ use crate::core::rejection::Rejection;
 use crate::core::slot::Slot;
 use crate::core::trace_context::trace_id;
 use futures::FutureExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::error_boundary::InvalidObject;
 use kube::{Resource, ResourceExt};
-use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -39,70 +36,6 @@ const CLEANUP_AGAIN: Duration = Duration::from_secs(10);
 const NO_CLEANUP_BEFORE: Duration = Duration::from_secs(2);
 /// How long a quiet task is left alone at most.
 const LONGEST_REQUEUE: Duration = Duration::from_secs(3600);
-
-/// What the reconciles of one controller share.
-pub struct Context {
-    /// What it was started with.
-    pub settings: Settings,
-    /// The Pods that the watch has shown.
-    pub pod_cache: PodCache,
-    /// What this process remembers.
-    pub process_states: ProcessStates,
-    /// Names tasks whose Pods may be without a task.
-    orphans: UnboundedSender<TaskKey>,
-    /// The tasks that are named and not yet looked after.
-    orphaning: Mutex<HashSet<TaskKey>>,
-    /// The tasks that are reconciled next.
-    pub work_queue: Arc<WorkQueue>,
-    /// Where happenings are told.
-    pub reporter: Reporter,
-    /// Whether it has been told that events cannot be read.
-    pub events_are_unreadable: AtomicBool,
-}
-
-impl Context {
-    /// Nothing seen, nothing remembered.
-    pub fn new(
-        settings: Settings,
-        orphans: UnboundedSender<TaskKey>,
-        work_queue: Arc<WorkQueue>,
-        reporter: Reporter,
-    ) -> Self {
-        Self {
-            settings,
-            work_queue,
-            pod_cache: PodCache::default(),
-            process_states: ProcessStates::default(),
-            orphans,
-            orphaning: Mutex::default(),
-            reporter,
-            events_are_unreadable: AtomicBool::new(false),
-        }
-    }
-
-    /// Has the Pods of the task looked at whose task may be gone.
-    pub fn orphaned(&self, key: TaskKey) {
-        if self.orphaning.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
-            // A closed channel means that the controller is going away.
-            let _ = self.orphans.send(key);
-        }
-    }
-
-    /// The Pods of the task have been looked at.
-    pub fn looked_after(&self, key: &TaskKey) {
-        self.orphaning.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
-
-    /// The wall clock.
-    pub fn now(&self) -> Timestamp {
-        (self.settings.clock)()
-    }
-
-    /// Whether Pods of the namespace get the finalizer.
-    pub fn holds_pods_in(&self, namespace: &str) -> bool {
-        self.settings.own_namespace.as_deref() != Some(namespace)
-    }
-}
 
 /// When a task is to be looked at again though nothing happens to it and nothing of its current attempt is urgent.
 enum Again {
@@ -165,7 +98,7 @@ async fn of(key: &TaskKey, task: &CachedTask, priority: Priority, context: &Arc<
     };
     let uid = task.uid().unwrap_or_default();
     if context.pod_cache.of(key).iter().any(|tracked| tracked.pod.has_finalizer && tracked.pod.task_uid != uid) {
-        context.orphaned(key.clone());
+        context.add_orphans(key.clone());
     }
     let task = context.process_states.with(key, &uid, |state| state.newest(task));
     ReconcileRun {
@@ -200,12 +133,12 @@ async fn unreadable(
             .filter(|tracked| tracked.pod.has_finalizer && !tracked.deleted && tracked.pod.task_uid == uid);
         let held: Vec<PodRef> =
             held.map(|tracked| PodRef { name: tracked.pod.pod_name, uid: tracked.pod.pod_uid }).collect();
-        let done = apply::cleanup(context, key, &[], &held).await;
+        let done = TaskApi::new(context, key).cleanup(&[], &held).await;
         return Ok(Again::In((!done).then_some(CLEANUP_AGAIN)));
     }
-    let marked = apply::mark_unreadable(context, key, invalid, &message).await;
+    let marked = TaskApi::new(context, key).mark_unreadable(invalid, &message).await;
     let uid = invalid.metadata.uid.clone().unwrap_or_default();
-    if let Err(error) = marked.map_err(Error::request(key, "marking the task as unreadable")) {
+    if let Err(error) = marked.map_err(Error::request(key, "cannot mark the task as unreadable")) {
         not_stored(context, key, (&uid, task), &error, None);
         return Err(error);
     }
@@ -226,7 +159,7 @@ fn not_stored(
     }
     context.settings.telemetry.metrics.status_update_failed();
     if context.process_states.with(key, uid, TaskState::not_stored) {
-        context.reporter.not_stored(task, &words.unwrap_or_else(|| apply::words(error)));
+        context.reporter.not_stored(task, &words.unwrap_or_else(|| message_of(error)));
     }
 }
 
@@ -244,6 +177,10 @@ struct ReconcileRun<'a> {
 }
 
 impl ReconcileRun<'_> {
+    fn api(&self) -> TaskApi<'_> {
+        TaskApi::new(self.context, self.key)
+    }
+
     async fn run(mut self) -> Result<Again, Error> {
         for _ in 0..MAX_PLANS {
             let plan = self.decide();
@@ -269,11 +206,11 @@ impl ReconcileRun<'_> {
                 continue;
             }
             if let Some(pod_name) = ask {
-                self.pod_lookup = Some(apply::ask(self.context, self.key, &self.uid, &pod_name).await?);
+                self.pod_lookup = Some(self.api().look_up_pod(&self.uid, &pod_name).await?);
                 continue;
             }
             if let Some(pod) = ask_warnings {
-                let newest = apply::newest_warning(self.context, self.key, &pod).await;
+                let newest = self.api().newest_warning(&pod).await;
                 self.context.process_states.with(self.key, &self.uid, |state| match newest {
                     Ok(newest) => state.warned(pod.uid, newest),
                     Err(_) => state.warnings_unread(pod.uid),
@@ -291,10 +228,10 @@ impl ReconcileRun<'_> {
                 continue;
             }
             if let Some((pod, method)) = stop {
-                apply::stop(self.context, self.key, &pod, method).await?;
+                self.api().stop_pod(&pod, method).await?;
             }
             if let Some(pod) = replace
-                && !apply::delete_if_pending(self.context, self.key, &pod).await?
+                && !self.api().delete_if_pending(&pod).await?
             {
                 continue;
             }
@@ -311,7 +248,7 @@ impl ReconcileRun<'_> {
             let cleanup = self.cleanup(&delete, &release).await;
             self.forget_gone();
             if delete_task {
-                apply::delete_task(self.context, self.key, &self.task).await?;
+                self.api().delete_task(&self.task).await?;
                 return Ok(Again::In(None));
             }
             let sometime = for_attempt.is_none().then_some(LONGEST_REQUEUE);
@@ -361,9 +298,9 @@ impl ReconcileRun<'_> {
     /// Stores the status; false if the task is gone. On a conflict the task is read live and decided again.
     async fn store(&mut self, status: RetryableTaskStatus, transitions: Vec<Transition>) -> Result<bool, Error> {
         let previous = self.task.clone();
-        let stored = apply::store(self.context, self.key, &self.task, status).await;
+        let stored = self.api().write_status(&self.task, status).await;
         match stored.inspect_err(|error| self.not_stored(error, None))? {
-            apply::Stored::Done(task) => {
+            Written::Done(task) => {
                 (self.task, self.task_is_live) = (Arc::new(*task), true);
                 self.context.process_states.with(self.key, &self.uid, |state| {
                     state.wrote(self.task.clone());
@@ -372,8 +309,8 @@ impl ReconcileRun<'_> {
                 (self.pod_lookup, self.rejection) = (None, None);
                 Ok(true)
             }
-            apply::Stored::Gone => Ok(false),
-            apply::Stored::Conflict(words) => {
+            Written::Deleted => Ok(false),
+            Written::Conflict(words) => {
                 self.conflicts += 1;
                 if self.conflicts > MAX_CONFLICTS {
                     let error = Error::Conflict(self.key.clone());
@@ -392,7 +329,7 @@ impl ReconcileRun<'_> {
 
     /// Reads the task live; false if it is gone.
     async fn read(&mut self) -> Result<bool, Error> {
-        let live = apply::read(self.context, self.key).await?;
+        let live = self.api().read_task().await?;
         let Some(live) = live.filter(|live| live.uid().unwrap_or_default() == self.uid) else { return Ok(false) };
         (self.task, self.task_is_live) = (Arc::new(live), true);
         Ok(true)
@@ -400,7 +337,7 @@ impl ReconcileRun<'_> {
 
     async fn create(&mut self, slot: Slot) -> Result<(), Error> {
         let begun = Instant::now();
-        match apply::create(self.context, self.key, &self.task, slot).await? {
+        match self.api().create_pod(&self.task, slot).await? {
             Created::Done(pod_uid) => {
                 self.context.process_states.with(self.key, &self.uid, |state| state.created(slot, &pod_uid));
                 let due = self.task.status.as_ref().and_then(|status| status.current.as_ref()?.due_time.as_ref());
@@ -446,7 +383,7 @@ impl ReconcileRun<'_> {
         if !wait.is_zero() {
             return Some(wait);
         }
-        let ok = apply::cleanup(self.context, self.key, delete, release).await;
+        let ok = self.api().cleanup(delete, release).await;
         self.context.process_states.with(self.key, &self.uid, |state| {
             state.cleaned_up(ok);
             (!ok).then(|| state.cleanup_wait())

@@ -4,6 +4,7 @@
 //! wait for ever, and its namespace with it. So the operator is stopped first, or it would go on making such Pods, and
 //! then every Pod of a task loses the finalizer.
 
+use super::finalizer;
 use crate::api::{FINALIZER, LABEL_TASK_UID};
 use std::{future::Future, time::Duration};
 
@@ -14,7 +15,7 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
     core::PartialObjectMeta,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
@@ -228,7 +229,7 @@ async fn held_pods(api: &Api<Pod>, deadline: Instant) -> Result<Vec<HeldPod>, ku
 async fn free(client: &Client, pod: &HeldPod, deadline: Instant) -> Result<bool, String> {
     let HeldPod { namespace, name, uid } = pod;
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let (params, patch) = (PatchParams::default(), Patch::Strategic(finalizer_removal(uid)));
+    let (params, patch) = (PatchParams::default(), finalizer::removal(uid));
     let failure = |error: &kube::Error| Err(format!("{namespace}/{name}: {}", describe(error)));
     match retried(deadline, || api.patch_metadata(name, &params, &patch)).await {
         Ok(_) => Ok(true),
@@ -241,11 +242,6 @@ async fn free(client: &Client, pod: &HeldPod, deadline: Instant) -> Result<bool,
         },
         Err(error) => failure(&error),
     }
-}
-
-/// Takes our finalizer out of the list and leaves those of others, whatever they are by then.
-fn finalizer_removal(uid: &str) -> Value {
-    json!({"metadata": {"uid": uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]}})
 }
 
 /// Sends a request again, at growing intervals, while it fails for reasons that may pass.

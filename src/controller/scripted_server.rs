@@ -1,6 +1,6 @@
 //! A server for tests that answers as it is told.
 
-use super::reconcile::Context;
+use super::context::Context;
 use super::work_queue::WorkQueue;
 use super::{Settings, TaskKey, report};
 use crate::core::testing::{NAME, NAMESPACE, at};

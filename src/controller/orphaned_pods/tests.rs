@@ -2,6 +2,7 @@ use super::*;
 use crate::controller::scripted_server::{context, key, metadata, refusal};
 use crate::core::testing::{BuildPod, BuildTask, NAME, UID, at, pod_of, task};
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use kube_runtime::watcher::Event;
 use std::sync::OnceLock;
 

@@ -6,6 +6,7 @@ use std::{
 
 use http::{Method, Request, Response};
 use kube::client::Body;
+use serde_json::Value;
 use tower::service_fn;
 
 use super::*;
@@ -286,12 +287,4 @@ async fn a_pod_that_went_meanwhile_is_no_failure() {
         assert_eq!(remove_finalizers(Client::new(service, "default"), &options(&[], false)).await.unwrap(), 0);
         assert!(calls.lock().unwrap().len() > 1);
     }
-}
-
-#[test]
-fn the_patch_names_the_pod_and_takes_one_entry_out() {
-    assert_eq!(
-        finalizer_removal("u-1").to_string(),
-        r#"{"metadata":{"$deleteFromPrimitiveList/finalizers":["retryable.dev/attempt"],"uid":"u-1"}}"#
-    );
 }

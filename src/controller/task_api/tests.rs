@@ -1,6 +1,12 @@
-use super::*;
+use super::api_error::message_of;
+use super::{Created, TaskApi};
+use crate::api::RetryableTaskStatus;
+use crate::controller::Error;
 use crate::controller::scripted_server::{context, key, metadata, refusal};
+use crate::core::decide::{PodRef, StopMethod};
+use crate::core::rejection::{Refusal, Rejection};
 use crate::core::testing::{BuildPod, at, pod_of, task};
+use kube::ResourceExt;
 use kube_runtime::watcher::Event;
 use std::sync::Arc;
 
@@ -16,7 +22,7 @@ async fn on_conflict(delete: bool, live: Option<&'static str>) -> (bool, bool, u
     context.pod_cache.apply(&Event::Apply(pod.clone()), at(0));
     let pod = PodRef { name: pod.name_any(), uid: "known".into() };
     let (delete, release) = if delete { (vec![pod], vec![]) } else { (vec![], vec![pod]) };
-    let done = cleanup(&context, &key(), &delete, &release).await;
+    let done = TaskApi::new(&context, &key()).cleanup(&delete, &release).await;
     let asked = requests.lock().unwrap().len();
     (done, context.pod_cache.of(&key())[0].deleted, asked)
 }
@@ -38,7 +44,7 @@ async fn a_look_that_fails_says_nothing_of_the_pod() {
     let pod = pod_of(&task(), 1).uid("known").exit(1);
     context.pod_cache.apply(&Event::Apply(pod.clone()), at(0));
     let known = PodRef { name: pod.name_any(), uid: "known".into() };
-    assert!(!cleanup(&context, &key(), &[], &[known]).await);
+    assert!(!TaskApi::new(&context, &key()).cleanup(&[], &[known]).await);
     assert!(!context.pod_cache.of(&key())[0].deleted);
 }
 
@@ -47,13 +53,13 @@ async fn a_process_that_does_not_lead_creates_and_stores_nothing() {
     let created = || Arc::new(|_: &str| (201_u16, serde_json::json!(pod_of(&task(), 1))));
     let (mut context, requests) = context(created());
     context.settings.may_write = Arc::new(|| false);
-    let refused = create(&context, &key(), &task(), 1.into()).await;
+    let refused = TaskApi::new(&context, &key()).create_pod(&task(), 1.into()).await;
     assert!(matches!(refused, Err(Error::NotLeading(_))));
-    let refused = store(&context, &key(), &task(), RetryableTaskStatus::default()).await;
+    let refused = TaskApi::new(&context, &key()).write_status(&task(), RetryableTaskStatus::default()).await;
     assert!(matches!(refused, Err(Error::NotLeading(_))));
     assert_eq!(requests.lock().unwrap().len(), 0);
     context.settings.may_write = Arc::new(|| true);
-    assert!(matches!(create(&context, &key(), &task(), 1.into()).await, Ok(Created::Done(_))));
+    assert!(matches!(TaskApi::new(&context, &key()).create_pod(&task(), 1.into()).await, Ok(Created::Done(_))));
 }
 
 #[tokio::test]
@@ -64,7 +70,8 @@ async fn whatever_the_answer_to_a_creation_it_is_a_rejection_in_the_servers_word
                 Some("GET") => refusal(404, "NotFound"),
                 _ => refusal(code, reason),
             }));
-            let Ok(Created::Rejected(rejection)) = create(&context, &key(), &task(), 1.into()).await else {
+            let Ok(Created::Rejected(rejection)) = TaskApi::new(&context, &key()).create_pod(&task(), 1.into()).await
+            else {
                 panic!("{code} {reason}");
             };
             let expected = Rejection { answer: Refusal::Code(code), message: "as told".into() };
@@ -80,11 +87,16 @@ async fn an_answer_that_is_none_leaves_open_whether_the_pod_is_there() {
         Arc::new(|line: &str| if line.starts_with("GET") { refusal(500, "") } else { refusal(409, "AlreadyExists") })
     };
     for context in [context(nonsense()).0, context(exists()).0] {
-        let Ok(Created::Rejected(rejection)) = create(&context, &key(), &task(), 1.into()).await else { panic!() };
+        let Ok(Created::Rejected(rejection)) = TaskApi::new(&context, &key()).create_pod(&task(), 1.into()).await
+        else {
+            panic!()
+        };
         assert!(rejection.may_be_stored() && !rejection.message.is_empty(), "{rejection:?}");
     }
     let (context, _) = context(Arc::new(|_: &str| (503_u16, serde_json::json!("busy"))));
-    let Ok(Created::Rejected(rejection)) = create(&context, &key(), &task(), 1.into()).await else { panic!() };
+    let Ok(Created::Rejected(rejection)) = TaskApi::new(&context, &key()).create_pod(&task(), 1.into()).await else {
+        panic!()
+    };
     assert!(rejection.answer == Refusal::Code(503) && rejection.message.contains("busy"), "{rejection:?}");
 }
 
@@ -95,9 +107,11 @@ async fn a_status_that_is_refused_as_if_the_task_were_gone_is_not_stored() {
         Some("GET") => (200, serde_json::json!(live)),
         _ => refusal(404, "NotFound"),
     }));
-    let Err(error) = store(&context, &key(), &task(), RetryableTaskStatus::default()).await else { panic!() };
+    let Err(error) = TaskApi::new(&context, &key()).write_status(&task(), RetryableTaskStatus::default()).await else {
+        panic!()
+    };
     assert!(matches!(error, Error::Request { .. }), "{error}");
-    assert_eq!(words(&error), "as told");
+    assert_eq!(message_of(&error), "as told");
 }
 
 /// What a webhook that denies a request makes the API server answer.
@@ -117,10 +131,10 @@ async fn a_webhook_that_answers_as_if_a_pod_were_gone_does_not_make_it_so() {
         let pod = pod_of(&task(), 1).uid("known").exit(1);
         context.pod_cache.apply(&Event::Apply(pod.clone()), at(0));
         let known = PodRef { name: pod.name_any(), uid: "known".into() };
-        assert!(!cleanup(&context, &key(), std::slice::from_ref(&known), &[]).await, "{code}");
-        assert!(!cleanup(&context, &key(), &[], &[known]).await, "{code}");
+        assert!(!TaskApi::new(&context, &key()).cleanup(std::slice::from_ref(&known), &[]).await, "{code}");
+        assert!(!TaskApi::new(&context, &key()).cleanup(&[], &[known]).await, "{code}");
         assert!(!context.pod_cache.of(&key())[0].deleted, "{code}");
-        assert!(delete_task(&context, &key(), &task()).await.is_err(), "{code}");
+        assert!(TaskApi::new(&context, &key()).delete_task(&task()).await.is_err(), "{code}");
     }
 }
 
@@ -136,7 +150,7 @@ async fn on_stop(answer: (u16, serde_json::Value)) -> (Vec<String>, bool) {
     }));
     context.pod_cache.apply(&Event::Apply(pod.clone()), at(0));
     let pod = PodRef { name: pod.name_any(), uid: "known".into() };
-    let done = stop(&context, &key(), &pod, StopMethod::Deadline).await.is_ok();
+    let done = TaskApi::new(&context, &key()).stop_pod(&pod, StopMethod::Deadline).await.is_ok();
     let verbs = requests.lock().unwrap().iter().filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect();
     (verbs, done)
 }

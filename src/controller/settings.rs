@@ -1,0 +1,35 @@
+//! What a controller needs from outside.
+
+use crate::telemetry::Telemetry;
+use jiff::Timestamp;
+use kube::Client;
+use std::sync::Arc;
+
+/// The wall clock.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Whether this process may write now. Asked right before every creation of a Pod and every write of a status.
+pub type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// How many tasks are reconciled at a time unless told otherwise.
+pub const CONCURRENCY: u16 = 64;
+
+/// What a controller needs from outside.
+#[derive(Clone)]
+pub struct Settings {
+    /// The client of the API server.
+    pub client: Client,
+    /// Metrics and health.
+    pub telemetry: Arc<Telemetry>,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Whether this process leads.
+    pub may_write: MayWrite,
+    /// The namespace that the operator runs in. Its Pods get no finalizer: the namespace's end would take the operator
+    /// first.
+    pub own_namespace: Option<String>,
+    /// How many tasks are reconciled at a time, and beside them up to four times that number that are due.
+    pub concurrency: u16,
+    /// The name that Events carry as their reporting instance.
+    pub identity: String,
+}

@@ -1,0 +1,97 @@
+//! Deletes Pods and tasks, and removes the finalizer from Pods.
+
+use super::TaskApi;
+use super::api_error::{code, is_deleted_or_changed, is_denied};
+use crate::api::RetryableTask;
+use crate::controller::{Error, finalizer};
+use crate::core::decide::PodRef;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, PatchParams, Preconditions, PropagationPolicy};
+
+impl TaskApi<'_> {
+    /// Deletes Pods, then removes the finalizer from Pods. A failure at one Pod does not keep the others. False if any
+    /// failed.
+    pub async fn cleanup(&self, delete: &[PodRef], release: &[PodRef]) -> bool {
+        let mut ok = true;
+        for pod in delete {
+            ok &= self.log_failure("cannot delete the Pod", pod, &self.delete_pod(pod).await);
+        }
+        for pod in release {
+            ok &= self.log_failure("cannot remove the finalizer from the Pod", pod, &self.release_pod(pod).await);
+        }
+        ok
+    }
+
+    fn log_failure(&self, what: &'static str, pod: &PodRef, result: &Result<(), kube::Error>) -> bool {
+        if let Err(error) = result {
+            self.context.settings.telemetry.metrics.reconcile_failed("cleanup");
+            tracing::warn!(key = %self.key, pod = pod.name, %error, "{what}; trying again later");
+        }
+        result.is_ok()
+    }
+
+    /// Deletes the Pod of that UID.
+    ///
+    /// # Errors
+    /// When the request failed, unless the Pod is deleted.
+    pub async fn delete_pod(&self, pod: &PodRef) -> Result<(), kube::Error> {
+        let preconditions = Some(Preconditions { uid: Some(pod.uid.clone()), resource_version: None });
+        match self.pods().delete(&pod.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
+            Ok(answer) => {
+                if let Some(deleting) = answer.left() {
+                    self.context.pod_cache.changed(&deleting, self.context.now());
+                }
+                Ok(())
+            }
+            Err(error) => self.unless_deleted(pod, error).await,
+        }
+    }
+
+    /// Removes our finalizer from the Pod of that UID. Those of others stay.
+    ///
+    /// # Errors
+    /// When the request failed, unless the Pod is deleted.
+    pub async fn release_pod(&self, pod: &PodRef) -> Result<(), kube::Error> {
+        match self.pods().patch(&pod.name, &PatchParams::default(), &finalizer::removal(&pod.uid)).await {
+            Ok(released) => {
+                self.context.pod_cache.changed(&released, self.context.now());
+                Ok(())
+            }
+            Err(error) => self.unless_deleted(pod, error).await,
+        }
+    }
+
+    /// Deletes the task if it is still the one that was read.
+    ///
+    /// # Errors
+    /// When the request failed.
+    pub async fn delete_task(&self, task: &RetryableTask) -> Result<(), Error> {
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions { uid: task.uid(), resource_version: task.resource_version() }),
+            propagation_policy: Some(PropagationPolicy::Background),
+            ..DeleteParams::default()
+        };
+        match self.tasks().delete(&self.key.name, &parameters).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_deleted_or_changed(&error) => Ok(()),
+            Err(error) => Err(Error::request(self.key, "cannot delete the task after its time to live")(error)),
+        }
+    }
+
+    /// The error, unless the Pod is deleted: no Pod has its name, or one with another UID. A conflict means that, or that
+    /// others write at the same time; a webhook may answer as if the Pod were deleted. A read tells which.
+    pub(super) async fn unless_deleted(&self, pod: &PodRef, error: kube::Error) -> Result<(), kube::Error> {
+        let is_deleted = match code(&error) {
+            Some(404) if !is_denied(&error) => true,
+            Some(404 | 409) => {
+                self.pods().get_metadata_opt(&pod.name).await?.and_then(|live| live.uid()) != Some(pod.uid.clone())
+            }
+            _ => false,
+        };
+        if !is_deleted {
+            return Err(error);
+        }
+        self.context.pod_cache.answered_gone(self.key, &pod.name, &pod.uid);
+        Ok(())
+    }
+}
