@@ -62,7 +62,7 @@ fn bounded(record: &TaskRecord, violations: &mut Vec<Violation>) {
 /// An entry, a counter or the end of a task does not change once it is recorded.
 fn recorded_stays(record: &TaskRecord, violations: &mut Vec<Violation>) {
     let mut say = |text: String| {
-        violations.push(Violation::new("what is recorded does not change", format!("{}: {text}", record.name)))
+        violations.push(Violation::new("what is recorded does not change", format!("{}: {text}", record.name)));
     };
     for pair in record.versions.windows(2) {
         let status = |task: &RetryableTask| task.status.clone().unwrap_or_default();
