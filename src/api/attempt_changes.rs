@@ -1,15 +1,15 @@
-//! What an attempt gets that earlier ones did not, and what runs when none is left, as users write it.
+//! What differs from attempt to attempt, and the fallback, as users write them.
 
 use super::{IntOrText, Multiplier, schema};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What follows when the main container ran out of memory: the next attempts get more of it.
+/// What happens after the main container ran out of memory: the next attempts get more memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OnOutOfMemory {
-    /// Factor by which each time raises the main container's memory, requests and limits alike: an integer, or a decimal number in quotes such
+    /// Factor by which each raise multiplies the main container's memory, requests and limits alike: an integer, or a decimal number in quotes such
     /// as "1.5". Default 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("type(self) == int ? (self > 1 && self <= 1000) : (self.matches('^[0-9]{1,4}([.][0-9]{1,4})?$') && double(self) > 1.0 && double(self) <= 1000.0)").message("memoryMultiplier is a number above 1, up to 1000, with at most four decimals, in quotes when it has any: 2, \"1.5\""))]
@@ -21,37 +21,37 @@ pub struct OnOutOfMemory {
     pub max_memory: Option<IntOrText>,
 }
 
-/// What is different from a certain attempt on. Those that apply come on top of each other, the latest on top.
+/// What is different from a certain attempt on. All overrides that apply are merged in the order of fromAttempt; later ones win.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.resources) || has(self.nodeSelector) || has(self.tolerations) || has(self.env)").message("an override changes something: give resources, nodeSelector, tolerations or env"))]
 pub struct AttemptOverride {
-    /// The first attempt that it applies to, from 2. After running the task again (run-again) it counts within the new run.
+    /// The first attempt that it applies to, 2 or later. When the task is run again (run-again), the attempts of the new run count from 1.
     #[x_kube(validation = Rule::new("self >= 2").message("fromAttempt is 2 or more: what the first attempt gets stands in the spec itself"))]
     pub from_attempt: i32,
 
-    /// Compute resources of the main container, in place of those before.
+    /// Compute resources of the main container, instead of the previous ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::resources")]
     pub resources: Option<Value>,
 
-    /// Labels that the Pod's node must have, in place of those before; {} asks for none.
+    /// Labels that the Pod's node must have, instead of the previous ones. {} means no labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::node_selector")]
     pub node_selector: Option<Value>,
 
-    /// Taints that the Pod tolerates, in place of those before.
+    /// Taints that the Pod tolerates, instead of the previous ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::tolerations")]
     pub tolerations: Option<Vec<Value>>,
 
-    /// Environment variables of the main container, beside those before; a name that is there already is taken from here.
+    /// Environment variables of the main container, added to the previous ones. They win over previous ones of the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::env")]
     pub env: Option<Vec<Value>>,
 }
 
-/// The fallback: a last Pod that runs once when the task has failed. What is not given here is as for an attempt.
+/// The fallback: a last Pod that runs once when the task has failed. A field that is not given here is as for an attempt.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -78,13 +78,13 @@ pub struct OnFailure {
     #[schemars(length(max = 1000))]
     pub args: Option<Vec<String>>,
 
-    /// Environment variables of the main container, beside those of the attempts; a name that they have too is taken from here.
-    /// Every container is also told RETRYABLE_FALLBACK (true), RETRYABLE_FAILURE_REASON, RETRYABLE_FAILURE_MESSAGE and RETRYABLE_HISTORY (status.history of this run as JSON).
+    /// Environment variables of the main container, added to those of the attempts. They win over those of the same name.
+    /// Every container also gets RETRYABLE_FALLBACK (true), RETRYABLE_FAILURE_REASON, RETRYABLE_FAILURE_MESSAGE and RETRYABLE_HISTORY (status.history of this run as JSON).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::env")]
     pub env: Option<Vec<Value>>,
 
-    /// Sources of environment variables of the main container, after those of the attempts: of two that set the same name the last one wins.
+    /// Sources of environment variables of the main container, after those of the attempts. If two set the same name, the last one wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::env_from")]
     pub env_from: Option<Vec<Value>>,
@@ -94,12 +94,12 @@ pub struct OnFailure {
     #[schemars(schema_with = "schema::resources")]
     pub resources: Option<Value>,
 
-    /// Pod template, in place of spec.template. The main container is found in it as in spec.template, and spec.completion holds for it too.
+    /// Pod template, instead of spec.template. Its main container is found as in spec.template. spec.completion applies to it too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::template")]
     pub template: Option<Value>,
 
-    /// Longest time that the fallback may run, in seconds. Default: attemptTimeoutSeconds. activeDeadlineSeconds does not hold for it.
+    /// Longest time that the fallback may run, in seconds. Default: attemptTimeoutSeconds. activeDeadlineSeconds does not apply to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self > 0").message("onFailure.timeoutSeconds is a time above 0; leave it out for attemptTimeoutSeconds"))]
     pub timeout_seconds: Option<i32>,

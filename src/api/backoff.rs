@@ -45,7 +45,7 @@ pub struct Backoff {
     #[x_kube(validation = Rule::new("self.all(d, d >= 0 && d <= 31536000)").message("delaysSeconds go from 0 (no wait) to 31536000 (a year)"))]
     pub delays_seconds: Option<Vec<i32>>,
 
-    /// How the delay is spread, so that tasks that failed together do not come back together. Default: Proportional, 25 percent.
+    /// How the delay is spread, so that tasks that failed together do not retry together. Default: Proportional, 25 percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Jitter>,
 }

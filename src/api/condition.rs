@@ -1,4 +1,4 @@
-//! The words of the conditions.
+//! Types and reasons of the conditions.
 
 use serde::Deserialize;
 
@@ -13,9 +13,10 @@ pub enum ConditionType {
     FailureTarget,
     /// The task is suspended (as on a Job).
     Suspended,
-    /// The task ended, for good or ill: one thing for `kubectl wait` to wait for.
+    /// The task succeeded or failed: one condition for `kubectl wait`.
     Finished,
-    /// The main container of the current attempt has started. Only ever False: it goes when it has.
+    /// The main container of the current attempt has started. Only ever False: it is removed once the container
+    /// has started.
     AttemptStarted,
     /// kstatus: the first Pod does not exist yet.
     Reconciling,
@@ -44,21 +45,21 @@ impl ConditionType {
 pub enum ConditionReason {
     /// An attempt succeeded.
     Succeeded,
-    /// `maxRetries` is used up.
+    /// `maxRetries` is exhausted.
     RetriesExhausted,
-    /// The budget of a rule is used up.
+    /// The budget of a rule is exhausted.
     BudgetExhausted,
     /// A rule with action Fail matched.
     RuleFailed,
-    /// The task itself said `doNotRetry`.
+    /// The task returned `doNotRetry`.
     DoNotRetry,
     /// The task took longer than `activeDeadlineSeconds`, or would.
     DeadlineExceeded,
-    /// Somebody cancelled the task.
+    /// The user cancelled the task.
     Cancelled,
     /// `spec.suspend` is set.
     Suspended,
-    /// `spec.suspend` was taken back.
+    /// `spec.suspend` was set back to false.
     Resumed,
     /// The first Pod is being created.
     CreatingPod,
@@ -66,14 +67,14 @@ pub enum ConditionReason {
     PodRejected,
     /// The API server cannot create the Pod now, or does not answer (as in a Job's Events).
     FailedCreate,
-    /// A Pod that is not this task's has the name of the attempt's Pod.
+    /// The name of the attempt's Pod is taken by a Pod that does not belong to this task.
     PodNameConflict,
     /// The operator cannot read the spec.
     InvalidSpec,
 }
 
 impl ConditionReason {
-    /// Those with which a task can fail.
+    /// The reasons with which a task can fail.
     const FAILURES: [Self; 6] = [
         Self::RetriesExhausted,
         Self::BudgetExhausted,
@@ -83,9 +84,9 @@ impl ConditionReason {
         Self::Cancelled,
     ];
 
-    /// The reason of a failure by its word in a condition.
-    pub fn of_failure(word: &str) -> Option<Self> {
-        Self::FAILURES.into_iter().find(|reason| reason.as_str() == word)
+    /// The reason of a failure, from the `reason` of a condition.
+    pub fn of_failure(reason: &str) -> Option<Self> {
+        Self::FAILURES.into_iter().find(|known| known.as_str() == reason)
     }
 
     /// The condition's `reason`.

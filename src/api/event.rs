@@ -1,25 +1,25 @@
-//! The words of the Events.
+//! Reasons of the Events.
 
 use serde::Deserialize;
 
-/// The reasons of Events that are no reason of a condition, a stop or a request.
+/// The reasons of Events that are not also the reason of a condition, a stop or a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum EventReason {
     /// An attempt ended, and the task did not.
     AttemptFailed,
     /// Something keeps a Pod from starting.
     AttemptNotStarting,
-    /// The spec has changed, and the attempt that waits is due at another time.
+    /// The spec has changed, and with it the time of the next attempt.
     RetryRescheduled,
-    /// The task will be failed, and its fallback is started.
+    /// No retry is left: the fallback starts before the task is failed.
     FallbackStarted,
-    /// The memory that `onOutOfMemory` has raised is not admitted.
+    /// The API server rejected a Pod with the memory that `onOutOfMemory` gave it.
     MemoryRaiseRejected,
     /// The status cannot be stored.
     StatusUpdateFailed,
-    /// Containers that ran on after the main one are stopped.
+    /// Containers that still ran after the main one had ended are stopped.
     ContainersStopped,
-    /// An annotation of the operator's group asks for nothing.
+    /// An annotation under the operator's group is not a known request.
     UnknownAnnotation,
 }
 

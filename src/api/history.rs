@@ -1,4 +1,4 @@
-//! What users read of the attempts that ended.
+//! The attempts that ended, as the status shows them.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
@@ -10,23 +10,23 @@ use serde::{Deserialize, Serialize};
 pub struct LastFailure {
     /// The attempt's number, from 1.
     pub attempt: i32,
-    /// Why it failed: the container's, the Pod's or the kubelet's word, such as Error, OOMKilled, Evicted.
+    /// Why it failed: the reason of the container, the Pod or the kubelet, such as Error, OOMKilled, Evicted.
     pub reason: String,
-    /// The exit code, where a container ended.
+    /// The exit code, if a container ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// What says why, in one line of at most 1 KiB: the line that a rule matched, else the Pod's own message, else the first line of a termination report, or the last line of the log that says something. The history has more.
+    /// Why it failed, in one line of at most 1 KiB: the line that a rule matched, else the Pod's own message, else the first line of a termination report or the last meaningful line of the log. The history has more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// Attempts counted under a budget of their own.
+/// How many failed attempts a rule has matched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureCount {
     /// Name of the rule.
     pub name: String,
-    /// How many attempts it counted.
+    /// How many failed attempts it has matched.
     pub count: i32,
 }
 
@@ -47,43 +47,43 @@ pub struct HistoryEntry {
     /// The container whose end decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
-    /// When its container started, else when its Pod was created: never before that.
+    /// When its container started, else when its Pod was created. Never before the Pod's creation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish_time: Option<Time>,
-    /// The exit code, where a container ended.
+    /// The exit code, if a container ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// The signal that ended the container: exit code - 128 where the runtime tells none.
+    /// The signal that ended the container. If the runtime reports none: exit code - 128.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// Why it ended: the container's, the Pod's or the kubelet's word, such as Completed, Error, OOMKilled (also where the container exited with 0), Evicted, PodDeadlineExceeded; Suspended; SpecChanged; RetryNow; Lost.
+    /// Why it ended. The reason of the container, the Pod or the kubelet, such as Completed, Error, OOMKilled (even if the container exited with 0), Evicted; or the operator's reason, such as AttemptTimeout, PodDeadlineExceeded, Suspended, SpecChanged, RetryNow, Lost.
     pub reason: String,
-    /// The error's type in the task's own words (`errorType` of a JSON termination message).
+    /// What kind of error the task reported: errorType of a JSON termination message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_type: Option<String>,
-    /// The Pod's own message where its reason is the reason, then the termination message or the log's tail: at most 1 KiB, of which the beginning, what a rule matched, and the end are kept.
+    /// The Pod's own message if the Pod's reason is the reason above, then the termination message or the log's tail. At most 1 KiB: the beginning, what a rule matched, and the end are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The rule that matched: one of spec.rules, a built-in one (disruption, outOfMemory, startup), or doNotRetry for the task's own word.
+    /// The rule that matched: one of spec.rules, a built-in one (disruption, outOfMemory, startup), or doNotRetry if the task returned it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
     /// What followed: Complete, Retry (charged), Ignore (not charged) or Fail.
     #[schemars(with = "String")]
     pub action: Action,
-    /// The wait before the next attempt in milliseconds, jitter included. It follows the spec as long as it lasts, and may have been
-    /// skipped by request.
+    /// The wait before the next attempt in milliseconds, jitter included. A changed spec changes it while the attempt waits. The user
+    /// may have skipped it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_milliseconds: Option<i64>,
     /// The generation of the spec that it ran with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
-    /// The memory that its main container had, limit or else request, where spec.onOutOfMemory may change it.
+    /// The memory of its main container, the limit or else the request. Only with spec.onOutOfMemory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
-    /// Nodes that its Pod rather did not run on.
+    /// Nodes that its Pod preferred to avoid.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub avoided_nodes: Vec<String>,
     /// `fromAttempt` of the last of spec.overrides that applied to it.
@@ -94,26 +94,26 @@ pub struct HistoryEntry {
     pub run: Option<i32>,
 }
 
-/// Reasons of ends for which the cluster has no word, beside those of the operator's own stops.
+/// The operator's reasons for the end of an attempt, beside those of its own stops ([`super::StopReason`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum EndReason {
     /// The main container exited with 0.
     Completed,
     /// A failure without any other reason.
     Error,
-    /// The Pod is gone, and its end was never seen.
+    /// The Pod no longer exists, and the operator never saw its end.
     Lost,
     /// The Pod was deleted, and its node never reported its end.
     NodeLost,
     /// Somebody deleted the Pod.
     PodDeleted,
-    /// The Pod's own `activeDeadlineSeconds` passed. The kubelet calls it `DeadlineExceeded`, as the task's deadline is
-    /// called.
+    /// The Pod's own `activeDeadlineSeconds` passed. The kubelet calls it `DeadlineExceeded`, but that is the reason of
+    /// the task's deadline.
     PodDeadlineExceeded,
 }
 
 impl EndReason {
-    /// The word that goes into the history.
+    /// The `reason` in the history.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Completed => "Completed",

@@ -1,4 +1,4 @@
-//! What users write and read: the `RetryableTask` resource. Types, schema and admission rules; no behaviour.
+//! The `RetryableTask` resource, as users write and read it: types, schema and admission rules, no behaviour.
 
 mod attempt_changes;
 mod backoff;
@@ -38,19 +38,19 @@ pub const LABEL_FALLBACK: &str = "retryable.dev/fallback";
 
 /// Annotation of an attempt's Pod: the generation of the spec that it was made from.
 pub const ANNOTATION_GENERATION: &str = "retryable.dev/generation";
-/// Annotation of an attempt's Pod: a hash of what it was made from, as far as that is the spec's.
+/// Annotation of an attempt's Pod: a hash of the part of the spec that it was made from.
 pub const ANNOTATION_TEMPLATE_HASH: &str = "retryable.dev/pod-template-hash";
-/// Annotation of an attempt's Pod: which containers decide, where it is not the main one alone.
+/// Annotation of an attempt's Pod: which containers decide, if not the main one alone.
 pub const ANNOTATION_COMPLETION: &str = "retryable.dev/completion";
-/// Annotation of a task, on request: skip the wait for the next attempt.
+/// Request by annotation of a task: start the next attempt now.
 pub const ANNOTATION_RETRY_NOW: &str = "retryable.dev/retry-now";
-/// Annotation of a task, on request: run again once it has ended.
+/// Request by annotation of a task: run again once it has ended.
 pub const ANNOTATION_RUN_AGAIN: &str = "retryable.dev/run-again";
-/// Annotation of a task, on request: stop, and do not go on.
+/// Request by annotation of a task: stop it for good.
 pub const ANNOTATION_CANCEL: &str = "retryable.dev/cancel";
 
-/// Finalizer of an attempt's Pod: its exit status cannot be lost before it is in the task's status.
+/// Finalizer of an attempt's Pod: the API server keeps the Pod until its end is recorded in the task's status.
 pub const FINALIZER: &str = "retryable.dev/attempt";
 
-/// Name of the main container, whose exit status is the attempt's.
+/// The main container's name, unless the template names another. Its end is the attempt's end.
 pub const MAIN_CONTAINER: &str = "task";

@@ -1,11 +1,11 @@
-//! Telling failures apart, as users write it.
+//! Rules that tell failures apart, as users write them.
 
 use super::Backoff;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One rule: what kind of failure it speaks of, and what follows.
+/// One rule: which failures it matches, and what follows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -15,27 +15,27 @@ use serde::{Deserialize, Serialize};
         .message("action Fail ends the task, there is nothing to wait for: remove backoff or change the action")
 )]
 pub struct FailureRule {
-    /// Name of the rule, unique in the task: it stands in the history and among the counters of status.classes.
+    /// Name of the rule, unique in the task. It appears in status.history and status.failureCounts.
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("a rule's name consists of letters, digits, '-', '_' and '.', and begins and ends with a letter or digit"))]
     #[x_kube(validation = Rule::new("!(self in ['disruption', 'outOfMemory', 'startup', 'doNotRetry', 'maxRetries'])").message("disruption, outOfMemory, startup, doNotRetry and maxRetries are built in: choose another name"))]
     pub name: String,
 
-    /// Which failures the rule matches: all matchers given must match, each by any of its values. Without it the rule matches every
-    /// failure, and must be the last.
+    /// Which failures the rule matches. All given matchers must match, each by any of its values. Without `when` the rule matches every
+    /// failure and must be the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<When>,
 
     /// What follows: Retry (charged to maxRetries, or to the rule's own maxRetries), Ignore (another attempt, not charged) or Fail.
     pub action: RuleAction,
 
-    /// A budget of the rule's own. Retry: this many retries, then the task fails, and spec.maxRetries is not charged.
-    /// Ignore: this many attempts are not charged (default 10), later ones are charged like any failure.
+    /// A budget for this rule alone. Retry: this many retries, which are not charged to spec.maxRetries; then the task fails.
+    /// Ignore: this many attempts are not charged (default 10); later ones are charged like any failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 0").message("a rule's maxRetries counts tries: use 0 or more"))]
     pub max_retries: Option<i32>,
 
-    /// How long to wait after a failure of this kind, in place of spec.backoff. With a budget of the rule's own its delays count within it.
+    /// How long to wait after a failure that this rule matches, instead of spec.backoff. If the rule has its own budget, the delays grow with the retries of that budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
 }
@@ -84,7 +84,7 @@ pub struct When {
     #[x_kube(validation = Rule::new("!self.exists(r, r in ['Completed', 'Suspended', 'Cancelled', 'DeadlineExceeded', 'SpecChanged', 'RetryNow'])").message("an attempt that is Completed, Suspended, Cancelled, replaced (SpecChanged, RetryNow) or ended by the task's deadline (DeadlineExceeded) never comes to the rules: remove that reason (a Pod's own deadline is PodDeadlineExceeded)"))]
     pub reasons: Option<Vec<String>>,
 
-    /// The task's own word: `errorType` of a JSON termination message.
+    /// Kinds of errors that the task reports: errorType of a JSON termination message.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128)))]
     pub error_types: Option<Vec<String>>,
@@ -94,26 +94,26 @@ pub struct When {
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 316)))]
     pub pod_conditions: Option<Vec<String>>,
 
-    /// Regular expression (RE2 syntax) that is found in what the kubelet reports of the end, however long: the termination message or the log's tail (80 lines or 2 KiB), or the Pod's own message. (?i) at its start ignores case.
+    /// Regular expression (RE2 syntax). It is searched for in all that the kubelet reports of the end: the termination message or the log's tail (80 lines or 2 KiB), and the Pod's own message. (?i) at its start ignores case.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new("''.matches(self) in [true, false]").message("message is not a regular expression (RE2 syntax)"))]
     pub message: Option<String>,
 }
 
-/// A ready-made set of exit codes: SysexitsPermanent (64 to 78 of sysexits.h, without 69, 71, 74 and 75, which may pass),
+/// A ready-made set of exit codes: SysexitsPermanent (64 to 78 of sysexits.h without the transient 69, 71, 74 and 75),
 /// SysexitsTransient (69, 71, 74, 75) or CommandNotRunnable (126 and 127 of the shell, and the reasons StartError and ContainerCannotRun).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Preset {
-    /// sysexits.h: what trying again does not mend
+    /// sysexits.h: errors that a retry does not fix
     SysexitsPermanent,
-    /// sysexits.h: what may pass
+    /// sysexits.h: errors that a retry may fix
     SysexitsTransient,
     /// the shell: not executable, not found
     CommandNotRunnable,
 }
 
-/// A number, or text that stands for one or more.
+/// A number, or a text that means one or more numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum IntOrText {
@@ -133,22 +133,22 @@ impl JsonSchema for IntOrText {
     }
 }
 
-/// Budgets beside maxRetries for failures that are not the task's own doing.
+/// Budgets beside maxRetries, for failures that are not the fault of the task's code.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Budgets {
-    /// How many attempts that the cluster ended (drain, preemption, eviction) are not charged; later ones are charged to maxRetries. Default 10.
+    /// How many attempts that the cluster ended (drain, preemption, eviction) are not charged. Later ones are charged to maxRetries. Default 10.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 0").message("budgets.disruptions is a number of attempts: 0 charges every disruption to maxRetries"))]
     pub disruptions: Option<i32>,
 
-    /// How many retries follow attempts that ran out of memory; then the task has failed. Default: charged to maxRetries.
+    /// How many retries follow attempts that ran out of memory; then the task fails. Default: they are charged to maxRetries.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 0").message("budgets.outOfMemory is a number of retries: 0 fails the task when it first runs out of memory"))]
     pub out_of_memory: Option<i32>,
 
-    /// How many retries follow attempts that did not start (image, configuration, no node, turned away by the kubelet, no Pod created in time);
-    /// then the task has failed. Default: charged to maxRetries.
+    /// How many retries follow attempts that did not start (image, configuration, no node, rejected by the kubelet, no Pod created in time);
+    /// then the task fails. Default: they are charged to maxRetries.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 0").message("budgets.startup is a number of retries: 0 fails the task when an attempt first does not start"))]
     pub startup: Option<i32>,

@@ -1,5 +1,5 @@
-//! Schemas of the parts that are Kubernetes' own. Their values stay raw JSON, so that a field newer than this program passes through to
-//! the API server instead of being dropped.
+//! Schemas of the parts whose types are Kubernetes' own. Their values stay raw JSON: a field that this version does not know reaches the
+//! API server instead of being dropped.
 
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, PodTemplateSpec, ResourceRequirements, Toleration};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -42,8 +42,8 @@ pub(super) fn node_selector(_: &mut SchemaGenerator) -> Schema {
     }))
 }
 
-/// The Pod template: typed as far as this program knows Pods, open to fields that it does not know, without descriptions (they are most of
-/// its size, and client-side `kubectl apply` stops at 262,144 bytes).
+/// The Pod template: typed as far as this version knows Pods, and open to other fields. Descriptions are left out: they are most of its
+/// size, and client-side `kubectl apply` accepts at most 262,144 bytes.
 pub(super) fn template(_: &mut SchemaGenerator) -> Schema {
     let mut schema = inline::<PodTemplateSpec>();
     strip_descriptions(&mut schema);
@@ -68,8 +68,8 @@ pub(super) fn template(_: &mut SchemaGenerator) -> Schema {
     into_schema(schema)
 }
 
-/// What a Pod template's metadata may have. As in a Job only labels and annotations count; the rest is what tools that write
-/// templates, and exported ones, have there.
+/// What a Pod template's metadata may have. As in a Job, only labels and annotations count. The other fields are allowed because tools
+/// and exported templates have them.
 fn template_metadata() -> Value {
     let text = json!({"type": "string"});
     let texts = json!({"type": "object", "additionalProperties": {"type": "string"}});
@@ -86,7 +86,7 @@ fn template_metadata() -> Value {
     })
 }
 
-/// Bounds on a list of containers within which its rules can be afforded, and the rules on when a container is run again.
+/// Limits the list of containers, so that its rules stay within the API server's cost limit, and adds the rules on restarts.
 fn bound_containers(containers: &mut Value, restart_policy_rule: &str, message: &str) {
     containers["maxItems"] = json!(100);
     let Some(properties) = containers["items"]["properties"].as_object_mut() else { return };
@@ -106,7 +106,7 @@ fn list_of(items: &Value, max_items: u32, description: &str) -> Schema {
     into_schema(json!({"type": "array", "description": description, "maxItems": max_items, "items": items}))
 }
 
-/// The type's schema with every reference resolved in place, as a CRD wants it.
+/// The type's schema with every reference resolved in place, as a CustomResourceDefinition requires it.
 fn inline<T: JsonSchema>() -> Value {
     let settings = schemars::generate::SchemaSettings::openapi3().with(|s| {
         s.inline_subschemas = true;
@@ -129,7 +129,7 @@ fn into_schema(value: Value) -> Schema {
     Schema::try_from(value).unwrap_or_default()
 }
 
-/// Without this the API server drops, at every depth, the fields that the schema does not know.
+/// Without this the API server drops the fields that the schema does not know, at every depth.
 fn keep_unknown_fields(schema: &mut Value) {
     if schema.get("properties").is_some() {
         schema["x-kubernetes-preserve-unknown-fields"] = Value::Bool(true);
@@ -144,7 +144,7 @@ fn keep_unknown_fields(schema: &mut Value) {
     }
 }
 
-/// Removes the keyword `description`, and leaves a property that happens to have that name.
+/// Removes the keyword `description`, but keeps a property of that name.
 fn strip_descriptions(schema: &mut Value) {
     let Some(map) = schema.as_object_mut() else { return };
     map.remove("description");

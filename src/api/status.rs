@@ -1,4 +1,4 @@
-//! What users read: the task's status.
+//! The status of a `RetryableTask`.
 
 use super::{Action, FailureCount, HistoryEntry, LastFailure};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
@@ -6,41 +6,41 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// What happened so far, why, and what comes next. Written by the operator alone.
+/// What has happened, why, and what comes next. Only the operator writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RetryableTaskStatus {
-    /// The generation of the spec that this status speaks of; -1 until an operator has seen the task.
+    /// The generation of the spec that this status reflects. -1 until the operator has seen the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Pending, Running, Waiting, Suspended, Succeeded, Failed or Cancelled: for people. Programs read the conditions.
+    /// Pending, Running, Waiting, Suspended, Succeeded, Failed or Cancelled. This is for people: programs should read the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub state: Option<State>,
 
-    /// What holds the current attempt up (such as ImagePullBackOff, FailedMount), else why the last attempt failed. It stays after
-    /// success.
+    /// Why the current attempt has not started (such as ImagePullBackOff, FailedMount), else why the last attempt failed. It stays
+    /// after success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 
-    /// What goes with the reason in one line, at most 1 KiB: lastFailure.message, where the reason is that of the last failure.
+    /// The message that belongs to the reason, in one line of at most 1 KiB. If the reason is that of the last failure: lastFailure.message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 
-    /// When the first attempt of this run was started.
+    /// When this run's first attempt was started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
 
-    /// When the task ended, for good or ill.
+    /// When the task succeeded or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
 
-    /// Since when the task has been suspended: activeDeadlineSeconds does not run on.
+    /// Since when the task has been suspended. activeDeadlineSeconds does not count this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspended_time: Option<MicroTime>,
 
-    /// How long earlier suspensions lasted, in milliseconds.
+    /// How long earlier suspensions lasted in total, in milliseconds.
     #[serde(skip_serializing_if = "is_zero_long")]
     pub suspended_milliseconds: i64,
 
@@ -48,14 +48,14 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
 
-    /// Attempts that have been started: Pods that have existed for this task, or are about to, and attempts that ended
-    /// without one since it could not be created. In all runs; the fallback is none.
+    /// How many attempts have been started, in all runs: each Pod that was created or is about to be, and each attempt that ended
+    /// because its Pod could not be created. The fallback does not count.
     pub attempts: i32,
 
-    /// Retries charged to maxRetries so far.
+    /// How many retries have been charged to maxRetries.
     pub retries: i32,
 
-    /// Attempts that ended without being charged: disruptions, suspensions, and Pods that were replaced before they started.
+    /// How many attempts ended without being charged: disruptions, suspensions, and Pods that were replaced before they started.
     pub ignored: i32,
 
     /// The attempt that is running or due.
@@ -70,7 +70,7 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
 
-    /// What the last attempt gave as its result (`result` of a JSON termination message), at most 1 KiB.
+    /// The result that the last attempt reported (`result` of a JSON termination message), at most 1 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
 
@@ -78,20 +78,21 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "is_zero")]
     pub memory_raises: i32,
 
-    /// How often onOutOfMemory may raise the memory, once the API server has refused a Pod with more. Until the spec
-    /// changes, or the task is run again.
+    /// How often onOutOfMemory may raise the memory. Set once the API server has refused a Pod with more. It applies until the spec
+    /// changes or the task is run again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admitted_memory_raises: Option<i32>,
 
-    /// Which run this is. Absent in the first: annotate the task with retryable.dev/run-again to have another.
+    /// Which run this is. Absent in the first run. To start another, annotate the task with retryable.dev/run-again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
 
-    /// The fallback of spec.onFailure, once it may start.
+    /// The fallback of spec.onFailure. Present once its Pod may be created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
 
-    /// Requests by annotation that have been acknowledged, the last of each, and up to four unknown annotations under retryable.dev/.
+    /// The requests by annotation that the operator has acknowledged, the last one of each annotation; and up to four unknown
+    /// annotations under retryable.dev/.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["annotation"]))]
     pub acknowledged: Vec<Acknowledged>,
@@ -101,20 +102,20 @@ pub struct RetryableTaskStatus {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub failure_counts: Vec<FailureCount>,
 
-    /// The budget that ran out and so ended the task: maxRetries, or the name of a rule.
+    /// The budget whose exhaustion ended the task: maxRetries, or the name of a rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exhausted_budget: Option<String>,
 
-    /// The attempts that ended, oldest first, at most historyLimit of them and 48 KiB of JSON.
+    /// The attempts that ended, oldest first: at most historyLimit of them, and at most 48 KiB of JSON.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Arc<HistoryEntry>>,
 
-    /// How many older attempts are no longer in the history.
+    /// How many older attempts were dropped from the history.
     #[serde(skip_serializing_if = "is_zero")]
     pub history_dropped: i32,
 
-    /// Complete, Failed, Suspended and FailureTarget as on a Job; Finished with either end; AttemptStarted, False while
-    /// something keeps the current attempt from starting; Reconciling and Stalled for kstatus.
+    /// Complete, Failed, Suspended and FailureTarget as on a Job. Finished is True when the task has succeeded or failed.
+    /// AttemptStarted is False while something keeps the current attempt from starting. Reconciling and Stalled are those of kstatus.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -135,23 +136,23 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// Where a task stands, for people.
+/// A summary of a task's status, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
-    /// Something keeps the current attempt from starting, or the task is about to run again. `Running` is stored as soon as
-    /// the attempt's Pod may be created.
+    /// Something keeps the current attempt from starting, or the task is about to run again. An attempt whose Pod may be
+    /// created is `Running`.
     Pending,
     /// An attempt runs.
     Running,
     /// The next attempt is due at `nextRetryTime`.
     Waiting,
-    /// Held by `spec.suspend`.
+    /// `spec.suspend` is set.
     Suspended,
-    /// Ended with success.
+    /// The task succeeded.
     Succeeded,
-    /// Ended without success.
+    /// The task failed.
     Failed,
-    /// Ended by hand.
+    /// The user cancelled the task.
     Cancelled,
     /// Written by another version of the operator.
     #[serde(other)]
@@ -165,58 +166,59 @@ pub struct CurrentAttempt {
     /// The attempt's number, from 1.
     pub number: i32,
 
-    /// When it is due. Absent when it may start at once.
+    /// When it is due. Absent if it may start at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due_time: Option<MicroTime>,
 
-    /// What the wait for it follows from. A changed spec changes the wait; a retry that gets no Pod is not charged.
+    /// What the wait before it is computed from, so that a changed spec changes the wait, and a retry that gets no Pod is not
+    /// charged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait: Option<RetryWait>,
 
-    /// Name of its Pod. Present from the moment that the Pod may be created.
+    /// Name of its Pod. Present before the Pod is created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
 
-    /// UID of its Pod, where it had to be put on record.
+    /// UID of its Pod, if it had to be recorded.
     #[serde(rename = "podUID", skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
 
-    /// What keeps its main container from starting, as long as it does.
+    /// Why its main container has not started. Absent once it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_up: Option<HoldUp>,
 
-    /// When it was decided to create its Pod.
+    /// When the operator decided to create its Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub create_time: Option<MicroTime>,
 
-    /// When the creation of a Pod that failed is tried again.
+    /// When the operator tries again to create the Pod, after a try that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_create_time: Option<MicroTime>,
 
-    /// How often in a row the creation of the Pod has failed, after the first seconds.
+    /// How many tries in a row to create the Pod have failed. Those of the first seconds do not count.
     #[serde(skip_serializing_if = "is_zero")]
     pub rejections: i32,
 
-    /// UID of the Pod of an ended attempt that is deleted to make room for this one's under a quota on count/pods.
+    /// UID of an ended attempt's Pod that is deleted to make room for this one's Pod in a quota on count/pods.
     #[serde(rename = "removedPodUID", skip_serializing_if = "Option::is_none")]
     pub removed_pod_uid: Option<String>,
 
     /// Why the operator stops the Pod: Suspended, AttemptTimeout, StartupTimeout, DeadlineExceeded, Cancelled, SpecChanged, RetryNow,
-    /// or TaskEnded (the main container has ended, and others run on). Written before the Pod is stopped.
+    /// or TaskEnded (the main container has ended, and others still run). Written before the Pod is stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub stop_reason: Option<StopReason>,
 
-    /// When it was decided to stop the Pod.
+    /// When the operator decided to stop the Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_time: Option<MicroTime>,
 
-    /// What kept a Pod from starting that is stopped for it: the kubelet's or the scheduler's reason, or that of a Warning
+    /// What kept the Pod from starting, if it is stopped for that: the reason of the kubelet, of the scheduler or of a Warning
     /// event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_cause: Option<String>,
 
-    /// What goes with the cause.
+    /// The message that belongs to stopCause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_message: Option<String>,
 
@@ -224,7 +226,7 @@ pub struct CurrentAttempt {
     #[serde(skip_serializing_if = "is_false")]
     pub fallback: bool,
 
-    /// Nodes that its Pod rather not runs on, since the task has just failed there.
+    /// Nodes that its Pod prefers to avoid, because the task has just failed there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub avoided_nodes: Vec<String>,
 
@@ -233,24 +235,24 @@ pub struct CurrentAttempt {
     pub override_from: Option<i32>,
 }
 
-/// What keeps a Pod's main container from starting.
+/// Why a Pod's main container has not started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HoldUp {
-    /// The kubelet's or the scheduler's word, such as ImagePullBackOff, Unschedulable; else the reason of the newest Warning event
-    /// about the Pod, such as FailedMount; else how far the Pod is: Unscheduled, ContainerCreating, PodInitializing.
+    /// The reason of the kubelet or the scheduler, such as ImagePullBackOff or Unschedulable; else that of the newest Warning event
+    /// about the Pod, such as FailedMount; else the stage of the Pod: Unscheduled, ContainerCreating or PodInitializing.
     pub reason: String,
 
-    /// What goes with it, at most 1 KiB.
+    /// The message that belongs to the reason, at most 1 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// What the wait for a retry follows from, beside the spec.
+/// What the wait before a retry is computed from, beside the spec.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RetryWait {
-    /// From when the delay counts: the end of the attempt that failed.
+    /// When the failed attempt ended. The delay counts from here.
     pub from: MicroTime,
 
     /// The rule that the failure matched.
@@ -265,7 +267,7 @@ pub struct RetryWait {
     #[serde(default, skip_serializing_if = "is_false")]
     pub charged: bool,
 
-    /// The delay that the task itself asked for, in seconds.
+    /// The delay that the task itself requested, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<i64>,
 }
@@ -275,7 +277,7 @@ pub struct RetryWait {
 pub enum StopReason {
     /// `spec.suspend` was set.
     Suspended,
-    /// The main container has ended, while another container runs on.
+    /// The main container has ended, and another container still runs.
     TaskEnded,
     /// The attempt ran longer than `attemptTimeoutSeconds`.
     AttemptTimeout,
@@ -283,11 +285,11 @@ pub enum StopReason {
     StartupTimeout,
     /// The task took longer than `activeDeadlineSeconds`.
     DeadlineExceeded,
-    /// Somebody cancelled the task.
+    /// The user cancelled the task.
     Cancelled,
-    /// The Pod had not started, and is no longer what the spec asks for.
+    /// The Pod had not started, and no longer matches the spec.
     SpecChanged,
-    /// The Pod had not started, and somebody asked for another try.
+    /// The Pod had not started, and the user requested another try.
     RetryNow,
     /// Written by another version of the operator.
     #[serde(other)]
@@ -295,7 +297,7 @@ pub enum StopReason {
 }
 
 impl StopReason {
-    /// The word that goes into the history.
+    /// The `reason` in the history.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Suspended => "Suspended",
@@ -310,7 +312,7 @@ impl StopReason {
         }
     }
 
-    /// Whether it stops only a Pod whose main container has not started, for another one to take its place.
+    /// Whether it only stops a Pod whose main container has not started, so that another Pod replaces it.
     pub const fn replaces(self) -> bool {
         matches!(self, Self::SpecChanged | Self::RetryNow)
     }
@@ -325,9 +327,9 @@ impl StopReason {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
-    /// Its number, from 2: the first run is not told.
+    /// Its number, from 2: the first run has none.
     pub number: i32,
-    /// The number of its first attempt: numbers go on from run to run.
+    /// The number of its first attempt. Attempts are numbered on from run to run.
     pub first_attempt: i32,
 }
 
@@ -337,15 +339,15 @@ pub struct Run {
 pub struct Acknowledged {
     /// The annotation.
     pub annotation: String,
-    /// Its value, cut to 128 bytes: another value asks again.
+    /// Its value, cut to 128 bytes. Another value is a new request.
     pub value: String,
     /// When it was acknowledged.
     pub time: Time,
-    /// What came of it.
+    /// What the operator did.
     pub effect: String,
 }
 
-/// What became of the fallback.
+/// The fallback and its result.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Fallback {
@@ -360,31 +362,31 @@ pub struct Fallback {
     /// The node it ran on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_name: Option<String>,
-    /// When its container started, else when it was decided that it may.
+    /// When its container started, else when the operator decided to create its Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish_time: Option<Time>,
-    /// The exit code, where a container ended.
+    /// The exit code, if a container ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// Why it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The Pod's own message where its reason is the reason, then the termination message or the log's tail: at most 1 KiB, of which the beginning and the end are kept.
+    /// The Pod's own message if the Pod's reason is the reason above, then the termination message or the log's tail. At most 1 KiB: the beginning and the end are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// Where a fallback stands.
+/// The state of a fallback.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FallbackState {
     /// Its Pod is being created, or exists.
     Running,
-    /// It did its work.
+    /// It succeeded.
     Succeeded,
-    /// It did not.
+    /// It failed.
     Failed,
     /// Written by another version of the operator.
     #[default]

@@ -24,12 +24,12 @@ use serde_json::Value;
     validation = Rule::new("self.metadata.name.size() <= 63").message("the task's name goes into its Pods' names and labels: use at most 63 characters"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "Pending, Running, Waiting, Suspended, Succeeded, Failed or Cancelled"),
     printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts", description = "Attempts that have been started"),
-    printcolumn(name = "Last-Reason", type_ = "string", json_path = ".status.reason", description = "What holds the current attempt up, else why the last attempt failed"),
+    printcolumn(name = "Last-Reason", type_ = "string", json_path = ".status.reason", description = "Why the current attempt has not started, else why the last attempt failed"),
     printcolumn(name = "Next-Retry", type_ = "string", json_path = ".status.nextRetryTime", description = "When the next attempt is due"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration", description = "From the first attempt to the end, waits included", priority = 1),
     printcolumn(name = "Exit-Code", type_ = "integer", json_path = ".status.lastFailure.exitCode", description = "Exit code of the last failure", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", description = "What goes with the reason", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", description = "The message that belongs to the reason", priority = 1),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1)
 )]
 #[x_kube(
@@ -41,57 +41,57 @@ use serde_json::Value;
         .message("spec.image is for the container named task, and spec.template.spec.containers has none: name the container that does the work task, or move the image into it, or add one named task if all of them run beside it")
 )]
 pub struct RetryableTaskSpec {
-    /// Image of the main container, whose end is the attempt's. A template without containers gets one named `task`; in a template with
-    /// containers the image is for the one named `task`, or that the annotation kubectl.kubernetes.io/default-container names, and there must
-    /// be one. May be left out when the template has a container.
+    /// Image of the main container, whose end is the attempt's end. If the template has no containers, one named `task` is added. If it has
+    /// some, the image is for the one named `task`, or for the one that the annotation kubectl.kubernetes.io/default-container names; that
+    /// container must exist. May be left out if the template has a container.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub image: Option<String>,
 
-    /// Entrypoint of the main container, in place of the image's.
+    /// Entrypoint of the main container, instead of the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
     pub command: Option<Vec<String>>,
 
-    /// Arguments of the main container's entrypoint, in place of the image's.
+    /// Arguments of the main container's entrypoint, instead of the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
     pub args: Option<Vec<String>>,
 
-    /// Environment variables of the main container; a name that the template has too is taken from here.
-    /// Every container is also told RETRYABLE_TASK_NAME, RETRYABLE_TASK_UID (an idempotency key that all attempts share), RETRYABLE_ATTEMPT
+    /// Environment variables of the main container. They win over those of the same name in the template.
+    /// Every container also gets RETRYABLE_TASK_NAME, RETRYABLE_TASK_UID (an idempotency key that all attempts share), RETRYABLE_ATTEMPT
     /// (from 1), RETRYABLE_MAX_RETRIES, RETRYABLE_LAST_EXIT_CODE, RETRYABLE_LAST_REASON and TRACEPARENT (one trace per task).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::env")]
     pub env: Option<Vec<Value>>,
 
-    /// Sources of environment variables of the main container, after those of the template: of two that set the same name the last one wins.
+    /// Sources of environment variables of the main container, after those of the template. If two set the same name, the last one wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::env_from")]
     pub env_from: Option<Vec<Value>>,
 
-    /// Compute resources of the main container, in place of the template's.
+    /// Compute resources of the main container, instead of the template's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::resources")]
     pub resources: Option<Value>,
 
-    /// Pod template underneath: labels and annotations, volumes, service account, init containers, sidecars, tolerations and all else that a Pod can have.
-    /// The main container is the one named `task`, or as the annotation kubectl.kubernetes.io/default-container says; else, if spec.image is not
-    /// set, the first. Only spec.image and no container: `task` is added. An ordinary container runs once: its restartPolicy is Never; init
-    /// containers may be native sidecars (restartPolicy Always).
+    /// Pod template: labels and annotations, volumes, service account, init containers, sidecars, tolerations and all else that a Pod can have.
+    /// The main container is the one that the annotation kubectl.kubernetes.io/default-container names, else the one named `task`, else the
+    /// first one if spec.image is not set. If there is spec.image and no container, `task` is added. An ordinary container runs once: its
+    /// restartPolicy is Never. Init containers may be native sidecars (restartPolicy Always).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::template")]
     pub template: Option<Value>,
 
-    /// Which ordinary containers decide. MainContainer: the main one; the others are stopped when they still run 3 s after it has ended,
-    /// and an Event names them. AllContainers, as in a Job: the attempt ends when all have ended, and has failed if one of them did;
-    /// the first that failed gives exit code, reason and message. Native sidecars do not count.
+    /// Which ordinary containers decide how an attempt ends. MainContainer: the main one. Others that still run 3 s after its end are stopped,
+    /// and an Event names them. AllContainers, as in a Job: the attempt ends when all have ended, and fails if one of them failed;
+    /// the first one that failed gives exit code, reason and message. Native sidecars do not count.
     #[serde(default)]
     pub completion: Completion,
 
-    /// How often to try again after a failure: 3 (the default) means at most four attempts, 0 means run once.
-    /// Attempts that a disruption or a suspension ended are not counted. A change holds at once, for a task that waits too: one that has
-    /// used up what is left to it fails without a further attempt.
+    /// How often to retry after a failure: 3 (the default) means at most four attempts, 0 means one attempt.
+    /// Attempts that a disruption or a suspension ended do not count. A change applies at once, also to a task that waits: if its retries
+    /// are then exhausted, it fails without another attempt.
     #[serde(default = "default_max_retries")]
     #[x_kube(validation = Rule::new("self >= 0").message("maxRetries counts the tries after the first one: use 0 to run once, 3 for at most four attempts"))]
     pub max_retries: i32,
@@ -100,8 +100,8 @@ pub struct RetryableTaskSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
 
-    /// Which failures are tried again, which are not, and which have a budget of their own: in order, the first that matches decides.
-    /// The task's own word (`doNotRetry`) comes before them; the built-in rules disruption, outOfMemory and startup come after them.
+    /// Which failures are retried, which are not, and which have a budget of their own. The first rule that matches decides.
+    /// doNotRetry in a termination report comes before them. The built-in rules disruption, outOfMemory and startup come after them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.all(r, self.exists_one(other, other.name == r.name))").message("two rules have the same name: the history and the counters could not tell them apart"))]
@@ -112,7 +112,7 @@ pub struct RetryableTaskSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budgets: Option<Budgets>,
 
-    /// More memory for the next attempts after one that ran out of it. It stays so for the rest of the task.
+    /// More memory for the attempts that follow one that ran out of memory. The raise stays for the rest of the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_out_of_memory: Option<OnOutOfMemory>,
 
@@ -122,50 +122,50 @@ pub struct RetryableTaskSpec {
     #[x_kube(validation = Rule::new("self.all(o, self.exists_one(other, other.fromAttempt == o.fromAttempt))").message("two overrides have the same fromAttempt: put them into one"))]
     pub overrides: Option<Vec<AttemptOverride>>,
 
-    /// Prefer, and never require, other nodes than those on which this task has just failed: fully the last one, half as much the one
-    /// before, and so on.
+    /// Prefer nodes on which this task has not just failed. This is never a requirement. The node of the last failure has the full weight,
+    /// the one before half of it, and so on.
     #[serde(default = "default_avoid_failed_nodes")]
     pub avoid_failed_nodes: bool,
 
-    /// A last Pod that runs once when the task has failed, whatever the reason but a cancellation. The task is Failed when it has ended.
+    /// A last Pod that runs once when the task has failed for any reason but a cancellation. The task is Failed once this Pod has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
 
     /// Longest time that one attempt may run, in seconds from the start of its main container (with completion AllContainers, of the first
-    /// container). The Pod is then stopped and the attempt has failed with the reason AttemptTimeout. Default: no limit.
+    /// container). The Pod is then stopped, and the attempt fails with the reason AttemptTimeout. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self > 0").message("attemptTimeoutSeconds is a time above 0; leave it out for no limit"))]
     pub attempt_timeout_seconds: Option<i32>,
 
-    /// Longest time that the whole task may take, in seconds from its first attempt, waits included and suspensions not. The task has then
-    /// failed with the reason DeadlineExceeded; a wait that would end at the deadline or later is not begun. Default: no limit.
+    /// Longest time that the whole task may take, in seconds from its first attempt. Waits count, suspensions do not. The task then fails with
+    /// the reason DeadlineExceeded. It fails at once if the next attempt would be due at the deadline or later. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self > 0").message("activeDeadlineSeconds is a time above 0; leave it out for no limit"))]
     pub active_deadline_seconds: Option<i32>,
 
-    /// Longest time until the main container starts (with completion AllContainers: until all have started), in seconds. The attempt has then
-    /// failed with the reason that held it up, else StartupTimeout. Given: from the Pod's creation, or from when that was first tried, the wait
-    /// for a node and init containers included. Default: 600 from when the Pod has a node and its init containers have ended, with no
-    /// limit on the wait before.
+    /// Longest time until the main container starts (with completion AllContainers: until all have started), in seconds. The attempt then
+    /// fails with the reason that kept it from starting, else StartupTimeout. If given, the time counts from the Pod's creation or from the
+    /// first try to create it, and includes the wait for a node and the init containers. Default: 600 from when the Pod has a node and its
+    /// init containers have ended, and no limit on the time before that.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self > 0").message("startupTimeoutSeconds is a time above 0; leave it out for 600 s from the moment that the Pod has a node"))]
     pub startup_timeout_seconds: Option<i32>,
 
-    /// While true no attempt runs: a running one is stopped (recorded, not charged as a failure), and none starts, nor the fallback. Set back
-    /// to false to go on.
+    /// While true, no attempt runs: a running one is stopped (recorded, but not charged as a failure), and none starts. The fallback does not
+    /// start either. Set it back to false to continue.
     #[serde(default)]
     pub suspend: bool,
 
-    /// Delete the task, and with it its Pods, this many seconds after it has ended. Default: kept for ever.
+    /// Delete the task and its Pods this many seconds after the task has ended. Default: they are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 0").message("ttlSecondsAfterFinished counts from the end: use 0 to delete the task at once, or leave it out to keep it"))]
     pub ttl_seconds_after_finished: Option<i32>,
 
-    /// How many finished Pods to keep, newest first, for their logs.
+    /// How many finished Pods to keep for their logs. The newest are kept.
     #[serde(default)]
     pub pod_retention: PodRetention,
 
-    /// How many attempts status.history keeps, newest last, 0 to 100. What is dropped is counted in status.historyDropped.
+    /// How many attempts status.history keeps, 0 to 100. The oldest are dropped; status.historyDropped counts them.
     #[serde(default = "default_history_limit")]
     #[x_kube(validation = Rule::new("self >= 0 && self <= 100").message("historyLimit goes from 0 to 100"))]
     pub history_limit: i32,
@@ -174,7 +174,7 @@ pub struct RetryableTaskSpec {
 /// Which ordinary containers decide how an attempt ends: MainContainer (default) or AllContainers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Completion {
-    /// The main container's end is the attempt's; others are stopped soon after it.
+    /// The main container's end is the attempt's end. Others are stopped soon after it.
     #[default]
     MainContainer,
     /// All must end, and all must succeed.
@@ -182,7 +182,7 @@ pub enum Completion {
 }
 
 impl Completion {
-    /// Its word in the API.
+    /// Its value in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::MainContainer => "MainContainer",

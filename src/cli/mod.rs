@@ -1,4 +1,4 @@
-//! The command line: run | crd | release | self-test | simulate.
+//! The command line: run | crd | remove-finalizers | self-test | simulate.
 
 mod run_operator;
 mod self_test;
@@ -11,7 +11,7 @@ use std::error::Error as StdError;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Longest time that freeing all Pods may take.
+/// Longest time that `remove-finalizers` may take.
 const REMOVE_FINALIZERS_LIMIT: Duration = Duration::from_secs(240);
 
 /// A Kubernetes operator for work that must be retried.
@@ -22,7 +22,7 @@ pub struct Cli {
     #[arg(long, env = "RETRYABLE_LOG", default_value = "info", global = true)]
     log_level: String,
 
-    /// How a log line looks
+    /// The format of the log
     #[arg(long, env = "RETRYABLE_LOG_FORMAT", default_value = "text", global = true)]
     log_format: LogFormat,
 
@@ -30,12 +30,12 @@ pub struct Cli {
     command: Command,
 }
 
-/// How a log line looks.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormat {
     /// For people
     Text,
-    /// For programs: one object a line
+    /// For programs: one JSON object per line
     Json,
 }
 
@@ -45,26 +45,25 @@ enum Command {
     Run(RunArgs),
     /// Print the CustomResourceDefinition as YAML
     Crd,
-    /// Free Pods from the operator's finalizer, before it is uninstalled
+    /// Remove the finalizer from the tasks' Pods, before the operator is uninstalled
     RemoveFinalizers(RemoveFinalizersArgs),
-    /// Run a task to its end, to see that the operator works
+    /// Run a task to its end, to check that the operator works
     SelfTest(SelfTestArgs),
-    /// Show what would become of a task, without a cluster: the schedule of its attempts, and what follows which
-    /// failure
+    /// Show the schedule of a task's attempts, and what follows which failure, without a cluster
     Simulate(simulate::SimulateArgs),
 }
 
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// Namespaces to watch, separated by commas; all of them unless given
+    /// Namespaces to watch, separated by commas; all namespaces if not given
     #[arg(long, env = "RETRYABLE_NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<String>,
 
-    /// The namespace that the operator runs in: the lease is there, and Pods there get no finalizer
+    /// The namespace that the operator runs in. The Lease is there, and Pods there get no finalizer
     #[arg(long, env = "POD_NAMESPACE")]
     operator_namespace: Option<String>,
 
-    /// The name of this process in the lease and in Events; the host's name unless given
+    /// The name of this process in the Lease and in Events; the host's name if not given
     #[arg(long, env = "POD_NAME")]
     identity: Option<String>,
 
@@ -76,40 +75,40 @@ struct RunArgs {
     #[arg(long, env = "RETRYABLE_LEASE_NAME", default_value = "retryable-tasks")]
     lease_name: String,
 
-    /// How long a standby must see the lease unchanged before it takes over, in seconds
+    /// How long a standby must see the Lease unchanged before it takes over, in seconds
     #[arg(long, env = "RETRYABLE_LEASE_DURATION_SECONDS", default_value_t = 15)]
     lease_duration_seconds: u64,
 
-    /// How long the leader trusts a renewal, in seconds; less than the lease's duration
+    /// How long the leader may lead after its last renewal of the Lease, in seconds; less than the lease duration
     #[arg(long, env = "RETRYABLE_RENEW_DEADLINE_SECONDS", default_value_t = 10)]
     renew_deadline_seconds: u64,
 
-    /// The time between two tries to get or renew the lease, in seconds; less than two thirds of the renew deadline
+    /// The time between two tries to acquire or renew the Lease, in seconds; less than two thirds of the renew deadline
     #[arg(long, env = "RETRYABLE_RETRY_PERIOD_SECONDS", default_value_t = 2)]
     retry_period_seconds: u64,
 
-    /// Where /metrics, /healthz and /readyz are served
+    /// The address and port of /metrics, /healthz and /readyz
     #[arg(long, env = "RETRYABLE_HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: String,
 
-    /// How many tasks are reconciled at a time in each watched scope, and beside them up to four times that number whose
-    /// time has come
+    /// How many tasks are reconciled at the same time in each watched scope; up to four times that number are added for
+    /// tasks that are due
     #[arg(long, env = "RETRYABLE_CONCURRENCY", default_value_t = CONCURRENCY, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
 
-    /// How long a watch or the controller's loop may be silent before the liveness probe fails, in seconds; a watch is
-    /// renewed every 290 s
+    /// How long a watch or the controller's loop may make no progress before the liveness probe fails, in seconds; a
+    /// watch is renewed every 290 s
     #[arg(long, env = "RETRYABLE_WATCH_STALL_SECONDS", default_value_t = 400)]
     watch_stall_seconds: u64,
 }
 
 #[derive(Debug, Args)]
 struct RemoveFinalizersArgs {
-    /// Namespaces whose Pods to free, separated by commas; all of them unless given
+    /// Namespaces of the Pods, separated by commas; all namespaces if not given
     #[arg(long, env = "RETRYABLE_NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<String>,
 
-    /// The operator's Deployment, to be scaled to zero and waited for first
+    /// The operator's Deployment: scale it to zero first, and wait until its Pods have ended
     #[arg(long, requires = "operator_namespace")]
     deployment: Option<String>,
 
@@ -134,12 +133,12 @@ struct SelfTestArgs {
 }
 
 impl Cli {
-    /// Does what the command line says. Failures go to standard error.
+    /// Executes the subcommand. Errors go to standard error.
     pub fn execute(self) -> ExitCode {
         match self.dispatch() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                complain(error.as_ref());
+                print_error(error.as_ref());
                 ExitCode::FAILURE
             }
         }
@@ -191,8 +190,8 @@ fn print_crd() -> Result<(), Box<dyn StdError>> {
     Ok(())
 }
 
-#[allow(clippy::print_stderr)] // logging may be what failed
-fn complain(error: &dyn StdError) {
+#[allow(clippy::print_stderr)] // logging may not work
+fn print_error(error: &dyn StdError) {
     eprintln!("error: {error}");
     let mut cause = error.source();
     while let Some(source) = cause {

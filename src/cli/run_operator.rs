@@ -1,4 +1,4 @@
-//! The `run` command: serve, be elected, control, and end in order.
+//! The `run` command: serves HTTP, waits for the lease, runs the controllers, and shuts down.
 
 use super::RunArgs;
 use futures::FutureExt;
@@ -15,10 +15,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 type Stop = Shared<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>;
 
-/// Why the operator could not run, or had to end.
+/// Why the operator could not run, or had to exit.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No way to the cluster.
+    /// There is no cluster configuration.
     #[error("no cluster configuration was found: run in a Pod with a service account, or set KUBECONFIG")]
     Config(#[source] kube::config::InferConfigError),
     /// The client could not be made.
@@ -27,7 +27,7 @@ pub enum Error {
     /// The address of the HTTP server cannot be used.
     #[error(transparent)]
     Http(#[from] http::Error),
-    /// The lease's settings do not make sense.
+    /// The lease's settings are invalid.
     #[error(transparent)]
     Lease(#[from] lease::Error),
     /// The lease needs a namespace.
@@ -36,11 +36,11 @@ pub enum Error {
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}")]
     Signals(#[from] std::io::Error),
-    /// A defect of the operator ended a part of it.
+    /// A part of the operator ended because of a bug.
     #[error(transparent)]
     TaskExited(#[from] retryable_tasks::controller::main_loop::TaskExited),
     /// Another process may lead now.
-    #[error("the lease was lost: ending, so that the replica that holds it is alone")]
+    #[error("the lease was lost: exiting, so that only the replica that holds it acts")]
     LeaseLost,
 }
 
@@ -56,26 +56,26 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), identity, "starting");
 
     let result = match elect(&args, &client, &identity, stop.clone()).await? {
-        None => Ok(()), // told to stop while standing by
+        None => Ok(()), // stopped while it waited for the lease
         Some((held, leadership)) => {
             telemetry.metrics.set_leader(true);
             telemetry.health.leading();
             let result = lead(&args, client, &identity, &telemetry, &leadership, &stop).await;
             telemetry.metrics.set_leader(false);
             telemetry.health.stopped();
-            give_back(held).await;
+            release(held).await;
             result
         }
     };
     if result.is_ok() {
         stop.await;
-        // Its own end is bounded; an error was told when it happened.
+        // The server limits the time of its own shutdown. It has logged its errors.
         let _ = serving.await;
     }
     result
 }
 
-/// Waits for the lease; nothing if told to stop before.
+/// Waits for the lease. None if the process is stopped first.
 async fn elect(
     args: &RunArgs,
     client: &kube::Client,
@@ -103,7 +103,7 @@ async fn elect(
     }
 }
 
-/// Controls every scope until told to stop; the reconciles that are under way are then finished.
+/// Runs a controller for every scope until the process is stopped. Running reconciles are then finished.
 async fn lead(
     args: &RunArgs,
     client: kube::Client,
@@ -134,10 +134,10 @@ async fn lead(
     }
 }
 
-async fn give_back(held: Option<Held>) {
+async fn release(held: Option<Held>) {
     let Some(held) = held else { return };
     if let Err(error) = held.release().await {
-        tracing::warn!(%error, "the lease could not be given back; it runs out by itself");
+        tracing::warn!(%error, "the lease could not be released; it expires by itself");
     }
 }
 
@@ -153,7 +153,7 @@ fn stop_signal() -> Result<Stop, std::io::Error> {
     Ok(stop.shared())
 }
 
-/// The host's name, which in a Pod is the Pod's.
+/// The host's name. In a Pod it is the Pod's name.
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     Some(name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "retryable-tasks".into())

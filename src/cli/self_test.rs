@@ -1,4 +1,4 @@
-//! The `self-test` command: a task that ends at once, run to its end and removed. Helm's test of the chart.
+//! The `self-test` command: runs a short task to its end and deletes it. `helm test` uses it.
 
 use kube::api::{Api, DeleteParams, PostParams, PropagationPolicy};
 use kube::{Client, ResourceExt};
@@ -11,10 +11,10 @@ use std::time::Duration;
 /// Why the self-test failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server refused or did not answer.
+    /// The API server refused the request or did not answer.
     #[error("{what} failed")]
     Request {
-        /// What was tried.
+        /// The request.
         what: &'static str,
         /// The client's error.
         source: kube::Error,
@@ -27,14 +27,14 @@ pub enum Error {
         /// The watch's error.
         source: kube_runtime::wait::Error,
     },
-    /// The task did not end in time: nobody runs it, or its Pod does not start.
+    /// The task did not end in time: no operator runs, or its Pod does not start.
     #[error("the task {task} has not ended after {} s; its last state: {state}", .limit.as_secs())]
     NotFinished {
         /// The task.
         task: String,
-        /// How long was waited.
+        /// How long the self-test waited.
         limit: Duration,
-        /// What its status says.
+        /// The state, reason and message in its status.
         state: String,
     },
     /// The task failed.
@@ -78,7 +78,7 @@ async fn create(tasks: &Api<RetryableTask>, image: &str) -> Result<String, Error
     Ok(tasks.create(&PostParams::default(), &task).await.map_err(refused)?.name_any())
 }
 
-/// What the strictest of the Pod Security Standards asks for.
+/// A Pod that the `restricted` Pod Security Standard allows.
 fn restricted_pod() -> serde_json::Value {
     json!({
         "automountServiceAccountToken": false,

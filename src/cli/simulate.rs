@@ -1,4 +1,4 @@
-//! `simulate`: looks before one leaps.
+//! The `simulate` command: shows the schedule of a task without a cluster.
 
 use clap::{Args, ValueEnum};
 use retryable_tasks::admission::Admission;
@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 
 #[derive(Debug, Args)]
 pub(super) struct SimulateArgs {
-    /// The manifest, YAML or JSON; - is standard input
+    /// The manifest, YAML or JSON; - means standard input
     file: String,
 
     /// Exit code of every attempt
@@ -20,7 +20,7 @@ pub(super) struct SimulateArgs {
     #[arg(long, conflicts_with_all = ["outcomes", "outcomes_from"])]
     reason: Option<String>,
 
-    /// Termination message of every attempt; a JSON object is the task's own word
+    /// Termination message of every attempt; a JSON object is a termination report
     #[arg(long, conflicts_with_all = ["outcomes", "outcomes_from"])]
     message: Option<String>,
 
@@ -28,19 +28,19 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "SECONDS", conflicts_with_all = ["outcomes", "outcomes_from"])]
     run_seconds: Option<f64>,
 
-    /// The ends of the attempts in their order, exit codes and reasons, separated by commas; the last one repeats
+    /// How the attempts end, in their order: exit codes and reasons, separated by commas; the last one repeats
     #[arg(long, value_name = "OUTCOME", value_delimiter = ',')]
     outcomes: Vec<String>,
 
-    /// A file with the ends of the attempts, a YAML or JSON list; - is standard input
+    /// A file that says how the attempts end, a YAML or JSON list; - means standard input
     #[arg(long, value_name = "FILE", conflicts_with = "outcomes")]
     outcomes_from: Option<String>,
 
-    /// How many attempts to follow at most
+    /// How many attempts to simulate at most
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     attempts: u16,
 
-    /// What is printed
+    /// The format of the output
     #[arg(long, short, default_value = "table")]
     output: Output,
 }
@@ -53,13 +53,13 @@ enum Output {
     Json,
 }
 
-/// What programs read.
+/// The JSON output.
 #[derive(Serialize)]
 struct Document<'a> {
     tasks: &'a [Simulation],
 }
 
-/// Why nothing is shown.
+/// Why there is no simulation.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("{file}: {why}")]
@@ -82,33 +82,33 @@ pub(super) enum Error {
     Write(#[from] io::Error),
 }
 
-/// Shows what would become of the tasks in a file.
+/// Simulates the tasks in a file and prints the result.
 pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     if args.file == "-" && args.outcomes_from.as_deref() == Some("-") {
         return Err(Error::BothFromStandardInput);
     }
-    let unusable = |why| Error::Manifest { file: name_of(&args.file), why };
-    let manifests = Manifests::read(&read(&args.file)?).map_err(unusable)?;
+    let invalid = |why| Error::Manifest { file: name_of(&args.file), why };
+    let manifests = Manifests::read(&read(&args.file)?).map_err(invalid)?;
     for skipped in &manifests.skipped {
-        say(skipped);
+        print_note(skipped);
     }
     let tasks = manifests.admit(&Admission::new())?;
-    let script = script(args)?;
+    let outcomes = outcomes(args)?;
     let limit = usize::from(args.attempts);
     let simulations: Vec<Simulation> =
-        tasks.iter().map(|task| simulate::simulate(task, &script, limit)).collect::<Result<_, _>>()?;
+        tasks.iter().map(|task| simulate::simulate(task, &outcomes, limit)).collect::<Result<_, _>>()?;
     let text = match args.output {
         Output::Json => serde_json::to_string_pretty(&Document { tasks: &simulations })? + "\n",
-        Output::Table => tables(&simulations, script != Outcomes::default()),
+        Output::Table => tables(&simulations, outcomes != Outcomes::default()),
     };
     match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
+        // The reader, such as `head`, has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
     }
 }
 
-fn script(args: &SimulateArgs) -> Result<Outcomes, Error> {
+fn outcomes(args: &SimulateArgs) -> Result<Outcomes, Error> {
     let SimulateArgs { exit_code, reason, message, run_seconds, outcomes, outcomes_from, .. } = args;
     if let Some(file) = outcomes_from {
         return Outcomes::parse(&read(file)?).map_err(|why| Error::Outcomes { file: name_of(file), why });
@@ -143,7 +143,7 @@ fn read(file: &str) -> Result<String, Error> {
     Ok(text)
 }
 
-#[allow(clippy::print_stderr)] // standard output is the simulation's
-fn say(note: &str) {
+#[allow(clippy::print_stderr)] // standard output has the simulation
+fn print_note(note: &str) {
     eprintln!("{note}");
 }

@@ -275,7 +275,7 @@ fn every_rule_of_admission_is_tried() {
 }
 
 #[test]
-fn admission_lets_pass_what_makes_sense() {
+fn admission_accepts_valid_specs() {
     let schema = compiled();
     let mut longest_name = task(&json!({"image": "x"}));
     longest_name["metadata"]["name"] = json!("n".repeat(63));
@@ -335,7 +335,7 @@ fn admission_lets_pass_what_makes_sense() {
 
 /// A value that admission has let pass can be read: types and schema agree.
 #[test]
-fn what_passes_can_be_read() {
+fn what_admission_accepts_can_be_read() {
     let full = json!({
         "image": "x", "command": ["a"], "args": ["b"], "env": [{"name": "A", "value": "b"}],
         "envFrom": [{"secretRef": {"name": "s"}}], "resources": {"limits": {"cpu": "1"}}, "template": {"spec": {}},
