@@ -1,4 +1,4 @@
-//! What differs from Pod to Pod of one task: the spec as it holds for one attempt, or for the fallback.
+//! The spec of one attempt or of the fallback: overrides, raised memory and nodes to avoid are applied.
 
 use super::main_container::{containers, main_container, main_container_name, name_of};
 use super::oom;
@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-/// Most nodes that one Pod is told to avoid.
+/// Most nodes that one Pod prefers to avoid.
 const MAX_AVOIDED: usize = 5;
-/// The weight against the node of the last failure; half of it against the one before, and so on.
+/// The weight against the node of the last failure. The node of the one before has half of it, and so on.
 const WEIGHT: i32 = 100;
 
 /// The spec that the Pod is made from.
@@ -25,7 +25,7 @@ pub fn spec_of(task: &RetryableTask, slot: Slot) -> RetryableTaskSpec {
     spec
 }
 
-/// The same without the nodes that the Pod rather does not run on, which follow from what happened before.
+/// The same without the nodes to avoid: they depend on earlier attempts, and not on the spec.
 pub fn spec_anywhere(task: &RetryableTask, slot: Slot) -> RetryableTaskSpec {
     let status = task.status.as_ref();
     let mut spec = with_overrides(&task.spec, status, slot);
@@ -39,17 +39,18 @@ pub fn spec_anywhere(task: &RetryableTask, slot: Slot) -> RetryableTaskSpec {
     spec
 }
 
-/// `fromAttempt` of the last override that applies to the attempt. `status` is the one that the Pod will be made from.
+/// `fromAttempt` of the last override that applies to the attempt. `status` is the one that its Pod is built from.
 pub fn override_from(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, slot: Slot) -> Option<i32> {
     overrides(spec, Some(status), slot).map(|change| change.from_attempt).last()
 }
 
-/// The nodes that the Pod rather does not run on, by how strongly. `status` is the one that the Pod will be made from.
+/// The nodes that the Pod prefers to avoid, those with the highest weight first. `status` is the one that the Pod is
+/// built from.
 pub fn avoided_nodes(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, slot: Slot) -> Vec<String> {
     avoided(spec, Some(status), slot).into_iter().map(|(node, _)| node).collect()
 }
 
-/// What is wrong with the policy on memory, for any attempt; in words for its author.
+/// What is wrong with `onOutOfMemory`, for any attempt, as a message to the spec's author.
 pub fn memory_problem(spec: &RetryableTaskSpec) -> Option<String> {
     let policy = spec.on_out_of_memory.as_ref()?;
     let overrides = spec.overrides.iter().flatten().filter_map(|change| change.resources.as_ref());
@@ -57,7 +58,7 @@ pub fn memory_problem(spec: &RetryableTaskSpec) -> Option<String> {
     oom::problem(policy, &all).map(|problem| format!("spec.onOutOfMemory: {problem}"))
 }
 
-/// Whether one more raise gives the next attempt more memory.
+/// Whether another raise would give the attempt more memory.
 pub fn can_raise_memory(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, slot: Slot) -> bool {
     let own = with_overrides(spec, Some(status), slot);
     let policy = own.on_out_of_memory.as_ref().zip(resources(&own));
@@ -65,8 +66,8 @@ pub fn can_raise_memory(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, 
     admitted && policy.is_some_and(|(policy, resources)| oom::can_raise(resources, policy, status.memory_raises))
 }
 
-/// The number of raises that gives the Pod the next lower memory, with both amounts in words; nothing if no raise has
-/// given it more.
+/// The number of raises that gives the Pod the next lower memory. None if no raise has given it more than the spec
+/// does.
 pub fn lower_raise(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, slot: Slot) -> Option<LowerRaise> {
     let mut own = with_overrides(spec, Some(status), slot);
     if slot.fallback {
@@ -75,7 +76,7 @@ pub fn lower_raise(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, slot:
     let (policy, base) = own.on_out_of_memory.as_ref().zip(resources(&own))?;
     let raised = |raises| oom::raised(base, policy, raises);
     let refused = raised(status.memory_raises);
-    // The fewest raises that give as much: the memory grows up to its limit.
+    // The fewest raises that give the refused amount. Beyond the maximum, more raises do not change it.
     let (mut fewest, mut most) = (0, status.memory_raises.max(0));
     while fewest < most {
         let middle = fewest + (most - fewest) / 2;
@@ -86,16 +87,16 @@ pub fn lower_raise(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, slot:
         }
     }
     let lower = fewest.checked_sub(1).filter(|lower| *lower >= 0)?;
-    let memory = oom::told(&raised(lower));
-    Some(LowerRaise { raises: lower, memory, refused: oom::told(&refused) })
+    let memory = oom::memory_text(&raised(lower));
+    Some(LowerRaise { raises: lower, memory, refused: oom::memory_text(&refused) })
 }
 
-/// A raise that is taken back.
+/// The raise that remains after the API server has refused a Pod with more memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LowerRaise {
-    /// How often the memory stays raised.
+    /// How many raises remain.
     pub raises: i32,
-    /// The memory that the Pod gets then.
+    /// The memory that the Pod then gets, such as `2Gi`.
     pub memory: String,
     /// The memory that was refused.
     pub refused: String,
@@ -146,7 +147,8 @@ fn fall_back(spec: &mut RetryableTaskSpec) {
     let given = spec.on_failure.clone().unwrap_or_default();
     let OnFailure { image, command, args, env, env_from, resources, template, timeout_seconds: _ } = given;
     let attempts = if containers(template.as_ref()).is_empty() { Main::of(spec) } else { Main::default() };
-    // An image or a command of its own does not go with words that were meant for another.
+    // The attempts' command and arguments were written for their own image: another image does not get them. The
+    // arguments also do not go with another command.
     let own_image = image.is_some();
     let own_command = own_image || command.is_some();
     spec.command = command.or(attempts.command.filter(|_| !own_image)).or_else(|| own_image.then(Vec::new));
@@ -158,7 +160,7 @@ fn fall_back(spec: &mut RetryableTaskSpec) {
     spec.resources = resources.or(attempts.resources);
     let image = image.or(attempts.image);
     if template.is_none() && spec.image.is_none() {
-        // The main container stays the template's, whatever its name.
+        // The image goes into the template's main container, which may have another name than `task`.
         if let (Some(main), Some(image)) = (main_container_mut(spec), image) {
             main["image"] = image.into();
         }
@@ -168,7 +170,7 @@ fn fall_back(spec: &mut RetryableTaskSpec) {
     }
 }
 
-/// The main container of the attempts, as far as a fallback may inherit it.
+/// The fields of the attempts' main container that a fallback inherits.
 #[derive(Default)]
 struct Main {
     image: Option<String>,
@@ -196,12 +198,12 @@ fn main_container_mut(spec: &mut RetryableTaskSpec) -> Option<&mut Value> {
     containers.iter_mut().find(|container| name_of(container) == Some(&name))
 }
 
-/// The resources of the main container before anything raises them.
+/// The resources of the main container, before any raise.
 fn resources(spec: &RetryableTaskSpec) -> Option<&Value> {
     spec.resources.as_ref().or_else(|| main_container(spec)?.get("resources"))
 }
 
-/// The Pod's spec within the template, made if it is not there.
+/// The Pod's spec within the template. It is added if there is none.
 fn pod_spec(spec: &mut RetryableTaskSpec) -> &mut Value {
     let template = spec.template.get_or_insert_with(|| json!({}));
     if !template.is_object() {
@@ -213,12 +215,12 @@ fn pod_spec(spec: &mut RetryableTaskSpec) -> &mut Value {
     &mut template["spec"]
 }
 
-/// Nodes of this run's failures with their weights, the heaviest first.
+/// Nodes on which attempts of this run failed, with their weights, the highest first.
 fn avoided(spec: &RetryableTaskSpec, status: Option<&RetryableTaskStatus>, slot: Slot) -> Vec<(String, i32)> {
     let Some(status) = status.filter(|_| spec.avoid_failed_nodes) else { return Vec::new() };
     let run = status.run.map(|run| run.number);
     let mut weights = BTreeMap::new();
-    for entry in status.history.iter().filter(|entry| entry.run == run && speaks_against_its_node(entry)) {
+    for entry in status.history.iter().filter(|entry| entry.run == run && counts_against_node(entry)) {
         let ago = slot.number.saturating_add(i32::from(slot.fallback)).saturating_sub(entry.attempt).max(1);
         let weight = WEIGHT.checked_shr(ago.unsigned_abs() - 1).unwrap_or(0);
         if let Some(node) = entry.node_name.as_ref().filter(|_| weight > 0) {
@@ -232,8 +234,8 @@ fn avoided(spec: &RetryableTaskSpec, status: Option<&RetryableTaskStatus>, slot:
     weights
 }
 
-/// A stop by hand says nothing of the node.
-fn speaks_against_its_node(entry: &HistoryEntry) -> bool {
+/// Whether the end is a reason to avoid its node. A stop that the user requested is not.
+fn counts_against_node(entry: &HistoryEntry) -> bool {
     let requests = [StopReason::Suspended, StopReason::Cancelled, StopReason::SpecChanged, StopReason::RetryNow]
         .iter()
         .any(|stop| stop.as_str() == entry.reason);
@@ -243,7 +245,7 @@ fn speaks_against_its_node(entry: &HistoryEntry) -> bool {
     }
 }
 
-/// Adds to what the user prefers; what the user requires stays as it is.
+/// Adds to the node affinity that the user prefers. What the user requires stays as it is.
 fn avoid(pod_spec: &mut Value, nodes: &[(String, i32)]) {
     let preferences = nodes.iter().map(|(node, weight)| {
         let not_there = json!({"key": "metadata.name", "operator": "NotIn", "values": [node]});
@@ -261,7 +263,7 @@ fn avoid(pod_spec: &mut Value, nodes: &[(String, i32)]) {
     *preferred = users.into_iter().chain(preferences).collect();
 }
 
-/// `over` on top of `under`: a name that both have is taken from `over`, in its place there.
+/// The variables of `under` and then those of `over`. A name that both have is taken from `over`.
 pub fn merged(under: Vec<Value>, over: &[Value]) -> Vec<Value> {
     let name = |variable: &Value| variable.get("name").and_then(Value::as_str).map(ToOwned::to_owned);
     let is_over = |variable: &Value| over.iter().any(|other| name(other) == name(variable));

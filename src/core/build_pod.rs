@@ -1,5 +1,5 @@
-//! The Pod of an attempt: the user's template, the main container, and what is ours. All merged as JSON, so that a
-//! field that this program does not know reaches the API server.
+//! Builds the Pod of an attempt: the user's template, the main container and the operator's own metadata. They are
+//! merged as JSON, so that a field that this version does not know reaches the API server.
 
 use super::main_container::{DEFAULT_CONTAINER, main_container_name, name_of};
 use super::pod_name::pod_name;
@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 
 const TEMPLATE_HASH_LENGTH: usize = 10;
 
-/// The Pod of an attempt, or of the fallback, ready to be sent. Our own metadata and restart policy cannot be
-/// overridden by the template.
+/// The Pod of an attempt or of the fallback, as it is sent to the API server. The template cannot override the
+/// operator's metadata and restart policy.
 pub fn pod(task: &RetryableTask, slot: impl Into<Slot>, has_finalizer: bool) -> Value {
     let slot = slot.into();
     let of = &attempt_spec::spec_of(task, slot);
@@ -28,8 +28,8 @@ pub fn pod(task: &RetryableTask, slot: impl Into<Slot>, has_finalizer: bool) -> 
     })
 }
 
-/// A hash of what the Pod is made from, without what follows from the status: where it rather does not run, and what it
-/// is told of itself. The same spec, the same hash.
+/// A hash of what the Pod is built from. It leaves out what depends on the status: nodes to avoid and the operator's
+/// environment variables. So it changes only when the spec does.
 pub fn template_hash(task: &RetryableTask, slot: Slot) -> String {
     let of = &attempt_spec::spec_anywhere(task, slot);
     let main = main_container_name(of);
@@ -46,21 +46,21 @@ fn pod_spec(of: &RetryableTaskSpec, own_env: &[Value]) -> Map<String, Value> {
         add_env(container, own_env);
         match of.completion {
             Completion::MainContainer => {}
-            Completion::AllContainers => tell_by_log(container),
+            Completion::AllContainers => default_message_policy(container),
         }
     }
     spec.insert("containers".into(), Value::Array(containers));
     if let Some(Value::Array(init_containers)) = spec.get_mut("initContainers") {
         for container in init_containers {
             add_env(container, own_env);
-            tell_by_log(container);
+            default_message_policy(container);
         }
     }
     spec.insert("restartPolicy".into(), "Never".into());
     spec
 }
 
-/// The labels and annotations of the template. Those under our group are our word.
+/// The labels and annotations of the template, without those under the operator's group: only the operator sets these.
 fn template_metadata(template: Option<&Value>) -> (Map<String, Value>, Map<String, Value>) {
     let metadata = template.and_then(|template| template.get("metadata"));
     let is_ours = |key: &str| key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
@@ -120,7 +120,7 @@ fn place_main_container(containers: &mut Vec<Value>, main: &str, spec: &Retryabl
         0
     });
     let Some(container) = containers.get_mut(index) else { return };
-    tell_by_log(container);
+    default_message_policy(container);
     let Some(container) = container.as_object_mut() else { return };
     let mut set = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -141,7 +141,7 @@ fn place_main_container(containers: &mut Vec<Value>, main: &str, spec: &Retryabl
     }
 }
 
-/// What a Pod is told of itself.
+/// The environment of an attempt: variables that every container gets.
 fn own_env(task: &RetryableTask, slot: Slot) -> Vec<Value> {
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
     let mut env = vec![
@@ -162,7 +162,7 @@ fn own_env(task: &RetryableTask, slot: Slot) -> Vec<Value> {
             env.push(variable("RETRYABLE_FAILURE_REASON", &failure.reason));
             let last = status.history.last().filter(|entry| entry.run == status.run.map(|run| run.number));
             let text = last.and_then(|entry| entry.message.as_deref());
-            // The condition has one line of it.
+            // The condition's message has at most one line of the text, so a longer text is appended.
             let more = text.filter(|text| !failure.message.contains(text)).map(|text| format!("\n\n{text}"));
             let message = format!("{}{}", failure.message, more.unwrap_or_default());
             env.push(variable("RETRYABLE_FAILURE_MESSAGE", &message));
@@ -174,13 +174,14 @@ fn own_env(task: &RetryableTask, slot: Slot) -> Vec<Value> {
     env
 }
 
-/// A variable of just that value: the kubelet would take `$(NAME)` in it for a reference, and reads `$$` as `$`.
+/// A variable with exactly that value. The kubelet would replace `$(NAME)` in it, and reads `$$` as `$`.
 fn variable(name: &str, value: &str) -> Value {
     json!({"name": name, "value": value.replace('$', "$$")})
 }
 
-/// Without a message of its own the end of a container's log says why it failed.
-fn tell_by_log(container: &mut Value) {
+/// If a failed container leaves no termination message, the kubelet takes the end of its log. The user may set another
+/// policy.
+fn default_message_policy(container: &mut Value) {
     if let Some(container) = container.as_object_mut() {
         container.entry("terminationMessagePolicy").or_insert_with(|| "FallbackToLogsOnError".into());
     }
@@ -189,7 +190,7 @@ fn tell_by_log(container: &mut Value) {
 fn add_env(container: &mut Value, own: &[Value]) {
     if let Some(container) = container.as_object_mut() {
         let env = array(container.get("env"));
-        // Ours first: the container's own variables may refer to them as $(RETRYABLE_ATTEMPT).
+        // The operator's come first, so that the container's own variables can refer to them as $(RETRYABLE_ATTEMPT).
         let others = env.into_iter().filter(|variable| !own.iter().any(|ours| name_of(ours) == name_of(variable)));
         container.insert("env".into(), own.iter().cloned().chain(others).collect());
     }

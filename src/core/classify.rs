@@ -1,5 +1,5 @@
-//! What the end of an attempt means: an ordered chain of small judgements, the first that speaks decides. All of it
-//! before any wait.
+//! What follows the end of an attempt: an ordered chain of checks, of which the first that applies decides. The wait is
+//! computed later.
 
 use super::known_reasons::OOM_KILLED;
 use super::pod_snapshot::Outcome;
@@ -9,35 +9,36 @@ use crate::api::{
     RetryableTaskStatus, RuleAction, StopReason,
 };
 
-/// Name of the built-in rule for attempts that the cluster ended (drain, preemption, eviction).
+/// Name of the built-in rule for attempts that the cluster ended: drain, preemption, eviction.
 pub const DISRUPTION: &str = "disruption";
 /// Name of the built-in rule for attempts that ran out of memory.
 pub const OUT_OF_MEMORY: &str = "outOfMemory";
 /// Name of the built-in rule for attempts whose main container never started.
 pub const STARTUP: &str = "startup";
-/// Name that stands in the history as the rule when the task itself said `doNotRetry`.
+/// Name of the rule in the history if the task returned `doNotRetry`.
 pub const DO_NOT_RETRY: &str = "doNotRetry";
-/// Name of the budget that every charged failure uses.
+/// Name of the budget to which failures are charged by default.
 pub const MAX_RETRIES: &str = "maxRetries";
-/// How many attempts a rule with action Ignore does not charge, unless it says so itself; disruptions among them.
+/// How many attempts a rule with action Ignore does not charge, unless it has its own `maxRetries`. It is also the
+/// default of `budgets.disruptions`.
 pub const IGNORE_BUDGET: i32 = 10;
 
 /// What follows the end of an attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Another attempt or the end.
+    /// Whether another attempt or the end of the task follows.
     pub action: Action,
     /// The rule that matched.
     pub rule: Option<String>,
-    /// Whether the rule counts this end.
+    /// Whether this end is counted in the rule's failure count.
     pub counted: bool,
     /// Whether `maxRetries` is charged.
     pub charged: bool,
     /// The rule's own back-off.
     pub backoff: Option<Backoff>,
-    /// Why the task ends, if it does.
+    /// Why the task ends. None if it does not.
     pub end: Option<ConditionReason>,
-    /// The budget that ran out, if one did.
+    /// The budget whose exhaustion ends the task.
     pub exhausted: Option<String>,
 }
 
@@ -51,8 +52,8 @@ impl Verdict {
     }
 }
 
-/// The verdict on `outcome`, given why the operator stopped the Pod (if that is what ended it) and what was counted so
-/// far. An exit code 0 on our SIGTERM is no success.
+/// The verdict on `outcome`. `stop` is why the operator stopped the Pod, if that ended it. `status` has what was
+/// counted before. An exit code of 0 after the operator's SIGTERM is not a success.
 pub fn classify(
     outcome: &Outcome,
     stop: Option<StopReason>,
@@ -61,12 +62,12 @@ pub fn classify(
 ) -> Verdict {
     stopped(stop)
         .or_else(|| succeeded(outcome))
-        .or_else(|| own_word(outcome))
+        .or_else(|| returned_do_not_retry(outcome))
         .or_else(|| by_rule(outcome, spec, status))
         .unwrap_or_else(|| charged(Verdict::default(), spec, status))
 }
 
-/// A stop that decides by itself; the others leave their mark on the outcome, for the rules to see.
+/// The stops that decide on their own. The others only change the outcome that the rules see.
 fn stopped(stop: Option<StopReason>) -> Option<Verdict> {
     match stop? {
         StopReason::Suspended | StopReason::SpecChanged | StopReason::RetryNow => Some(Verdict::of(Action::Ignore)),
@@ -80,7 +81,7 @@ fn succeeded(outcome: &Outcome) -> Option<Verdict> {
     outcome.succeeded.then(|| Verdict::end(Action::Complete, ConditionReason::Succeeded))
 }
 
-fn own_word(outcome: &Outcome) -> Option<Verdict> {
+fn returned_do_not_retry(outcome: &Outcome) -> Option<Verdict> {
     let verdict = Verdict::end(Action::Fail, ConditionReason::DoNotRetry);
     outcome.report.do_not_retry.then(|| Verdict { rule: Some(DO_NOT_RETRY.into()), ..verdict })
 }
@@ -91,7 +92,7 @@ fn by_rule(outcome: &Outcome, spec: &RetryableTaskSpec, status: &RetryableTaskSt
     Some(apply(rule, spec, status))
 }
 
-/// The built-in rules, as if the user had written them last.
+/// The built-in rules. They come after the user's rules.
 fn built_in(outcome: &Outcome, budgets: Option<&Budgets>) -> Option<FailureRule> {
     let name = match outcome {
         Outcome { disrupted: true, .. } => DISRUPTION,
@@ -113,8 +114,7 @@ fn built_in_of(name: &str, budgets: Option<&Budgets>) -> Option<FailureRule> {
     Some(FailureRule { name: name.into(), when: None, action, max_retries, backoff: None })
 }
 
-/// How many ends the budget of the rule of that name holds, one of the spec's or a built-in one; nothing if it has none
-/// of its own.
+/// The size of the budget of a rule, one of the spec's or a built-in one. None if the rule has no budget of its own.
 pub fn budget(spec: &RetryableTaskSpec, name: &str) -> Option<i32> {
     rule_of(spec, name).and_then(|rule| own_budget(&rule))
 }
@@ -157,7 +157,8 @@ fn charged(verdict: Verdict, spec: &RetryableTaskSpec, status: &RetryableTaskSta
     Verdict { action: Action::Fail, end, exhausted: Some(MAX_RETRIES.into()), ..verdict }
 }
 
-/// The verdict, by the spec as it is now, on a failure whose retry waits: which rule it matched stays.
+/// The verdict on a failure whose retry waits, by the spec as it is now. The rule that the failure matched stays the
+/// same.
 pub fn again(wait: &RetryWait, spec: &RetryableTaskSpec, status: &RetryableTaskStatus) -> Verdict {
     let before = &RetryableTaskStatus {
         retries: status.retries.saturating_sub(i32::from(wait.charged)),
@@ -165,7 +166,7 @@ pub fn again(wait: &RetryWait, spec: &RetryableTaskSpec, status: &RetryableTaskS
             .failure_counts
             .iter()
             .cloned()
-            .map(|class| without(class, wait.rule.as_deref()))
+            .map(|counter| without(counter, wait.rule.as_deref()))
             .collect(),
         ..RetryableTaskStatus::default()
     };
@@ -176,13 +177,13 @@ pub fn again(wait: &RetryWait, spec: &RetryableTaskSpec, status: &RetryableTaskS
     }
 }
 
-/// The counter before the last failure that the rule matched.
-fn without(class: FailureCount, rule: Option<&str>) -> FailureCount {
-    let counted = i32::from(rule == Some(&class.name));
-    FailureCount { count: class.count.saturating_sub(counted), ..class }
+/// The counter as it was before the failure that `rule` matched.
+fn without(counter: FailureCount, rule: Option<&str>) -> FailureCount {
+    let counted = i32::from(rule == Some(&counter.name));
+    FailureCount { count: counter.count.saturating_sub(counted), ..counter }
 }
 
-/// How many attempts the rule has matched.
+/// How many failed attempts the rule has matched.
 pub fn count(status: &RetryableTaskStatus, rule: &str) -> i32 {
     status.failure_counts.iter().find(|counter| counter.name == rule).map_or(0, |counter| counter.count)
 }

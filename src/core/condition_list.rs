@@ -1,12 +1,12 @@
-//! The condition list of a status: one entry a type, written again only when it says something else.
+//! The condition list of a status: one entry for each type, changed only if its meaning changes.
 
 use super::message::same_but_for_numbers;
 use crate::api::{ConditionReason, ConditionType};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// Sets the condition. The transition time moves with `status` alone; a message that differs in its numbers only stays
-/// as it is.
+/// Sets the condition. The transition time changes only when `status` does. A message that differs only in its numbers
+/// stays as it is, which spares writes of the status.
 pub fn set(
     conditions: &mut Vec<Condition>,
     (type_, is): (ConditionType, bool),
@@ -17,7 +17,8 @@ pub fn set(
     set_for(conditions, (type_, is), reason.as_str(), message, at);
 }
 
-/// The same for a reason in others' words. One that a condition cannot have, by the API's rules, is `Other`.
+/// The same for a reason that others have chosen. If the API's rules do not allow it in a condition, it becomes
+/// `Other`.
 pub fn set_for(
     conditions: &mut Vec<Condition>,
     (type_, is): (ConditionType, bool),
@@ -50,12 +51,12 @@ pub fn set_for(
     }
 }
 
-/// Removes the condition: for kstatus, no `Reconciling` and no `Stalled` is how an object says that all is well.
+/// Removes the condition. For kstatus, an object without `Reconciling` and `Stalled` is healthy.
 pub fn remove(conditions: &mut Vec<Condition>, type_: ConditionType) {
     conditions.retain(|condition| condition.type_ != type_.as_str());
 }
 
-/// Whether the condition is there and true.
+/// Whether the condition exists and is true.
 pub fn is_true(conditions: &[Condition], type_: ConditionType) -> bool {
     find(conditions, type_).is_some_and(|condition| condition.status == "True")
 }

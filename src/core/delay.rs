@@ -7,8 +7,7 @@ const MICROS: i64 = 1_000_000;
 const DEFAULT_INITIAL_SECONDS: i32 = 1;
 const DEFAULT_MAX_SECONDS: i32 = 60;
 const DEFAULT_JITTER_PERCENT: i32 = 25;
-/// Longest wait that a task can ask for by itself (`retryAfterSeconds`): a year, as long as the longest delay of a
-/// spec.
+/// Longest wait that a task can request (`retryAfterSeconds`): a year, like the longest delay in a spec.
 const LONGEST_SECONDS: i64 = 31_536_000;
 
 /// A factor with four decimals: `numerator / 10_000`.
@@ -25,7 +24,7 @@ impl Factor {
     }
 }
 
-/// The waits from which the dice pick one, evenly: in microseconds, both ends included.
+/// The range from which the jitter picks a wait, evenly spread. In microseconds, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DelayRange {
     low: i64,
@@ -33,7 +32,7 @@ pub struct DelayRange {
 }
 
 impl DelayRange {
-    /// The waits before retry `retry` (1 for the first).
+    /// The range before retry `retry` (1 for the first).
     pub fn of(backoff: &Backoff, retry: i32) -> Self {
         let d = before_jitter(backoff, retry);
         let (low, high) = match jitter_of(Some(backoff)) {
@@ -48,34 +47,34 @@ impl DelayRange {
         Self { low, high }
     }
 
-    /// The waits when the task itself asked for one: never less than it asked for, spread upwards so that tasks that
-    /// were told the same number do not come back together.
+    /// The range if the task requested a wait. It is never shorter than requested. It is spread upwards, so that tasks
+    /// that requested the same wait do not retry together.
     pub fn requested(seconds: i64, backoff: Option<&Backoff>) -> Self {
-        let asked = seconds.clamp(0, LONGEST_SECONDS) * MICROS;
+        let requested = seconds.clamp(0, LONGEST_SECONDS) * MICROS;
         let percent = match jitter_of(backoff) {
             (JitterMode::None, _) => 0,
             (JitterMode::Proportional, percent) => percent,
             (JitterMode::Full | JitterMode::Equal, _) => i64::from(DEFAULT_JITTER_PERCENT),
         };
-        Self { low: asked, high: asked + asked / 100 * percent }
+        Self { low: requested, high: requested + requested / 100 * percent }
     }
 
-    /// The shortest.
+    /// The shortest wait.
     pub fn earliest(self) -> SignedDuration {
         SignedDuration::from_micros(self.low)
     }
 
-    /// The mean.
+    /// The mean of all waits.
     pub fn expected(self) -> SignedDuration {
         SignedDuration::from_micros(self.low.midpoint(self.high))
     }
 
-    /// The longest.
+    /// The longest wait.
     pub fn latest(self) -> SignedDuration {
         SignedDuration::from_micros(self.high)
     }
 
-    /// The one that `jitter_seed` (uniform over its 64 bits) picks: the same dice, the same wait.
+    /// The wait that `jitter_seed` (evenly spread over 64 bits) picks. The same seed gives the same wait.
     pub fn pick(self, jitter_seed: u64) -> SignedDuration {
         let width = u128::try_from(self.high.saturating_sub(self.low)).unwrap_or(0) + 1;
         let offset = (u128::from(jitter_seed) * width) >> 64;
@@ -83,17 +82,17 @@ impl DelayRange {
     }
 }
 
-/// The wait before retry `retry` (1 for the first), by the default back-off unless given.
+/// The wait before retry `retry` (1 for the first). Without `backoff`, the default back-off applies.
 pub fn delay(backoff: Option<&Backoff>, retry: i32, jitter_seed: u64) -> SignedDuration {
     delay_range(backoff, retry).pick(jitter_seed)
 }
 
-/// The waits before retry `retry` (1 for the first), by the default back-off unless given.
+/// The range of waits before retry `retry` (1 for the first). Without `backoff`, the default back-off applies.
 pub fn delay_range(backoff: Option<&Backoff>, retry: i32) -> DelayRange {
     backoff.map_or_else(|| DelayRange::of(&Backoff::default(), retry), |backoff| DelayRange::of(backoff, retry))
 }
 
-/// What is wrong with the backoff, in words for its author; admission refuses the same.
+/// What is wrong with the back-off, as a message to the spec's author. Admission rejects the same.
 pub fn problem(backoff: &Backoff) -> Option<String> {
     match &backoff.multiplier {
         Some(multiplier) if factor(multiplier).is_none() => {
@@ -152,7 +151,7 @@ fn fibonacci(initial: i64, n: i64, cap: i64) -> i64 {
     delay.min(cap)
 }
 
-/// The factor as a number; nothing if it is none from 1 to 1000 with at most four decimals.
+/// The multiplier as a number. None if it is not a number from 1 to 1000 with at most four decimals.
 pub(super) fn factor(multiplier: &Multiplier) -> Option<Factor> {
     let text = match multiplier {
         Multiplier::Int(n) => n.to_string(),

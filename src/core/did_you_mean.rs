@@ -1,6 +1,6 @@
-//! What somebody may have meant by a word that is not known.
+//! The known word that a misspelt one may mean.
 
-/// The known word that is most like this one, if one is: at most a third of its letters differ, whatever their case.
+/// The most similar known word, ignoring case. None if more than a third of its letters differ.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let lower = word.to_lowercase();
     let distances = known.iter().map(|known| (distance(&lower, &known.to_lowercase()), *known));
@@ -8,7 +8,7 @@ pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     (distance <= known.chars().count() / 3).then_some(known)
 }
 
-/// How many letters must be added, taken away, exchanged or swapped with their neighbour to make one of the other.
+/// The edit distance: how many letters must be added, removed, replaced or swapped with their neighbour.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let (mut before, mut last): (Vec<usize>, Vec<usize>) = (Vec::new(), (0..=b.len()).collect());

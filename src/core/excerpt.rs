@@ -1,4 +1,4 @@
-//! What is stored and shown of all that is said of an attempt's end.
+//! The excerpts of an attempt's messages that are stored and shown.
 
 use super::message::{MAX_MESSAGE_BYTES, cut_around};
 use super::pod_snapshot::Outcome;
@@ -6,22 +6,22 @@ use super::rule_match;
 use std::collections::HashSet;
 use std::ops::Range;
 
-/// Words for an end, each at most 1 KiB of JSON.
+/// Two excerpts of what is reported of an end, each at most 1 KiB of JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Excerpt {
-    /// For the history: the whole, or its beginning, what a rule matched, and its end.
+    /// For the history: the whole text if it fits, else its beginning, what a rule matched, and its end.
     pub text: Option<String>,
-    /// The one line that says most, for places that have no room for more: the line that a rule matched, else the cause
-    /// that the Pod gives, else the first line of a termination report, or the last of a log that says something.
+    /// The most important line, for conditions and Events: the line that a rule matched, else the cause that the Pod
+    /// gives, else the first line of a termination report or the last meaningful line of a log.
     pub line: Option<String>,
 }
 
-/// What is stored and shown of what is said of this end, given the expression with which a rule matched it.
+/// The excerpts of this end. `pattern` is the expression with which a rule matched it.
 pub fn excerpt(outcome: &Outcome, pattern: Option<&str>) -> Excerpt {
     let [cause, message, raw_report] = outcome.texts();
     let matches = |text: Option<&str>| pattern.zip(text).and_then(|(pattern, text)| rule_match::find(pattern, text));
     let (in_cause, in_message) = (matches(cause), matches(message));
-    // The raw report is shown only where it, and nothing else, has what a rule matched.
+    // The raw report is shown only if the rule matched it and no other text.
     let in_report = if in_cause.is_none() && in_message.is_none() { matches(raw_report) } else { None };
     let raw_report = raw_report.filter(|_| in_report.is_some());
     let (mut whole, mut focus) = (String::new(), None);
@@ -47,7 +47,7 @@ fn stored(text: &str, focus: Option<Range<usize>>) -> Option<String> {
     Some(cut_around(text, focus, MAX_MESSAGE_BYTES)).filter(|text| !text.is_empty())
 }
 
-/// The line that the match is in, or begins in, and where in it; nothing if the match is of the whole text or of nothing.
+/// The line in which the match begins, and where in the line it is. None if the match is empty or the whole text.
 fn line_of<'a>(text: &'a str, matched: &Range<usize>) -> Option<(&'a str, Option<Range<usize>>)> {
     let found = text.get(matched.clone())?;
     if found.trim().is_empty() || found.len() >= text.trim().len() {
@@ -69,17 +69,17 @@ fn first_line(text: &str) -> Option<&str> {
     lines().find(|line| is_sentence(line)).or_else(|| lines().next())
 }
 
-/// The last line of a log that says something: no stack frame, no continuation of another line, and nothing that a
-/// runtime adds to every error. A line that calls itself fatal goes before later ones: the container runtime reads
-/// standard output and standard error apart, so the log may have them in another order than they were written in.
+/// The last meaningful line of a log: not a stack frame, not the continuation of another line, and not what a runtime
+/// adds to every error. A line that begins with `fatal` or the like wins over later ones: the container runtime reads
+/// standard output and standard error separately, so their lines may be in another order than they were written.
 fn last_line(log: &str) -> Option<&str> {
     let of_dump = go_dump(log);
-    let says = |line: &str| is_sentence(line) && !is_frame(line.trim()) && !is_trailer(line.trim());
-    let spoken = || log.lines().enumerate().filter(|(number, line)| !of_dump.contains(number) && says(line));
-    let fatal = spoken().filter(|(_, line)| is_fatal(line)).last();
-    let unindented = || spoken().filter(|(_, line)| !line.starts_with([' ', '\t'])).last();
-    let spoken = fatal.or_else(unindented).or_else(|| spoken().last()).map(|(_, line)| line);
-    spoken.or_else(|| log.lines().rfind(|line| !line.trim().is_empty())).map(str::trim)
+    let has_meaning = |line: &str| is_sentence(line) && !is_frame(line.trim()) && !is_trailer(line.trim());
+    let meaningful = || log.lines().enumerate().filter(|(number, line)| !of_dump.contains(number) && has_meaning(line));
+    let fatal = meaningful().filter(|(_, line)| is_fatal(line)).last();
+    let unindented = || meaningful().filter(|(_, line)| !line.starts_with([' ', '\t'])).last();
+    let best = fatal.or_else(unindented).or_else(|| meaningful().last()).map(|(_, line)| line);
+    best.or_else(|| log.lines().rfind(|line| !line.trim().is_empty())).map(str::trim)
 }
 
 fn is_sentence(line: &str) -> bool {
@@ -102,7 +102,7 @@ fn is_frame(line: &str) -> bool {
     is_more || is_numbered || is_java || is_python || (line.starts_with("from ") && line.contains(":in "))
 }
 
-/// What runtimes add to an error after they have said it.
+/// A line that runtimes print after an error message.
 fn is_trailer(line: &str) -> bool {
     const BEGINNINGS: [&str; 9] = [
         "stack backtrace:",
@@ -118,8 +118,8 @@ fn is_trailer(line: &str) -> bool {
     BEGINNINGS.into_iter().any(|beginning| line.starts_with(beginning))
 }
 
-/// The numbers of the lines that belong to Go's dumps of its goroutines: from `goroutine 1 [running]:` to the first line
-/// that is none of theirs.
+/// The numbers of the lines in Go's dumps of its goroutines. A dump begins with `goroutine 1 [running]:` and ends
+/// before the first line of another form.
 fn go_dump(log: &str) -> HashSet<usize> {
     let mut inside = false;
     let mut lines = HashSet::new();
@@ -135,7 +135,8 @@ fn go_dump(log: &str) -> HashSet<usize> {
     lines
 }
 
-/// A function in a dump, `main.run({0x1, 0x2})` or `created by main.main in goroutine 1`, or a register, `rax 0x0`.
+/// A line of a dump: a function (`main.run({0x1, 0x2})`, `created by main.main in goroutine 1`) or a register
+/// (`rax 0x0`).
 fn is_call(line: &str) -> bool {
     let is_function = || line.split('(').next().is_some_and(|name| !name.contains(' ')) && line.ends_with(')');
     let is_register = || line.split_once(' ').is_some_and(|(_, value)| value.trim_start().starts_with("0x"));

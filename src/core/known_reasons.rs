@@ -1,15 +1,15 @@
-//! The reasons with which attempts end, as far as they are known.
+//! The known reasons with which attempts end.
 
 use super::did_you_mean::nearest;
 
 /// The container's reason when it ran out of memory.
 pub const OOM_KILLED: &str = "OOMKilled";
 
-/// Reasons that no rule can match: such ends are decided before any rule is asked.
+/// Reasons that no rule can match: `classify` decides such ends before it looks at the rules.
 pub const DECIDED_BEFORE: [&str; 6] =
     ["Completed", "Suspended", "Cancelled", "DeadlineExceeded", "SpecChanged", "RetryNow"];
 
-/// Reasons of attempts that never started, or that the operator stopped: rules see no exit code of them.
+/// Reasons of attempts that never started, or that the operator stopped. Rules do not see an exit code of them.
 const WITHOUT_EXIT_CODE: [&str; 22] = [
     "AttemptTimeout",
     "CreateContainerConfigError",
@@ -35,8 +35,8 @@ const WITHOUT_EXIT_CODE: [&str; 22] = [
     "Unschedulable",
 ];
 
-/// The operator's reasons, and those of the kubelet, the scheduler, the controllers and the runtimes. A newer one, or a
-/// device plugin, may have others.
+/// The operator's reasons, and those of the kubelet, the scheduler, the controllers and the runtimes. Newer versions of
+/// these, and device plugins, may have others.
 pub const KNOWN: [&str; 58] = [
     "AppArmor",
     "AttemptTimeout",
@@ -98,12 +98,12 @@ pub const KNOWN: [&str; 58] = [
     "PostStartHookError",
 ];
 
-/// Whether rules see neither exit code nor signal of an attempt with that reason.
+/// Whether rules see neither an exit code nor a signal of an attempt with that reason.
 pub fn has_no_exit_code(reason: &str) -> bool {
     WITHOUT_EXIT_CODE.contains(&reason)
 }
 
-/// The known reason that was meant by one that is not known, if one is near.
+/// The known reason that an unknown one may mean. None if it is known, or not similar to any.
 pub fn meant(reason: &str) -> Option<&'static str> {
     nearest(reason, &KNOWN).filter(|known| *known != reason)
 }

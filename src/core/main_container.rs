@@ -1,4 +1,4 @@
-//! The containers of a Pod template: which one is the main container, and what no attempt can be made from.
+//! The containers of a Pod template: which one is the main container, and which templates are invalid.
 
 use crate::api::{MAIN_CONTAINER, RetryableTaskSpec};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 /// The annotation by which kubectl and this operator know a Pod's main container.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
-/// The containers that the template has.
+/// The template's ordinary containers.
 pub fn containers(template: Option<&Value>) -> &[Value] {
     list(template, "containers")
 }
@@ -16,8 +16,8 @@ pub fn name_of(container: &Value) -> Option<&str> {
     container.get("name").and_then(Value::as_str)
 }
 
-/// The name of the main container: as the template's annotation for kubectl says, else `task` if there is one or the
-/// spec has an image, else that of the first container.
+/// The name of the main container: the one in kubectl's annotation on the template, else `task` if there is such a
+/// container or the spec has an image, else the name of the first container.
 pub fn main_container_name(spec: &RetryableTaskSpec) -> String {
     let containers = containers(spec.template.as_ref());
     let has = |name: &str| containers.iter().any(|container| name_of(container) == Some(name));
@@ -27,13 +27,13 @@ pub fn main_container_name(spec: &RetryableTaskSpec) -> String {
     named.unwrap_or(MAIN_CONTAINER).to_owned()
 }
 
-/// The main container as the template has it.
+/// The main container in the template. None if the template does not have it.
 pub fn main_container(spec: &RetryableTaskSpec) -> Option<&Value> {
     let name = main_container_name(spec);
     containers(spec.template.as_ref()).iter().find(|container| name_of(container) == Some(&name))
 }
 
-/// What is wrong with the templates, in words for their author; admission says the same.
+/// What is wrong with the templates, as a message to their author. Admission rejects the same.
 pub fn problem(spec: &RetryableTaskSpec) -> Option<String> {
     let RetryableTaskSpec { image, template, on_failure, .. } = spec;
     if image.is_none() && containers(template.as_ref()).is_empty() {
@@ -72,7 +72,7 @@ fn problem_of(template: Option<&Value>, has_image: bool, of: &str) -> Option<Str
     ordinary.or_else(init).map(|problem| format!("{of}.template: {problem}"))
 }
 
-/// An attempt runs its containers once: what would run one again within it.
+/// What would restart the container within the attempt. An attempt runs its containers once.
 fn restart_problem(container: &Value, policies: &[&str]) -> Option<String> {
     let name = name_of(container).unwrap_or_default();
     let policy = container.get("restartPolicy").filter(|policy| !policy.is_null());

@@ -1,40 +1,40 @@
-//! Text that came from a container: made safe to store and to show.
+//! Text that comes from a container: sanitizes it, and cuts it to the size that is stored.
 
 use std::ops::Range;
 
-/// Most bytes that a stored message takes in JSON, quotes apart.
+/// Most bytes that a stored message takes in JSON, without the quotes.
 pub const MAX_MESSAGE_BYTES: usize = 1024;
-/// Most bytes of a short word: an error type, a reason.
+/// Most bytes of an error type or a reason.
 pub const MAX_WORD_BYTES: usize = 128;
-/// Most bytes of a message before it is cut for the store. The kubelet leaves less; others may write more into a Pod.
+/// Most bytes of a message before it is cut for the status. The kubelet writes less, but others may write more into a
+/// Pod's status.
 const MAX_FULL_BYTES: usize = 16 * 1024;
-/// As many hex digits as this are no word, but an ID.
+/// From this length on, a word of hex digits is an ID.
 const LEAST_ID_DIGITS: usize = 8;
 const GAP: &str = " … ";
-/// How much of a cut message is its beginning; the rest is its end, where a log's last lines are.
+/// Bytes of a cut message that its beginning gets. The rest is its end, where a log's last lines are.
 const HEAD_BYTES: usize = 300;
-/// The same where something in its middle is to be kept.
+/// Bytes that its beginning and its end get each, if a part of its middle is kept too.
 const OUTER_BYTES: usize = 200;
 
-/// The message without control characters and terminal escapes, and no longer than 1 KiB in JSON; nothing if nothing is
-/// left.
+/// The message without control characters and terminal escapes, cut to 1 KiB in JSON. None if nothing is left.
 pub fn stored(text: &str) -> Option<String> {
     Some(short(text, MAX_MESSAGE_BYTES)).filter(|text| !text.is_empty())
 }
 
-/// The message without control characters and terminal escapes, in full; nothing if nothing is left.
+/// The message without control characters and terminal escapes, uncut up to 16 KiB. None if nothing is left.
 pub fn full(text: &str) -> Option<String> {
     Some(short(text, MAX_FULL_BYTES)).filter(|text| !text.is_empty())
 }
 
-/// The text made harmless, and cut in the middle to `max` bytes of JSON.
+/// The text, sanitized and cut in the middle to `max` bytes of JSON.
 pub fn short(text: &str, max: usize) -> String {
-    let clean = harmless(text);
+    let clean = sanitized(text);
     cut_around(clean.trim(), None, max)
 }
 
-/// A harmless text cut to `max` bytes of JSON: its beginning, what is in `focus` (a range of its bytes) and what follows
-/// that, and its end.
+/// A sanitized text cut to `max` bytes of JSON: its beginning, what is in `focus` (a range of its bytes) and after it,
+/// and its end.
 pub fn cut_around(text: &str, focus: Option<Range<usize>>, max: usize) -> String {
     if json_len(text) <= max {
         return text.to_owned();
@@ -49,13 +49,13 @@ pub fn cut_around(text: &str, focus: Option<Range<usize>>, max: usize) -> String
     }
 }
 
-/// The text's beginning, what follows `before`, and its end.
+/// The text's beginning, what comes after `before`, and its end.
 fn cut_at(text: &str, before: &str, max: usize) -> String {
     let outer = OUTER_BYTES.min(max / 5);
     let (head, tail) = (prefix(text, outer), suffix(text, outer));
     let room = max.saturating_sub(json_len(head) + json_len(tail) + 2 * GAP.len());
     let line = before.rfind('\n').map_or(0, |end| end + 1);
-    // The beginning of the line is kept if the line's end can be, too.
+    // The line is kept from its beginning if there is room for the match too.
     let is_near = before.get(line..).is_some_and(|part| json_len(part) <= room / 2);
     let start = if is_near { line } else { before.len() }.max(head.len());
     let tail_start = text.len() - tail.len();
@@ -69,7 +69,7 @@ fn cut_at(text: &str, before: &str, max: usize) -> String {
     [head, gap(start > head.len()), middle, end, tail].concat()
 }
 
-/// Most bytes that a text takes as JSON in the API server's store, quotes included, and few more than it does take.
+/// An upper bound of the bytes that a text takes as JSON in etcd, quotes included. It is close to the real size.
 pub fn most_stored_bytes(text: &str) -> usize {
     const FIRST_OF_LINE_SEPARATORS: u8 = 0xe2;
     let most = |byte| match byte {
@@ -80,7 +80,7 @@ pub fn most_stored_bytes(text: &str) -> usize {
     text.bytes().map(most).sum::<usize>() + 2
 }
 
-/// Whether two messages say the same but for their numbers, and for IDs such as that of a Pod's sandbox.
+/// Whether two messages differ at most in numbers and in IDs, such as that of a Pod's sandbox.
 pub fn same_but_for_numbers(a: &str, b: &str) -> bool {
     a == b || without_numbers(a) == without_numbers(b)
 }
@@ -91,8 +91,8 @@ fn without_numbers(text: &str) -> String {
     for part in text.split_inclusive(is_end) {
         let word = part.trim_end_matches(is_end);
         let is_id = word.len() >= LEAST_ID_DIGITS && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let said = if is_id { part.get(word.len()..).unwrap_or_default() } else { part };
-        rest.extend(said.chars().filter(|c| !c.is_ascii_digit()));
+        let kept = if is_id { part.get(word.len()..).unwrap_or_default() } else { part };
+        rest.extend(kept.chars().filter(|c| !c.is_ascii_digit()));
     }
     rest
 }
@@ -124,22 +124,22 @@ fn json_len(text: &str) -> usize {
 fn escaped_len(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\t' => 2,
-        '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => 6, // as Go writes them, and so etcd keeps them
+        '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => 6, // Go's JSON encoder escapes them, and so they are in etcd
         c if c.is_ascii_control() => 6,
         c => c.len_utf8(),
     }
 }
 
-/// Whether a character does something else than show itself: control characters but the tab, other ends of lines, and
-/// marks that turn the direction of the text around.
+/// Whether a character can make a terminal or a page show something else than the text: control characters but the tab,
+/// Unicode's line separators, and marks that change the direction of the text.
 pub fn misleads(c: char) -> bool {
-    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    (c.is_control() && c != '\t') || turns || matches!(c, '\u{2028}' | '\u{2029}')
+    let changes_direction =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    (c.is_control() && c != '\t') || changes_direction || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// Drops terminal escape sequences, control characters but line ends and tabs, and marks that turn the direction of the
-/// text around.
-fn harmless(text: &str) -> String {
+/// The text without terminal escape sequences and without characters that mislead ([`misleads`]). Line ends stay.
+fn sanitized(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {

@@ -1,7 +1,7 @@
 //! The policy. It is pure: no client, no clock, no I/O, no panic.
 //!
-//! `pod_snapshot` reads a Pod, `classify` judges the end of an attempt, `delay` computes the wait, `decide` plans what to
-//! do next, and `build_pod` makes the Pod of an attempt.
+//! `pod_snapshot` reads a Pod, `classify` judges the end of an attempt, `delay` computes the wait, `decide` plans what
+//! to do next, and `build_pod` makes the Pod of an attempt.
 
 pub mod attempt_spec;
 pub mod build_pod;

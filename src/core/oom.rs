@@ -1,16 +1,16 @@
-//! How much memory an attempt gets after earlier ones ran out of it.
+//! How much memory an attempt gets after earlier ones ran out of memory.
 
 use super::delay::{Factor, factor};
 use crate::api::{IntOrText, OnOutOfMemory};
 use serde_json::Value;
 
 const MEBIBYTE: u128 = 1 << 20;
-/// How much more than the spec gives an attempt gets at most, unless the spec says so itself.
-const MOST: u128 = 16;
-/// Longer numbers than that are no amount of memory.
+/// The default of `maxMemory`, as a multiple of the spec's memory.
+const MAX_FACTOR: u128 = 16;
+/// Most digits of a quantity that is read as an amount of memory.
 const MAX_DIGITS: usize = 18;
 
-/// What is wrong with the policy, given what the spec gives; in words for its author.
+/// What is wrong with the policy, given the resources in the spec and its overrides, as a message to the spec's author.
 pub fn problem(policy: &OnOutOfMemory, resources: &[&Value]) -> Option<String> {
     let OnOutOfMemory { memory_multiplier, max_memory } = policy;
     if let Some(multiplier) = memory_multiplier
@@ -40,7 +40,7 @@ pub fn problem(policy: &OnOutOfMemory, resources: &[&Value]) -> Option<String> {
     Some(format!("maxMemory is below the {} that the main container has already: raise it", above.0))
 }
 
-/// The resources with the memory, requests and limits alike, raised so many times.
+/// The resources after `times` raises of the memory, requests and limits alike.
 pub fn raised(resources: &Value, policy: &OnOutOfMemory, times: i32) -> Value {
     let mut raised = resources.clone();
     for kind in ["requests", "limits"] {
@@ -55,20 +55,20 @@ pub fn raised(resources: &Value, policy: &OnOutOfMemory, times: i32) -> Value {
     raised
 }
 
-/// Whether raising once more changes anything.
+/// Whether another raise would change the memory.
 pub fn can_raise(resources: &Value, policy: &OnOutOfMemory, times: i32) -> bool {
     raised(resources, policy, times) != raised(resources, policy, times.saturating_add(1))
 }
 
-/// The memory limit, else the request, in words.
-pub fn told(resources: &Value) -> String {
+/// The memory limit, else the request, as a quantity such as `2Gi`. Empty if there is neither.
+pub fn memory_text(resources: &Value) -> String {
     let memory = |kind: &str| resources.get(kind)?.get("memory").and_then(bytes);
     memory("limits").or_else(|| memory("requests")).map(text).unwrap_or_default()
 }
 
 fn grown(base: u128, policy: &OnOutOfMemory, times: i32) -> u128 {
     let factor = policy.memory_multiplier.as_ref().and_then(factor).unwrap_or(Factor::TWO);
-    let most = policy.max_memory.as_ref().and_then(bytes_of).unwrap_or(base.saturating_mul(MOST)).max(base);
+    let most = policy.max_memory.as_ref().and_then(bytes_of).unwrap_or(base.saturating_mul(MAX_FACTOR)).max(base);
     let mut bytes = base;
     for _ in 0..times {
         let next = whole(factor.times(bytes)).min(most);
@@ -80,13 +80,13 @@ fn grown(base: u128, policy: &OnOutOfMemory, times: i32) -> u128 {
     bytes
 }
 
-/// Whole mebibytes, for people; small amounts as they are.
+/// Rounded up to whole mebibytes, so that people can read it. Amounts below one mebibyte stay as they are.
 fn whole(bytes: u128) -> u128 {
     if bytes < MEBIBYTE { bytes } else { bytes.div_ceil(MEBIBYTE) * MEBIBYTE }
 }
 
 fn amounts(resources: &Value) -> Vec<(&'static str, u128)> {
-    let memory = |kind: &'static str, told| Some((told, bytes(resources.get(kind)?.get("memory")?)?));
+    let memory = |kind: &'static str, name| Some((name, bytes(resources.get(kind)?.get("memory")?)?));
     [memory("limits", "memory limit"), memory("requests", "memory request")].into_iter().flatten().collect()
 }
 
@@ -106,7 +106,7 @@ fn bytes_of(quantity: &IntOrText) -> Option<u128> {
 }
 
 /// The bytes of a quantity (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>),
-/// rounded up; nothing if it is none, or not above 0.
+/// rounded up. None if it is not a quantity, or not above 0.
 pub fn parse(quantity: &str) -> Option<u128> {
     let end = quantity.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(quantity.len());
     let (number, suffix) = quantity.split_at(end);
@@ -144,7 +144,7 @@ fn scale(suffix: &str) -> Option<(u128, u128)> {
     }
 }
 
-/// In the largest unit of which it is a whole number.
+/// As a quantity, in the largest unit in which it is a whole number.
 fn text(bytes: u128) -> String {
     let units = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     let mut amount = bytes;

@@ -7,9 +7,9 @@ use super::slot::Slot;
 const MAX_LENGTH: usize = 63;
 const HASH_LENGTH: usize = 6;
 
-/// The name of the Pod of an attempt or of the fallback. It follows from the task's name, its UID and the slot: when two
-/// processes create the Pod of one attempt, the API server accepts one of them. The hash keeps it apart from the Pods of
-/// an earlier task of the same name.
+/// The name of the Pod of an attempt or of the fallback. It follows from the task's name, its UID and the slot: when
+/// two processes create the Pod of one attempt, the API server accepts one of them. The hash keeps it apart from the
+/// Pods of an earlier task of the same name.
 pub fn pod_name(task_name: &str, task_uid: &str, slot: impl Into<Slot>) -> String {
     let Slot { number, fallback } = slot.into();
     let fallback = if fallback { "-fallback" } else { "" };

@@ -1,5 +1,7 @@
-//! What a Pod says of its attempt. Only here is a Pod's status read.
+//! A Pod, reduced to what the decisions need. Only this module reads a Pod's status.
 
+mod hold_up;
+mod outcome;
 mod pod_status;
 
 use super::slot::Slot;
@@ -11,133 +13,134 @@ use crate::api::{
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
-use pod_status::View;
+use pod_status::PodView;
 
-/// How long after the grace of its deletion a Pod whose end nobody reports is given up: its node is gone, or nearly so.
+/// How long after its deletion's grace period the operator abandons a Pod whose end nobody reports: its node is lost.
 pub const LOST_NODE_BOUND: SignedDuration = SignedDuration::from_secs(300);
-/// The same for a Pod that somebody has deleted by force, which is how people say that it is gone.
+/// The same for a Pod that was deleted by force. People do so when they know that the Pod no longer runs.
 pub const FORCED_DELETION_BOUND: SignedDuration = SignedDuration::from_secs(30);
-/// The Pod's reason when the kubelet ended it because its `activeDeadlineSeconds` were over.
+/// The Pod's reason when the kubelet ended it because its `activeDeadlineSeconds` had passed.
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 /// The condition that says that the cluster, not the task, ended the Pod (KEP-3329).
 const DISRUPTION_TARGET: &str = "DisruptionTarget";
 
-/// What can be seen of one attempt: its Pod, reduced to what decides.
-#[allow(clippy::struct_excessive_bools)] // each is a fact of its own, and any may go with any
+/// One attempt, as its Pod shows it.
+#[allow(clippy::struct_excessive_bools)] // independent facts
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodSnapshot {
-    /// The task's name, by the Pod's label.
+    /// The task's name, from the Pod's label.
     pub task_name: String,
-    /// The task's UID, by the Pod's label.
+    /// The task's UID, from the Pod's label.
     pub task_uid: String,
-    /// The attempt's number, by the Pod's label.
+    /// The attempt's number, from the Pod's label.
     pub number: i32,
     /// Whether it is the Pod of the fallback that follows that attempt.
     pub fallback: bool,
-    /// The generation of the spec that it was made from.
+    /// The generation of the spec that the Pod was built from, from its annotation.
     pub generation: Option<i64>,
-    /// The hash of what it was made from.
+    /// The hash of what the Pod was built from, from its annotation.
     pub template_hash: Option<String>,
-    /// The memory that its main container has: limit, else request.
+    /// The memory of its main container: the limit, else the request.
     pub memory: Option<String>,
     /// The Pod's name.
     pub pod_name: String,
     /// The Pod's UID.
     pub pod_uid: String,
-    /// The node that it is bound to.
+    /// The node that the Pod is bound to.
     pub node_name: Option<String>,
-    /// Whether the task of `task_uid` is the Pod's controller. Deleting a task and orphaning its Pods ends that.
+    /// Whether the task of `task_uid` is the Pod's controller. It no longer is once the task is deleted with
+    /// `--cascade=orphan`.
     pub owned: bool,
-    /// Whether our finalizer holds the Pod.
+    /// Whether the Pod has the operator's finalizer.
     pub has_finalizer: bool,
     /// Whether the Pod is being deleted.
     pub deleting: bool,
     /// When the API server created the Pod.
     pub created: Timestamp,
-    /// Since when the main container could start: the Pod has a node, and its init containers have ended. Nothing while
-    /// one of them runs.
+    /// Since when the main container could have started: the Pod had a node, and its init containers had ended. None
+    /// while one of them runs.
     pub starting: Option<Timestamp>,
-    /// When the main container started; where all containers decide, the first of them.
+    /// When the main container started. If all containers decide: when the first of them did.
     pub started: Option<Timestamp>,
-    /// The ordinary containers that run on although the main one, which decides, has ended.
+    /// The ordinary containers that still run after the end of the main one. Empty if all containers decide.
     pub still_running: Vec<String>,
-    /// Whether a container of any kind has started, so that there may be a log.
+    /// Whether any container has started, so that there may be a log.
     pub has_run: bool,
-    /// How long its containers have to end once they are asked to.
+    /// How long its containers have to end after SIGTERM: `spec.terminationGracePeriodSeconds`.
     pub termination_grace: SignedDuration,
-    /// How long its node lets it run: `spec.activeDeadlineSeconds`.
+    /// How long the kubelet lets it run: `spec.activeDeadlineSeconds`.
     pub active_deadline_seconds: Option<i64>,
-    /// When a Pod that is being deleted is given up, and what can then be said of its end.
+    /// When the operator abandons the Pod, and the outcome that it then records. None unless it is being deleted.
     pub deletion_deadline: Option<Box<DeletionDeadline>>,
-    /// How far the attempt is.
+    /// How far the attempt has come.
     pub progress: Progress,
-    /// How far its start is, while `progress` is `Pending` without a hold-up.
+    /// The stage of its start, while `progress` is `Pending` without a hold-up.
     pub stage: Option<Box<Stage>>,
 }
 
-/// How far an attempt is.
+/// How far an attempt has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// A container that decides, the main one or each of them, has not run yet.
+    /// A container that decides has not started.
     Pending(Option<HoldUp>),
-    /// The containers that decide have started, and one of them runs.
+    /// All containers that decide have started, and one of them runs.
     Running,
-    /// The main container, which decides, has ended and an ordinary container runs on.
+    /// The main container, which alone decides, has ended. Another ordinary container still runs.
     MainContainerExited(Outcome),
     /// The Pod has ended.
     Ended(Outcome),
 }
 
-/// The patience with a Pod that is being deleted and whose end nobody reports.
+/// When the operator abandons a Pod that is being deleted and whose end nobody reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeletionDeadline {
-    /// When it is over, by the API server's clock.
+    /// The deadline, by the API server's clock.
     pub at: Timestamp,
-    /// The grace of the deletion.
+    /// The deletion's grace period.
     pub grace: SignedDuration,
-    /// How long the node has for its report after the grace.
+    /// How long the node may take to report the end after the grace period.
     pub bound: SignedDuration,
-    /// What can then be said of the end.
+    /// The outcome that is recorded at the deadline.
     pub outcome: Outcome,
 }
 
-/// How far a Pod is whose main container has not started and whose status names no trouble.
+/// The stage of a Pod whose main container has not started and whose status names no problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
-    /// In words.
+    /// The stage as a reason and a message.
     pub hold_up: HoldUp,
-    /// Whether an init container is at work, which no event about the Pod says anything of.
+    /// Whether an init container is running. There is no Event about that.
     pub init_runs: bool,
 }
 
 /// How an attempt ended.
-#[allow(clippy::struct_excessive_bools)] // each is a fact of its own, and any may go with any
+#[allow(clippy::struct_excessive_bools)] // independent facts
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Whether the containers that decide did their work.
+    /// Whether the containers that decide succeeded.
     pub succeeded: bool,
     /// The container whose end decided.
     pub container: Option<String>,
-    /// Its exit code.
+    /// That container's exit code.
     pub exit_code: Option<i32>,
-    /// The signal that ended it: the runtime's word, else exit code − 128.
+    /// The signal that ended that container: as the runtime reports it, else exit code − 128.
     pub signal: Option<i32>,
-    /// Why: the Pod's reason, the disruption's, the container's.
+    /// The reason of the Pod, else of the disruption, else of the container.
     pub reason: String,
-    /// What the Pod says of its end, where its reason, or that of its disruption, is the end's reason.
+    /// The message of the Pod or its disruption, if `reason` comes from there.
     pub cause: Option<String>,
-    /// The message of the termination report, else the termination message or the log's end, else the Pod's message. In
-    /// full, until the end is recorded.
+    /// The message of the termination report, else the termination message or the log's end, else the Pod's message.
+    /// Uncut until the end is recorded.
     pub message: Option<String>,
-    /// The whole termination report, where the message is a part of it.
+    /// The whole termination report, if the message is a part of it.
     pub raw_report: Option<String>,
-    /// Whether the message is a log's end, whose last lines say most.
+    /// Whether the message is the end of a log, whose last lines are the most important.
     pub is_log: bool,
-    /// What the task said of itself.
+    /// The task's termination report.
     pub report: TerminationReport,
     /// When the container started.
     pub started: Option<Timestamp>,
-    /// When the Pod finished, cut to whole seconds as all of Kubernetes' times.
+    /// When the Pod finished, in whole seconds, like the times in a Pod's status.
     pub finished: Timestamp,
     /// Whether the cluster, not the task, ended the Pod.
     pub disrupted: bool,
@@ -145,23 +148,23 @@ pub struct Outcome {
     pub conditions: Vec<String>,
     /// Whether no container of the Pod ever started, or the main one did not start in time.
     pub never_started: bool,
-    /// Whether the operator's own stop is what ended it, so that its exit code says nothing of the task.
+    /// Whether the operator's stop ended it. The exit code is then an effect of that stop.
     pub stopped: bool,
-    /// That the kubelet ended the Pod because its `activeDeadlineSeconds` were over.
+    /// Set if the kubelet ended the Pod because its `activeDeadlineSeconds` had passed.
     pub past_deadline: Option<Box<PastDeadline>>,
 }
 
-/// The end of a Pod whose `activeDeadlineSeconds` were over: set by its template, or by the operator to stop it.
+/// The end of a Pod whose `activeDeadlineSeconds` had passed. Its template sets them, or the operator to stop the Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastDeadline {
     /// The deadline that the Pod had when its end was first seen.
     pub seconds: Option<i64>,
-    /// How the attempt ended by its containers alone.
+    /// How the attempt ended, without the Pod's own reason.
     pub outcome: Outcome,
 }
 
 impl Outcome {
-    /// All that is said of the end, harmless and in full: the Pod's cause, the message, the whole termination report.
+    /// All texts about the end, sanitized and uncut: the Pod's cause, the message, the whole termination report.
     pub fn texts(&self) -> [Option<&str>; 3] {
         [&self.cause, &self.message, &self.raw_report].map(Option::as_deref)
     }
@@ -177,13 +180,14 @@ impl Outcome {
 }
 
 impl PodSnapshot {
-    /// Whether no container that decides has started, and the Pod is not being deleted: another one can take its place
-    /// without the work of this one.
+    /// Whether another Pod can replace it without loss of work: no container that decides has started, and the Pod is
+    /// not being deleted.
     pub fn can_be_replaced(&self) -> bool {
         matches!(self.progress, Progress::Pending(_)) && self.started.is_none() && !self.deleting
     }
 
-    /// Drops all that is said of the end, once it is recorded: a finished task may keep its Pods for years.
+    /// Drops all texts about the end once it is recorded. A finished task may keep its Pods for years, and their texts
+    /// would fill the memory.
     pub fn forget_texts(&mut self) {
         match &mut self.progress {
             Progress::MainContainerExited(outcome) | Progress::Ended(outcome) => outcome.forget_texts(),
@@ -202,14 +206,14 @@ impl PodSnapshot {
 }
 
 impl PodSnapshot {
-    /// The Pod as an attempt; nothing if its labels do not say so.
+    /// The snapshot of an attempt's Pod. None if its labels are not those of an attempt.
     pub fn of(pod: &Pod) -> Option<Self> {
         let labels = pod.metadata.labels.as_ref()?;
         let task_uid = labels.get(LABEL_TASK_UID)?.clone();
         let fallback = labels.contains_key(LABEL_FALLBACK);
         let controller = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
         let (no_spec, no_status) = (PodSpec::default(), PodStatus::default());
-        let view = View {
+        let view = PodView {
             pod,
             spec: pod.spec.as_ref().unwrap_or(&no_spec),
             status: pod.status.as_ref().unwrap_or(&no_status),

@@ -4,18 +4,16 @@ use regex::{Error, Regex, RegexBuilder};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-/// Most memory that a compiled expression may take.
+/// Most memory that one compiled expression may take, in bytes.
 const BYTES: usize = 1 << 20;
-/// Most expressions that are remembered: as many as a task may have, and no more memory than an operator has to spare if
-/// somebody writes the largest of them.
+/// Most expressions in the cache: as many as a task may have. It bounds the memory of the cache.
 const REMEMBERED: usize = 32;
 
-/// An expression, or why it is none.
+/// A compiled expression, or why it is invalid.
 pub type Compiled = Result<Arc<Regex>, Error>;
 
-/// To compile an expression takes a hundred times as long as all the rest of a decision, and every decision asks whether
-/// the task's expressions are any good. The answer is always the same, so to remember it takes nothing from the purity of
-/// those who ask.
+/// Every decision validates the task's expressions, and compiling one takes a hundred times as long as the rest of the
+/// decision. The result depends on the pattern alone, so the callers stay pure.
 static COMPILED: LazyLock<Mutex<HashMap<String, Compiled>>> = LazyLock::new(Mutex::default);
 
 /// The pattern, compiled.
@@ -35,7 +33,7 @@ pub fn compiled(pattern: &str) -> Compiled {
     new
 }
 
-/// In RE2, which admission knows, `\<` and `\>` are just these characters; here they would be the ends of a word.
+/// Admission reads the pattern as RE2, where `\<` and `\>` are plain characters. In Rust they are word boundaries.
 fn compile(pattern: &str) -> Result<Regex, Error> {
     let mut plain = String::with_capacity(pattern.len());
     let mut chars = pattern.chars();

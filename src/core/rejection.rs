@@ -1,23 +1,23 @@
-//! What it means that the API server did not create a Pod.
+//! What it means when the API server does not create a Pod.
 
 use super::oom;
 use crate::api::ConditionReason;
 use jiff::SignedDuration;
 
-/// For how long a creation may fail before the status says so: a new namespace has no ServiceAccount yet, two requests
-/// meet in a quota, an API server starts again.
+/// For how long the creation may fail before the status reports it. Short failures are normal: a new namespace has no
+/// ServiceAccount yet, two requests conflict in a quota, the API server restarts.
 pub const FAILS_UNSAID: SignedDuration = SignedDuration::from_secs(3);
-/// How long until it is tried again in that time.
+/// How long to wait before the next try within that time.
 pub const TRY_AGAIN: SignedDuration = SignedDuration::from_secs(1);
-/// For how long a status may not be stored before an Event says so.
+/// For how long writes of a status may fail before an Event reports it.
 pub const UNSTORED_UNSAID: SignedDuration = SignedDuration::from_secs(3);
 
 /// A creation that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// What the answer was.
+    /// How the API server answered.
     pub answer: Refusal,
-    /// The server's own words, or the client's if there was no answer; at most 1 KiB.
+    /// The API server's message, or the client's if there was no answer. At most 1 KiB.
     pub message: String,
 }
 
@@ -26,21 +26,21 @@ pub struct Rejection {
 pub enum Refusal {
     /// With this HTTP status code.
     Code(u16),
-    /// Not at all: the connection failed, or the time was over.
+    /// Not at all: the connection failed, or the request timed out.
     NoAnswer,
-    /// A Pod that is not this task's has the name.
+    /// The name is taken by a Pod that does not belong to this task.
     NameConflict,
 }
 
 impl Rejection {
-    /// `PodRejected` where the server means this Pod, `FailedCreate` (the Job controller's word) where it cannot do it
+    /// `PodRejected` if the API server rejects this Pod, `FailedCreate` (as in a Job's Events) if it cannot create it
     /// now, or `PodNameConflict`.
     pub fn reason(&self) -> ConditionReason {
         match self.answer {
             Refusal::NameConflict => ConditionReason::PodNameConflict,
             Refusal::Code(_) if self.is_of_this_pod() => ConditionReason::PodRejected,
             Refusal::NoAnswer | Refusal::Code(408 | 429) => ConditionReason::FailedCreate,
-            // Requests that met in a quota.
+            // Two requests conflicted in a quota.
             Refusal::Code(409) if self.message.contains("Operation cannot be fulfilled") => {
                 ConditionReason::FailedCreate
             }
@@ -49,7 +49,7 @@ impl Rejection {
         }
     }
 
-    /// Whether the Pod can be there, or come, in spite of the answer.
+    /// Whether the Pod may exist, or be created later, in spite of the answer.
     pub fn may_be_stored(&self) -> bool {
         match self.answer {
             Refusal::NoAnswer | Refusal::Code(408) => true,
@@ -58,19 +58,21 @@ impl Rejection {
         }
     }
 
-    /// Whatever the code, the same Pod meets it again: a webhook denied it or fails, or it is too large for the store.
+    /// Whether the API server would refuse the same Pod again, whatever the status code: a webhook denied it or failed,
+    /// or it is too large for etcd.
     fn is_of_this_pod(&self) -> bool {
         is_of_admission(&self.message)
             || ["request is too large", "message larger than max"].iter().any(|words| self.message.contains(words))
     }
 
-    /// Whether the Pod asks for more memory than can ever be admitted. A quota that others use up for now is not meant.
+    /// Whether the Pod requests more memory than can ever be admitted. A quota that other Pods use up at the moment
+    /// does not count.
     pub fn is_of_memory(&self) -> bool {
         if self.reason() != ConditionReason::PodRejected {
             return false;
         }
         let Some((_, quota)) = self.message.split_once("exceeded quota: ") else {
-            // Names stand in quotes, and may be anything.
+            // Names are in quotes and may contain any word.
             let words: String = self.message.split('"').step_by(2).collect();
             return words.contains("memory") && !words.contains("minimum memory");
         };
@@ -85,20 +87,19 @@ impl Rejection {
     }
 }
 
-/// Whether the API server's words are those of an admission webhook or policy, which may choose any code. Names stand in
-/// quotes, and may be anything.
+/// Whether the API server's message comes from an admission webhook or policy. These may choose any status code. Names
+/// are in quotes and may contain any word, so they are left out.
 pub fn is_of_admission(message: &str) -> bool {
     let words: String = message.split('"').step_by(2).collect();
     words.contains("webhook") || words.contains("ValidatingAdmissionPolicy")
 }
 
-/// Whether an answer means that the API server will not make this change, however often it is asked. `InternalError` is
-/// how it reports a webhook that fails.
+/// Whether the API server would refuse the same change again. It reports a failing webhook as `InternalError`.
 pub fn is_of_this_change(code: u16, reason: &str, message: &str) -> bool {
     matches!(code, 400 | 403 | 422) || (code == 500 && reason == "InternalError") || is_of_admission(message)
 }
 
-/// Whether the API server's words are those of a quota on the number of Pods, ended ones included.
+/// Whether the API server's message comes from a quota on the number of Pods, ended ones included.
 pub fn speaks_of_pod_count(message: &str) -> bool {
     message.contains("exceeded quota") && message.contains("count/pods=")
 }

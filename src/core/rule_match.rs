@@ -1,4 +1,4 @@
-//! Which rule matches a failure, and what is wrong with a rule.
+//! Whether a rule matches a failure, and what is wrong with a rule.
 
 use super::known_reasons::{DECIDED_BEFORE, has_no_exit_code};
 use super::pod_snapshot::Outcome;
@@ -8,23 +8,24 @@ use std::ops::{Range, RangeInclusive};
 
 /// The highest exit code.
 const MAX_CODE: i64 = 255;
-/// What the runtimes say of a command that cannot be run; containerd's exit code for it is 128.
+/// The runtimes' reasons for a command that cannot be run. Containerd's exit code for it is 128.
 const NOT_RUNNABLE: [&str; 2] = ["StartError", "ContainerCannotRun"];
-/// Signals by number on Linux (signal(7), x86 and ARM); IOT and POLL are other names of 6 and 29.
+/// Signals on Linux (signal(7), x86 and ARM) in the order of their numbers, from 1. IOT and POLL are other names of 6
+/// and 29.
 const SIGNALS: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
     "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
     "PWR", "SYS",
 ];
 
-/// Whether the rule speaks of this failure. A rule without matchers speaks of every one.
+/// Whether the rule matches this failure. A rule without matchers matches every failure.
 pub fn matches(rule: &FailureRule, outcome: &Outcome) -> bool {
     rule.when.as_ref().is_none_or(|when| all_match(when, outcome))
 }
 
 fn all_match(when: &When, outcome: &Outcome) -> bool {
     let When { preset, exit_codes, not_exit_codes, signals, reasons, error_types, pod_conditions, message } = when;
-    // An exit code that our own stop brought about says nothing of the task.
+    // If the operator stopped the Pod, the exit code and the signal are the effect of that stop.
     let code = outcome.exit_code.filter(|_| !outcome.stopped).map(i64::from);
     let signal = outcome.signal.filter(|_| !outcome.stopped).map(i64::from);
     let error_type = outcome.report.error_type.as_ref();
@@ -46,7 +47,7 @@ fn all_match(when: &When, outcome: &Outcome) -> bool {
         })
 }
 
-/// Where in the text the expression is found, in bytes.
+/// Where the expression matches in the text, in bytes. None if it does not, or is invalid.
 pub fn find(pattern: &str, text: &str) -> Option<Range<usize>> {
     compiled(pattern).ok()?.find(text).map(|found| found.range())
 }
@@ -55,25 +56,25 @@ fn holds<T>(matcher: Option<&T>, test: impl FnOnce(&T) -> bool) -> bool {
     matcher.is_none_or(test)
 }
 
-/// What is wrong with the rules, in words for their author; admission refuses most of it.
+/// What is wrong with the rules, as a message to their author. Admission rejects most of it.
 pub fn problem(rules: &[FailureRule]) -> Option<String> {
     rules.iter().enumerate().find_map(|(index, rule)| {
-        let told = |what: String| Some(format!("spec.rules, rule \"{}\": {what}", rule.name));
+        let fault = |what: String| Some(format!("spec.rules, rule \"{}\": {what}", rule.name));
         if rules.iter().take(index).any(|earlier| earlier.name == rule.name) {
-            return told("the name is used twice".into());
+            return fault("the name is used twice".into());
         }
         if rules.iter().take(index).any(|earlier| earlier.when.is_none()) {
-            return told(
+            return fault(
                 "it is never reached: a rule without `when` matches every failure and must be the last".into(),
             );
         }
         if let Some(same) = rules.iter().take(index).find(|earlier| earlier.when == rule.when) {
-            return told(format!("it is never reached: \"{}\" has the same `when`", same.name));
+            return fault(format!("it is never reached: \"{}\" has the same `when`", same.name));
         }
         if let Some(backoff) = rule.backoff.as_ref().and_then(super::delay::problem) {
-            return told(backoff);
+            return fault(backoff);
         }
-        rule.when.as_ref().and_then(when_problem).and_then(told)
+        rule.when.as_ref().and_then(when_problem).and_then(fault)
     })
 }
 
@@ -94,7 +95,7 @@ fn when_problem(when: &When) -> Option<String> {
     bad_code.chain(bad_signal).chain(bad_pattern).chain(bad_reason).next().or_else(|| contradiction(when))
 }
 
-/// Matchers that no failure can satisfy at once.
+/// Matchers that no failure can match together.
 fn contradiction(when: &When) -> Option<String> {
     let When { preset, exit_codes, not_exit_codes, signals, reasons, .. } = when;
     let is_given = preset.is_some() || exit_codes.is_some() || not_exit_codes.is_some();
@@ -138,8 +139,8 @@ fn code_range(codes: &IntOrText) -> Option<RangeInclusive<i64>> {
 
 fn preset_codes(preset: Preset) -> &'static [RangeInclusive<i64>] {
     match preset {
-        // EX_UNAVAILABLE 69, EX_OSERR 71, EX_IOERR 74 and EX_TEMPFAIL 75 may pass; the rest of sysexits.h is there to
-        // stay.
+        // EX_UNAVAILABLE 69, EX_OSERR 71, EX_IOERR 74 and EX_TEMPFAIL 75 are transient. The rest of sysexits.h is
+        // permanent.
         Preset::SysexitsPermanent => &[64..=68, 70..=70, 72..=73, 76..=78],
         Preset::SysexitsTransient => &[69..=69, 71..=71, 74..=75],
         Preset::CommandNotRunnable => &[126..=127],

@@ -1,41 +1,42 @@
 //! The termination report: a JSON object that a task leaves as its termination message.
 //!
-//! The kubelet keeps the last 4,096 bytes of the file, so that the beginning of a longer report is lost, and cuts the
-//! messages of all containers of a Pod to 12 KiB, shared equally, of which it keeps the beginning.
+//! The kubelet keeps the last 4,096 bytes of the file, so a longer report loses its beginning. All containers of a Pod
+//! share 12 KiB equally. The kubelet cuts a longer message there, and keeps its beginning.
 
 use super::message::{self, MAX_MESSAGE_BYTES, MAX_WORD_BYTES, short};
 use serde_json::{Map, Value};
 
-/// Most bytes that the kubelet reads of the file: its end.
+/// Bytes that the kubelet keeps of the file: its end.
 const MAX_FILE_BYTES: usize = 4096;
-/// Bytes that the termination messages of all containers of a Pod share: each keeps its beginning.
+/// Bytes that the termination messages of all containers of a Pod share. Each keeps its beginning.
 const MAX_POD_BYTES: usize = 12 * 1024;
-/// Most bytes of a value that is quoted because it cannot be used.
+/// Most bytes of an invalid value that are quoted in a message.
 const MAX_QUOTED_BYTES: usize = 64;
-/// The longest escape that a cut string can end in, a pair of surrogates.
+/// The longest escape sequence at which a string can be cut: a pair of surrogates.
 const LONGEST_ESCAPE: usize = "\\ud83d\\ude00".len();
 
-/// What a task said of its own failure or success: a JSON object as its termination message.
+/// What a task reports of its own failure or success, as a JSON object in its termination message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TerminationReport {
     /// `errorType`: what kind of error it was.
     pub error_type: Option<String>,
-    /// `message`: what happened, in full.
+    /// `message`: what happened, uncut.
     pub message: Option<String>,
-    /// `retryAfterSeconds`: do not come back earlier.
+    /// `retryAfterSeconds`: the shortest wait before the next attempt, in seconds.
     pub retry_after_seconds: Option<i64>,
-    /// `doNotRetry`: trying again cannot help.
+    /// `doNotRetry`: a retry cannot help.
     pub do_not_retry: bool,
-    /// `result`: what came out.
+    /// `result`: the result of the work.
     pub result: Option<String>,
-    /// What of it could not be read, in words for people.
+    /// Which parts could not be read, as a message for people.
     pub unread: Option<String>,
-    /// Whether the text is, or was, a report, and no log.
+    /// Whether the text is a report, or a part of one, and not a log.
     pub is_report: bool,
 }
 
-/// The termination report in the termination message of one of the `containers` of a Pod. Whatever is not a JSON object
-/// is just text. Of an object that was cut, the members that are complete count, and of its `message` what is left.
+/// Reads the termination message of a container. `containers` is how many containers the Pod has. A message that is not
+/// a JSON object is plain text and gives an empty report. Of an object that was cut, the complete members count, and
+/// the rest of its `message`.
 pub fn termination_report(termination_message: &str, containers: usize) -> TerminationReport {
     let text = termination_message.trim();
     if let Some(object) = object(text) {
@@ -55,7 +56,7 @@ pub fn termination_report(termination_message: &str, containers: usize) -> Termi
     if limit < MAX_FILE_BYTES {
         let unread =
             format!("the termination message was cut at {bytes} bytes{shared}: a report in it could not be read");
-        // A log has lines.
+        // Only a log has several lines.
         return TerminationReport {
             unread: Some(unread),
             is_report: !text.contains('\n'),
@@ -101,7 +102,7 @@ fn read(object: &Map<String, Value>, cut: Option<String>) -> TerminationReport {
     }
 }
 
-/// The members of a report, and which of them cannot be used.
+/// The members of a report, and messages about the invalid ones.
 struct Members<'a> {
     object: &'a Map<String, Value>,
     unread: Vec<String>,
@@ -123,7 +124,7 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(ToOwned::to_owned)
 }
 
-/// Whole seconds, rounded up: never earlier than was asked for. Many a program writes a number as text.
+/// Whole seconds, rounded up, so that the wait is never shorter than requested. Some programs write numbers as text.
 fn seconds(value: &Value) -> Option<i64> {
     if let Some(whole) = value.as_i64() {
         return (whole >= 0).then_some(whole);
@@ -133,7 +134,7 @@ fn seconds(value: &Value) -> Option<i64> {
         other => other.as_f64(),
     };
     let up = number.map(f64::ceil).filter(|seconds| seconds.is_finite() && *seconds >= 0.0)?;
-    #[allow(clippy::cast_possible_truncation)] // a number beyond the range is its end
+    #[allow(clippy::cast_possible_truncation)] // a number beyond the range becomes its end
     Some(up as i64)
 }
 
@@ -142,7 +143,7 @@ fn boolean(value: &Value) -> Option<bool> {
     value.as_bool().or_else(text)
 }
 
-/// The members that can be read of an object whose end is missing.
+/// The members that can be read of an object that was cut.
 fn cut_object(text: &str) -> Option<Map<String, Value>> {
     let rest = text.strip_prefix('{')?;
     let (mut depth, mut in_string, mut escaped, mut complete) = (0_usize, false, false, 0);
@@ -153,7 +154,7 @@ fn cut_object(text: &str) -> Option<Map<String, Value>> {
             b'"' => in_string = !in_string,
             _ if in_string => {}
             b'{' | b'[' => depth += 1,
-            b'}' | b']' if depth == 0 => return None, // not cut: something else is wrong with it
+            b'}' | b']' if depth == 0 => return None, // the object was not cut: it is invalid in another way
             b'}' | b']' => depth -= 1,
             b',' if depth == 0 => complete = at,
             _ => {}
@@ -165,8 +166,8 @@ fn cut_object(text: &str) -> Option<Map<String, Value>> {
     Some(members)
 }
 
-/// The last member before the cut: whole but for the comma, or a `message` of which a part is left. The end of a number
-/// may be missing.
+/// The last member before the cut, if it is complete, or the part of a `message` that is left. A number does not count:
+/// its last digits may be missing.
 fn cut_member(text: &str) -> Option<Map<String, Value>> {
     if let Some(member) = object(&format!("{{{text}}}")) {
         return Some(member).filter(|member| !member.values().any(Value::is_number));

@@ -1,4 +1,4 @@
-//! Tasks and Pods for tests, in few words. Times are seconds from one origin.
+//! Builders of tasks and Pods for tests. Times are seconds after [`at`]`(0)`.
 
 use super::build_pod::pod;
 use super::slot::Slot;
@@ -93,7 +93,7 @@ pub trait BuildTask: Sized {
         self.change(|task| task.spec.pod_retention = PodRetention { failed, succeeded })
     }
 
-    /// Somebody annotates the task, under our group.
+    /// The user annotates the task, under the operator's group.
     fn asked(self, annotation: &str, value: &str) -> Self {
         self.change(|task| {
             let key = format!("retryable.dev/{annotation}");
@@ -125,7 +125,7 @@ impl BuildTask for RetryableTask {
     }
 }
 
-/// The Pod of an attempt as the API server has just created it, held by the finalizer.
+/// The Pod of an attempt, with the finalizer, as the API server has just created it.
 pub fn pod_of(task: &RetryableTask, slot: impl Into<Slot>) -> Pod {
     let slot = slot.into();
     let mut pod: Pod = serde_json::from_value(pod(task, slot, true)).unwrap();
@@ -172,7 +172,7 @@ pub trait BuildPod: Sized {
         })
     }
 
-    /// The kubelet has ended the Pod because its `activeDeadlineSeconds` were over.
+    /// The kubelet has ended the Pod because its `activeDeadlineSeconds` had passed.
     fn past_its_deadline(self) -> Self {
         self.phase("Failed")
             .because("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
@@ -223,7 +223,7 @@ pub trait BuildPod: Sized {
         self.condition("DisruptionTarget", true, reason, "the cluster says so", seconds)
     }
 
-    /// Somebody deleted the Pod at that second, with 30 s of grace.
+    /// The Pod was deleted at that second, with a grace period of 30 s.
     fn deleted_at(self, seconds: i64) -> Self {
         self.change(|pod| {
             pod.metadata.deletion_timestamp = Some(time(seconds + 30));

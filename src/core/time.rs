@@ -2,17 +2,17 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-/// `at + by`, or the last or first moment that can be written down.
+/// `at + by`, or the latest or earliest [`Timestamp`] if that is out of range.
 pub fn plus(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
 }
 
-/// How long it is from `from` to `to`; nothing if `to` is earlier.
+/// The time from `from` to `to`. Zero if `to` is earlier.
 pub fn until(from: Timestamp, to: Timestamp) -> SignedDuration {
     to.duration_since(from).max(SignedDuration::ZERO)
 }
 
-/// The whole microseconds of a moment: what a `MicroTime` can hold.
+/// The timestamp cut to whole microseconds, the resolution of a `MicroTime`.
 pub fn micros(at: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }

@@ -82,7 +82,7 @@ fn memory_is_raised_wherever_it_is_given_and_on_top_of_overrides() {
 }
 
 #[test]
-fn nodes_of_failures_are_avoided_the_less_the_longer_ago() {
+fn older_failures_count_less_against_their_nodes() {
     let task = with_status(json!({"image": "x"}), |status| {
         status.history = vec![
             failed_on(1, "old", Action::Retry, "Error"),
@@ -94,7 +94,7 @@ fn nodes_of_failures_are_avoided_the_less_the_longer_ago() {
     });
     let pod = pod(&task, 6, true);
     let preferred = &pod["spec"]["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"];
-    let told: Vec<(i64, &str)> = preferred
+    let weights: Vec<(i64, &str)> = preferred
         .as_array()
         .unwrap()
         .iter()
@@ -104,7 +104,11 @@ fn nodes_of_failures_are_avoided_the_less_the_longer_ago() {
             (term["weight"].as_i64().unwrap(), field["values"][0].as_str().unwrap())
         })
         .collect();
-    assert_eq!(told, [(100, "twice"), (25, "drained"), (6, "old"), (3, "old")][..3], "halved from attempt to attempt");
+    assert_eq!(
+        weights,
+        [(100, "twice"), (25, "drained"), (6, "old"), (3, "old")][..3],
+        "halved from attempt to attempt"
+    );
     assert_eq!(avoided_nodes(&task.spec, task.status.as_ref().unwrap(), 6.into()), ["twice", "drained", "old"]);
     assert_eq!(
         avoided_nodes(&task.spec, task.status.as_ref().unwrap(), 9.into()),
@@ -114,7 +118,7 @@ fn nodes_of_failures_are_avoided_the_less_the_longer_ago() {
 }
 
 #[test]
-fn nodes_are_not_avoided_when_the_user_says_so_nor_after_a_new_start() {
+fn nodes_are_not_avoided_if_switched_off_or_in_a_new_run() {
     let history = || vec![failed_on(1, "bad", Action::Retry, "Error")];
     let off = with_status(json!({"image": "x", "avoidFailedNodes": false}), |status| status.history = history());
     assert_eq!(pod(&off, 2, true)["spec"].get("affinity"), None);
@@ -146,7 +150,7 @@ fn what_the_user_prefers_and_requires_stays() {
 const FALLBACK: Slot = Slot { number: 2, fallback: true };
 
 #[test]
-fn a_fallback_inherits_what_goes_together() {
+fn a_fallback_inherits_fields_that_belong_together() {
     let attempt =
         json!({"image": "main", "command": ["import"], "args": ["--all"], "resources": {"limits": {"cpu": "1"}}});
     let cases = [
@@ -169,11 +173,11 @@ fn a_fallback_inherits_what_goes_together() {
             }
             let pod = pod(&task_with(spec), FALLBACK, true);
             let main = main(&pod);
-            let told = format!(
+            let text = format!(
                 "{} {} {} {}",
                 main["image"], main["command"], main["args"], main["resources"]["limits"]["cpu"]
             );
-            assert_eq!(told, expected, "{given}, in the template: {in_template}");
+            assert_eq!(text, expected, "{given}, in the template: {in_template}");
         }
     }
 }

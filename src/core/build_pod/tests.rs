@@ -21,7 +21,7 @@ fn env<'a>(container: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn a_pod_says_whose_it_is_and_is_held() {
+fn a_pod_has_labels_an_owner_and_the_finalizer() {
     let pod = pod(&task(), 2, true);
     assert_eq!((&pod["apiVersion"], &pod["kind"]), (&json!("v1"), &json!("Pod")));
     let expected = json!({
@@ -90,7 +90,7 @@ fn the_main_container_is_named_task_added_or_the_first() {
 }
 
 #[test]
-fn the_end_of_the_log_tells_why_an_init_container_failed() {
+fn the_end_of_an_init_containers_log_is_the_message() {
     let own = json!({"name": "b", "terminationMessagePolicy": "File"});
     let pod = pod_of(json!({"image": "x", "template": {"spec": {"initContainers": [{"name": "a"}, own]}}}));
     let policies = ["0", "1"].map(|n| at(&pod, &format!("/spec/initContainers/{n}/terminationMessagePolicy")));
@@ -98,7 +98,7 @@ fn the_end_of_the_log_tells_why_an_init_container_failed() {
 }
 
 #[test]
-fn the_template_stays_underneath() {
+fn the_template_is_merged_with_the_spec() {
     let pod = pod_of(json!({
         "image": "x",
         "command": ["spec"],
@@ -144,7 +144,7 @@ fn of_a_templates_metadata_only_labels_and_annotations_count() {
 }
 
 #[test]
-fn a_pod_says_when_all_its_containers_decide() {
+fn an_annotation_says_if_all_containers_decide() {
     let says = |spec| pod_of(spec)["metadata"]["annotations"][ANNOTATION_COMPLETION].clone();
     assert_eq!(says(json!({"image": "x", "completion": "AllContainers"})), "AllContainers");
     assert_eq!(says(json!({"image": "x"})), Value::Null);
@@ -164,7 +164,7 @@ fn a_template_cannot_make_a_pod_restart() {
 }
 
 #[test]
-fn every_container_is_told_which_attempt_it_is() {
+fn every_container_has_the_environment_of_the_attempt() {
     let template = json!({"spec": {
         "containers": [{"name": "proxy", "env": [{"name": "A", "value": "1"}]}],
         "initContainers": [{"name": "setup"}],
@@ -184,7 +184,7 @@ fn every_container_is_told_which_attempt_it_is() {
 }
 
 #[test]
-fn a_retry_is_told_why_the_last_attempt_failed() {
+fn the_environment_of_a_retry_has_the_last_failure() {
     let after = |exit_code| {
         let last = LastFailure { attempt: 1, reason: "OOMKilled".into(), exit_code, message: None };
         let mut task = task();
@@ -201,7 +201,7 @@ fn a_retry_is_told_why_the_last_attempt_failed() {
 }
 
 #[test]
-fn variables_come_ours_first_then_the_templates_then_the_specs() {
+fn variables_of_the_operator_come_first_then_the_templates_then_the_specs() {
     let pod = pod_of(json!({
         "image": "x",
         "env": [{"name": "B", "value": "spec"}, {"name": "C", "value": "$(RETRYABLE_ATTEMPT)"}],

@@ -37,7 +37,7 @@ fn counted(retries: i32, failure_counts: &[(&str, i32)]) -> RetryableTaskStatus 
 }
 
 #[test]
-fn the_first_judgement_that_speaks_decides() {
+fn the_first_check_that_applies_decides() {
     let success = Outcome { succeeded: true, ..failed() };
     let disrupted = Outcome { disrupted: true, ..failed() };
     let hopeless = Outcome {
@@ -80,7 +80,7 @@ fn without_retries_the_first_failure_is_the_last() {
 }
 
 #[test]
-fn a_rule_with_a_budget_charges_itself_and_no_other() {
+fn a_rule_with_a_budget_is_charged_alone() {
     let spec = spec(json!({"image": "x", "rules": [
         {"name": "bad-input", "when": {"exitCodes": ["64-78"]}, "action": "Fail"},
         {"name": "rate-limited", "when": {"message": "(?i)too many requests"}, "action": "Retry", "maxRetries": 2,

@@ -29,7 +29,7 @@ fn the_transition_time_moves_with_the_status_alone() {
 }
 
 #[test]
-fn a_message_that_changes_in_its_numbers_only_is_not_written_again() {
+fn a_message_that_differs_only_in_numbers_stays() {
     let mut list = Vec::new();
     stalled(&mut list, true, "used: pods=3", 1, 1);
     let before = list.clone();

@@ -41,7 +41,7 @@ fn the_strategies_give_the_documented_delays() {
 }
 
 #[test]
-fn a_late_retry_neither_overflows_nor_takes_long() {
+fn a_high_retry_number_neither_overflows_nor_takes_long() {
     let slow = Backoff {
         multiplier: Some(Multiplier::Decimal("1.0001".into())),
         max_delay_seconds: Some(31_536_000),
@@ -72,7 +72,7 @@ fn the_modes_keep_their_ranges() {
 }
 
 /// Chi-squared against the uniform distribution: 20 bins, 19 degrees of freedom, 43.8 is the 99.9th percentile. The
-/// dice are fixed by the task's UID, so the outcome is the same on every run.
+/// seeds follow from the UID, so the result is the same on every run.
 #[test]
 fn jitter_is_spread_evenly_over_its_range() {
     let backoff = Backoff { initial_delay_seconds: Some(100), ..with(Strategy::Fixed) };
@@ -89,7 +89,7 @@ fn jitter_is_spread_evenly_over_its_range() {
 }
 
 #[test]
-fn a_wait_that_the_task_asked_for_is_never_shortened() {
+fn a_requested_wait_is_never_shortened() {
     for mode in [JitterMode::Proportional, JitterMode::None, JitterMode::Full, JitterMode::Equal] {
         let backoff = Backoff { jitter: Some(Jitter { mode: Some(mode), percent: None }), ..Backoff::default() };
         for jitter_seed in [0, u64::MAX / 2, u64::MAX] {
@@ -102,7 +102,7 @@ fn a_wait_that_the_task_asked_for_is_never_shortened() {
 }
 
 #[test]
-fn a_multiplier_that_is_no_number_is_named() {
+fn an_invalid_multiplier_is_quoted() {
     for bad in ["0.5", "abc", "1.23456", "", "1.", "-1", "1e3", "1001"] {
         let backoff = Backoff { multiplier: Some(Multiplier::Decimal(bad.into())), ..Backoff::default() };
         assert!(problem(&backoff).is_some_and(|text| text.contains(bad)), "{bad}");

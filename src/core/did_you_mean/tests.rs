@@ -1,7 +1,7 @@
 use super::nearest;
 
 #[test]
-fn the_nearest_word_is_one_that_may_have_been_meant() {
+fn the_most_similar_word_is_suggested() {
     const KNOWN: [&str; 4] = ["OOMKilled", "Evicted", "ErrImagePull", "NodeLost"];
     let cases = [
         ("OOMkilled", Some("OOMKilled")),

@@ -18,7 +18,7 @@ fn line(message: &str) -> String {
 }
 
 #[test]
-fn one_line_of_a_log_is_the_last_that_says_something() {
+fn one_line_of_a_log_is_the_last_meaningful_one() {
     let cases = [
         ("starting\nloading 40 rows\nFATAL: password expired\n", "FATAL: password expired"),
         ("FATAL: no such table\n\n---\n=====\n  \n", "FATAL: no such table"),
@@ -102,7 +102,7 @@ fn one_line_is_the_line_that_a_rule_matched() {
 }
 
 #[test]
-fn what_a_rule_found_in_another_member_of_a_report_is_shown() {
+fn a_match_in_another_member_of_a_report_is_shown() {
     let outcome = outcome_of(&saying(r#"{"message": "import failed", "trace": "HTTP 429 Too Many"}"#));
     assert_eq!(excerpt(&outcome, None).text.as_deref(), Some("import failed"));
     let text = excerpt(&outcome, Some("Too Many")).text.unwrap();

@@ -2,7 +2,7 @@ use super::*;
 use crate::api::StopReason;
 
 #[test]
-fn reasons_that_are_known_are_meant_as_they_are() {
+fn a_known_reason_has_no_suggestion() {
     assert!(KNOWN.iter().all(|reason| meant(reason).is_none()));
     assert!(DECIDED_BEFORE.iter().chain(&WITHOUT_EXIT_CODE).all(|reason| KNOWN.contains(reason)));
     assert_eq!((meant("oomkilled"), meant("MyDevicePlugin")), (Some("OOMKilled"), None));

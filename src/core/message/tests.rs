@@ -10,7 +10,7 @@ fn a_long_message_keeps_its_beginning_and_its_end() {
 }
 
 #[test]
-fn what_matters_in_the_middle_of_a_long_message_is_kept_with_its_line() {
+fn a_match_in_the_middle_of_a_long_message_is_kept_with_its_line() {
     let lines = |word: &str, n: usize| format!("{word} of the import\n").repeat(n);
     let text = format!("FIRST\n{}java.io.IOException: HTTP 429\n\tat x\n{}LAST", lines("a", 60), lines("b", 60));
     let focus = text.find("HTTP 429").map(|start| start..start + 8);
@@ -32,7 +32,7 @@ fn terminal_escapes_and_control_characters_are_dropped() {
 }
 
 #[test]
-fn numbers_alone_do_not_make_another_message() {
+fn messages_that_differ_only_in_numbers_are_the_same() {
     assert!(same_but_for_numbers("used: pods=3, limited: pods=3", "used: pods=12, limited: pods=4"));
     assert!(!same_but_for_numbers("exceeded quota", "forbidden"));
     let sandbox = |id: &str| format!("failed to set up the network of sandbox \"{}\": no addresses", id.repeat(8));

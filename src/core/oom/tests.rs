@@ -59,7 +59,7 @@ fn quantities_are_read_as_kubernetes_writes_them() {
 }
 
 #[test]
-fn what_cannot_work_is_said() {
+fn a_policy_that_cannot_work_is_reported() {
     let some = json!({"limits": {"memory": "2Gi"}});
     let cases = [
         (policy("1", "4Gi"), Some(&some), "above 1"),

@@ -9,7 +9,7 @@ fn event(fields: &serde_json::Value) -> Event {
 }
 
 #[test]
-fn the_newest_warning_is_found_by_whatever_time_it_has() {
+fn the_newest_warning_is_found_by_any_of_its_times() {
     let (early, later) = (at(10).to_string(), at(20).to_string());
     let newest = [
         json!({"lastTimestamp": later}),

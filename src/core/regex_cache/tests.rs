@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn what_is_remembered_is_bounded_and_answers_as_before() {
+fn the_cache_is_bounded_and_does_not_change_results() {
     let patterns: Vec<String> = (0..3 * REMEMBERED).map(|n| format!("code {n}$")).collect();
     for pattern in patterns.iter().chain(&patterns) {
         let text = pattern.trim_end_matches('$');

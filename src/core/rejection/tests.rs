@@ -6,7 +6,7 @@ fn rejection(code: u16, message: &str) -> Rejection {
 }
 
 #[test]
-fn the_reason_says_whether_the_server_means_this_pod() {
+fn the_reason_says_whether_the_api_server_rejects_this_pod() {
     let (this_pod, now) = (ConditionReason::PodRejected, ConditionReason::FailedCreate);
     let cases = [
         (400, "unknown field", this_pod, false),
@@ -40,7 +40,7 @@ fn the_reason_says_whether_the_server_means_this_pod() {
 }
 
 #[test]
-fn a_pod_that_can_never_have_its_memory_is_known_by_the_servers_words() {
+fn a_refusal_of_memory_is_recognized_by_its_message() {
     let quota = |lists: &str| format!("pods \"x\" is forbidden: exceeded quota: q, {lists}");
     let cases = [
         (403, "maximum memory usage per Container is 40Mi, but limit is 48Mi".into(), true),
@@ -68,7 +68,7 @@ fn a_pod_that_can_never_have_its_memory_is_known_by_the_servers_words() {
 }
 
 #[test]
-fn the_words_of_admission_are_known_whatever_the_names() {
+fn the_messages_of_admission_are_recognized_whatever_the_names() {
     assert!(is_of_admission("admission webhook \"x.example\" denied the request: no"));
     assert!(is_of_admission("Internal error occurred: failed calling webhook \"x\": no endpoints"));
     assert!(is_of_admission(
@@ -79,7 +79,7 @@ fn the_words_of_admission_are_known_whatever_the_names() {
 }
 
 #[test]
-fn a_change_that_is_refused_for_good_is_known() {
+fn a_permanent_refusal_of_a_change_is_recognized() {
     let denied = "admission webhook \"x\" denied the request: no";
     for (code, reason, message, expected) in [
         (403, "Forbidden", "no right", true),
@@ -96,7 +96,7 @@ fn a_change_that_is_refused_for_good_is_known() {
 }
 
 #[test]
-fn a_quota_on_the_number_of_pods_is_known_by_the_servers_words() {
+fn a_quota_on_the_number_of_pods_is_recognized_by_its_message() {
     let of = |message: &str| rejection(403, message).is_of_pod_count();
     assert!(of("exceeded quota: q, requested: count/pods=1, used: count/pods=1, limited: count/pods=1"));
     assert!(!of("exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"), "counts those that run");

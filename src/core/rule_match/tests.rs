@@ -57,20 +57,20 @@ fn matchers_are_anded_and_their_values_ored() {
 }
 
 #[test]
-fn an_expression_is_looked_for_in_all_that_is_said_of_the_end() {
-    let told = Outcome {
+fn an_expression_is_searched_for_in_all_texts_of_the_end() {
+    let reported = Outcome {
         cause: Some("low on disk".into()),
         raw_report: Some(r#"{"message": "Too Many Requests", "trace": "at row 7"}"#.into()),
         ..outcome()
     };
     for (pattern, expected) in [("^low on", true), ("^Too Many", true), ("at row 7", true), ("row 8", false)] {
-        assert_eq!(matches(&rule(&json!({"message": pattern})), &told), expected, "{pattern}");
+        assert_eq!(matches(&rule(&json!({"message": pattern})), &reported), expected, "{pattern}");
     }
     let long = Outcome { message: Some(format!("{0}\nHTTP 429\n{0}", "x".repeat(1500))), ..outcome() };
     assert!(matches(&rule(&json!({"message": "429"})), &long), "in the middle of what is too long for the history");
     let silent = Outcome { message: None, ..outcome() };
     assert!(matches(&rule(&json!({"message": "^$"})), &silent));
-    assert!(!matches(&rule(&json!({"message": "^$"})), &told));
+    assert!(!matches(&rule(&json!({"message": "^$"})), &reported));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_failure_without_an_exit_code_matches_no_exit_code() {
 }
 
 #[test]
-fn a_rule_that_cannot_work_is_quoted() {
+fn the_problem_of_a_rule_quotes_it() {
     let rules = |value: serde_json::Value| serde_json::from_value::<Vec<FailureRule>>(value).unwrap();
     let catch_all = json!({"name": "rest", "action": "Fail"});
     let cases = [

@@ -26,14 +26,14 @@ fn a_report_is_read_from_a_json_object() {
 }
 
 #[test]
-fn what_is_malformed_is_just_text() {
+fn an_invalid_report_is_plain_text() {
     for text in ["", "oops", "[1]", "{\"doNotRetry\":true", "\"doNotRetry\"", "{} trailing"] {
         assert_eq!(of(text), TerminationReport::default(), "{text}");
     }
 }
 
 #[test]
-fn seconds_may_be_written_in_every_common_way_and_are_rounded_up() {
+fn seconds_are_read_in_every_common_notation_and_rounded_up() {
     let cases = [
         ("30", Some(30)),
         ("30.0", Some(30)),
@@ -61,7 +61,7 @@ fn do_not_retry_may_be_written_as_text() {
 }
 
 #[test]
-fn a_member_of_the_wrong_type_is_ignored_and_said_to_be() {
+fn a_member_of_the_wrong_type_is_ignored_and_reported() {
     let cases = [
         (
             r#"{"retryAfterSeconds": "soon"}"#,
@@ -94,7 +94,7 @@ fn a_report_whose_beginning_is_lost_says_so() {
     let nested = format!(r#"{{"trace": "{}", "at": {{"row": 7}}, "doNotRetry": true}}"#, "0".repeat(4096));
     assert!(of(&nested[nested.len() - 4096..]).is_report);
     let log = "x".repeat(4096);
-    assert_eq!(of(&log), TerminationReport::default(), "text is no report");
+    assert_eq!(of(&log), TerminationReport::default(), "a text is not a report");
     let lines = format!("{}\n{}", "0".repeat(4096), r#"{"level": "error"}"#);
     assert_eq!(of(&lines[lines.len() - 4096..]), TerminationReport::default(), "nor are lines of JSON");
 }

@@ -64,7 +64,7 @@ fn problems_of_a_template_are_named() {
 }
 
 #[test]
-fn memory_that_is_nowhere_given_cannot_be_raised() {
-    let told = problem(&task_with(json!({"image": "x", "onOutOfMemory": {}})).spec).unwrap();
-    assert!(told.starts_with("spec.onOutOfMemory: there is nothing to multiply"), "{told}");
+fn without_memory_in_the_spec_there_is_nothing_to_raise() {
+    let message = problem(&task_with(json!({"image": "x", "onOutOfMemory": {}})).spec).unwrap();
+    assert!(message.starts_with("spec.onOutOfMemory: there is nothing to multiply"), "{message}");
 }

@@ -25,7 +25,7 @@ fn outcome_of(pod: &Pod) -> Outcome {
 }
 
 #[test]
-fn a_pod_that_its_deadline_ended_says_what_its_containers_say_too() {
+fn a_pod_past_its_deadline_also_has_its_containers_outcome() {
     let pod = crowded_pod().ended(end(0)).container("proxy", end(137).into_state()).past_its_deadline();
     let outcome = outcome_of(&pod.change(|pod| pod.spec.as_mut().unwrap().active_deadline_seconds = Some(7)));
     assert!(!outcome.succeeded, "{outcome:?}");
@@ -36,7 +36,7 @@ fn a_pod_that_its_deadline_ended_says_what_its_containers_say_too() {
 }
 
 #[test]
-fn all_that_was_said_of_an_end_past_the_deadline_is_forgotten() {
+fn the_texts_of_an_end_past_the_deadline_can_be_dropped() {
     let pod = pod_of(&task(), 1).ended(end(1).saying("out of stock")).past_its_deadline();
     let mut snapshot = PodSnapshot::of(&pod).unwrap();
     snapshot.forget_texts();
@@ -46,7 +46,7 @@ fn all_that_was_said_of_an_end_past_the_deadline_is_forgotten() {
 }
 
 #[test]
-fn there_may_be_a_log_once_a_container_of_any_kind_has_started() {
+fn there_may_be_a_log_once_any_container_has_started() {
     let has_run = |pod: Pod| PodSnapshot::of(&pod).unwrap().has_run;
     let waits = || crowded_pod().container("task", waiting("PodInitializing", ""));
     assert!(!has_run(crowded_pod()) && !has_run(waits()));

@@ -14,7 +14,7 @@ fn outcome_of(pod: &Pod) -> Outcome {
 
 /// The API server takes any text for most of them.
 #[test]
-fn the_words_of_a_pods_status_are_made_harmless_and_short() {
+fn the_texts_of_a_pods_status_are_sanitized_and_cut() {
     let nasty = format!("\u{1b}[31mX{}", "y".repeat(5000));
     let is_plain = |text: &str| text.starts_with("Xy") && text.len() <= 128;
     let held_up =
@@ -39,7 +39,7 @@ fn the_words_of_a_pods_status_are_made_harmless_and_short() {
 }
 
 #[test]
-fn the_message_is_the_tasks_word_its_log_or_the_pods() {
+fn the_message_is_the_reports_the_logs_or_the_pods() {
     let evicted = |message: &str| pod().ended(end(1).saying(message)).because("Evicted", "low on disk");
     let said = |pod: &Pod| {
         let Outcome { cause, message, .. } = outcome_of(pod);
@@ -70,7 +70,7 @@ fn the_message_is_the_tasks_word_its_log_or_the_pods() {
 }
 
 #[test]
-fn what_could_not_be_read_of_a_report_is_said() {
+fn unreadable_parts_of_a_report_are_reported() {
     let message = |text: &str| outcome_of(&pod().ended(end(1).saying(text))).message.unwrap();
     let late = message(r#"{"message": "row 7", "retryAfterSeconds": "soon"}"#);
     assert_eq!(late, "row 7\nretryAfterSeconds \"soon\" is not a number of seconds from 0 on: ignored");
@@ -107,7 +107,7 @@ fn no_time_is_before_the_pods_creation() {
 }
 
 #[test]
-fn a_pod_that_failed_before_anything_ran_never_started() {
+fn a_pod_that_failed_before_any_container_ran_never_started() {
     let setup = || {
         let template = json!({"spec": {"initContainers": [{"name": "setup"}]}});
         pod_of(&task().template(template), 1).on_node("n").phase("Failed")
@@ -154,7 +154,7 @@ fn a_success_during_which_a_process_ran_out_of_memory_says_so() {
 }
 
 #[test]
-fn what_was_said_of_an_end_can_be_dropped() {
+fn the_texts_of_an_end_can_be_dropped() {
     let report = r#"{"message": "row 7", "result": 5, "errorType": "Bad"}"#;
     let mut snapshot =
         PodSnapshot::of(&pod().ended(end(1).saying(report)).because("Evicted", "low").deleted_at(9)).unwrap();
