@@ -1,10 +1,10 @@
 //! A Kubernetes operator for work that must be retried.
 //!
-//! - [`api`]: what users write and read. Types, schema and admission rules.
-//! - [`admission`]: what the API server says of a manifest, without one.
-//! - [`core`]: pure decisions. What a Pod says, what its end means, how long to wait, what to do next.
-//! - [`controller`]: effects. Watches, the reconcile, leader election.
-//! - [`simulate`]: what would become of a task: the same decisions, on Pods whose ends are given.
+//! - [`api`]: the resource. Types, schema and admission rules.
+//! - [`admission`]: validates a manifest as the API server does, without a cluster.
+//! - [`core`]: the policy, without effects. It reads Pods, judges their ends, computes waits and decides what to do next.
+//! - [`controller`]: the effects. Watches, the reconcile, leader election.
+//! - [`simulate`]: the schedule of a task, without a cluster: the same policy, on Pods whose ends are given.
 //! - [`telemetry`]: logs, metrics, health.
 
 pub mod admission;

@@ -58,7 +58,7 @@ ATTEMPT   EARLIEST   EXPECTED   LATEST   START
 Failed after 3 attempts and 3s: RetriesExhausted
   maxRetries (2) exhausted after 3 attempts; the last ended with Error, exit code 1
 
-EARLIEST, EXPECTED, LATEST: the wait before the attempt. START: from the start of the task to that of the attempt, as expected.
+EARLIEST, EXPECTED, LATEST: the wait before the attempt. START: the expected time from the task's start to the attempt's.
 ";
     assert_eq!((code, out.as_str(), err.as_str()), (Some(0), expected, ""));
 }
@@ -76,7 +76,7 @@ ATTEMPT   EARLIEST   EXPECTED   LATEST   START   REASON   EXIT-CODE   RULE      
 Failed after 2 attempts and 30s: BudgetExhausted
   retry budget of rule rate-limited exhausted after 2 attempts; the last ended with Error, exit code 75: HTTP 429 Too Many Requests
 
-EARLIEST, EXPECTED, LATEST: the wait before the attempt. START: from the start of the task to that of the attempt, as expected.
+EARLIEST, EXPECTED, LATEST: the wait before the attempt. START: the expected time from the task's start to the attempt's.
 ";
     assert_eq!((code, out.as_str()), (Some(0), expected));
 }
@@ -118,10 +118,10 @@ error: RetryableTask \"import-orders\" is invalid:
 fn files_without_a_task_say_what_they_are() {
     let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n";
     let cases = [
-        ("", "error: standard input: it is empty\n"),
-        ("--- \n# nothing\n", "error: standard input: it is empty\n"),
-        (config, "error: standard input: there is no RetryableTask in it\n"),
-        ("just words", "error: standard input: document 1 has no kind: it is no object of Kubernetes\n"),
+        ("", "error: standard input: contains no document\n"),
+        ("--- \n# nothing\n", "error: standard input: contains no document\n"),
+        (config, "error: standard input: contains no RetryableTask\n"),
+        ("just words", "error: standard input: document 1 has no kind: it is not a Kubernetes object\n"),
         (
             "a: b: c",
             "error: standard input: invalid YAML: mapping values are not allowed in this context at line 1 column 5\n",

@@ -12,7 +12,7 @@ pub struct Rules {
 impl Rules {
     /// The rules of that schema.
     pub fn of(schema: &Value) -> Self {
-        // The library cannot tell types apart; an integer is what is not its own text.
+        // The library has no types in CEL. A value that differs from its own text is an integer.
         let mut text = schema.to_string();
         for variable in ["self", "c", "s"] {
             text = text.replace(&format!("type({variable}) == int"), &format!("(string({variable}) != {variable})"));
@@ -22,7 +22,7 @@ impl Rules {
         Self { schema, compiled }
     }
 
-    /// What the rules say of the object, by field; nothing if they are content.
+    /// The rules that the object breaks, ordered by field. Empty if there are none.
     pub fn refusals(&self, object: &Value) -> Vec<String> {
         let errors = Validator::new().validate_compiled(&self.compiled, object, None).err();
         let mut errors = errors.map(kube::core::cel::ValidationErrors::into_vec).unwrap_or_default();
@@ -31,13 +31,13 @@ impl Rules {
     }
 
     fn refusal(&self, error: &ValidationError, object: &Value) -> String {
-        // The API server lets a rule of the whole object see nothing of its metadata but the name.
+        // Of the metadata, the API server shows only the names to a rule of the whole object.
         let path = if error.field_path.is_empty() { "metadata.name" } else { &error.field_path };
         let value = scalar(object, path).map(|value| format!("{value}: ")).unwrap_or_default();
         let message = if error.kind == ErrorKind::ValidationFailure {
             error.message.clone()
         } else {
-            // Not false but impossible: the rule's message tells what it wanted, the error's last line why it failed.
+            // The rule could not be evaluated. Its message says what it requires, the error's last line why it failed.
             let why = error.message.lines().last().unwrap_or_default().trim_start_matches("error: ");
             format!("{}: {why}", self.message_of(&error.rule).unwrap_or(&error.rule))
         };
@@ -57,7 +57,7 @@ impl Rules {
     }
 }
 
-/// The value at a path such as `spec.rules[0].name`, if it can be shown in a few words.
+/// The value at a path such as `spec.rules[0].name`. None for objects and lists, which are too long to show.
 fn scalar<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     let mut value = object;
     for step in path.split(['.', '[']) {

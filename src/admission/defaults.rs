@@ -1,9 +1,9 @@
-//! What the API server does to an object before it judges it: nulls go, defaults come.
+//! Prepares an object as the API server does before validation: nulls are dropped, defaults are set.
 
 use super::Notation;
 use serde_json::{Map, Value};
 
-/// Completes the object as the API server does.
+/// Drops nulls and sets defaults.
 pub(super) fn complete(value: &mut Value, schema: &Value, notation: Notation) {
     if notation == Notation::Yaml {
         read_as_yaml_1_1(value, schema);
@@ -23,7 +23,7 @@ pub(super) fn complete(value: &mut Value, schema: &Value, notation: Notation) {
 }
 
 fn complete_map(map: &mut Map<String, Value>, schema: &Value, notation: Notation) {
-    // Nothing in the definition is nullable: a field that is known and null is as good as absent.
+    // Nothing in the definition is nullable, so the API server drops a known field that is null.
     map.retain(|key, value| !value.is_null() || property(schema, key).is_none());
     for (key, property) in schema["properties"].as_object().into_iter().flatten() {
         if let Some(default) = property.get("default").filter(|_| !map.contains_key(key)) {
@@ -37,13 +37,13 @@ fn complete_map(map: &mut Map<String, Value>, schema: &Value, notation: Notation
     }
 }
 
-/// The schema of a field or of a map's value, if there is one.
+/// The schema of a field or of a map's value. None if it is unknown.
 pub(super) fn property<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
     let known = schema.get("properties").and_then(|properties| properties.get(key));
     known.or_else(|| schema.get("additionalProperties").filter(|schema| schema.is_object()))
 }
 
-/// A plain word that YAML 1.1 takes for a truth value or a number in base eight, where the schema wants one.
+/// Converts a plain text that YAML 1.1 reads as a boolean or an octal number, if the schema requires that type.
 fn read_as_yaml_1_1(value: &mut Value, schema: &Value) {
     let Some(word) = value.as_str() else { return };
     let read: Option<Value> = match schema["type"].as_str() {

@@ -1,5 +1,5 @@
-//! What the API server says of a manifest, without one: unknown fields, defaults, the schema, the CEL rules, the name.
-//! Same order, same words, but that all is told at once.
+//! Validates a manifest as the API server does, without a cluster: unknown fields, defaults, the schema, the CEL rules,
+//! the name. Order and messages are those of the API server, but all faults are reported at once.
 
 mod cel;
 mod defaults;
@@ -13,27 +13,27 @@ use serde_json::{Value, json};
 
 pub use cel::Rules;
 
-/// What is said when the CEL rules could not be asked.
+/// The API server's message when a fault keeps it from evaluating the CEL rules.
 const NOT_ALL: &str = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
 
-/// The definition of the resource, ready to judge manifests.
+/// The resource's schema and compiled rules.
 pub struct Admission {
     schema: Value,
     rules: Rules,
 }
 
-/// How a manifest was written down.
+/// The notation of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notation {
-    /// What is a word and what is a number or a truth value is plain.
+    /// JSON: the types of values are unambiguous.
     Json,
-    /// Kubernetes reads YAML 1.1, where `yes` is a truth value and `0444` a number in base eight; the library reads
-    /// 1.2.
+    /// YAML. Kubernetes reads version 1.1, in which `yes` is a boolean and `0444` an octal number. The library reads
+    /// version 1.2.
     Yaml,
 }
 
 impl Admission {
-    /// The definition as this program's `crd` subcommand prints it.
+    /// The CustomResourceDefinition as the `crd` subcommand prints it.
     pub fn new() -> Self {
         let mut schema = schema_of_crd();
         let rules = Rules::of(&schema);
@@ -44,12 +44,12 @@ impl Admission {
         Self { schema, rules }
     }
 
-    /// The task that the API server would store, with its defaults, and that the operator would take up; or all that is
-    /// wrong with it.
+    /// The task as the API server would store it, with its defaults; or everything for which the API server would
+    /// reject it or the operator would not run it.
     pub fn admit(&self, manifest: &Value, notation: Notation) -> Result<RetryableTask, Vec<String>> {
         let mut object = manifest.clone();
         if let Some(map) = object.as_object_mut() {
-            // A manifest's status is not stored: it belongs to the operator.
+            // The API server ignores the status in a manifest.
             map.remove("status");
         }
         let mut refusals: Vec<String> = schema_check::unknown_fields(&object, &self.schema);
@@ -74,7 +74,7 @@ impl Default for Admission {
     }
 }
 
-/// What admission cannot see, the operator refuses.
+/// The task, checked for what admission does not see but the operator refuses.
 fn readable(object: Value) -> Result<RetryableTask, Vec<String>> {
     let task: RetryableTask = serde_json::from_value(object)
         .map_err(|error| vec![format!("admitted, but the operator cannot read this task: {error}")])?;
@@ -90,7 +90,7 @@ pub fn schema_of_crd() -> Value {
     definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").map(Value::take).unwrap_or_default()
 }
 
-/// The definition says nothing of `metadata`: the API server knows it by itself.
+/// The schema of `metadata`. The definition does not have it: the API server has its own.
 fn metadata_schema() -> Value {
     let settings = schemars::generate::SchemaSettings::openapi3().with(|settings| settings.inline_subschemas = true);
     settings

@@ -1,12 +1,12 @@
-//! The schema's demands on fields, types, lengths and words.
+//! Validates an object by its schema: fields, types, lengths and enums.
 
 use super::defaults::property;
 use serde_json::Value;
 
-/// Something that is wrong.
+/// One fault, in the API server's words.
 pub(super) struct Fault {
     pub(super) message: String,
-    /// Whether the API server asks no CEL rule after it.
+    /// Whether the API server then skips the CEL rules.
     pub(super) blocks: bool,
 }
 
@@ -15,12 +15,12 @@ impl Fault {
         Self { message, blocks: true }
     }
 
-    pub(super) fn mild(message: String) -> Self {
+    pub(super) fn non_blocking(message: String) -> Self {
         Self { message, blocks: false }
     }
 }
 
-/// Fields that strict validation refuses.
+/// Unknown fields. Strict field validation rejects them.
 pub(super) fn unknown_fields(object: &Value, schema: &Value) -> Vec<String> {
     let mut found = Vec::new();
     collect_unknown(object, schema, "", &mut found);
@@ -49,7 +49,7 @@ fn collect_unknown(value: &Value, schema: &Value, path: &str, found: &mut Vec<St
     }
 }
 
-/// What is wrong with the object by its schema, fields in the order of their names.
+/// The object's faults by its schema. Fields come in the order of their names.
 pub(super) fn faults(object: &Value, schema: &Value) -> Vec<Fault> {
     let mut found = Vec::new();
     collect(object, schema, "", &mut found);
@@ -58,7 +58,7 @@ pub(super) fn faults(object: &Value, schema: &Value) -> Vec<Fault> {
 
 fn collect(value: &Value, schema: &Value, path: &str, found: &mut Vec<Fault>) {
     found.extend(type_fault(value, schema, path));
-    found.extend(word_fault(value, schema, path));
+    found.extend(enum_fault(value, schema, path));
     found.extend(size_fault(value, schema, path));
     match value {
         Value::Object(map) => {
@@ -96,7 +96,7 @@ fn type_fault(value: &Value, schema: &Value, path: &str) -> Option<Fault> {
         let small = value.as_i64().is_some_and(|n| i32::try_from(n).is_ok());
         let message =
             || format!("{path}: Invalid value: {value}: Checked value must be of type integer with format int32");
-        return (wanted == "integer" && format == Some("int32") && !small).then(|| Fault::mild(message()));
+        return (wanted == "integer" && format == Some("int32") && !small).then(|| Fault::non_blocking(message()));
     }
     let (wanted, is) = match format {
         Some(format) if is == "number" => (format, "float64"),
@@ -117,11 +117,11 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
-fn word_fault(value: &Value, schema: &Value, path: &str) -> Option<Fault> {
-    let words = schema["enum"].as_array()?;
-    let supported: Vec<String> = words.iter().map(ToString::to_string).collect();
+fn enum_fault(value: &Value, schema: &Value, path: &str) -> Option<Fault> {
+    let values = schema["enum"].as_array()?;
+    let supported: Vec<String> = values.iter().map(ToString::to_string).collect();
     let message = || format!("{path}: Unsupported value: {value}: supported values: {}", supported.join(", "));
-    (!words.contains(value)).then(|| Fault::blocking(message()))
+    (!values.contains(value)).then(|| Fault::blocking(message()))
 }
 
 fn size_fault(value: &Value, schema: &Value, path: &str) -> Option<Fault> {
@@ -133,7 +133,7 @@ fn size_fault(value: &Value, schema: &Value, path: &str) -> Option<Fault> {
                 return Some(Fault::blocking(format!("{path}: Too long: may not be more than {most} bytes")));
             }
             let least = bound("minLength").filter(|least| length < *least)?;
-            Some(Fault::mild(format!(
+            Some(Fault::non_blocking(format!(
                 "{path}: Invalid value: {value}: {path} in body should be at least {least} chars long"
             )))
         }
@@ -143,7 +143,7 @@ fn size_fault(value: &Value, schema: &Value, path: &str) -> Option<Fault> {
                 return Some(Fault::blocking(format!("{path}: Too many: {count}: must have at most {most} items")));
             }
             let least = bound("minItems").filter(|least| count < *least)?;
-            Some(Fault::mild(format!(
+            Some(Fault::non_blocking(format!(
                 "{path}: Invalid value: {count}: {path} in body should have at least {least} items"
             )))
         }

@@ -34,7 +34,7 @@ fn rule(field: &str, value: Value) -> Value {
 }
 
 #[test]
-fn fields_that_are_not_there_are_all_told() {
+fn all_unknown_fields_are_reported() {
     let mut task = task(json!({
         "image": "x", "maxRetrys": 3, "backoff": {"initial": 3}, "rules": [{"name": "a", "action": "Fail", "if": 1}],
         "template": {"metadata": {"labls": {}}, "spec": {"fieldOfTomorrow": 1}},
@@ -47,7 +47,7 @@ fn fields_that_are_not_there_are_all_told() {
 }
 
 #[test]
-fn types_words_and_sizes() {
+fn types_enums_and_sizes() {
     let of_type = |path: &str, wanted: &str, is: &str| {
         format!("{path}: Invalid value: \"{is}\": {path} in body must be of type {wanted}: \"{is}\"")
     };
@@ -86,7 +86,7 @@ fn types_words_and_sizes() {
 }
 
 #[test]
-fn what_is_too_short_or_breaks_a_rule_is_told_together() {
+fn what_is_too_short_or_breaks_a_rule_is_reported_together() {
     let cases = [
         (
             json!({"image": "", "maxRetries": -1}),
@@ -128,7 +128,7 @@ fn what_is_too_short_or_breaks_a_rule_is_told_together() {
 }
 
 #[test]
-fn a_regular_expression_that_is_none_is_told_with_the_reason() {
+fn an_invalid_regular_expression_is_reported_with_the_reason() {
     let words = "spec.rules[0].when.message: Invalid value: \"(\": message is not a regular expression (RE2 syntax): \
                  unclosed group";
     assert_eq!(said(&rule("when", json!({"message": "("}))), [words]);
@@ -162,7 +162,7 @@ fn the_name() {
 }
 
 #[test]
-fn the_operators_own_check_comes_last() {
+fn the_operators_own_validation_comes_last() {
     // Rust's regular expressions know no bound on repetitions below this program's limit of memory.
     let words = said(&rule("when", json!({"message": "(?:a{1000}){50}"})));
     assert_eq!(words.len(), 1, "{words:?}");
@@ -180,7 +180,7 @@ fn the_task_has_the_defaults_of_the_schema() {
 }
 
 #[test]
-fn a_template_as_tools_write_it_passes() {
+fn a_template_from_tools_is_admitted() {
     let metadata = json!({"name": "a", "namespace": null, "creationTimestamp": null, "labels": {"a": "b"}, "uid": "u",
         "generation": 3, "resourceVersion": "7", "ownerReferences": [{"kind": "Job", "name": "a"}], "annotations": null});
     let container = json!({"name": "a", "image": "x", "resources": {}, "restartPolicy": null});
@@ -190,14 +190,14 @@ fn a_template_as_tools_write_it_passes() {
 }
 
 #[test]
-fn a_status_in_a_manifest_is_nobodys() {
+fn a_status_in_a_manifest_is_ignored() {
     let mut manifest = task(json!({"image": "x"}));
     manifest["status"] = json!({"attempts": "many", "foo": 1});
     assert_eq!(admit(&manifest, Notation::Json).unwrap().status.unwrap_or_default().attempts, 0);
 }
 
 #[test]
-fn plain_words_of_yaml_1_1_count_in_yaml_only() {
+fn plain_texts_are_read_as_yaml_1_1_in_yaml_only() {
     let volume = json!({"name": "v", "secret": {"secretName": "s", "defaultMode": "0444"}});
     let template = json!({"spec": {"volumes": [volume]}});
     let manifest = task(json!({"image": "x", "suspend": "yes", "maxRetries": "010", "template": template}));

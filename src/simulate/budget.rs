@@ -1,10 +1,10 @@
-//! Which budget an end was charged to, read off the status before and after it.
+//! Which budget an end was charged to. The status before and after it shows this.
 
 use super::BudgetUse;
 use crate::api::{Action, HistoryEntry, RetryableTaskSpec, RetryableTaskStatus};
 use crate::core::classify::{MAX_RETRIES, budget, count};
 
-/// The budget of what follows `entry`.
+/// The budget that was charged for what follows `entry`.
 pub(super) fn used(
     spec: &RetryableTaskSpec,
     before: &RetryableTaskStatus,

@@ -1,13 +1,13 @@
-//! Loaded dice. Jitter follows from the task's UID and the attempt's number, so a UID can be found for each attempt
-//! with which the wait is the one that is wanted, and decisions that depend on it (a deadline) can be shown for that
-//! wait.
+//! UIDs that give a wanted jitter. The jitter follows from the task's UID and the attempt's number. So for each attempt
+//! there is a UID that gives the shortest, the mean or the longest wait, and decisions that depend on the wait (the
+//! deadline) can be shown for it.
 
 use crate::core::jitter_seed::jitter_seed;
 
-/// Which wait the dice shall pick.
+/// Which wait the jitter shall pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JitterPick {
-    /// Whichever: nothing depends on it.
+    /// Any: nothing depends on it.
     Any,
     /// About the shortest.
     Lowest,
@@ -18,7 +18,7 @@ pub(super) enum JitterPick {
 }
 
 impl JitterPick {
-    /// A UID whose dice for that attempt fall as wanted.
+    /// A UID with which the jitter after that attempt is as wanted.
     pub(super) fn uid(self, number: i32) -> String {
         let (wanted, tries) = match self {
             Self::Any => (0, 1),

@@ -1,4 +1,4 @@
-//! Manifests as people write them: YAML or JSON, several in one file, in lists.
+//! Reads manifests: YAML or JSON, several in one file, and lists.
 
 use crate::admission::{Admission, Notation};
 use crate::api::{GROUP, RetryableTask};
@@ -7,12 +7,12 @@ use serde_json::Value;
 
 const KIND: &str = "RetryableTask";
 
-/// A file's tasks, and what else is in it.
+/// The tasks of a file, and what else is in it.
 #[derive(Debug, Default)]
 pub struct Manifests {
     /// The tasks in their order.
     tasks: Vec<Manifest>,
-    /// What is no RetryableTask, in words.
+    /// Messages about objects that are not a RetryableTask.
     pub skipped: Vec<String>,
 }
 
@@ -20,7 +20,7 @@ pub struct Manifests {
 struct Manifest {
     value: Value,
     notation: Notation,
-    /// The name, or the place in the file.
+    /// The name in quotes, or the position in the file.
     title: String,
 }
 
@@ -33,34 +33,34 @@ pub struct Invalid(pub Vec<Refused>);
 #[derive(Debug, thiserror::Error)]
 #[error("RetryableTask {title} is invalid:\n{}", .messages.iter().map(|message| format!("* {message}")).collect::<Vec<_>>().join("\n"))]
 pub struct Refused {
-    /// Its name in quotes, or its place in the file.
+    /// Its name in quotes, or its position in the file.
     pub title: String,
     /// Each of its faults, with the path of the field.
     pub messages: Vec<String>,
 }
 
-/// A file that has no task to show.
+/// Why a file has no tasks to simulate.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// Neither YAML nor JSON.
     #[error("invalid YAML: {0}")]
     Syntax(#[from] serde_yaml_ng::Error),
-    /// A document whose keys are no words.
+    /// A document whose keys are not strings.
     #[error("document {number}: {source}")]
     Keys {
-        /// Its place in the file, from 1.
+        /// Its position in the file, from 1.
         number: usize,
         /// What is wrong.
         source: serde_json::Error,
     },
-    /// A document that is no object of Kubernetes.
-    #[error("document {0} has no kind: it is no object of Kubernetes")]
+    /// A document that is not a Kubernetes object.
+    #[error("document {0} has no kind: it is not a Kubernetes object")]
     NoObject(usize),
-    /// Nothing in it.
-    #[error("it is empty")]
+    /// No document.
+    #[error("contains no document")]
     Empty,
-    /// Other kinds only.
-    #[error("there is no RetryableTask in it")]
+    /// Only objects of other kinds.
+    #[error("contains no RetryableTask")]
     NoTask,
 }
 
@@ -97,7 +97,7 @@ impl Manifests {
         Ok(())
     }
 
-    /// The tasks as the API server would store them, or all that is wrong with any of them.
+    /// The tasks as the API server would store them, or everything that is wrong with them.
     pub fn admit(&self, admission: &Admission) -> Result<Vec<RetryableTask>, Invalid> {
         let (mut tasks, mut refused) = (Vec::new(), Vec::new());
         for Manifest { value, notation, title } in &self.tasks {
@@ -117,7 +117,7 @@ impl Manifests {
 }
 
 fn documents(text: &str) -> Result<(Vec<Value>, Notation), ManifestError> {
-    // Read as YAML in either case: its values refuse a key that is there twice.
+    // JSON is read into YAML values too: they reject duplicate keys.
     if text.trim_start().starts_with('{') {
         let stream = serde_json::Deserializer::from_str(text).into_iter::<serde_yaml_ng::Value>();
         if let Ok(documents) = stream.collect::<Result<Vec<_>, _>>() {

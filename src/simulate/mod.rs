@@ -1,5 +1,5 @@
-//! What would become of a task: the operator's own decisions ([`crate::core::decide`]) on Pods whose ends are given,
-//! against a clock that is moved on by hand. Nothing here knows a policy.
+//! Simulates a task without a cluster: the operator's own decisions ([`crate::core::decide`]), on Pods whose ends are
+//! given and with a simulated clock. There is no policy here.
 
 mod budget;
 mod jitter_uid;
@@ -19,7 +19,7 @@ use serde::Serialize;
 pub use outcomes::{Outcome, Outcomes, OutcomesError};
 pub use table::tables;
 
-/// What would become of one task.
+/// The simulation of one task.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Simulation {
@@ -30,28 +30,28 @@ pub struct Simulation {
     pub namespace: Option<String>,
     /// The attempts in their order.
     pub attempts: Vec<Attempt>,
-    /// What comes of the fallback, if one runs.
+    /// The fallback, if it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
-    /// How it ends.
+    /// The end of the task.
     pub end: End,
-    /// What else is to be known, in sentences.
+    /// Further remarks, in sentences.
     pub notes: Vec<String>,
 }
 
-/// One attempt: the wait before it, its end, and what follows.
+/// One attempt: the wait before it, how it ends, and what follows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
     /// Its number, from 1.
     pub attempt: i32,
-    /// The wait before it, shortest, in milliseconds.
+    /// The shortest wait before it, in milliseconds.
     pub earliest_milliseconds: i64,
-    /// The wait before it, on average, in milliseconds.
+    /// The mean wait before it, in milliseconds.
     pub expected_milliseconds: i64,
-    /// The wait before it, longest, in milliseconds.
+    /// The longest wait before it, in milliseconds.
     pub latest_milliseconds: i64,
-    /// From the start of the task to that of the attempt with the expected waits, in milliseconds.
+    /// The time from the task's start to the attempt's start, with mean waits, in milliseconds.
     pub start_milliseconds: i64,
     /// How long it takes, in milliseconds.
     pub run_milliseconds: i64,
@@ -61,29 +61,29 @@ pub struct Attempt {
     pub exit_code: Option<i32>,
     /// The signal that ends the container.
     pub signal: Option<i32>,
-    /// The error's type in the task's own words.
+    /// The kind of error in the termination report.
     pub error_type: Option<String>,
-    /// The message that stands in the history.
+    /// The message in the history.
     pub message: Option<String>,
-    /// The memory that its main container has, where `spec.onOutOfMemory` may change it.
+    /// The memory of its main container. Only with `spec.onOutOfMemory`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
     /// `fromAttempt` of the last of `spec.overrides` that applies to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub override_from: Option<i32>,
-    /// The rule that matches.
+    /// The rule that matches its end.
     pub rule: Option<String>,
     /// What follows.
     pub action: Action,
-    /// The budget that pays for what follows, or has run out.
+    /// The budget that is charged, or that is exhausted.
     pub budget: Option<BudgetUse>,
 }
 
-/// The Pod that runs when the task has failed.
+/// The fallback: the Pod that runs when the task has failed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fallback {
-    /// From the start of the task to that of the fallback with the expected waits, in milliseconds.
+    /// The time from the task's start to the fallback's start, with mean waits, in milliseconds.
     pub start_milliseconds: i64,
     /// How long it takes, in milliseconds.
     pub run_milliseconds: i64,
@@ -91,7 +91,7 @@ pub struct Fallback {
     pub reason: String,
     /// The exit code, where a container ends.
     pub exit_code: Option<i32>,
-    /// The message that stands in the status.
+    /// The message in the status.
     pub message: Option<String>,
 }
 
@@ -103,44 +103,44 @@ pub struct BudgetUse {
     pub name: String,
     /// How much of it is used.
     pub used: i32,
-    /// How much there is.
+    /// How large it is.
     pub limit: i32,
 }
 
-/// How a rehearsal ends.
+/// How a simulation ends.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct End {
-    /// The condition that ends the task, or why there is none.
+    /// The condition that ends the task, or why the simulation ends without one.
     #[serde(rename = "type")]
     pub type_: EndType,
     /// The condition's reason.
     pub reason: Option<String>,
-    /// The condition's message, or why there is none.
+    /// The condition's message, or why the simulation ends without a condition.
     pub message: String,
-    /// The budget that ran out.
+    /// The budget whose exhaustion ends the task.
     pub exhausted_budget: Option<String>,
-    /// From the start of the task, with the expected waits, in milliseconds.
+    /// The time since the task's start, with mean waits, in milliseconds.
     pub at_milliseconds: i64,
 }
 
-/// The condition that ends a task, or why there is none.
+/// The condition that ends a task, or why the simulation ends without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum EndType {
     /// An attempt succeeds.
     Complete,
     /// The task fails.
     Failed,
-    /// It goes on; the rehearsal does not.
+    /// The task goes on beyond the limit of the simulation.
     NotFollowed,
-    /// Nothing happens any more, and nothing will.
+    /// The task waits for ever.
     NeverEnds,
 }
 
-/// What stands in the way of a rehearsal.
+/// Why a task cannot be simulated.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The template makes a Pod that this program cannot read.
+    /// The template gives a Pod that this version cannot read.
     #[error("the Pod of attempt {number} cannot be read: {source}")]
     Pod {
         /// The attempt.
@@ -148,20 +148,20 @@ pub enum Error {
         /// Why not.
         source: serde_json::Error,
     },
-    /// The decisions go on and on without time passing: a fault of this program.
+    /// The decisions do not end although no time passes. This is a bug.
     #[error("the reconcile did not converge at attempt {0}")]
     NoConvergence(i32),
 }
 
-/// Plays the task (as admitted) against the script, for at most `limit` attempts.
+/// Simulates a task that was admitted. `script` says how its attempts end. At most `limit` attempts are simulated.
 pub fn simulate(task: &RetryableTask, script: &Outcomes, limit: usize) -> Result<Simulation, Error> {
     let play = |jitter_seed| SimulatedCluster::new(task, script, jitter_seed).play(limit);
-    // Decisions depend on the length of the waits only where the whole time is limited.
+    // Decisions depend on the waits only if the task has a deadline.
     let limited = task.spec.active_deadline_seconds.is_some();
     let Play { attempts, fallback, end } = play(if limited { JitterPick::Middle } else { JitterPick::Any })?;
     let mut notes = Vec::new();
     if task.spec.suspend {
-        notes.push("spec.suspend is true: nothing starts until it is set to false; shown is what happens then".into());
+        notes.push("spec.suspend is true: no attempt starts until it is false; this shows what happens then".into());
     }
     notes.extend(main_container_note(task));
     notes.extend(unknown_reasons(task));
@@ -178,7 +178,7 @@ pub fn simulate(task: &RetryableTask, script: &Outcomes, limit: usize) -> Result
     Ok(Simulation { name, namespace: task.metadata.namespace.clone(), attempts, fallback, end, notes })
 }
 
-/// Reasons in rules with which no attempt is known to end. A kubelet or a runtime may have others, so they are no fault.
+/// Notes on unknown reasons in rules. They are not faults: a kubelet or a runtime may have reasons of its own.
 fn unknown_reasons(task: &RetryableTask) -> Vec<String> {
     let rules = task.spec.rules.iter().flatten();
     let all = rules.flat_map(|rule| {
@@ -188,12 +188,12 @@ fn unknown_reasons(task: &RetryableTask) -> Vec<String> {
     let unknown = all.filter(|(_, reason)| !known_reasons::KNOWN.contains(&reason.as_str()));
     let note = |(rule, reason): (&String, &String)| {
         let meant = known_reasons::meant(reason).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-        format!("rule {rule} waits for the reason {reason}, with which no attempt is known to end{meant}")
+        format!("rule {rule} matches the unknown reason {reason}{meant}")
     };
     unknown.map(note).collect()
 }
 
-/// The container whose end decides, or the rule for all of them.
+/// A note on which containers decide, if there are several.
 fn main_container_note(task: &RetryableTask) -> Option<String> {
     let main = main_container_name(&task.spec);
     let others = containers(task.spec.template.as_ref()).iter().filter_map(name_of).filter(|name| *name != main);
@@ -209,7 +209,7 @@ fn main_container_note(task: &RetryableTask) -> Option<String> {
         Completion::AllContainers => {
             let are = if others.contains(", ") { "are" } else { "is" };
             format!(
-                "the main container is {main}; {others} must succeed too, and {are} taken to end with it and with 0"
+                "the main container is {main}; {others} must succeed too, and {are} assumed to exit with 0 when it ends"
             )
         }
     })

@@ -1,4 +1,4 @@
-//! How attempts end: what people write.
+//! How simulated attempts end, as users write it.
 
 use crate::api::{EndReason, StopReason};
 use crate::core::known_reasons;
@@ -6,29 +6,29 @@ use crate::core::slot::Slot;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// More attempts in a row than any rehearsal plays.
-const MOST_TIMES: usize = 100_000;
+/// The largest `times`: more attempts than any simulation has.
+const MAX_TIMES: usize = 100_000;
 
 /// How one attempt ends. Without any field: at once, with exit code 1.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Outcome {
-    /// Exit code of the main container, 0 to 255. Unless given: 0 with reason Completed, 128 + signal, 137 where the
+    /// Exit code of the main container, 0 to 255. Default: 0 with the reason Completed, 128 + signal, 137 if the
     /// container is killed (OOMKilled, Evicted, a disruption), else 1.
     pub exit_code: Option<i32>,
     /// The signal that ends the container, 1 to 64.
     pub signal: Option<i32>,
-    /// The container's, the Pod's or the kubelet's word, as in the history.
+    /// The reason, as in the history.
     pub reason: Option<String>,
-    /// The termination message. A JSON object is the task's own word.
+    /// The termination message. A JSON object is a termination report.
     pub message: Option<String>,
-    /// The task's own word: what kind of error it is.
+    /// Of the termination report: the kind of error.
     pub error_type: Option<String>,
-    /// The task's own word: do not come back earlier.
+    /// Of the termination report: the shortest wait before the next attempt, in seconds.
     pub retry_after_seconds: Option<i64>,
-    /// The task's own word: trying again cannot help.
+    /// Of the termination report: a retry cannot help.
     pub do_not_retry: Option<bool>,
-    /// The task's own word: what came out.
+    /// Of the termination report: the result of the work.
     pub result: Option<Value>,
     /// How long the main container runs before it ends, in seconds.
     pub run_seconds: f64,
@@ -36,33 +36,33 @@ pub struct Outcome {
     pub disrupted: bool,
     /// Types of further Pod conditions that are true.
     pub pod_conditions: Vec<String>,
-    /// How many attempts in a row end so.
+    /// How many attempts in a row end like this. Default 1.
     pub times: Option<usize>,
-    /// Whether it is the fallback that ends so, and no attempt.
+    /// Whether this is the end of the fallback instead of an attempt.
     pub fallback: bool,
 }
 
-/// How the attempts end, one after the other, and the fallback; the last end repeats.
+/// How the attempts end, in their order, and how the fallback ends. The last attempt's outcome repeats.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcomes {
     attempts: Vec<Outcome>,
-    /// Without one the fallback succeeds.
+    /// None: the fallback succeeds.
     fallback: Option<Outcome>,
 }
 
-/// A script that cannot be played.
+/// Why a list of outcomes is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum OutcomesError {
     /// Not a list.
-    #[error("a script is a list of outcomes: exit codes, reasons, or objects such as {{exitCode: 75, runSeconds: 10}}")]
+    #[error("not a list of outcomes: give exit codes, reasons, or objects such as {{exitCode: 75, runSeconds: 10}}")]
     NotAList,
-    /// A list of nothing.
-    #[error("the script is empty: leave it out, or write how the first attempt ends, such as [1]")]
+    /// An empty list.
+    #[error("the list of outcomes is empty: give how the first attempt ends, such as [1], or give no list")]
     Empty,
     /// Neither YAML nor JSON.
     #[error("{0}")]
     Syntax(#[from] serde_yaml_ng::Error),
-    /// An outcome with a field that there is not, or of the wrong type.
+    /// An outcome with an unknown field, or with a value of the wrong type.
     #[error("outcome {number}: {source}")]
     Field {
         /// Its place in the list, from 1.
@@ -70,7 +70,7 @@ pub enum OutcomesError {
         /// What is wrong.
         source: serde_json::Error,
     },
-    /// An outcome that cannot be.
+    /// An outcome that is impossible.
     #[error("outcome {number}: {problem}")]
     Impossible {
         /// Its place in the list, from 1.
@@ -81,7 +81,7 @@ pub enum OutcomesError {
 }
 
 impl Outcomes {
-    /// These outcomes; without any, one that fails at once with exit code 1.
+    /// These outcomes. If there are none, every attempt fails at once with exit code 1.
     pub fn new(outcomes: Vec<Outcome>) -> Result<Self, OutcomesError> {
         for (index, outcome) in outcomes.iter().enumerate() {
             if let Some(problem) = outcome.problem() {
@@ -96,7 +96,7 @@ impl Outcomes {
         Ok(Self { attempts: attempts.collect(), fallback: fallback.into_iter().next_back() })
     }
 
-    /// A script as a YAML or JSON list.
+    /// Reads a YAML or JSON list.
     pub fn parse(text: &str) -> Result<Self, OutcomesError> {
         let Value::Array(items) = serde_yaml_ng::from_str(text)? else { return Err(OutcomesError::NotAList) };
         if items.is_empty() {
@@ -113,7 +113,7 @@ impl Outcomes {
         Self::new(outcomes.collect::<Result<_, _>>()?)
     }
 
-    /// How an attempt, or the fallback, ends.
+    /// How the attempt or the fallback ends.
     pub(super) fn outcome(&self, slot: Slot) -> Outcome {
         if slot.fallback {
             return self.fallback.clone().unwrap_or_else(|| Outcome::word("0"));
@@ -123,46 +123,45 @@ impl Outcomes {
     }
 }
 
-/// What an outcome does to its Pod.
+/// What an outcome does to the Pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Course {
     /// The main container runs and ends, and the Pod with it.
     Ends,
-    /// The kubelet fails the Pod, which has run.
+    /// The kubelet fails the Pod while it runs.
     Killed,
-    /// The kubelet turns the Pod away.
-    TurnedAway,
+    /// The kubelet rejects the Pod.
+    RejectedByKubelet,
     /// The main container does not start.
-    Waits,
+    NotStarting,
     /// No node is found, or the Pod is not created.
     Unscheduled,
-    /// The main container runs on and on.
+    /// The main container runs until it is stopped.
     RunsOn,
-    /// Somebody deletes the Pod.
+    /// The user deletes the Pod.
     Deleted,
-    /// The Pod's node is gone, and the Pod is deleted for it.
-    NodeGone,
-    /// The Pod is gone without a trace.
-    Vanishes,
+    /// The Pod's node is lost, and the Pod is deleted for that.
+    NodeLost,
+    /// The Pod no longer exists, and nobody saw its end.
+    Lost,
 }
 
-/// What is wrong with a reason: it is the operator's to give, or misspelt.
+/// What is wrong with a reason: no Pod ends with it, or it is misspelt.
 fn reason_problem(reason: &str) -> Option<String> {
     match reason {
-        "Suspended" | "Cancelled" | "SpecChanged" | "RetryNow" => {
-            Some(format!("{reason} is what the operator says of an attempt that somebody stopped: no Pod ends so"))
-        }
-        "Unscheduled" | "ContainerCreating" | "PodInitializing" => Some(format!(
-            "{reason} only says how far a Pod is, and no attempt ends so: give what keeps it from starting, such as \
-             FailedMount, or StartupTimeout"
+        "Suspended" | "Cancelled" | "SpecChanged" | "RetryNow" => Some(format!(
+            "{reason} is the reason of an attempt that the operator stopped on request: no Pod ends with it"
         )),
-        _ => known_reasons::meant(reason)
-            .map(|meant| format!("{reason} is not a reason that is known: did you mean {meant}?")),
+        "Unscheduled" | "ContainerCreating" | "PodInitializing" => Some(format!(
+            "{reason} is a stage of a Pod's start, and no attempt ends with it: give what keeps the Pod from starting, \
+             such as FailedMount, or StartupTimeout"
+        )),
+        _ => known_reasons::meant(reason).map(|meant| format!("unknown reason {reason}: did you mean {meant}?")),
     }
 }
 
 impl Outcome {
-    /// An exit code or a reason.
+    /// Reads an exit code or a reason.
     pub fn word(word: &str) -> Self {
         match word.parse() {
             Ok(code) => Self { exit_code: Some(code), ..Self::default() },
@@ -172,7 +171,7 @@ impl Outcome {
 
     fn problem(&self) -> Option<String> {
         if let Some(code) = self.exit_code.filter(|code| !(0..=255).contains(code)) {
-            return Some(format!("{code} is no exit code: use 0 to 255"));
+            return Some(format!("invalid exit code {code}: use 0 to 255"));
         }
         if let Some(signal) = self.signal.filter(|signal| !(1..=64).contains(signal)) {
             return Some(format!("unknown signal {signal}: use 1 to 64"));
@@ -193,18 +192,18 @@ impl Outcome {
         if !(0.0..=1e9).contains(&self.run_seconds) {
             return Some(format!("runSeconds {} is not a time from 0 to 1000000000", self.run_seconds));
         }
-        if let Some(times) = self.times.filter(|times| !(1..=MOST_TIMES).contains(times)) {
-            return Some(format!("times {times} is not a number from 1 to {MOST_TIMES}"));
+        if let Some(times) = self.times.filter(|times| !(1..=MAX_TIMES).contains(times)) {
+            return Some(format!("times {times} is not a number from 1 to {MAX_TIMES}"));
         }
         let has_end = self.exit_code.is_some() || self.signal.is_some();
         let never_ends = matches!(
             self.course(),
-            Course::TurnedAway
-                | Course::Waits
+            Course::RejectedByKubelet
+                | Course::NotStarting
                 | Course::Unscheduled
                 | Course::RunsOn
-                | Course::NodeGone
-                | Course::Vanishes
+                | Course::NodeLost
+                | Course::Lost
         );
         let reason = self.reason.as_deref().unwrap_or_default();
         (has_end && never_ends).then(|| format!("with {reason} no container ends: remove exitCode and signal"))
@@ -222,16 +221,16 @@ impl Outcome {
             | "TopologyAffinityError"
             | "NodePorts"
             | "SysctlForbidden"
-            | "AppArmor" => Course::TurnedAway,
+            | "AppArmor" => Course::RejectedByKubelet,
             // What waits for a Pod's creation has no limit of its own either.
             "Unschedulable" | "SchedulingGated" | "PodRejected" | "FailedCreate" | "PodNameConflict" => {
                 Course::Unscheduled
             }
             "AttemptTimeout" => Course::RunsOn,
             "PodDeleted" => Course::Deleted,
-            "NodeLost" => Course::NodeGone,
-            "Lost" => Course::Vanishes,
-            reason if known_reasons::has_no_exit_code(reason) => Course::Waits,
+            "NodeLost" => Course::NodeLost,
+            "Lost" => Course::Lost,
+            reason if known_reasons::has_no_exit_code(reason) => Course::NotStarting,
             _ => Course::Ends,
         }
     }
@@ -266,19 +265,19 @@ impl Outcome {
         })
     }
 
-    /// What the container leaves as its termination message.
+    /// The container's termination message.
     pub(super) fn termination_message(&self) -> Option<String> {
         let Self { message, error_type, retry_after_seconds, do_not_retry, result, .. } = self;
-        let mut word = Map::new();
-        let mut say = |key: &str, value: Option<Value>| word.extend(value.map(|value| (key.to_owned(), value)));
-        say("errorType", error_type.clone().map(Value::from));
-        say("retryAfterSeconds", retry_after_seconds.map(Value::from));
-        say("doNotRetry", do_not_retry.map(Value::from));
-        say("result", result.clone());
-        if word.is_empty() {
+        let mut report = Map::new();
+        let mut add = |key: &str, value: Option<Value>| report.extend(value.map(|value| (key.to_owned(), value)));
+        add("errorType", error_type.clone().map(Value::from));
+        add("retryAfterSeconds", retry_after_seconds.map(Value::from));
+        add("doNotRetry", do_not_retry.map(Value::from));
+        add("result", result.clone());
+        if report.is_empty() {
             return message.clone();
         }
-        word.extend(message.clone().map(|message| ("message".to_owned(), message.into())));
-        Some(Value::Object(word).to_string())
+        report.extend(message.clone().map(|message| ("message".to_owned(), message.into())));
+        Some(Value::Object(report).to_string())
     }
 }

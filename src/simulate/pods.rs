@@ -1,4 +1,4 @@
-//! Pods as the cluster would show them.
+//! Simulated Pods, as the API server would return them.
 
 use super::outcomes::{Course, Outcome};
 use crate::api::EndReason;
@@ -12,21 +12,21 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 const GRACE_SECONDS: i64 = 30;
-/// What most programs exit with on SIGTERM.
+/// The exit code of most programs on SIGTERM.
 const EXIT_ON_SIGTERM: i32 = 143;
 
-/// A Pod and what is to come of it.
+/// A Pod and its future outcome.
 pub(super) struct SimulatedPod {
     pub(super) pod: Pod,
     pub(super) created: Timestamp,
     outcome: Outcome,
-    /// When its outcome comes, if it comes by itself.
+    /// When its outcome happens. None if it has happened, or only comes with a stop.
     pub(super) cue: Option<Timestamp>,
     pub(super) deleted: bool,
 }
 
 impl SimulatedPod {
-    /// The Pod has just been created, and starts at once if it can.
+    /// A Pod that has just been created. It starts at once if its outcome allows it.
     pub(super) fn new(mut pod: Pod, uid: String, outcome: Outcome, now: Timestamp) -> Self {
         pod.metadata.uid = Some(uid);
         pod.metadata.creation_timestamp = Some(Time(now));
@@ -36,11 +36,11 @@ impl SimulatedPod {
         let end = now.checked_add(run).unwrap_or(Timestamp::MAX);
         match simulated.outcome.course() {
             Course::Unscheduled => simulated.condition("PodScheduled", false, simulated.reason(), now),
-            Course::Waits => {
+            Course::NotStarting => {
                 simulated.scheduled(now);
                 simulated.wait();
             }
-            Course::TurnedAway => {
+            Course::RejectedByKubelet => {
                 simulated.scheduled(now);
                 simulated.cue = Some(now);
             }
@@ -75,13 +75,13 @@ impl SimulatedPod {
         let annotations = self.pod.metadata.annotations.as_ref();
         let name = annotations.and_then(|all| all.get(DEFAULT_CONTAINER)).cloned().unwrap_or_default();
         let others: Vec<String> = self.others().filter(|other| *other != name).map(ToOwned::to_owned).collect();
-        let other = without_fault(&state);
+        let other = beside_main(&state);
         let status = |name, state| ContainerStatus { name, state: Some(state), ..ContainerStatus::default() };
         let others = others.into_iter().map(|name| status(name, other.clone()));
         self.status().container_statuses = Some(std::iter::once(status(name, state)).chain(others).collect());
     }
 
-    /// Ordinary containers, which may decide with the main one: they start and end with it.
+    /// All ordinary containers. They may decide together with the main one, and start and end with it.
     fn others(&self) -> impl Iterator<Item = &str> {
         self.pod.spec.iter().flat_map(|spec| &spec.containers).map(|container| container.name.as_str())
     }
@@ -92,7 +92,7 @@ impl SimulatedPod {
     }
 
     fn wait(&mut self) {
-        // A start that only takes its time has no reason of its own.
+        // A slow start has no reason of its own.
         let reason = self.reason().filter(|reason| reason != "StartupTimeout").or(Some("ContainerCreating".into()));
         let waiting = ContainerStateWaiting { reason, message: self.outcome.message.clone() };
         self.container(ContainerState { waiting: Some(waiting), ..ContainerState::default() });
@@ -104,7 +104,7 @@ impl SimulatedPod {
         self.container(ContainerState { running: Some(running), ..ContainerState::default() });
     }
 
-    /// The outcome comes.
+    /// Applies the outcome to the Pod.
     pub(super) fn act(&mut self, now: Timestamp) {
         self.cue = None;
         let types = self.outcome.pod_conditions.clone();
@@ -115,16 +115,16 @@ impl SimulatedPod {
             self.condition("DisruptionTarget", true, Some(disruption), now);
         }
         match self.outcome.course() {
-            Course::Vanishes => self.deleted = true,
-            Course::NodeGone => self.delete(now),
+            Course::Lost => self.deleted = true,
+            Course::NodeLost => self.delete(now),
             Course::Deleted => {
                 self.delete(now);
                 self.terminate(self.outcome.code(), Some("Error".into()), now);
             }
-            Course::TurnedAway => self.fail_as_a_whole(),
+            Course::RejectedByKubelet => self.fail_pod(),
             Course::Killed => {
                 self.terminate(self.outcome.code(), Some("Error".into()), now);
-                self.fail_as_a_whole();
+                self.fail_pod();
             }
             Course::Ends => {
                 let code = self.outcome.code();
@@ -132,12 +132,12 @@ impl SimulatedPod {
                 let reason = named.unwrap_or_else(|| if code == 0 { "Completed" } else { "Error" }.into());
                 self.terminate(code, Some(reason), now);
             }
-            Course::Waits | Course::Unscheduled | Course::RunsOn => {}
+            Course::NotStarting | Course::Unscheduled | Course::RunsOn => {}
         }
     }
 
-    fn fail_as_a_whole(&mut self) {
-        // The kubelet's word for it.
+    fn fail_pod(&mut self) {
+        // The kubelet's reason for it.
         let is_deadline = |reason: &String| reason == EndReason::PodDeadlineExceeded.as_str();
         let reason = self.reason().map(|reason| if is_deadline(&reason) { "DeadlineExceeded".into() } else { reason });
         let message = self.outcome.message.clone();
@@ -167,7 +167,7 @@ impl SimulatedPod {
         self.pod.metadata.deletion_grace_period_seconds = Some(GRACE_SECONDS);
     }
 
-    /// The operator stops the Pod; a container that runs goes at once.
+    /// The operator stops the Pod. A running container ends at once.
     pub(super) fn stop(&mut self, method: StopMethod, now: Timestamp) {
         self.cue = None;
         if method == StopMethod::Deletion {
@@ -175,7 +175,7 @@ impl SimulatedPod {
         }
         match self.outcome.course() {
             Course::Unscheduled => {}
-            Course::Waits | Course::TurnedAway => self.status().phase = Some("Failed".into()),
+            Course::NotStarting | Course::RejectedByKubelet => self.status().phase = Some("Failed".into()),
             _ => {
                 let outcome = std::mem::take(&mut self.outcome);
                 self.terminate(EXIT_ON_SIGTERM, Some("Error".into()), now);
@@ -190,8 +190,8 @@ impl SimulatedPod {
     }
 }
 
-/// The state of a container beside the main one, which comes to a good end when that one ends.
-fn without_fault(state: &ContainerState) -> ContainerState {
+/// The state of a container beside the main one: it succeeds when that one ends.
+fn beside_main(state: &ContainerState) -> ContainerState {
     let mut other = state.clone();
     if let Some(end) = &mut other.terminated {
         (end.exit_code, end.signal, end.reason, end.message) = (0, None, Some("Completed".into()), None);

@@ -1,15 +1,15 @@
-//! A rehearsal for people.
+//! Simulations as tables, for people.
 
 use super::{Attempt, BudgetUse, EndType, Fallback, Simulation};
 use std::fmt::Write;
 
 const GAP: &str = "   ";
 
-/// What the columns of times are.
-const LEGEND: &str = "EARLIEST, EXPECTED, LATEST: the wait before the attempt. START: from the start of the task to that of the \
-    attempt, as expected.\n";
+/// What the columns of times mean.
+const LEGEND: &str = "EARLIEST, EXPECTED, LATEST: the wait before the attempt. START: the expected time from the \
+    task's start to the attempt's.\n";
 
-/// The rehearsals as tables and sentences; with the ends of the attempts, or the waits alone.
+/// The simulations as tables and sentences. `with_ends`: with the ends of the attempts, instead of the waits alone.
 pub fn tables(simulations: &[Simulation], with_ends: bool) -> String {
     let tables: Vec<String> = simulations.iter().map(|simulation| table(simulation, with_ends)).collect();
     format!("{}\n{LEGEND}", tables.join("\n"))
@@ -19,7 +19,7 @@ fn table(simulation: &Simulation, with_ends: bool) -> String {
     let Simulation { name, namespace, attempts, fallback, end, notes } = simulation;
     let mut text = String::new();
     let title = namespace.as_ref().map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"));
-    let taken = if with_ends { "" } else { ", if every attempt fails at once with exit code 1" };
+    let assumption = if with_ends { "" } else { ", if every attempt fails at once with exit code 1" };
     let mut header = vec!["ATTEMPT", "EARLIEST", "EXPECTED", "LATEST", "START"];
     if with_ends {
         header.extend(["REASON", "EXIT-CODE", "RULE", "ACTION", "BUDGET"]);
@@ -38,7 +38,7 @@ fn table(simulation: &Simulation, with_ends: bool) -> String {
         }
         EndType::NotFollowed | EndType::NeverEnds => (format!("No end {after}"), end.message.clone()),
     };
-    let _ = write!(text, "{title}{taken}\n\n{lines}\n{what}\n  {message}\n"); // a String takes everything
+    let _ = write!(text, "{title}{assumption}\n\n{lines}\n{what}\n  {message}\n"); // a String cannot fail
     for note in notes {
         let _ = writeln!(text, "  {note}");
     }
@@ -50,7 +50,7 @@ pub(super) fn counted(attempts: usize) -> String {
     format!("{attempts} attempt{}", if attempts == 1 { "" } else { "s" })
 }
 
-/// All columns; those that are not shown are cut off.
+/// All columns. The caller drops those that are not shown.
 fn row(attempt: &Attempt) -> Vec<String> {
     let waits = [attempt.earliest_milliseconds, attempt.expected_milliseconds, attempt.latest_milliseconds];
     let times = waits.into_iter().chain([attempt.start_milliseconds]).map(duration);
@@ -89,7 +89,7 @@ fn aligned(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// A duration in full: `0.75s`, `45s`, `1m7.5s`, `2h0m5s`, `3d4h0m0s`.
+/// A duration without rounding: `0.75s`, `45s`, `1m7.5s`, `2h0m5s`, `3d4h0m0s`.
 fn duration(milliseconds: i64) -> String {
     let total = milliseconds.max(0);
     let (days, hours, minutes) = (total / 86_400_000, total / 3_600_000 % 24, total / 60_000 % 60);

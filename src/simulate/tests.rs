@@ -151,7 +151,7 @@ fn the_budgets_beside_max_retries() {
 }
 
 #[test]
-fn the_tasks_own_word_is_heard() {
+fn the_termination_report_decides() {
     assert_eq!(story(json!({}), "[{doNotRetry: true}]"), ["0 Error 1 by doNotRetry: Fail", "0 Failed DoNotRetry"]);
     let raw = r#"[{"message": "{\"doNotRetry\": true, \"errorType\": \"NoInput\"}"}]"#;
     let simulation = play(json!({}), raw);
@@ -175,7 +175,7 @@ fn the_limits_in_time() {
     assert_eq!(story(spec.clone(), "[{exitCode: 0, runSeconds: 5}]")[0], "0 Completed 0: Complete");
     assert_eq!(story(spec, "[Unschedulable]")[1], "61000 Unschedulable by startup: Fail maxRetries 1/1");
     let invalid = story(json!({"maxRetries": 1}), "[InvalidImageName]");
-    assert_eq!(invalid[1], "1000 InvalidImageName by startup: Fail maxRetries 1/1", "nobody waits for it");
+    assert_eq!(invalid[1], "1000 InvalidImageName by startup: Fail maxRetries 1/1", "it fails without a wait");
     let deadline = play(json!({"backoff": {"jitter": {"mode": "None"}}, "activeDeadlineSeconds": 7}), "[1]");
     assert_eq!((deadline.attempts.len(), deadline.end.reason.as_deref()), (3, Some("DeadlineExceeded")));
     let message = &deadline.end.message;
@@ -217,13 +217,13 @@ fn memory_is_raised_and_overrides_apply() {
 }
 
 #[test]
-fn where_the_jitter_decides_it_is_told() {
+fn a_note_says_where_the_jitter_decides() {
     let simulation = play(json!({"activeDeadlineSeconds": 7}), "[1]");
     assert_eq!(simulation.notes, ["with the shortest waits it ends after 4 attempts: RetriesExhausted"]);
 }
 
 #[test]
-fn pods_that_are_lost_or_taken_away() {
+fn pods_that_are_lost_or_deleted() {
     let first = |script: &str| play(json!({"maxRetries": 0}), script).attempts.remove(0);
     let reasons = ["Evicted", "PodDeleted", "Lost", "NodeLost", "OutOfcpu", "Terminated", "StartError"];
     for reason in reasons {
@@ -238,7 +238,7 @@ fn pods_that_are_lost_or_taken_away() {
 }
 
 #[test]
-fn what_does_not_end_is_not_followed_for_ever() {
+fn an_endless_task_is_not_simulated_for_ever() {
     let endless = play(json!({"maxRetries": 100}), "[1]").end;
     assert_eq!((endless.type_, endless.message.as_str()), (EndType::NotFollowed, "not followed beyond 20 attempts"));
     let hangs = play(json!({}), "[1, AttemptTimeout]");
@@ -276,7 +276,7 @@ fn all_containers_decide_where_the_spec_says_so() {
 }
 
 #[test]
-fn reasons_of_rules_that_are_not_known_are_noted() {
+fn unknown_reasons_of_rules_are_noted() {
     let rule = |name: &str, reason: &str| json!({"name": name, "when": {"reasons": [reason]}, "action": "Ignore"});
     let rules =
         [rule("a", "OOMkilled"), rule("b", "MyDevicePlugin"), rule("c", "Evicted"), rule("d", "PodDeadlineExceeded")];
@@ -284,14 +284,14 @@ fn reasons_of_rules_that_are_not_known_are_noted() {
     assert_eq!(
         notes,
         [
-            "rule a waits for the reason OOMkilled, with which no attempt is known to end; did you mean OOMKilled?",
-            "rule b waits for the reason MyDevicePlugin, with which no attempt is known to end",
+            "rule a matches the unknown reason OOMkilled; did you mean OOMKilled?",
+            "rule b matches the unknown reason MyDevicePlugin",
         ]
     );
 }
 
 #[test]
-fn what_keeps_a_pod_from_starting_has_no_exit_code() {
+fn reasons_of_pods_that_do_not_start_have_no_exit_code() {
     for reason in [
         "FailedMount",
         "FailedAttachVolume",
@@ -312,23 +312,23 @@ fn what_keeps_a_pod_from_starting_has_no_exit_code() {
 }
 
 #[test]
-fn scripts_that_cannot_be_say_why() {
+fn invalid_outcomes_are_reported() {
     let cases = [
-        ("5", "a script is a list"),
-        ("[[1]]", "a script is a list"),
+        ("5", "not a list of outcomes"),
+        ("[[1]]", "not a list of outcomes"),
         ("[1, {exitcode: 1}]", "outcome 2: unknown field `exitcode`"),
         ("[{exitCode: one}]", "outcome 1: invalid type"),
-        ("[256]", "outcome 1: 256 is no exit code: use 0 to 255"),
+        ("[256]", "outcome 1: invalid exit code 256: use 0 to 255"),
         ("[{signal: 65}]", "outcome 1: unknown signal 65: use 1 to 64"),
         ("[{runSeconds: -1}]", "outcome 1: runSeconds -1 is not a time"),
         ("[{reason: ''}]", "outcome 1: the reason is empty"),
-        ("[OOMkilled]", "outcome 1: OOMkilled is not a reason that is known: did you mean OOMKilled?"),
-        ("[ContainerCreating]", "outcome 1: ContainerCreating only says how far a Pod is"),
-        ("[PodInitializing]", "outcome 1: PodInitializing only says how far a Pod is"),
+        ("[OOMkilled]", "outcome 1: unknown reason OOMkilled: did you mean OOMKilled?"),
+        ("[ContainerCreating]", "outcome 1: ContainerCreating is a stage of a Pod's start"),
+        ("[PodInitializing]", "outcome 1: PodInitializing is a stage of a Pod's start"),
         ("[{reason: FailedMount, exitCode: 1}]", "outcome 1: with FailedMount no container ends"),
-        ("[Cancelled]", "outcome 1: Cancelled is what the operator says"),
+        ("[Cancelled]", "outcome 1: Cancelled is the reason of an attempt that the operator stopped"),
         ("[{reason: Lost, exitCode: 1}]", "outcome 1: with Lost no container ends: remove exitCode and signal"),
-        ("[]", "the script is empty"),
+        ("[]", "the list of outcomes is empty"),
         ("[{times: 0}]", "outcome 1: times 0 is not a number from 1"),
         ("[{times: 9999999999}]", "outcome 1: times 9999999999 is not a number from 1"),
         ("[", "did not find expected"),

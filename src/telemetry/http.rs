@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use super::{Telemetry, metrics};
 
-/// How long open connections may take to end after the shutdown was asked for.
+/// How long open connections may take to end after the shutdown has begun.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Why the server does not run.
@@ -37,7 +37,7 @@ pub enum Error {
     },
 }
 
-/// Listens on `address`, a host or IP and a port (0 for any free one).
+/// Listens on `address`: a host name or IP, and a port. Port 0 means any free one.
 ///
 /// # Errors
 /// When the address is invalid or taken; the error names it.
@@ -45,7 +45,7 @@ pub async fn bind(address: &str) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|source| Error::Bind { address: address.to_owned(), source })
 }
 
-/// Serves until `shutdown` resolves, then ends within three seconds even if a client holds its connection open.
+/// Serves until `shutdown` resolves. Then it ends within three seconds, even if a client keeps its connection open.
 ///
 /// # Errors
 /// When the listener fails.
@@ -56,7 +56,7 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let address = listener.local_addr().map_err(|source| Error::Bind { address: "the listener".into(), source })?;
     let (stop, stopped) = watch::channel(());
-    let asked = async move {
+    let shutdown = async move {
         shutdown.await;
         drop(stop);
     };
@@ -64,7 +64,7 @@ pub async fn serve(
     let server = axum::serve(listener, router(telemetry)).with_graceful_shutdown(ended(stopped.clone()));
     tokio::select! {
         result = server.into_future() => result.map_err(|source| Error::Serve { address, source }),
-        () = async { asked.await; tokio::time::sleep(GRACE).await } => Ok(()),
+        () = async { shutdown.await; tokio::time::sleep(GRACE).await } => Ok(()),
     }
 }
 

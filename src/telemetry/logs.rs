@@ -1,4 +1,4 @@
-//! Logs: one line an event on stderr, as text or as JSON.
+//! Logs: one line per event on standard error, as text or as JSON.
 
 use std::io::{self, IsTerminal as _};
 
@@ -17,14 +17,14 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// How a log line looks.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// For people: time, level, spans with their fields, message. Coloured when stderr is a terminal.
+    /// For people: time, level, spans with their fields, message. Coloured if standard error is a terminal.
     #[default]
     Text,
-    /// For programs: one flat JSON object a line. The fields of the enclosing spans stand beside the event's own;
-    /// where names collide the event wins over its spans, and an inner span over an outer one.
+    /// For programs: one flat JSON object per line. It has the event's fields and those of its spans. If names collide,
+    /// the event wins over its spans, and an inner span over an outer one.
     Json,
 }
 
@@ -36,7 +36,7 @@ pub enum Error {
         "the log level is empty: give off, error, warn, info, debug or trace, or directives such as info,kube=debug"
     )]
     Empty,
-    /// A single word that is no level. The filter syntax would take it for a module's name and log nothing else.
+    /// A single word that is not a level. The filter would read it as the name of a module, and log nothing else.
     #[error(
         "unknown log level `{0}`: give off, error, warn, info, debug or trace, or directives such as info,kube=debug"
     )]
@@ -49,7 +49,7 @@ pub enum Error {
         /// What is wrong with it.
         source: ParseError,
     },
-    /// The process has a logger already.
+    /// The process already has a logger.
     #[error("logging was set up before: {0}")]
     AlreadySet(#[from] tracing_subscriber::util::TryInitError),
 }
@@ -92,19 +92,19 @@ where
     fmt::Subscriber::builder().with_env_filter(filter).with_ansi(ansi).with_writer(writer).finish()
 }
 
-/// Keeps a record on its line, and the terminal as it is: errors quote what others say, and are written as they are.
+/// Escapes characters that would break a record's line or change the terminal. Errors may quote any text of others.
 struct OneLine<W> {
     inner: W,
     escape: Escape,
 }
 
-/// How a character that misleads is shown.
+/// How to escape a character that misleads.
 #[derive(Clone, Copy)]
 enum Escape {
     Text,
-    /// Records have escape sequences of our own.
+    /// The colours of records are escape sequences too, and stay.
     Coloured,
-    /// All that could mislead is within strings.
+    /// Characters that mislead can only be in strings.
     Json,
 }
 
@@ -128,7 +128,7 @@ impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for OneLine<W> {
 }
 
 impl<W: io::Write> io::Write for OneLine<W> {
-    /// Takes a whole record, as the subscriber writes it.
+    /// The subscriber writes a whole record at once.
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(record.strip_suffix(b"\n").unwrap_or(record));
         let mut line = String::with_capacity(record.len());
@@ -158,7 +158,7 @@ where
         .finish()
 }
 
-/// Writes an event and the fields of all its spans as one flat JSON object, so that a query for `task` needs no path.
+/// Writes an event and the fields of all its spans as one flat JSON object, so that a query can use `task` directly.
 struct FlatJson;
 
 impl<S> FormatEvent<S, JsonFields> for FlatJson

@@ -1,4 +1,4 @@
-//! Metrics in the `OpenMetrics` format. No label holds an object's name, so the number of series is bounded.
+//! Metrics in the `OpenMetrics` format. No label has the name of an object, so the number of series is bounded.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum AttemptResult {
-    /// The attempt did its work.
+    /// The attempt succeeded.
     Succeeded,
     /// The attempt failed and was charged to the task's retries.
     Failed,
-    /// The attempt ended without being charged: a disruption, a suspension, a rule that says so.
+    /// The attempt ended without being charged: by a disruption, a suspension or a rule with action Ignore.
     Ignored,
 }
 
@@ -34,7 +34,7 @@ pub enum TaskResult {
     Failed,
 }
 
-/// The cluster's reasons that stand in labels by their own name, beside all of the operator's.
+/// The cluster's reasons that are values of labels, beside all of the operator's.
 const REASONS: &[&str] = &[
     "AppArmor",
     "ContainerCannotRun",
@@ -92,8 +92,7 @@ const REASONS: &[&str] = &[
     "VolumeAttachmentLimitExceeded",
 ];
 
-/// The reason itself where it is one of the operator's or well known, else `Other`: a Pod may carry any text, and each
-/// would be a new series.
+/// The reason itself if it is known, else `Other`. A Pod's reason may be any text, and each would be a new series.
 pub fn bounded_reason(reason: &str) -> &'static str {
     let stop = one_of::<StopReason>(reason).filter(|stop| *stop != StopReason::Unknown).map(StopReason::as_str);
     let end = || one_of::<EndReason>(reason).map(EndReason::as_str);
@@ -102,7 +101,7 @@ pub fn bounded_reason(reason: &str) -> &'static str {
     stop.or_else(end).or_else(condition).or_else(known).unwrap_or("Other")
 }
 
-/// The variant of that name. Whoever adds one need not name it here.
+/// The variant of that name. Variants that are added later are found too.
 fn one_of<T: DeserializeOwned>(name: &str) -> Option<T> {
     T::deserialize(IntoDeserializer::<ValueError>::into_deserializer(name)).ok()
 }
@@ -257,7 +256,7 @@ impl Metrics {
         self.finished.get_or_create(&TaskLabels { result, reason: reason.as_str() }).inc();
     }
 
-    /// Records the back-off chosen for a retry.
+    /// Records the wait before a retry.
     pub fn retry_scheduled(&self, delay: Duration) {
         self.retry_delay.observe(delay.as_secs_f64());
     }
@@ -281,7 +280,7 @@ impl Metrics {
         self.reconcile.observe(took.as_secs_f64());
     }
 
-    /// Counts a failed reconcile. `kind` is the name of a kind of error, not its message.
+    /// Counts a failed reconcile. `kind` names the kind of error, from a fixed set.
     pub fn reconcile_failed(&self, kind: &'static str) {
         self.reconcile_errors.get_or_create(&ErrorLabels { kind }).inc();
     }
@@ -292,13 +291,13 @@ impl Metrics {
     }
 
     /// Counts a request to the API server. `resource` is a plural, with its subresource after a slash; `code` is the
-    /// status code of the answer, or `timeout` or `error` where there was none.
+    /// status code of the answer, or `timeout` or `error` if there was none.
     pub fn api_request(&self, verb: &'static str, resource: &str, code: &str) {
         let labels = RequestLabels { verb, resource: resource.to_owned(), code: code.to_owned() };
         self.api_requests.get_or_create(&labels).inc();
     }
 
-    /// Says whether this process does the work or stands by.
+    /// Sets whether this process leads or is a standby.
     pub fn set_leader(&self, leader: bool) {
         self.leader.set(leader.into());
     }

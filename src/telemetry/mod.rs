@@ -1,4 +1,4 @@
-//! What the operator tells about itself: logs, metrics and health, and the HTTP server that shows the last two.
+//! Logs, metrics and health, and the HTTP server for the last two.
 
 pub mod health;
 pub mod http;
@@ -20,7 +20,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// `stall_limit` is how long a watch or the controller's loop may be silent before the process counts as wedged.
+    /// `stall_limit` is how long a watch or the controller's loop may make no progress before the liveness probe fails.
     pub fn new(stall_limit: Duration) -> Self {
         Self { metrics: Metrics::new(), health: Health::new(stall_limit) }
     }

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn durations_are_told_in_full() {
+fn durations_are_not_rounded() {
     let cases = [
         (0, "0s"),
         (5, "0.005s"),

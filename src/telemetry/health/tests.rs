@@ -25,7 +25,7 @@ async fn a_watch_that_is_never_answered_stalls_after_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_watch_counts_for_itself() {
+async fn each_watch_is_judged_by_itself() {
     let health = Health::new(LIMIT);
     for namespace in ["a", "b"] {
         health.watching(Some(namespace), "pods");
@@ -46,7 +46,7 @@ async fn each_watch_counts_for_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_loop_must_turn_once_it_has_begun() {
+async fn each_loop_must_run_once_it_has_started() {
     let health = Health::new(LIMIT);
     health.begun(Some("a"));
     health.begun(Some("b"));

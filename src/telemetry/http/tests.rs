@@ -50,7 +50,7 @@ async fn shows_metrics_and_health_until_shut_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_holds_on_does_not_hold_up_the_end() {
+async fn an_open_connection_does_not_delay_the_shutdown() {
     let listener = bind("127.0.0.1:0").await.unwrap();
     let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let telemetry = Arc::new(Telemetry::new(Duration::ZERO));

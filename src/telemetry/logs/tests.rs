@@ -107,7 +107,7 @@ fn a_record_is_one_line_whatever_it_quotes() {
 }
 
 #[test]
-fn a_record_in_json_holds_nothing_that_misleads_either() {
+fn a_json_record_has_no_characters_that_mislead() {
     let buffer = Buffer::default();
     let writer = buffer.clone();
     let said = "one\ntwo \u{202e}drawkcab\u{2028}\u{9b}31m\ttab";
@@ -122,7 +122,7 @@ fn a_record_in_json_holds_nothing_that_misleads_either() {
 }
 
 #[test]
-fn a_bad_filter_is_a_clear_error() {
+fn an_invalid_filter_is_a_clear_error() {
     let message = |level: &str| filter(level).unwrap_err().to_string();
     assert!(message("inof").contains("unknown log level `inof`"));
     assert!(message(" ").contains("empty"));
