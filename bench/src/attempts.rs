@@ -1,4 +1,4 @@
-//! Tasks that fail, wait and are tried again: what an attempt costs, and how late it comes.
+//! Tasks that fail, wait and are retried: what an attempt costs, and how late it starts.
 
 use crate::audit::{Log, Who};
 use crate::bystander::Bystander;
@@ -19,61 +19,61 @@ const HOME: &str = "operator";
 const LIMIT: Duration = Duration::from_secs(400);
 const QUIET: Duration = Duration::from_secs(4);
 
-/// What was measured of one kind at one number.
+/// The measurements of one kind at one number of tasks.
 #[derive(Debug, Default, Serialize)]
 pub struct Attempts {
     pub tasks: usize,
     pub attempts: usize,
     /// From the first creation to the last write, in seconds.
     pub seconds: f64,
-    /// Answered writes by verb and resource.
+    /// Answered writes, by verb and resource.
     pub writes: BTreeMap<String, usize>,
     pub writes_per_attempt: f64,
-    /// Pods that were deleted because they were past their retention. A Job keeps all of its Pods.
+    /// Pods that were deleted because of their retention. A Job keeps all of its Pods.
     pub removals_per_attempt: f64,
     pub events_per_attempt: f64,
     /// Lists and gets after the start.
     pub reads: usize,
     pub watches: i64,
-    /// From the creation of the task to that of its first Pod, in milliseconds.
+    /// From the creation of each task to the creation of its first Pod, in milliseconds.
     pub start: Vec<f64>,
-    /// The same, without what the API server took for the status in between, which Job does not write.
+    /// The same, without the API server's time for the status write in between. Job does not write one.
     pub start_but_for_status: Vec<f64>,
     /// How late retries were.
     #[serde(flatten)]
     pub late: Late,
-    /// The API server's own time for a write of the controller.
+    /// How long the API server took for each write of the controller, in milliseconds.
     pub api: Vec<f64>,
-    /// How long a request of somebody else waited until the API server had it, in milliseconds.
+    /// How long the bystander's requests waited until the API server received them, in milliseconds.
     pub bystander: Vec<f64>,
-    /// Processor time in milliseconds per attempt.
+    /// CPU time per attempt, in milliseconds.
     pub controller_cpu: f64,
     pub apiserver_cpu: f64,
     pub etcd_cpu: f64,
-    /// The share of the machine that was busy.
+    /// The share of the machine's CPU time that was used.
     pub busy: f64,
     /// The controller's memory at the end, in bytes.
     pub memory: u64,
-    /// Bytes at rest in etcd, Events apart: of all tasks or Jobs, and of all Pods.
+    /// Bytes stored in etcd, without Events: of all tasks or Jobs, and of all Pods.
     pub stored_tasks: usize,
     pub stored_pods: usize,
     pub stored_pod_count: usize,
-    /// Bytes put into etcd per attempt, those of the nodes' reports included.
+    /// Bytes written to etcd per attempt, including the nodes' reports.
     pub put_per_attempt: f64,
 }
 
-/// What is to be run.
+/// A scenario to run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub kind: Kind,
     pub work: Work,
-    /// How many of them.
+    /// How many tasks or Jobs.
     pub count: usize,
-    /// Created at once, or one each so long.
+    /// The time between two creations. None: all are created at once.
     pub pace: Option<Duration>,
-    /// What the Job controller may ask.
+    /// The limits of the Job controller.
     pub limits: Limits,
-    /// How many others have failed once and wait all the while.
+    /// How many other tasks have failed once and wait during the whole scenario.
     pub waiting: usize,
 }
 
@@ -135,7 +135,7 @@ pub async fn run(program: &Path, scenario: Scenario) -> Result<Attempts> {
     Ok(measured)
 }
 
-/// What the requests of `who` come to, per attempt.
+/// Counts the requests of `who`, per attempt.
 pub fn costs(log: &Log, who: &Who, cpu: Cpu) -> Attempts {
     let mut measured = Attempts::default();
     let (mut events, mut writes, mut removals) = (0, 0, 0);

@@ -1,4 +1,4 @@
-//! The API server's audit log, followed while it grows: who asked for what, and when.
+//! Follows the API server's audit log: who requested what, and when.
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -9,10 +9,10 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How often the log is looked at while something is waited for.
+/// How often the log is read while the benchmark waits for something.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Who asks.
+/// The origin of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
     /// The operator whose account is in this namespace.
@@ -21,7 +21,7 @@ pub enum Who {
     JobController,
     /// The simulated nodes.
     Nodes,
-    /// Anybody else.
+    /// Any other client.
     Other,
 }
 
@@ -33,12 +33,12 @@ pub struct Request {
     /// The plural, with the subresource after a slash.
     pub resource: String,
     pub namespace: String,
-    /// Empty where the API server makes the name up.
+    /// Empty if the API server generates the name.
     pub name: String,
     pub code: u16,
-    /// When the API server had the request.
+    /// When the API server received the request.
     pub received: Timestamp,
-    /// When it had answered.
+    /// When it had sent the answer.
     pub answered: Timestamp,
 }
 
@@ -66,22 +66,22 @@ impl Request {
     }
 }
 
-/// From one time to the other, in milliseconds.
+/// The time between two timestamps, in milliseconds.
 pub fn millis_between(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64() * 1000.0
 }
 
-/// The log from some point on.
+/// The log from a certain point on.
 pub struct Log {
     file: File,
     rest: Vec<u8>,
-    /// All requests so far but watches, in the order of their answers.
+    /// All requests so far except watches, in the order of their answers.
     pub requests: Vec<Request>,
-    /// Watches that were answered and have not ended, by who keeps them.
+    /// Open watches, by their client.
     pub watches: Vec<(Who, i64)>,
-    /// How often the nodes have reported on each Pod: once that it runs, once that it has ended.
+    /// How often the nodes have reported on each Pod: once when it runs, and once when it has ended.
     reports: HashMap<String, u32>,
-    /// How many Pods the nodes have reported to run, and to have ended.
+    /// How many Pods the nodes have reported as running, and as ended.
     pub running: usize,
     pub ended: usize,
 }
@@ -154,12 +154,12 @@ impl Log {
         self.requests.push(request);
     }
 
-    /// How many requests there are that `is` wants.
+    /// How many requests match `is`.
     pub fn count(&self, is: impl Fn(&Request) -> bool) -> usize {
         self.requests.iter().filter(|request| is(request)).count()
     }
 
-    /// Reads on until `is` holds, for `limit` at most.
+    /// Reads until `is` holds, for at most `limit`.
     pub async fn until(&mut self, what: &str, limit: Duration, is: impl Fn(&Self) -> bool) -> Result<()> {
         let began = Instant::now();
         loop {
@@ -172,7 +172,7 @@ impl Log {
         }
     }
 
-    /// Reads on until `who` has written nothing for `quiet`; an error if that does not come about within `limit`.
+    /// Reads until `who` has written nothing for `quiet`. An error if that takes longer than `limit`.
     pub async fn until_quiet(&mut self, who: &Who, quiet: Duration, limit: Duration) -> Result<()> {
         let began = Instant::now();
         let (mut seen, mut since) = (0, Instant::now());

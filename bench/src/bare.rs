@@ -1,5 +1,5 @@
-//! What a status before each Pod costs, whoever writes it: a client that does nothing but these two writes of each task, as
-//! many at a time as the operator. What the operator takes beyond that is its own.
+//! The cost of writing a status before each Pod, for any client: this one does only these two writes for each task,
+//! with the operator's concurrency. What the operator takes beyond that is its own overhead.
 
 use crate::audit::{Log, Who};
 use crate::cluster::{Cluster, Limits};
@@ -27,9 +27,9 @@ use tokio::time::{Instant, sleep_until};
 const NAMESPACE: &str = "work";
 const HOME: &str = "operator";
 const LIMIT: Duration = Duration::from_secs(400);
-/// From the last that must be known beforehand to when the first is due.
+/// The time between the end of the preparations and the first due time.
 const LEAD: Duration = Duration::from_secs(2);
-/// As many tasks at a time as the operator looks at, and as many that are due.
+/// The operator's concurrency for new tasks, and for those that are due.
 const AT_A_TIME: usize = CONCURRENCY as usize;
 const DUE_AT_A_TIME: usize = AT_A_TIME * DUE_CONCURRENCY_FACTOR as usize;
 
@@ -41,7 +41,8 @@ async fn cluster(program: &Path) -> Result<(Cluster, Client)> {
     Ok((cluster, client))
 }
 
-/// From the creation of each of `count` tasks to that of its first Pod, in milliseconds. The Pods fail, and nobody minds.
+/// From the creation of each of `count` tasks to the creation of its first Pod, in milliseconds. The Pods fail, without
+/// any effect.
 pub async fn first_pods(program: &Path, count: usize, pace: Option<Duration>) -> Result<Vec<f64>> {
     let (cluster, client) = cluster(program).await?;
     let who = Who::Operator(HOME.into());
@@ -63,7 +64,8 @@ pub async fn first_pods(program: &Path, count: usize, pace: Option<Duration>) ->
     Ok(starts(&log, &who, &lives(&log, &who, None)?).0)
 }
 
-/// How late the Pods of as many tasks are, in milliseconds, each due so many milliseconds after the first.
+/// How late the Pods of as many tasks are, in milliseconds. Each is due the given number of milliseconds after the
+/// first.
 pub async fn due_pods(program: &Path, due_after: &[f64]) -> Result<Vec<f64>> {
     let (cluster, client) = cluster(program).await?;
     let who = Who::Operator(HOME.into());
@@ -92,7 +94,7 @@ pub async fn due_pods(program: &Path, due_after: &[f64]) -> Result<Vec<f64>> {
     of_only_pods(&log, &who, &due)
 }
 
-/// Serves every new task until it fails. Says when it knows all that there are.
+/// Serves every new task until an error occurs. Signals when the initial list is complete.
 async fn serve(client: Client, ready: oneshot::Sender<()>) -> Result<()> {
     let tasks: Api<RetryableTask> = Api::namespaced(client.clone(), NAMESPACE);
     let (mut known, mut ready) = (HashSet::new(), Some(ready));
@@ -100,7 +102,7 @@ async fn serve(client: Client, ready: oneshot::Sender<()>) -> Result<()> {
     watcher(tasks, Config::default())
         .inspect_ok(move |event| {
             if let Some(ready) = ready.take_if(|_| matches!(event, Event::InitDone)) {
-                // Nobody waits any more if the benchmark was interrupted.
+                // If the benchmark was interrupted, there is no receiver.
                 let _ = ready.send(());
             }
         })
@@ -113,7 +115,7 @@ async fn serve(client: Client, ready: oneshot::Sender<()>) -> Result<()> {
         .await
 }
 
-/// The two writes, as the operator has them.
+/// The two writes, as the operator sends them.
 async fn begin(client: Client, task: RetryableTask) -> Result<()> {
     let tasks: Api<RetryableTask> = Api::namespaced(client.clone(), NAMESPACE);
     let situation = Situation {

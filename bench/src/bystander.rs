@@ -1,5 +1,5 @@
-//! Somebody who has nothing to do with the work and asks the API server a small thing now and then: how long a request waits
-//! until a busy API server has it, whoever sends it.
+//! A client that takes no part in the work. It sends small requests, which show how long any request waits until a busy
+//! API server receives it.
 
 use crate::audit::{Log, millis_between};
 use anyhow::{Result, ensure};
@@ -11,19 +11,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// How long after an answer it asks again.
+/// The time between an answer and the next request.
 const PAUSE: Duration = Duration::from_millis(100);
-/// What it asks for, with a number after it: nobody else does, and there is none.
+/// The name of the requested object, followed by a number. The object does not exist, and no other client requests it.
 const NAME: &str = "bystander-";
 
-/// Asks until it is dropped.
+/// Sends requests until it is dropped.
 pub struct Bystander {
     sent: Arc<Mutex<Vec<Timestamp>>>,
     asking: JoinHandle<()>,
 }
 
 impl Bystander {
-    /// Begins to ask, on a connection of its own.
+    /// Starts, with a connection of its own.
     pub async fn new(namespace: &str) -> Result<Self> {
         let maps: Api<ConfigMap> = Api::namespaced(Client::try_default().await?, namespace);
         maps.get_opt("opens-the-connection").await?;
@@ -42,14 +42,14 @@ impl Bystander {
         Ok(Self { sent, asking })
     }
 
-    /// From when each request was sent until the API server had it, in milliseconds.
+    /// The time from when each request was sent until the API server received it, in milliseconds.
     pub fn waits(&self, log: &Log) -> Result<Vec<f64>> {
         ensure!(!self.asking.is_finished(), "the bystander has given up");
         let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         let mut had = BTreeMap::new();
         for request in &log.requests {
             if let Some(number) = request.name.strip_prefix(NAME).and_then(|number| number.parse::<usize>().ok()) {
-                // The client asks again by itself if it is told to.
+                // The client retries by itself if the API server says so.
                 had.entry(number).or_insert(request.received);
             }
         }

@@ -15,17 +15,17 @@ use std::time::{Duration, Instant};
 
 /// How many nodes are simulated.
 pub const NODES: usize = 10;
-/// How long anything may take that should take seconds.
+/// The time limit of steps that usually take seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Where the operator shows its metrics; another one beside it takes the next port.
+/// The port of the operator's metrics. A second operator uses the next port.
 const FIRST_PORT: u16 = 19_180;
 
-/// What the Job controller may ask of the API server.
+/// The limits of the Job controller's requests to the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limits {
-    /// As it comes: 20 requests a second, bursts of 30, 5 Jobs at a time.
+    /// Its defaults: 20 requests a second, bursts of 30, 5 Jobs at the same time.
     Default,
-    /// None, as the operator has none, and as many Jobs at a time as the operator has tasks, due and others.
+    /// No limit on requests, like the operator, and the operator's concurrency (for due and other tasks together).
     Lifted,
 }
 
@@ -46,7 +46,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Takes down what runs, and starts anew with nothing in it but the resource's definition.
+    /// Stops the running cluster, and starts one that has nothing but the resource's definition.
     pub async fn fresh(program: &Path, limits: Limits) -> Result<Self> {
         cluster(&["down"], limits)?;
         cluster(&["simulate", &NODES.to_string()], limits)?;
@@ -62,15 +62,15 @@ impl Cluster {
         Ok(Self { client, program: program.to_owned() })
     }
 
-    /// A namespace that can have Pods.
+    /// Creates a namespace that is ready for Pods.
     pub fn namespace(&self, name: &str) -> Result<()> {
         kubectl(&["create", "namespace", name], "")?;
         kubectl(&["--namespace", name, "wait", "--for=create", "serviceaccount/default", "--timeout=60s"], "")?;
         Ok(())
     }
 
-    /// Makes an account for an operator in the namespace `home`, with the rights that the chart gives it for `scope` (all
-    /// namespaces if there is none).
+    /// Creates a service account for an operator in the namespace `home`, with the chart's RBAC rules for `scope`
+    /// (None: all namespaces).
     pub fn account(&self, home: &str, scope: Option<&str>) -> Result<PathBuf> {
         kubectl(&["create", "namespace", home], "")?;
         let mut render = Command::new("helm");
@@ -96,32 +96,32 @@ impl Cluster {
         Ok(Client::try_from(kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?)?)
     }
 
-    /// Starts an operator with that account and waits until it has read all there is.
+    /// Starts an operator with that account and waits until its caches are synced.
     pub async fn operator(&self, kubeconfig: &Path, more: &[&str]) -> Result<Operator> {
         let mut operator = Operator::spawn(&self.program, kubeconfig, 0, more)?;
         operator.ready().await?;
         Ok(operator)
     }
 
-    /// As [`Cluster::operator`], beside another one.
+    /// The same as [`Cluster::operator`], beside another operator.
     pub async fn second_operator(&self, kubeconfig: &Path, more: &[&str]) -> Result<Operator> {
         let mut operator = Operator::spawn(&self.program, kubeconfig, 1, more)?;
         operator.ready().await?;
         Ok(operator)
     }
 
-    /// Starts an operator and does not wait.
+    /// Starts an operator without waiting.
     pub fn spawn(&self, kubeconfig: &Path) -> Result<Operator> {
         Operator::spawn(&self.program, kubeconfig, 0, &[])
     }
 }
 
-/// Takes the cluster down.
+/// Stops the cluster.
 pub fn down() -> Result<()> {
     cluster(&["down"], Limits::Lifted).map(drop)
 }
 
-/// A running operator. It dies with this value.
+/// A running operator. It is killed when this value is dropped.
 pub struct Operator {
     child: Child,
     port: u16,
@@ -142,7 +142,7 @@ impl Operator {
         Ok(Self { child, port })
     }
 
-    /// Waits until it has read all there is.
+    /// Waits until its caches are synced.
     pub async fn ready(&mut self) -> Result<()> {
         let began = Instant::now();
         while http("GET", self.port, "/readyz", "").is_err() {
@@ -183,7 +183,7 @@ impl Drop for Operator {
     }
 }
 
-/// Bytes of the values that etcd has under a prefix, and how many there are.
+/// The bytes of all values under a prefix in etcd, and their number.
 pub fn stored(prefix: &str) -> Result<(usize, usize)> {
     let end = format!("{}0", prefix.strip_suffix('/').context("a prefix ends with a slash")?); // '0' follows '/'
     let query = json!({"key": base64(prefix), "range_end": base64(&end)}).to_string();
@@ -194,7 +194,7 @@ pub fn stored(prefix: &str) -> Result<(usize, usize)> {
     Ok((bytes, values.len()))
 }
 
-/// Bytes that were ever put into etcd.
+/// All bytes that have been written to etcd.
 pub fn put_into_etcd() -> Result<f64> {
     let page = http("GET", etcd_port(), "/metrics", "")?;
     let line = page.lines().find(|line| line.starts_with("etcd_debugging_mvcc_total_put_size_in_bytes "));
@@ -207,7 +207,7 @@ fn etcd_port() -> u16 {
     2379 + 100 * number
 }
 
-/// Standard base64, of which the standard library has none.
+/// Standard base64. The standard library does not have it.
 fn base64(text: &str) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut encoded = String::new();
@@ -221,7 +221,7 @@ fn base64(text: &str) -> String {
     encoded
 }
 
-/// Enough of HTTP for this machine's own ports: the body of an answer that is 200.
+/// A minimal HTTP client for local ports: returns the body of an answer with the status 200.
 fn http(method: &str, port: u16, path: &str, body: &str) -> Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -241,12 +241,12 @@ fn cluster(args: &[&str], limits: Limits) -> Result<String> {
     )
 }
 
-/// What kubectl prints.
+/// The output of kubectl.
 pub fn kubectl(args: &[&str], input: &str) -> Result<String> {
     run(Command::new("kubectl").args(args), input)
 }
 
-/// What the operator with this number writes, from the start of the last one.
+/// The log of the operator with this number, from its last start on.
 pub fn operator_log(nth: u16) -> Result<PathBuf> {
     Ok(folder()?.join(format!("operator-{nth}.log")))
 }

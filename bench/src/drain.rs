@@ -1,7 +1,7 @@
 //! Many failures at the same instant: how fast their next attempts are created.
 //!
-//! The controller is halted while the Pods fail and while Job's back-off runs out, and then goes on: every retry is due,
-//! whatever the back-off.
+//! The controller is paused while the Pods fail and until Job's back-off has passed. When it continues, every retry is
+//! due, whatever its back-off.
 
 use crate::attempts::costs;
 use crate::audit::{Log, Who, millis_between};
@@ -21,27 +21,27 @@ const NAMESPACE: &str = "work";
 const HOME: &str = "operator";
 const LIMIT: Duration = Duration::from_secs(200);
 
-/// What was measured of one kind.
+/// The measurements of one kind.
 #[derive(Debug, Default, Serialize)]
 pub struct Drain {
     pub failures: usize,
-    /// From when the controller goes on to the creation of the last Pod.
+    /// From when the controller continues to the creation of the last Pod.
     pub seconds: f64,
     pub attempts_per_second: f64,
-    /// Shares of one processor in that time.
+    /// The share of one core in that time.
     pub controller_cpu: f64,
     pub apiserver_cpu: f64,
     pub etcd_cpu: f64,
     pub nodes_cpu: f64,
-    /// The share of the machine that was busy.
+    /// The share of the machine's CPU time that was used.
     pub busy: f64,
-    /// The API server's own time for a write of the controller, in milliseconds.
+    /// How long the API server took for each write of the controller, in milliseconds.
     pub api: Vec<f64>,
-    /// From when the controller goes on to each creation, in milliseconds.
+    /// From when the controller continues to each creation, in milliseconds.
     pub created: Vec<f64>,
 }
 
-/// How many Pods have failed. The nodes may report twice that a Pod runs, so the audit log does not tell.
+/// How many Pods have failed. The audit log does not show this, since a node may report twice that a Pod runs.
 async fn failed_pods(cluster: &Cluster) -> Result<usize> {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     Ok(pods.list_metadata(&ListParams::default().fields("status.phase=Failed")).await?.items.len())
@@ -56,7 +56,7 @@ async fn until_failed(cluster: &Cluster, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Lets `count` of `kind` fail at the same instant.
+/// Measures `count` tasks or Jobs whose Pods fail at the same instant.
 pub async fn run(program: &Path, kind: Kind, count: usize, limits: Limits) -> Result<Drain> {
     let cluster = Cluster::fresh(program, limits).await?;
     cluster.namespace(NAMESPACE)?;
@@ -70,7 +70,7 @@ pub async fn run(program: &Path, kind: Kind, count: usize, limits: Limits) -> Re
     };
     let mut log = Log::from_now()?;
     let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 0});
-    // The first must not end before the last runs, at a rate that a slow machine starts them at.
+    // On a slow machine too, the first Pod must not end before the last one runs.
     let duration = format!("{}s", 60 + count / 10);
     let work = Work { duration, retries: 1, backoff };
     work.create(&cluster.client, (kind, NAMESPACE), 0..count, None).await?;

@@ -1,4 +1,4 @@
-//! How late a Pod comes: after its task, and after it was due.
+//! How late a Pod is created: after its task, and after it was due.
 
 use crate::audit::{Log, Request, Who, millis_between};
 use crate::cluster::Cluster;
@@ -18,19 +18,20 @@ use std::collections::BTreeMap;
 pub struct Late {
     /// Until the Pod was created.
     pub lag: Vec<f64>,
-    /// Without what the API server took, by its audit log, for the creation and for the status in between.
+    /// The same without the API server's time for the creation and for the status write in between, by its audit log.
     pub lag_by_audit: Vec<f64>,
-    /// Without what the operator waited for the API server for, by its own log: also before that had read the request.
+    /// The same without the operator's waits for the API server, by the operator's log. They include the time before
+    /// the API server has read a request.
     pub own_lag: Vec<f64>,
-    /// From the node's report of an end until the wait began. Negative where the operator saw it late: then the wait begins
-    /// with the second after the end.
+    /// From the node's report of an end until the wait began. Negative if the operator saw the end late: then the wait
+    /// begins with the second after the end.
     pub until_wait: Vec<f64>,
     /// When each retry was due, in milliseconds after the first of them.
     #[serde(skip)]
     pub due_after: Vec<f64>,
 }
 
-/// When the attempts of the tasks ended by their node's clock, cut to whole seconds.
+/// When the tasks' attempts ended, by their node's clock, in whole seconds.
 async fn finished(cluster: &Cluster, namespace: &str) -> Result<BTreeMap<String, Vec<Timestamp>>> {
     let tasks: Api<RetryableTask> = Api::namespaced(cluster.client.clone(), namespace);
     let finished = |task: &RetryableTask| {
@@ -41,7 +42,7 @@ async fn finished(cluster: &Cluster, namespace: &str) -> Result<BTreeMap<String,
     Ok(tasks.iter().map(|task| (task.name_any(), finished(task))).collect())
 }
 
-/// When Pods ended by their own words, which the Job controller goes by: in whole seconds.
+/// When Pods ended, by their own status, in whole seconds. The Job controller uses these times.
 async fn ends(cluster: &Cluster, namespace: &str) -> Result<BTreeMap<String, Option<Timestamp>>> {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
     let finished = |pod: &Pod| {
@@ -70,15 +71,15 @@ impl<'a> Statuses<'a> {
         Self(of_task)
     }
 
-    /// How much of the time between the two the API server took for them, in milliseconds.
+    /// How much of the time between the two requests the API server needed for them, in milliseconds.
     fn millis(&self, task: &str, from: Timestamp, to: Timestamp) -> f64 {
         let writes = self.0.get(task).into_iter().flatten();
         writes.map(|write| millis_between(write.received.max(from), write.answered.min(to)).max(0.0)).sum()
     }
 }
 
-/// From the creation of each task or Job to that of its first Pod, in milliseconds; and the same without what the API
-/// server took for the status in between, which Job does not write.
+/// From the creation of each task or Job to the creation of its first Pod, in milliseconds; and the same without the
+/// API server's time for the status write in between. Job does not write one.
 pub fn starts(log: &Log, who: &Who, lives: &BTreeMap<String, Vec<Life>>) -> (Vec<f64>, Vec<f64>) {
     let statuses = Statuses::of(log, who);
     let creations =
@@ -92,7 +93,7 @@ pub fn starts(log: &Log, who: &Who, lives: &BTreeMap<String, Vec<Life>>) -> (Vec
     lives.iter().filter_map(start).unzip()
 }
 
-/// How late the Pods of the tasks' retries were. Each was due when the status said so.
+/// How late the Pods of the tasks' retries were. The status has the time when each was due.
 pub async fn of_tasks(
     (cluster, namespace): (&Cluster, &str),
     (log, who, requests): (&Log, &Who, &Requests),
@@ -120,8 +121,8 @@ pub async fn of_tasks(
     Ok(late)
 }
 
-/// How late the Pods of the Jobs' retries were: each was due when its back-off had passed since the end before it, cut to
-/// whole seconds.
+/// How late the Pods of the Jobs' retries were. Each was due one back-off after the end of the Pod before it, in whole
+/// seconds.
 pub async fn of_jobs((cluster, namespace): (&Cluster, &str), lives: &BTreeMap<String, Vec<Life>>) -> Result<Late> {
     let ends = ends(cluster, namespace).await?;
     let lag = |(index, pair): (usize, &[Life])| {
@@ -134,7 +135,7 @@ pub async fn of_jobs((cluster, namespace): (&Cluster, &str), lives: &BTreeMap<St
     Ok(Late { lag, ..Late::default() })
 }
 
-/// How late each task's only Pod was, in milliseconds, given when it was due.
+/// How late each task's only Pod was, in milliseconds, from the times when they were due.
 pub fn of_only_pods(log: &Log, who: &Who, due: &BTreeMap<String, Timestamp>) -> Result<Vec<f64>> {
     let lives = lives(log, who, None)?;
     let lag = |(name, lives): (&String, &Vec<Life>)| Some(millis_between(*due.get(name)?, lives.first()?.created));

@@ -1,11 +1,11 @@
 //! `make bench`: the same work as RetryableTask and as batch/v1 Job, on a real control plane with simulated nodes.
 //!
 //! - [`cluster`]: the control plane, fresh for each part, and the operator on it.
-//! - [`work`]: what both are given to do.
-//! - [`audit`], [`requests`], [`bystander`], [`pods`], [`process`], [`lateness`]: where figures come from: the audit log,
-//!   the operator's own log, and the operating system.
+//! - [`work`]: the work that both run.
+//! - [`audit`], [`requests`], [`bystander`], [`pods`], [`process`], [`lateness`]: the sources of the figures: the audit log,
+//!   the operator's log, and the operating system.
 //! - [`attempts`], [`bare`], [`drain`], [`waiting`], [`sharing`]: the parts.
-//! - [`report`], [`plot`], [`stats`]: how they are told.
+//! - [`report`], [`plot`], [`stats`]: tables and plots.
 
 mod attempts;
 mod audit;
@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use work::{Kind, Work};
 
-/// How often work is retried that both do.
+/// How often the work is retried that both run.
 const RETRIES: i32 = 2;
 
 #[derive(Parser)]
@@ -45,24 +45,24 @@ struct Args {
     /// Its image, as an archive.
     #[arg(long)]
     image: Option<PathBuf>,
-    /// Where the table, the JSON and the pictures go.
+    /// The folder for the table, the JSON and the plots.
     #[arg(long)]
     out: PathBuf,
-    /// The page whose main rows are to be replaced. The whole table (`table.md`) and the pictures are in the folder of its
+    /// The page whose main rows to replace. The whole table (`table.md`) and the plots go into the folder of the same
     /// name beside it.
     #[arg(long)]
     publish: Option<PathBuf>,
-    /// How much of it.
+    /// The scale of the benchmark.
     #[arg(long, env = "SCALE", default_value = "full")]
     scale: Scale,
-    /// Only these parts: one, hundred, thousand, spread, growth, drain, waiting, size, sharing.
+    /// Run only these parts: one, hundred, thousand, spread, growth, drain, waiting, size, sharing.
     #[arg(long, env = "ONLY", value_delimiter = ',')]
     only: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Scale {
-    /// A tenth, to see whether it works.
+    /// A tenth, to check that the benchmark works.
     Small,
     Full,
 }
@@ -104,7 +104,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// What was left out, if anything.
+/// Which parts or numbers were left out. Empty if none.
 fn scope(args: &Args) -> String {
     let parts = if args.only.is_empty() { String::new() } else { format!("Only the parts {}", args.only.join(", ")) };
     let scale = if args.scale == Scale::Small { "A tenth of the full scale" } else { "" };
@@ -112,7 +112,7 @@ fn scope(args: &Args) -> String {
     told.join(". ")
 }
 
-/// Measures all parts. One that fails does not keep the others from being measured.
+/// Measures all parts. If one fails, the others are still measured.
 async fn measure(args: &Args, report: &mut Report) {
     let (program, scale) = (args.program.as_path(), args.scale);
     let wanted = |part: &str| args.only.is_empty() || args.only.iter().any(|only| only == part);
@@ -125,7 +125,7 @@ async fn measure(args: &Args, report: &mut Report) {
     }
     let second = Duration::from_secs(1);
     let pace_of_a_thousand = scale.pace(180);
-    // With its default limits the Job controller makes three attempts a second: too long for a thousand.
+    // With its default limits the Job controller starts three attempts a second: a thousand would take too long.
     let scenarios = [
         ("one", "one at a time".to_owned(), scale.of(40), Some(second * 9 / 10), true),
         ("hundred", format!("{} at once", scale.of(100)), scale.of(100), None, true),
@@ -144,7 +144,7 @@ async fn measure(args: &Args, report: &mut Report) {
         report.attempts.push(SideBySide { name: name.clone(), ..SideBySide::default() });
         let measured = told(report, &name, attempts::run(program, of(Kind::Task, Limits::Lifted)).await);
         report.attempts[at].task = measured;
-        // A pace at which nothing waits says the same of any number.
+        // At a pace at which nothing queues, the number does not matter.
         if part != "spread" {
             let bare = bare::first_pods(program, count, pace).await;
             report.attempts[at].bare = told(report, &format!("{name}, the two writes alone"), bare).unwrap_or_default();
@@ -166,7 +166,7 @@ async fn measure(args: &Args, report: &mut Report) {
         }
     }
     if wanted("growth") {
-        // Fewer than the smallest number of all, so that no process is measured cold.
+        // A warm-up, with fewer tasks than any measurement.
         let count = scale.of(50);
         for all in [scale.of(100), scale.of(1000), scale.of(10_000)] {
             let waiting = all - count;
@@ -212,7 +212,7 @@ async fn idle(program: &Path) -> Result<u64> {
     operator.process().memory()
 }
 
-/// Bytes of a task after twenty failures, and of the Pods that it keeps.
+/// The bytes of a task after twenty failures, and of the Pods that it keeps.
 async fn twenty_failures(program: &Path) -> Result<(usize, usize)> {
     let cluster = Cluster::fresh(program, Limits::Lifted).await?;
     cluster.namespace("work")?;
@@ -258,7 +258,7 @@ fn draw(out: &Path, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// Puts the main rows into the page, and all rows and the pictures into the folder beside it.
+/// Writes the main rows into the page, and all rows and the plots into the folder beside it.
 fn publish(page: &Path, report: &Report) -> Result<()> {
     let beside = page.with_extension("");
     replace_block(page, &report.main_rows())?;
@@ -266,7 +266,7 @@ fn publish(page: &Path, report: &Report) -> Result<()> {
     draw(&beside, report)
 }
 
-/// Replaces what the file has between its marks.
+/// Replaces the text between the file's markers.
 fn replace_block(file: &Path, block: &str) -> Result<()> {
     const BEGIN: &str = "<!-- make bench: begin -->";
     const END: &str = "<!-- make bench: end -->";
@@ -276,7 +276,7 @@ fn replace_block(file: &Path, block: &str) -> Result<()> {
     Ok(fs::write(file, format!("{before}{BEGIN}\n{block}{END}{after}"))?)
 }
 
-/// When it was measured, and of which tree.
+/// The date of the measurement, and the commit.
 fn tree() -> Result<String> {
     let git = |args: &[&str]| -> Result<String> {
         let output = std::process::Command::new("git").args(args).output()?;
@@ -297,7 +297,7 @@ fn machine() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let model = model.trim_matches([' ', '\t', ':']);
     let memory = stats::bytes(kilobytes * 1024.0);
-    // Who reads the figures must know whether the machine was quiet.
+    // The load shows whether other work disturbed the measurement.
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split_whitespace().next().unwrap_or_default();
     format!("{processors} processors ({model}), {memory} memory, Linux {}; load average before: {load}", kernel.trim())

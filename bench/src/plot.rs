@@ -1,4 +1,4 @@
-//! A distribution as a picture: which share of the values is at most so large.
+//! Plots a cumulative distribution: the share of the values up to each value.
 
 use crate::stats::percentile;
 use anyhow::{Result, anyhow};
@@ -6,7 +6,8 @@ use plotters::prelude::*;
 use std::path::Path;
 
 const COLOURS: [RGBColor; 3] = [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(120, 120, 120)];
-/// Values below this are drawn here: the axis is logarithmic, and clocks that are cut to seconds make some negative.
+/// Smaller values are drawn here. The axis is logarithmic, and some values are negative because their clocks have whole
+/// seconds.
 const LEAST: f64 = 0.5;
 
 /// Draws one line for each named list of milliseconds.

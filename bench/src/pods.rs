@@ -1,5 +1,5 @@
-//! Which Pod came when. A Pod of a Job gets its name from the API server, and the audit log of its creation has none:
-//! the order of versions, which a watch shows, tells which creation it was.
+//! Which Pod was created when. The API server generates the names of a Job's Pods, so the audit log of their creation
+//! has none. The order of resource versions, which a watch shows, tells which creation made which Pod.
 
 use crate::audit::{Log, Request, Who};
 use anyhow::{Result, ensure};
@@ -37,7 +37,7 @@ impl Watch {
                 }
             };
             let watch = watcher(pods, Config::default());
-            // It ends with the benchmark; until then an error is followed by another try.
+            // It runs until the benchmark ends, and retries after an error.
             let mut watch = std::pin::pin!(watch);
             loop {
                 match watch.try_next().await {
@@ -62,20 +62,20 @@ impl Drop for Watch {
     }
 }
 
-/// One Pod's life by the audit log.
+/// The times of one Pod, from the audit log.
 #[derive(Clone, Debug)]
 pub struct Life {
     pub name: String,
-    /// When the API server had the request to create it.
+    /// When the API server received the request to create it.
     pub asked: Timestamp,
     /// When it was created.
     pub created: Timestamp,
-    /// When its node had reported on it: that it runs, that it has ended, and in a storm the one or the other again.
+    /// When its node reported that it runs and that it has ended. Under load a node may report the same again.
     pub reports: Vec<Timestamp>,
 }
 
-/// The Pods of `who` by the name of their task or Job, in the order of their creation. Fails if the watch has not shown as
-/// many as were created: then nobody can say whose is which.
+/// The Pods of `who` by the name of their task or Job, in the order of their creation. Fails if the watch has not shown
+/// as many Pods as were created: then they cannot be told apart.
 pub fn lives(log: &Log, who: &Who, watch: Option<&Watch>) -> Result<BTreeMap<String, Vec<Life>>> {
     let mut reports: HashMap<&str, Vec<Timestamp>> = HashMap::new();
     for report in log.requests.iter().filter(|request| request.who == Who::Nodes && request.is("patch", "pods/status"))

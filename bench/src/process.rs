@@ -1,11 +1,11 @@
-//! What processes cost, as the operating system counts it.
+//! CPU time and memory of processes, from the operating system.
 
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The kernel's unit of processor time, the same on all machines that this runs on.
+/// The kernel's unit of CPU time (`USER_HZ`): the same on all supported machines.
 const TICKS_PER_SECOND: u64 = 100;
 
 /// A process that is measured.
@@ -22,7 +22,7 @@ impl Process {
         Ok(Self(pid.with_context(|| format!("{} names no process", path.display()))?))
     }
 
-    /// The processor time that it has had, in all its threads.
+    /// The CPU time that all its threads have used.
     pub fn cpu(self) -> Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0))?;
         let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
@@ -30,12 +30,12 @@ impl Process {
         Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
     }
 
-    /// The memory that it holds now, in bytes.
+    /// Its resident memory now, in bytes.
     pub fn memory(self) -> Result<u64> {
         self.status("VmRSS:")
     }
 
-    /// The most memory that it ever held, in bytes.
+    /// The peak of its resident memory, in bytes.
     pub fn peak_memory(self) -> Result<u64> {
         self.status("VmHWM:")
     }
@@ -54,19 +54,19 @@ impl Process {
     }
 }
 
-/// Processor time of all that takes part.
+/// The CPU time of all processes that take part.
 #[derive(Clone, Copy, Debug)]
 pub struct Cpu {
     pub controller: Duration,
     pub apiserver: Duration,
     pub etcd: Duration,
     pub nodes: Duration,
-    /// All processors, busy and idle.
+    /// All cores, busy and idle.
     pub machine: (Duration, Duration),
 }
 
 impl Cpu {
-    /// As of now.
+    /// Reads the current values.
     pub fn now(controller: Process) -> Result<Self> {
         let of = |name| Process::of_cluster(name)?.cpu();
         Ok(Self {
@@ -78,7 +78,7 @@ impl Cpu {
         })
     }
 
-    /// Since `before`.
+    /// The difference to `before`.
     pub fn since(self, before: Self) -> Self {
         let Self { controller, apiserver, etcd, nodes, machine } = self;
         Self {
@@ -90,7 +90,7 @@ impl Cpu {
         }
     }
 
-    /// The share of the machine's processors that was busy, from 0 to 1.
+    /// The share of the machine's CPU time that was used, from 0 to 1.
     pub fn busy(self) -> f64 {
         let (busy, idle) = (self.machine.0.as_secs_f64(), self.machine.1.as_secs_f64());
         busy / (busy + idle).max(0.001)

@@ -1,4 +1,4 @@
-//! All that was measured, as a table for people and as JSON for programs.
+//! The results, as a table for people and as JSON for programs.
 
 use crate::attempts::Attempts;
 use crate::drain::Drain;
@@ -8,53 +8,54 @@ use crate::waiting::{Restart, Waiting};
 use serde::Serialize;
 use std::fmt::Write;
 
-/// All that was measured.
+/// All results.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     pub machine: String,
     pub versions: String,
-    /// When it was measured, and of which tree.
+    /// The date of the measurement, and the commit.
     pub tree: String,
-    /// What was left out, if anything.
+    /// Which parts or numbers were left out. Empty if none.
     pub scope: String,
     pub idle_memory: Option<u64>,
     pub binary: u64,
     pub image: Option<u64>,
     pub attempts: Vec<SideBySide>,
-    /// The same attempts among ever more tasks that wait.
+    /// The same attempts beside more and more tasks that wait.
     pub growth: Vec<Attempts>,
-    /// Bytes of a task after twenty failures, and of its Pods.
+    /// The bytes of a task after twenty failures, and of its Pods.
     pub twenty_failures: Option<(usize, usize)>,
     pub drain: Option<Drain>,
     pub drain_job: Option<Drain>,
     pub drain_job_default: Option<Drain>,
     pub waiting: Option<Waiting>,
     pub sharing: Vec<Share>,
-    /// Parts that could not be measured, and why.
+    /// Parts that failed, and why.
     pub failed: Vec<String>,
 }
 
-/// The same work by both.
+/// The same work as RetryableTask and as Job.
 #[derive(Debug, Default, Serialize)]
 pub struct SideBySide {
     pub name: String,
     pub task: Option<Attempts>,
     /// With the Job controller's limits lifted.
     pub job: Option<Attempts>,
-    /// With the limits that it comes with.
+    /// With the Job controller's default limits.
     pub job_by_default: Option<Attempts>,
-    /// From each task's creation to its first Pod's, in milliseconds, by a client that does nothing but what it takes.
+    /// From each task's creation to its first Pod's creation, in milliseconds, by a client that does only the two
+    /// writes.
     pub bare: Vec<f64>,
-    /// How late as many Pods are by that client which are due at the same times as the retries.
+    /// How late the Pods of that client are, if as many are due at the same times as the retries.
     pub bare_late: Vec<f64>,
 }
 
-/// How many watches the operator needs for any number of tasks: of tasks and of Pods.
+/// How many watches the operator needs for any number of tasks: one of tasks and one of Pods.
 const WATCHES: i64 = 2;
-/// How many waiting tasks the targets are about.
+/// The number of waiting tasks to which the targets apply.
 const MANY: usize = 10_000;
 
-/// The rows that the page shows; all are in the table beside it.
+/// The rows that the page shows. The table beside it has all rows.
 const MAIN_ROWS: [&str; 12] = [
     "one at a time: writes an attempt, Events and removals apart",
     "one at a time: task created → first Pod, p50 / p99",
@@ -86,7 +87,7 @@ impl Row {
         Self { measure: measure.into(), ours: ours.into(), job: none(), ratio: none(), target: "", met: None }
     }
 
-    /// Beside Job's; the ratio says how many times ours Job's is.
+    /// Adds Job's value. The ratio is Job's value divided by ours.
     fn beside(self, job: impl Into<String>, ratio: f64) -> Self {
         let ratio = if ratio.is_finite() { format!("{ratio:.1}") } else { "–".into() };
         Self { job: job.into(), ratio, ..self }
@@ -96,7 +97,7 @@ impl Row {
         self.perhaps(target, Some(met))
     }
 
-    /// Nothing is said where what it takes to judge was not measured.
+    /// Adds no judgement if what it needs was not measured.
     fn perhaps(self, target: &'static str, met: Option<bool>) -> Self {
         Self { target, met, ..self }
     }
@@ -107,7 +108,7 @@ impl Report {
     pub fn table(&self) -> String {
         let mut text = self.in_markdown(&self.rows());
         for failed in &self.failed {
-            // Writing into a string cannot fail.
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "\nNot measured: {failed}");
         }
         text
@@ -206,7 +207,7 @@ impl Report {
         rows
     }
 
-    /// What an attempt costs at each number of tasks: the same attempts at the same pace, and in storms.
+    /// The cost of an attempt at each number of tasks: the same attempts at the same pace, and all at once.
     fn costs_by_number(&self) -> Vec<Row> {
         let told = |measured: &[&Attempts], tell: &dyn Fn(&Attempts) -> String| {
             let told: Vec<String> = measured.iter().map(|one| format!("{}: {}", one.tasks, tell(one))).collect();
@@ -331,7 +332,7 @@ fn attempt_rows(name: &str, task: &Attempts, job: Option<&Attempts>) -> Vec<Row>
     ]
 }
 
-/// Beside the Job controller with the limits that it comes with.
+/// The row that compares with the Job controller with its default limits.
 fn default_rows(name: &str, task: &Attempts, job: &Attempts) -> [Row; 2] {
     let row = |what: &str, ours: &[f64], theirs: &[f64]| {
         Row::new(format!("{name}, Job with its default limits: {what}, p50 / p99"), middle_and_worst(ours))
@@ -353,7 +354,7 @@ fn p99(values: &[f64]) -> f64 {
     percentile(values, 0.99)
 }
 
-/// Whether Job's times are at least so many times ours, in the middle and at the worst.
+/// Whether Job's times are at least that many times ours, at the median and at the 99th percentile.
 fn is_ahead(times: f64, ours: &[f64], jobs: &[f64]) -> bool {
     p50(jobs) >= times * p50(ours) && p99(jobs) >= times * p99(ours)
 }

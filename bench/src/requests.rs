@@ -1,5 +1,5 @@
-//! What the operator's own log says: when each retry was due, when it sent each request, and when it had the answer. The
-//! API server's audit log begins only when it has read a request.
+//! Reads the operator's log: when each retry was due, when each request was sent, and when its answer came. The audit
+//! log begins only when the API server has read a request.
 
 use crate::audit::millis_between;
 use crate::cluster::operator_log;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
 
-/// What makes the operator tell all of it.
+/// The log level at which the operator logs all of this.
 pub const TOLD: [&str; 4] = ["--log-format", "json", "--log-level", "info,retryable_tasks::controller::client=debug"];
 
 /// One request of the operator.
@@ -24,11 +24,11 @@ struct Sent {
 #[derive(Clone, Copy, Debug)]
 pub struct Wait {
     pub began: Timestamp,
-    /// When the retry was due, as the status said.
+    /// When the retry was due, by the status.
     pub due: Timestamp,
 }
 
-/// The status updates and the creations of Pods, by task; and the waits, by the Pod before them.
+/// The status updates and the creations of Pods, by task, and the waits, by the Pod before them.
 #[derive(Debug, Default)]
 pub struct Requests {
     sent: BTreeMap<String, Vec<Sent>>,
@@ -36,7 +36,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Those of the operator that ran last.
+    /// The requests of the operator that was started last.
     pub fn read() -> Result<Self> {
         let path = operator_log(0)?;
         Self::of(&fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?)
@@ -62,7 +62,7 @@ impl Requests {
         Ok(requests)
     }
 
-    /// The wait of the task after the attempt that had this Pod.
+    /// The task's wait after the attempt of this Pod.
     pub fn wait_after(&self, task: &str, pod: &str) -> Result<Wait> {
         self.waits
             .get(pod)
@@ -70,11 +70,13 @@ impl Requests {
             .with_context(|| format!("{task}: the operator's log has no wait after the Pod {pod}"))
     }
 
-    /// How much of the time from when an attempt of the task was due until its Pod was created the operator did not wait for
-    /// an answer to its status or to the creation, in milliseconds. The API server had the request for the creation at `asked`.
+    /// The operator's own share, in milliseconds, of the time from when an attempt was due until its Pod was created:
+    /// the time in which it did not wait for an answer to its status write or to the creation. The API server received
+    /// the request for the creation at `asked`.
     pub fn own_lag(&self, task: &str, due: Timestamp, asked: Timestamp) -> Result<f64> {
         let requests = self.sent.get(task).map(Vec::as_slice).unwrap_or_default();
-        // A line is written a moment after the answer, so by it the request may seem to have been had before it was sent.
+        // A line is logged shortly after the answer. So the API server may seem to have received the request before it
+        // was sent.
         let creation = requests.iter().find(|one| one.is_creation && asked <= one.ended);
         let creation =
             creation.with_context(|| format!("{task}: the operator's log has no request for the Pod of {asked}"))?;

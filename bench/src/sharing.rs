@@ -1,4 +1,4 @@
-//! Two operators on one cluster, each with a namespace of its own: does either touch what is the other's?
+//! Two operators on one cluster, each with its own namespace: does one touch objects of the other?
 
 use crate::attempts::costs;
 use crate::audit::{Log, Who};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(200);
 
-/// What one of the two did.
+/// The requests of one of the two.
 #[derive(Debug, Serialize)]
 pub struct Share {
     pub namespace: String,

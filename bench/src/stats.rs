@@ -1,6 +1,6 @@
-//! Percentiles, and figures as people read them.
+//! Percentiles, and numbers formatted for people.
 
-/// The value that `share` (0 to 1) of the values do not exceed; NaN if there are none.
+/// The smallest value that `share` (0 to 1) of the values do not exceed. NaN if there are no values.
 pub fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -10,7 +10,7 @@ pub fn percentile(values: &[f64], share: f64) -> f64 {
     sorted.get(rank as usize - 1).copied().unwrap_or(f64::NAN)
 }
 
-/// Milliseconds, in seconds from a thousand on.
+/// A number of milliseconds with its unit. From 1,000 on in seconds.
 pub fn time(millis: f64) -> String {
     if millis.abs() >= 1000.0 { format!("{:.2} s", millis / 1000.0) } else { format!("{millis:.1} ms") }
 }

@@ -1,4 +1,4 @@
-//! Very many tasks that wait: what the operator holds and does, and how soon it is back after a crash.
+//! Very many tasks that wait: the operator's memory and work, and how fast it recovers from a crash.
 
 use crate::attempts::{Attempts, costs};
 use crate::audit::{Log, Who, millis_between};
@@ -16,20 +16,20 @@ const NAMESPACE: &str = "work";
 const HOME: &str = "operator";
 const LIMIT: Duration = Duration::from_secs(400);
 const QUIET: Duration = Duration::from_secs(5);
-/// How long the operator is watched while nothing is to be done.
+/// How long the idle operator is measured.
 const WINDOW: Duration = Duration::from_secs(30);
-/// How many new tasks are there when the operator comes back.
+/// How many new tasks there are when the operator restarts.
 const NEW: usize = 100;
-/// How often it is killed and comes back.
+/// How often it is killed and restarted.
 const RESTARTS: usize = 3;
 
-/// What was measured.
+/// The measurements.
 #[derive(Debug, Default, Serialize)]
 pub struct Waiting {
     pub tasks: usize,
-    /// What it cost to get there: one attempt each.
+    /// The cost of reaching that state: one attempt for each task.
     pub attempts: Attempts,
-    /// While all wait: bytes of memory, the most ever, the share of one processor, requests.
+    /// While all wait: memory in bytes, its peak, the share of one core, requests.
     pub memory: u64,
     pub peak_memory: u64,
     pub cpu: f64,
@@ -39,20 +39,20 @@ pub struct Waiting {
     pub restarts: Vec<Restart>,
 }
 
-/// What came after a crash, in milliseconds from the start of the new process.
+/// The recovery from a crash, in milliseconds from the start of the new process.
 #[derive(Debug, Serialize)]
 pub struct Restart {
-    /// To its first write.
+    /// Until its first write.
     pub first_action: f64,
-    /// To the last Pod that was due.
+    /// Until the creation of the last Pod that was due.
     pub last_due: f64,
-    /// Until it has looked at every task.
+    /// Until it has reconciled every task.
     pub caught_up: f64,
-    /// After all that, in bytes.
+    /// Its memory after that, in bytes.
     pub memory: u64,
 }
 
-/// Lets `count` tasks fail once and wait for an hour.
+/// Measures `count` tasks that fail once and wait for an hour.
 pub async fn run(program: &Path, count: usize) -> Result<Waiting> {
     let cluster = Cluster::fresh(program, Limits::Lifted).await?;
     cluster.namespace(NAMESPACE)?;
@@ -90,7 +90,7 @@ pub async fn run(program: &Path, count: usize) -> Result<Waiting> {
     Ok(waiting)
 }
 
-/// Starts the operator when it has `count` tasks to find, and new ones; it is killed in the end.
+/// Starts the operator when there are `count` tasks and some new ones, and kills it in the end.
 async fn restart(cluster: &Cluster, account: &Path, count: usize) -> Result<Restart> {
     let who = Who::Operator(HOME.into());
     let work = Work { duration: "1h".into(), retries: 3, backoff: json!({}) };
@@ -111,7 +111,7 @@ async fn restart(cluster: &Cluster, account: &Path, count: usize) -> Result<Rest
     Ok(Restart { first_action: millis_between(began, first), last_due: millis_between(began, last), caught_up, memory })
 }
 
-/// How long until every task was looked at and nothing more was to be looked at, in milliseconds.
+/// How long until every task has been reconciled and none is queued, in milliseconds.
 async fn caught_up(operator: &Operator, tasks: usize, began: Timestamp) -> Result<f64> {
     let limit = Instant::now() + LIMIT;
     let (mut done, mut last, mut since) = (0.0, Timestamp::now(), Instant::now());

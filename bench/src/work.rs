@@ -10,12 +10,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How many are created at a time.
+/// How many are created at the same time.
 const CREATIONS: usize = 32;
-/// Job's own first wait, in seconds; each further one is twice as long.
+/// Job's first wait, in seconds. Each further one is twice as long.
 pub const JOB_BACKOFF_SECONDS: i32 = 10;
 
-/// What runs it.
+/// The kind of object that runs the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Kind {
     Task,
@@ -38,12 +38,12 @@ impl Kind {
     }
 }
 
-/// A piece of work that fails each time.
+/// Work that fails on each attempt.
 #[derive(Clone, Debug)]
 pub struct Work {
-    /// How long each attempt runs, as Go writes it.
+    /// How long each attempt runs, as a Go duration.
     pub duration: String,
-    /// How often it is tried again.
+    /// How often it is retried.
     pub retries: i32,
     /// The back-off of the task. A Job has its own.
     pub backoff: Value,
@@ -56,7 +56,7 @@ impl Work {
         Self { duration: "1s".into(), retries: 9, backoff }
     }
 
-    /// Retried with the waits that Job has, and with the jitter that is the task's default.
+    /// Retried with Job's waits, and with the task's default jitter.
     pub fn as_a_job_waits(retries: i32) -> Self {
         let backoff =
             json!({"strategy": "Exponential", "initialDelaySeconds": JOB_BACKOFF_SECONDS, "maxDelaySeconds": 600});
@@ -69,8 +69,8 @@ impl Work {
         Self { duration: "1s".into(), retries: 3, backoff }
     }
 
-    /// The manifest of the `index`-th. Its Pods name their node: the scheduler, which treats all Pods alike, is left
-    /// out.
+    /// The manifest of the task or Job with this index. Its Pods name their node: this leaves out the scheduler, which
+    /// treats all Pods alike.
     fn manifest(&self, kind: Kind, index: usize) -> Value {
         let metadata = json!({"annotations": {
             "simulate.retryable.dev/duration": self.duration,
@@ -93,7 +93,7 @@ impl Work {
         json!({"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name(index)}, "spec": spec})
     }
 
-    /// Creates those of `indices`, as fast as the API server takes them in, or one each `pace`.
+    /// Creates those of `indices`: one per `pace`, or as fast as the API server accepts them.
     pub async fn create(
         &self,
         client: &Client,
@@ -122,7 +122,7 @@ impl Work {
     }
 }
 
-/// The name of the `index`-th task or Job.
+/// The name of the task or Job with this index.
 pub fn name(index: usize) -> String {
     format!("work-{index:05}")
 }

@@ -1,29 +1,29 @@
-//! Mutations that keep an input JSON, so that most of them get past the parser.
+//! Mutations after which the input is still JSON, so that most of them pass the parser.
 
 use serde_json::{Value, json};
 
-/// A generator of numbers that is good enough here, and needs no more than a seed.
-struct Dice(u64);
+/// A simple random number generator with a seed.
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn below(&mut self, n: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap_or(0) % n.max(1)
     }
 }
 
-/// Changes a few places of the JSON in `data`; every fourth time, and what is no JSON, bytes as libFuzzer does.
+/// Changes a few values of the JSON in `data`. Every fourth time, and if `data` is not JSON, libFuzzer changes bytes.
 pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
-    let mut dice = Dice(u64::from(seed) | 1 << 40);
+    let mut random = Random(u64::from(seed) | 1 << 40);
     let parsed = data.get(..size).and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
-    let Some(mut value) = parsed.filter(|_| dice.below(4) > 0) else {
+    let Some(mut value) = parsed.filter(|_| random.below(4) > 0) else {
         return libfuzzer_sys::fuzzer_mutate(data, size, max_size);
     };
-    for _ in 0..=dice.below(3) {
+    for _ in 0..=random.below(3) {
         let nodes = count(&value);
-        let donor = nth(&value, dice.below(nodes)).cloned().unwrap_or_default();
-        let mut place = dice.below(nodes);
-        change(&mut value, &mut place, &mut dice, &donor);
+        let donor = nth(&value, random.below(nodes)).cloned().unwrap_or_default();
+        let mut place = random.below(nodes);
+        change(&mut value, &mut place, &mut random, &donor);
     }
     let bytes = value.to_string().into_bytes();
     match data.get_mut(..bytes.len()).filter(|_| bytes.len() <= max_size) {
@@ -62,65 +62,65 @@ fn nth(value: &Value, mut n: usize) -> Option<&Value> {
     None
 }
 
-/// Changes the node that is `place` steps ahead, in the order of [`nth`].
-fn change(value: &mut Value, place: &mut usize, dice: &mut Dice, donor: &Value) -> bool {
+/// Changes the value that is `place` steps ahead, in the order of [`nth`].
+fn change(value: &mut Value, place: &mut usize, random: &mut Random, donor: &Value) -> bool {
     if *place == 0 {
-        edit(value, dice, donor);
+        edit(value, random, donor);
         return true;
     }
     *place -= 1;
     match value {
-        Value::Array(list) => list.iter_mut().any(|child| change(child, place, dice, donor)),
-        Value::Object(map) => map.values_mut().any(|child| change(child, place, dice, donor)),
+        Value::Array(list) => list.iter_mut().any(|child| change(child, place, random, donor)),
+        Value::Object(map) => map.values_mut().any(|child| change(child, place, random, donor)),
         _ => false,
     }
 }
 
-fn edit(value: &mut Value, dice: &mut Dice, donor: &Value) {
-    match (dice.below(6), &mut *value) {
+fn edit(value: &mut Value, random: &mut Random, donor: &Value) {
+    match (random.below(6), &mut *value) {
         (0, Value::Array(list)) if !list.is_empty() => {
-            let n = dice.below(list.len());
-            if dice.below(2) == 0 { drop(list.remove(n)) } else { list.push(list[n].clone()) }
+            let n = random.below(list.len());
+            if random.below(2) == 0 { drop(list.remove(n)) } else { list.push(list[n].clone()) }
         }
         (0, Value::Object(map)) if !map.is_empty() => {
-            let key = map.keys().nth(dice.below(map.len())).cloned().unwrap_or_default();
+            let key = map.keys().nth(random.below(map.len())).cloned().unwrap_or_default();
             map.remove(&key);
         }
         (1, Value::Array(list)) => list.push(donor.clone()),
         (1 | 2, Value::Object(map)) => {
-            let field = FIELDS[dice.below(FIELDS.len())];
-            let filling = if dice.below(2) == 0 { some(dice) } else { donor.clone() };
+            let field = FIELDS[random.below(FIELDS.len())];
+            let filling = if random.below(2) == 0 { some(random) } else { donor.clone() };
             map.insert(field.into(), filling);
         }
         (1..=3, Value::Number(number)) => {
-            let by = [-1, 1, 60, -60][dice.below(4)];
+            let by = [-1, 1, 60, -60][random.below(4)];
             *value = json!(number.as_i64().unwrap_or(0).saturating_add(by));
         }
         (1 | 2, Value::String(text)) => {
-            let piece = TEXTS[dice.below(TEXTS.len())];
-            let at = dice.below(text.chars().count() + 1);
+            let piece = TEXTS[random.below(TEXTS.len())];
+            let at = random.below(text.chars().count() + 1);
             let (head, tail): (String, String) = (text.chars().take(at).collect(), text.chars().skip(at).collect());
-            *text = format!("{head}{piece}{}", if dice.below(2) == 0 { tail } else { String::new() });
+            *text = format!("{head}{piece}{}", if random.below(2) == 0 { tail } else { String::new() });
         }
         (4, _) => *value = donor.clone(),
-        _ => *value = some(dice),
+        _ => *value = some(random),
     }
 }
 
-fn some(dice: &mut Dice) -> Value {
+fn some(random: &mut Random) -> Value {
     const NUMBERS: [i64; 14] =
         [0, 1, 2, -1, 9, 100, 137, 143, 255, 3600, i32::MAX as i64, i32::MIN as i64, i64::MAX, i64::MIN];
-    match dice.below(8) {
+    match random.below(8) {
         0 => Value::Null,
-        1 => json!(dice.below(2) == 0),
-        2 | 3 => json!(NUMBERS[dice.below(NUMBERS.len())]),
+        1 => json!(random.below(2) == 0),
+        2 | 3 => json!(NUMBERS[random.below(NUMBERS.len())]),
         4 => json!([]),
         5 => json!({}),
-        _ => json!(TEXTS[dice.below(TEXTS.len())]),
+        _ => json!(TEXTS[random.below(TEXTS.len())]),
     }
 }
 
-/// What texts are made of: words that mean something somewhere, and what nobody should have to print.
+/// Parts of texts: words with a meaning somewhere, and characters that nobody should have to print.
 const TEXTS: &[&str] = &[
     "",
     "task",

@@ -1,10 +1,10 @@
-//! Any status of a task and of its Pods, as forged or odd as may be: what the operator makes of them.
+//! Fuzzes the status of a task and of its Pods: forged and odd ones too.
 
 use super::life::Life;
 use retryable_tasks::api::RetryableTask;
 use serde_json::{Value, json};
 
-/// Specs that use all that there is.
+/// Specs that together use all features.
 fn specs() -> [Value; 4] {
     [
         json!({"image": "busybox", "ttlSecondsAfterFinished": 60}),
@@ -25,17 +25,18 @@ fn specs() -> [Value; 4] {
     ]
 }
 
-/// Answers whether any Pod was created. Reads `{"task": n, "status": …, "pods": [{"metadata": …, "status": …}]}`, of which all may be left out: which spec,
-/// the status that is stored at first, and what the attempts' Pods say one after the other.
+/// Runs a task and returns whether any Pod was created. Reads `{"task": n, "status": …, "pods": [{"metadata": …,
+/// "status": …}]}`: which of the specs, the status that is stored first, and the attempts' Pods in their order. Each
+/// may be left out.
 ///
 /// # Panics
-/// When something is not as it must be: that is the finding.
+/// If an invariant is violated: that is the finding.
 pub fn pod(data: &[u8]) -> bool {
     let Ok(input) = serde_json::from_slice::<Value>(data) else { return false };
     let specs = specs();
     let which = input["task"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0) % specs.len();
     let mut task = RetryableTask::new("import-orders", serde_json::from_value(specs[which].clone()).unwrap());
-    // What cannot be read is no status: the operator stalls such a task without deciding anything.
+    // The operator decides nothing about a task whose status it cannot read.
     let Ok(status) = serde_json::from_value(input["status"].clone()) else { return false };
     task.status = status;
     let pods = input["pods"].as_array().cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Any manifest: what admission says of it, and what becomes of a task that it lets in.
+//! Fuzzes manifests: admits them, and runs the tasks that are admitted.
 
 use super::life::Life;
 use retryable_tasks::admission::{Admission, Notation};
@@ -7,11 +7,11 @@ use std::sync::LazyLock;
 
 static ADMISSION: LazyLock<Admission> = LazyLock::new(Admission::new);
 
-/// Judges the manifest in `data`, and runs the task, each attempt of which fails in another way, if it is let in.
-/// Answers whether it is.
+/// Admits the manifest in `data`. If it is valid, the task runs, and each attempt fails in another way. Returns whether
+/// it was admitted.
 ///
 /// # Panics
-/// When something is not as it must be: that is the finding.
+/// If an invariant is violated: that is the finding.
 pub fn spec(data: &[u8]) -> bool {
     let Ok(manifest) = serde_json::from_slice::<Value>(data) else { return false };
     let Ok(task) = ADMISSION.admit(&manifest, Notation::Json) else { return false };
