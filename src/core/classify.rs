@@ -179,8 +179,8 @@ pub fn again(wait: &RetryWait, spec: &RetryableTaskSpec, status: &RetryableTaskS
 
 /// The counter as it was before the failure that `rule` matched.
 fn without(counter: FailureCount, rule: Option<&str>) -> FailureCount {
-    let counted = i32::from(rule == Some(&counter.name));
-    FailureCount { count: counter.count.saturating_sub(counted), ..counter }
+    let matched = i32::from(rule == Some(&counter.name));
+    FailureCount { count: counter.count.saturating_sub(matched), ..counter }
 }
 
 /// How many failed attempts the rule has matched.
