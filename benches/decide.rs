@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use retryable_tasks::api::{RetryableTask, RetryableTaskStatus};
 use retryable_tasks::core::build_pod::pod;
-use retryable_tasks::core::decide::{Plan, Situation, TrackedPod, decide};
+use retryable_tasks::core::decide::{Lookups, Plan, ProcessState, Situation, TrackedPod, decide};
 use retryable_tasks::core::pod_snapshot::PodSnapshot;
 use serde_json::json;
 use std::hint::black_box;
@@ -60,36 +60,26 @@ fn failed(task: &RetryableTask, number: i32) -> TrackedPod {
     }
 }
 
-fn situation<'a>(task: &'a RetryableTask, pods: &'a [TrackedPod], now: Timestamp) -> Situation<'a> {
-    Situation {
-        task,
-        pods,
-        pod_lookup: None,
-        created: None,
-        rejection: None,
-        warnings: None,
-        failing: None,
-        remaining: None,
-        now,
-        uptime: SignedDuration::from_hours(1),
-        create_in_flight: None,
-        task_is_live: true,
-        has_time: false,
-    }
+fn decided(task: &RetryableTask, pods: &[TrackedPod], now: Timestamp) -> Plan {
+    let lookups = Lookups { task_is_live: true, ..Lookups::default() };
+    let process = ProcessState { uptime: SignedDuration::from_hours(1), ..ProcessState::default() };
+    decide(&Situation { task, pods, now, lookups: &lookups, process: &process })
 }
 
-fn next(situation: &Situation) -> Option<RetryableTaskStatus> {
-    let Plan { status, .. } = decide(situation);
-    status.map(|(status, _)| status)
+fn next(task: &RetryableTask, pods: &[TrackedPod], now: Timestamp) -> Option<RetryableTaskStatus> {
+    match decided(task, pods, now) {
+        Plan::WriteStatus(write) => Some(*write.status),
+        Plan::LookUpPod(_) | Plan::ReadWarnings(_) | Plan::RefreshTask | Plan::CreatePod(_) | Plan::Settled(_) => None,
+    }
 }
 
 /// The task with `number` failures in the books.
 fn after(number: i32) -> RetryableTask {
     let mut task = task();
     for number in 1..=number {
-        task.status = next(&situation(&task, &[], at(number * 1000))).or(task.status);
+        task.status = next(&task, &[], at(number * 1000)).or(task.status);
         let pods = [failed(&task, number)];
-        task.status = Some(next(&situation(&task, &pods, at(number * 1000 + 2))).expect("the end of the attempt"));
+        task.status = Some(next(&task, &pods, at(number * 1000 + 2)).expect("the end of the attempt"));
     }
     let status = task.status.as_ref().expect("a status");
     assert_eq!(i32::try_from(status.history.len()), Ok(number), "every failure is in the history");
@@ -101,22 +91,22 @@ fn benchmarks(criterion: &mut Criterion) {
     let pods = [failed(&waiting, FAILURES)];
     let now = at(FAILURES * 1000 + 3);
     criterion.bench_function("a task that waits", |bencher| {
-        bencher.iter(|| decide(black_box(&situation(&waiting, &pods, now))));
+        bencher.iter(|| decided(black_box(&waiting), &pods, now));
     });
 
     let due = at(FAILURES * 1000 + 999);
-    assert!(next(&situation(&waiting, &pods, due)).is_some(), "the next attempt is due");
+    assert!(next(&waiting, &pods, due).is_some(), "the next attempt is due");
     criterion.bench_function("an attempt that is due", |bencher| {
-        bencher.iter(|| decide(black_box(&situation(&waiting, &pods, due))));
+        bencher.iter(|| decided(black_box(&waiting), &pods, due));
     });
 
     let mut running = after(FAILURES - 1);
-    running.status = next(&situation(&running, &[], at(FAILURES * 1000)));
+    running.status = next(&running, &[], at(FAILURES * 1000));
     let ended = [failed(&running, FAILURES)];
     let now = at(FAILURES * 1000 + 2);
-    assert!(next(&situation(&running, &ended, now)).is_some(), "the end is to be stored");
+    assert!(next(&running, &ended, now).is_some(), "the end is to be stored");
     criterion.bench_function("an attempt that has failed", |bencher| {
-        bencher.iter(|| decide(black_box(&situation(&running, &ended, now))));
+        bencher.iter(|| decided(black_box(&running), &ended, now));
     });
 }
 

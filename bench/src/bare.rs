@@ -6,9 +6,9 @@ use crate::cluster::{Cluster, Limits};
 use crate::lateness::{of_only_pods, starts};
 use crate::pods::lives;
 use crate::work::{Kind, Work};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use futures::{StreamExt, TryStreamExt, stream};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use kube_runtime::WatchStreamExt;
@@ -17,7 +17,7 @@ use retryable_tasks::api::RetryableTask;
 use retryable_tasks::controller::CONCURRENCY;
 use retryable_tasks::controller::work_queue::DUE_CONCURRENCY_FACTOR;
 use retryable_tasks::core::build_pod::pod;
-use retryable_tasks::core::decide::{Situation, decide};
+use retryable_tasks::core::decide::{Lookups, Plan, ProcessState, Situation, decide};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
@@ -118,23 +118,11 @@ async fn serve(client: Client, ready: oneshot::Sender<()>) -> Result<()> {
 /// The two writes, as the operator sends them.
 async fn begin(client: Client, task: RetryableTask) -> Result<()> {
     let tasks: Api<RetryableTask> = Api::namespaced(client.clone(), NAMESPACE);
-    let situation = Situation {
-        task: &task,
-        pods: &[],
-        pod_lookup: None,
-        created: None,
-        rejection: None,
-        remaining: None,
-        now: Timestamp::now(),
-        uptime: SignedDuration::ZERO,
-        failing: None,
-        warnings: None,
-        create_in_flight: None,
-        task_is_live: true,
-        has_time: true,
-    };
-    let (status, _) = decide(&situation).status.context("a new task has no status to be written")?;
-    let begun = RetryableTask { status: Some(status), ..task.clone() };
+    let lookups = Lookups { task_is_live: true, ..Lookups::default() };
+    let process = ProcessState::default();
+    let situation = Situation { task: &task, pods: &[], now: Timestamp::now(), lookups: &lookups, process: &process };
+    let Plan::WriteStatus(write) = decide(&situation) else { bail!("a new task has no status to be written") };
+    let begun = RetryableTask { status: Some(*write.status), ..task.clone() };
     let begun = tasks.replace_status(&task.name_any(), &PostParams::default(), &begun).await?;
     let path = format!("/api/v1/namespaces/{NAMESPACE}/pods?fieldValidation=Strict");
     let request = http::Request::post(path)

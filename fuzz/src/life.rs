@@ -1,25 +1,27 @@
 //! The life of one task, in which the operator's pure parts are driven as the controller drives them, and looked at.
 
+use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use retryable_tasks::api::{FINALIZER, LABEL_ATTEMPT, LABEL_TASK_UID, RetryableTask, RetryableTaskStatus, RuleAction};
 use retryable_tasks::core::build_pod::pod;
 use retryable_tasks::core::classify::{DISRUPTION, OUT_OF_MEMORY, STARTUP, budget};
 use retryable_tasks::core::decide::{
-    Plan, PodLookup, PodRef, PodWarnings, STOP_DEADLINE_SECONDS, Situation, StopMethod, TrackedPod, decide, slot_of,
+    Cleanup, Deferrable, Lookups, Plan, PodLookup, PodRef, PodWarnings, ProcessState, STOP_DEADLINE_SECONDS, Settled,
+    Situation, StatusWrite, StopMethod, TrackedPod, decide, slot_of,
 };
+use retryable_tasks::core::drive::{Execute, drive};
 use retryable_tasks::core::message::{MAX_MESSAGE_BYTES, MAX_WORD_BYTES};
 use retryable_tasks::core::pod_name::pod_name;
-use retryable_tasks::core::pod_snapshot::{PodSnapshot, Progress};
+use retryable_tasks::core::pod_snapshot::PodSnapshot;
 use retryable_tasks::core::rejection::{Refusal, Rejection};
 use retryable_tasks::core::slot::Slot;
 use serde_json::{Value, json};
+use std::ops::ControlFlow;
 
 const UID: &str = "9c1f1a52-5d0c-4a3b-8a55-0f8f2b3f6f10";
 /// 2026-11-22T10:00:00Z.
 const BEGIN: i64 = 1_795_341_600;
-/// Most plans in one instant: the controller's own limit.
-const MAX_PLANS: usize = 20;
 /// Most instants of a life, and most Pods, that are looked at.
 const MAX_INSTANTS: usize = 150;
 const MAX_PODS: usize = 40;
@@ -36,10 +38,8 @@ pub struct Life<'a> {
     begun: Timestamp,
     made: usize,
     forged: bool,
-    pod_lookup: Option<PodLookup>,
+    lookups: Lookups,
     warnings: Option<PodWarnings>,
-    rejection: Option<Rejection>,
-    task_is_live: bool,
 }
 
 impl<'a> Life<'a> {
@@ -61,10 +61,8 @@ impl<'a> Life<'a> {
             begun,
             made: 0,
             forged,
-            pod_lookup: None,
+            lookups: Lookups::default(),
             warnings: None,
-            rejection: None,
-            task_is_live: false,
         }
     }
 
@@ -75,84 +73,34 @@ impl<'a> Life<'a> {
             // What is due at once is looked at again in the next millisecond, as any clock would have moved.
             let Ok(next) = self.now.checked_add(wait.max(SignedDuration::from_millis(1))) else { break };
             self.now = next;
-            self.task_is_live = false;
+            self.lookups = Lookups { task_is_live: false, ..std::mem::take(&mut self.lookups) };
         }
         self.made
     }
 
-    /// Decides and acts until there is nothing to do but wait. Answers how long; nothing if for ever.
+    /// Reconciles until there is nothing to do but wait. Answers how long; `None` if for ever.
     fn instant(&mut self) -> Option<SignedDuration> {
-        let mut plans = 0;
-        while plans < MAX_PLANS {
-            plans += 1;
-            let plan = self.decide();
-            assert_eq!(plan, self.decide(), "the same situation has two plans");
-            let Plan {
-                status,
-                ask,
-                ask_warnings,
-                refresh,
-                create,
-                stop,
-                replace,
-                stale_pods,
-                delete,
-                release,
-                delete_task,
-                requeue,
-            } = plan;
-            let pods = [&stale_pods, &delete, &release];
-            let acts = create.is_some()
-                || stop.is_some()
-                || replace.is_some()
-                || delete_task
-                || pods.iter().any(|pods| !pods.is_empty());
-            if let Some((status, _)) = status {
-                assert!(!acts && ask.is_none() && !refresh, "a plan that writes does something else too");
-                self.store(&status);
-                (self.pod_lookup, self.rejection, self.task_is_live) = (None, None, true);
-            } else if let Some(name) = ask {
-                assert!(self.pod_lookup.is_none(), "asked twice for {name}");
-                let found = self.pods.iter().any(|pod| pod.metadata.name.as_ref() == Some(&name));
-                self.pod_lookup = Some(if found { PodLookup::Found } else { PodLookup::NotFound });
-            } else if let Some(pod) = ask_warnings {
-                self.warnings =
-                    Some(PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, readable: true, newest: None });
-            } else if refresh {
-                assert!(!self.task_is_live, "read twice");
-                self.task_is_live = true;
-            } else if let Some(slot) = create {
-                self.create(slot);
-                if self.made > MAX_PODS {
-                    return None;
-                }
-                // A reconcile does not see the Pod's end: that is another one's.
-                plans = 0;
-            } else {
-                let stop = stop.map(|(pod, method)| self.stop(pod, method));
-                self.remove(stop.iter().flatten().chain(&replace).chain(&stale_pods).chain(&delete), &release);
-                return requeue.soonest().filter(|_| !delete_task);
+        loop {
+            let driven =
+                drive(self).now_or_never().expect("nothing waits here").unwrap_or_else(|error| panic!("{error}"));
+            if self.made > MAX_PODS {
+                return None;
             }
+            // A reconcile does not see the end of the Pod that it creates: that is another one's.
+            let Some(Settled { stop: _, stale_pods, cleanup, delete_task, progress: _, requeue }) = driven else {
+                continue;
+            };
+            let Cleanup { delete, remove_finalizer } = cleanup;
+            self.remove(stale_pods.iter().chain(&delete), &remove_finalizer);
+            return requeue.soonest().filter(|_| !delete_task);
         }
-        panic!("the reconcile did not converge: {:#?}", self.task.status);
     }
 
-    fn decide(&self) -> Plan {
-        decide(&Situation {
-            task: &self.task,
-            pods: &self.tracked,
-            pod_lookup: self.pod_lookup.as_ref(),
-            warnings: self.warnings.as_ref(),
-            created: None,
-            rejection: self.rejection.as_ref(),
-            failing: None,
-            remaining: None,
-            now: self.now,
-            uptime: self.now.duration_since(self.begun) + SignedDuration::from_secs(60),
-            create_in_flight: None,
-            task_is_live: self.task_is_live,
-            has_time: true,
-        })
+    fn plan(&self) -> Plan {
+        let uptime = self.now.duration_since(self.begun) + SignedDuration::from_secs(60);
+        let process = ProcessState { uptime, warnings: self.warnings.clone(), ..ProcessState::default() };
+        let Self { task, tracked, now, lookups, .. } = self;
+        decide(&Situation { task, pods: tracked, now: *now, lookups, process: &process })
     }
 
     fn store(&mut self, status: &RetryableTaskStatus) {
@@ -189,7 +137,8 @@ impl<'a> Life<'a> {
         self.is_ours_alone(&json, slot);
         let Ok(mut made) = serde_json::from_value::<Pod>(json) else {
             // The API server would not have it.
-            self.rejection = Some(Rejection { answer: Refusal::Code(400), message: "it makes no sense".into() });
+            self.lookups.rejection =
+                Some(Rejection { answer: Refusal::Code(400), message: "it makes no sense".into() });
             return;
         };
         self.made += 1;
@@ -203,16 +152,8 @@ impl<'a> Life<'a> {
         let snapshot = PodSnapshot::of(&made).expect("a Pod of ours is known as such");
         assert_eq!(snapshot, PodSnapshot::of(&made).unwrap(), "the same Pod is seen in two ways");
         assert_eq!(snapshot.slot(), slot);
-        let ended = matches!(snapshot.progress, Progress::Ended(_) | Progress::MainContainerExited(_));
-        self.tracked.push(TrackedPod {
-            first_seen: self.now,
-            known_since: self.now.duration_since(self.begun),
-            deleting_since: snapshot.deleting_since(None, self.now.duration_since(self.begun)),
-            stopping_since: snapshot.stopping_since(None, self.now.duration_since(self.begun)),
-            end_seen: ended.then_some(self.now),
-            deleted: false,
-            pod: snapshot,
-        });
+        let at = (self.now, self.now.duration_since(self.begun));
+        self.tracked.push(TrackedPod::update(None, snapshot, at));
         self.pods.push(made);
     }
 
@@ -232,17 +173,13 @@ impl<'a> Life<'a> {
         assert_eq!(fields, ["annotations", "finalizers", "labels", "name", "namespace", "ownerReferences"]);
     }
 
-    /// A Pod that is to end by its deadline may never do so. Answers the Pod if it is to be deleted.
-    fn stop(&mut self, pod: PodRef, method: StopMethod) -> Option<PodRef> {
-        if method == StopMethod::Deletion {
-            return Some(pod);
+    /// A Pod that is to end by its deadline may never do so.
+    fn set_deadline(&mut self, pod: &PodRef) {
+        let at = (self.now, self.now.duration_since(self.begun) + SignedDuration::from_secs(60));
+        for tracked in self.tracked.iter_mut().filter(|tracked| tracked.pod.pod_uid == pod.uid) {
+            let snapshot = PodSnapshot { active_deadline_seconds: Some(STOP_DEADLINE_SECONDS), ..tracked.pod.clone() };
+            *tracked = TrackedPod { deleted: tracked.deleted, ..TrackedPod::update(Some(tracked), snapshot, at) };
         }
-        let uptime = self.now.duration_since(self.begun) + SignedDuration::from_secs(60);
-        self.tracked.iter_mut().filter(|tracked| tracked.pod.pod_uid == pod.uid).for_each(|tracked| {
-            tracked.pod.active_deadline_seconds = Some(STOP_DEADLINE_SECONDS);
-            tracked.stopping_since = tracked.pod.stopping_since(Some(tracked), uptime);
-        });
-        None
     }
 
     /// Pods that are deleted go at once.
@@ -260,6 +197,61 @@ impl<'a> Life<'a> {
                 .for_each(|tracked| tracked.pod.has_finalizer = false);
             self.tracked.retain(|tracked| tracked.pod.has_finalizer || !tracked.pod.deleting);
         }
+    }
+}
+
+impl Execute for Life<'_> {
+    type Error = String;
+
+    fn decide(&mut self) -> Plan {
+        let plan = self.plan();
+        assert_eq!(plan, self.plan(), "the same situation has two plans");
+        plan
+    }
+
+    async fn write_status(&mut self, write: StatusWrite) -> Result<ControlFlow<()>, String> {
+        self.store(&write.status);
+        self.lookups = Lookups { task_is_live: true, ..Lookups::default() };
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn look_up_pod(&mut self, pod_name: String) -> Result<(), String> {
+        assert!(self.lookups.pod.is_none(), "looked up twice: {pod_name}");
+        let found = self.pods.iter().any(|pod| pod.metadata.name.as_ref() == Some(&pod_name));
+        self.lookups.pod = Some(if found { PodLookup::Found } else { PodLookup::NotFound });
+        Ok(())
+    }
+
+    async fn read_warnings(&mut self, pod: PodRef) -> Result<(), String> {
+        self.warnings = Some(PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, readable: true, newest: None });
+        Ok(())
+    }
+
+    async fn refresh_task(&mut self) -> Result<ControlFlow<()>, String> {
+        assert!(!self.lookups.task_is_live, "read twice");
+        self.lookups.task_is_live = true;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn create_pod(&mut self, slot: Slot) -> Result<ControlFlow<()>, String> {
+        self.create(slot);
+        Ok(ControlFlow::Break(()))
+    }
+
+    async fn stop_pod(&mut self, pod: &PodRef, method: StopMethod) -> Result<bool, String> {
+        match method {
+            StopMethod::Deadline => self.set_deadline(pod),
+            StopMethod::Deletion | StopMethod::Replacement => self.remove(std::iter::once(pod), &[]),
+        }
+        Ok(true)
+    }
+
+    fn defers(&self, _: &Deferrable) -> bool {
+        false
+    }
+
+    fn no_convergence(&self) -> String {
+        format!("the reconcile did not converge: {:#?}", self.task.status)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::TaskKey;
 use crate::core::decide::TrackedPod;
-use crate::core::pod_snapshot::{PodSnapshot, Progress};
+use crate::core::pod_snapshot::PodSnapshot;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube_runtime::watcher::Event;
@@ -170,18 +170,10 @@ impl Inner {
         {
             return Some(key); // an older answer that came late
         }
-        let ended = matches!(snapshot.progress, Progress::Ended(_) | Progress::MainContainerExited(_));
-        let first_end = ended.then_some(now);
-        let tracked = TrackedPod {
-            first_seen: old.map_or(now, |old| old.tracked.first_seen),
-            known_since: old.map_or(uptime, |old| old.tracked.known_since),
-            deleting_since: snapshot.deleting_since(old.map(|old| &old.tracked), uptime),
-            stopping_since: snapshot.stopping_since(old.map(|old| &old.tracked), uptime),
-            end_seen: old.and_then(|old| old.tracked.end_seen).or(first_end),
-            deleted: by == By::Deletion,
-            pod: first_terminal(old.map(|old| &old.tracked.pod), snapshot),
-        };
-        let entry = Entry { tracked, version, deleted: by == By::Deletion };
+        let is_deleted = by == By::Deletion;
+        let tracked = TrackedPod::update(old.map(|old| &old.tracked), snapshot, (now, uptime));
+        let tracked = TrackedPod { deleted: is_deleted, ..tracked };
+        let entry = Entry { tracked, version, deleted: is_deleted };
         self.tasks.entry(key.clone()).or_default().insert(entry.tracked.pod.pod_name.clone(), Box::new(entry));
         Some(key)
     }
@@ -198,16 +190,6 @@ impl Inner {
             }
         }
         touched
-    }
-}
-
-/// The first terminal observation of a Pod decides: what is written into a Pod after its end does not change it.
-fn first_terminal(old: Option<&PodSnapshot>, new: PodSnapshot) -> PodSnapshot {
-    match old {
-        Some(PodSnapshot { progress: ended @ Progress::Ended(_), .. }) => {
-            PodSnapshot { progress: ended.clone(), ..new }
-        }
-        _ => new,
     }
 }
 

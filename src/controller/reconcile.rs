@@ -8,8 +8,10 @@ use super::work_queue::Priority;
 use super::{CachedTask, Error, TaskKey};
 use crate::api::{RetryableTask, RetryableTaskStatus};
 use crate::core::decide::{
-    Plan, PodLookup, PodRef, Requeue, Situation, TrackedPod, Transition, decide, is_finished, slot_of,
+    Cleanup, Deferrable, Lookups, Plan, PodRef, ProcessState, Requeue, Settled, Situation, StatusWrite, StopMethod,
+    TrackedPod, decide, is_finished, slot_of,
 };
+use crate::core::drive::{Execute, drive};
 use crate::core::rejection::Rejection;
 use crate::core::slot::Slot;
 use crate::core::trace_context::trace_id;
@@ -18,6 +20,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::error_boundary::InvalidObject;
 use kube::{Resource, ResourceExt};
+use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,12 +31,12 @@ use tracing::Instrument;
 const LIMIT: Duration = Duration::from_secs(60);
 /// How often one reconcile reads live and decides again when others write the same status.
 const MAX_CONFLICTS: u32 = 5;
-/// How many plans one reconcile may carry out: more than any story needs.
-const MAX_PLANS: u32 = 20;
 /// When Pods of a task that cannot be read, and is being deleted, are tried again.
 const CLEANUP_AGAIN: Duration = Duration::from_secs(10);
 /// How long before the task's own time no clean-up of it begins: the task would have to wait until that is over.
 const NO_CLEANUP_BEFORE: Duration = Duration::from_secs(2);
+/// How long a report of progress waits at a time while there is more urgent work.
+const DEFERRAL: Duration = Duration::from_secs(5);
 /// How long a quiet task is left alone at most.
 const LONGEST_REQUEUE: Duration = Duration::from_secs(3600);
 
@@ -101,19 +104,7 @@ async fn of(key: &TaskKey, task: &CachedTask, priority: Priority, context: &Arc<
         context.add_orphans(key.clone());
     }
     let task = context.process_states.with(key, &uid, |state| state.newest(task));
-    ReconcileRun {
-        key,
-        uid,
-        priority,
-        context,
-        task,
-        pod_lookup: None,
-        rejection: None,
-        conflicts: 0,
-        task_is_live: false,
-    }
-    .run()
-    .await
+    ReconcileRun { key, uid, priority, context, task, lookups: Lookups::default(), conflicts: 0 }.run().await
 }
 
 /// A task that this version cannot read is told so where its owner looks; its Pods, if any, stay as they are.
@@ -170,10 +161,62 @@ struct ReconcileRun<'a> {
     priority: Priority,
     context: &'a Arc<Context>,
     task: Arc<RetryableTask>,
-    pod_lookup: Option<PodLookup>,
-    rejection: Option<Rejection>,
+    lookups: Lookups,
     conflicts: u32,
-    task_is_live: bool,
+}
+
+impl Execute for ReconcileRun<'_> {
+    type Error = Error;
+
+    fn decide(&mut self) -> Plan {
+        let plan = self.plan();
+        log_plan(&self.task, &plan);
+        plan
+    }
+
+    async fn write_status(&mut self, write: StatusWrite) -> Result<ControlFlow<()>, Error> {
+        Ok(unless_gone(self.store(write).await?))
+    }
+
+    async fn look_up_pod(&mut self, pod_name: String) -> Result<(), Error> {
+        self.lookups.pod = Some(self.api().look_up_pod(&self.uid, &pod_name).await?);
+        Ok(())
+    }
+
+    async fn read_warnings(&mut self, pod: PodRef) -> Result<(), Error> {
+        let newest = self.api().newest_warning(&pod).await;
+        self.context.process_states.with(self.key, &self.uid, |state| match newest {
+            Ok(newest) => state.warned(pod.uid, newest),
+            Err(_) => state.warnings_unread(pod.uid),
+        });
+        Ok(())
+    }
+
+    async fn refresh_task(&mut self) -> Result<ControlFlow<()>, Error> {
+        Ok(unless_gone(self.read().await?))
+    }
+
+    async fn create_pod(&mut self, slot: Slot) -> Result<ControlFlow<()>, Error> {
+        self.create(slot).await?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn stop_pod(&mut self, pod: &PodRef, method: StopMethod) -> Result<bool, Error> {
+        self.api().stop_pod(pod, method).await
+    }
+
+    fn defers(&self, _: &Deferrable) -> bool {
+        !self.context.work_queue.is_idle()
+    }
+
+    fn no_convergence(&self) -> Error {
+        Error::NoConvergence(self.key.clone())
+    }
+}
+
+/// A task that is gone needs no further decision.
+fn unless_gone(is_there: bool) -> ControlFlow<()> {
+    if is_there { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
 impl ReconcileRun<'_> {
@@ -182,83 +225,35 @@ impl ReconcileRun<'_> {
     }
 
     async fn run(mut self) -> Result<Again, Error> {
-        for _ in 0..MAX_PLANS {
-            let plan = self.decide();
-            log_plan(&self.task, &plan);
-            let Plan {
-                status,
-                ask,
-                ask_warnings,
-                refresh,
-                create,
-                stop,
-                replace,
-                stale_pods,
-                delete,
-                release,
-                delete_task,
-                requeue,
-            } = plan;
-            if let Some((status, transitions)) = status {
-                if !self.store(status, transitions).await? {
-                    return Ok(Again::In(None));
-                }
-                continue;
-            }
-            if let Some(pod_name) = ask {
-                self.pod_lookup = Some(self.api().look_up_pod(&self.uid, &pod_name).await?);
-                continue;
-            }
-            if let Some(pod) = ask_warnings {
-                let newest = self.api().newest_warning(&pod).await;
-                self.context.process_states.with(self.key, &self.uid, |state| match newest {
-                    Ok(newest) => state.warned(pod.uid, newest),
-                    Err(_) => state.warnings_unread(pod.uid),
-                });
-                continue;
-            }
-            if refresh {
-                if !self.read().await? {
-                    return Ok(Again::In(None));
-                }
-                continue;
-            }
-            if let Some(slot) = create {
-                self.create(slot).await?;
-                continue;
-            }
-            if let Some((pod, method)) = stop {
-                self.api().stop_pod(&pod, method).await?;
-            }
-            if let Some(pod) = replace
-                && !self.api().delete_if_pending(&pod).await?
-            {
-                continue;
-            }
-            // Before the requests that follow, which may take long.
-            let Requeue { for_attempt, deferrable } = requeue;
-            let for_attempt = for_attempt.map(|wait| unsigned(wait).min(LONGEST_REQUEUE));
-            self.context.work_queue.add_after(self.key.clone(), Priority::Due, for_attempt);
-            let stale_pods_again = self.cleanup(&stale_pods, &[]).await;
-            let something_can_go = delete_task || !delete.is_empty() || !release.is_empty();
-            if something_can_go && let Some(wait) = self.more_urgent(for_attempt) {
-                self.forget_gone();
-                return Ok(Again::PutOff(wait));
-            }
-            let cleanup = self.cleanup(&delete, &release).await;
+        let Some(Settled { stop: _, stale_pods, cleanup, delete_task, progress, requeue }) = drive(&mut self).await?
+        else {
+            return Ok(Again::In(None));
+        };
+        // Before the requests that follow, which may take long.
+        let Requeue { for_attempt, deferrable } = requeue;
+        let for_attempt = for_attempt.map(|wait| unsigned(wait).min(LONGEST_REQUEUE));
+        self.context.work_queue.add_after(self.key.clone(), Priority::Due, for_attempt);
+        let stale_pods_again = self.cleanup(&stale_pods, &[]).await;
+        let something_can_go = delete_task || !cleanup.is_empty();
+        if something_can_go && let Some(wait) = self.more_urgent(for_attempt) {
             self.forget_gone();
-            if delete_task {
-                self.api().delete_task(&self.task).await?;
-                return Ok(Again::In(None));
-            }
-            let sometime = for_attempt.is_none().then_some(LONGEST_REQUEUE);
-            let waits = deferrable.map(unsigned).into_iter().chain(stale_pods_again).chain(cleanup);
-            return Ok(Again::In(waits.chain(sometime).map(|wait| wait.min(LONGEST_REQUEUE)).min()));
+            return Ok(Again::PutOff(wait));
         }
-        Err(Error::NoConvergence(self.key.clone()))
+        let Cleanup { delete, remove_finalizer } = cleanup;
+        let cleanup_again = self.cleanup(&delete, &remove_finalizer).await;
+        self.forget_gone();
+        if delete_task {
+            self.api().delete_task(&self.task).await?;
+            return Ok(Again::In(None));
+        }
+        let deferred =
+            progress.map(|Deferrable { report: _, required_in }| required_in.map_or(DEFERRAL, unsigned).min(DEFERRAL));
+        let longest = for_attempt.is_none().then_some(LONGEST_REQUEUE);
+        let waits = deferrable.map(unsigned).into_iter().chain(deferred).chain(stale_pods_again).chain(cleanup_again);
+        Ok(Again::In(waits.chain(longest).map(|wait| wait.min(LONGEST_REQUEUE)).min()))
     }
 
-    fn decide(&self) -> Plan {
+    fn plan(&self) -> Plan {
         let pods: Vec<TrackedPod> = self
             .context
             .pod_cache
@@ -271,42 +266,31 @@ impl ReconcileRun<'_> {
         let due = current.and_then(|current| current.due_time.as_ref()).map(|due| due.0);
         let slot = current.map_or(1.into(), slot_of);
         let longest = self.task.status.as_ref().and_then(last_delay);
-        let (created, failing, sent, remaining, warnings) =
-            self.context.process_states.with(self.key, &self.uid, |state| {
-                let remaining = due.map(|due| (due, state.remaining(slot, due, now, longest)));
-                let (created, failing) = (state.creation_of(slot), state.failing(slot));
-                (created, failing, state.sent_for(slot), remaining, state.warnings())
-            });
-        let situation = Situation {
-            task: &self.task,
-            pods: &pods,
-            pod_lookup: self.pod_lookup.as_ref(),
-            created: created.as_ref(),
-            rejection: self.rejection.as_ref(),
-            warnings: warnings.as_ref(),
-            failing: failing.as_ref(),
-            remaining,
-            now,
-            uptime: self.context.pod_cache.uptime(),
-            create_in_flight: sent,
-            task_is_live: self.task_is_live,
-            has_time: self.context.work_queue.is_idle(),
-        };
-        decide(&situation)
+        let uptime = self.context.pod_cache.uptime();
+        let process = self.context.process_states.with(self.key, &self.uid, |state| ProcessState {
+            uptime,
+            created: state.creation_of(slot),
+            create_in_flight: state.sent_for(slot),
+            failing: state.failing(slot),
+            warnings: state.warnings(),
+            remaining: due.map(|due| (due, state.remaining(slot, due, now, longest))),
+        });
+        decide(&Situation { task: &self.task, pods: &pods, now, lookups: &self.lookups, process: &process })
     }
 
     /// Stores the status; false if the task is gone. On a conflict the task is read live and decided again.
-    async fn store(&mut self, status: RetryableTaskStatus, transitions: Vec<Transition>) -> Result<bool, Error> {
+    async fn store(&mut self, write: StatusWrite) -> Result<bool, Error> {
+        let StatusWrite { status, transitions } = write;
         let previous = self.task.clone();
-        let stored = self.api().write_status(&self.task, status).await;
+        let stored = self.api().write_status(&self.task, *status).await;
         match stored.inspect_err(|error| self.not_stored(error, None))? {
             Written::Done(task) => {
-                (self.task, self.task_is_live) = (Arc::new(*task), true);
+                self.task = Arc::new(*task);
+                self.lookups = Lookups { task_is_live: true, ..Lookups::default() };
                 self.context.process_states.with(self.key, &self.uid, |state| {
                     state.wrote(self.task.clone());
                 });
                 self.context.reporter.tell(&previous, transitions);
-                (self.pod_lookup, self.rejection) = (None, None);
                 Ok(true)
             }
             Written::Deleted => Ok(false),
@@ -331,7 +315,8 @@ impl ReconcileRun<'_> {
     async fn read(&mut self) -> Result<bool, Error> {
         let live = self.api().read_task().await?;
         let Some(live) = live.filter(|live| live.uid().unwrap_or_default() == self.uid) else { return Ok(false) };
-        (self.task, self.task_is_live) = (Arc::new(live), true);
+        self.task = Arc::new(live);
+        self.lookups.task_is_live = true;
         Ok(true)
     }
 
@@ -356,7 +341,7 @@ impl ReconcileRun<'_> {
                 self.context.process_states.with(self.key, &self.uid, |state| {
                     state.not_created(slot, &rejection, begun);
                 });
-                self.rejection = Some(rejection);
+                self.lookups.rejection = Some(rejection);
             }
         }
         Ok(())

@@ -2,7 +2,8 @@
 
 use super::Settings;
 use crate::api::{Action, EventReason, HistoryEntry, HoldUp, RetryableTask, StopReason};
-use crate::core::decide::{Plan, Request, Transition, Wait};
+use crate::core::decide::{Cleanup, Plan, PodRef, Request, Settled, StatusWrite, Transition, Wait};
+
 use crate::core::message::short;
 use crate::core::slot::Slot;
 use crate::core::time::human;
@@ -291,45 +292,48 @@ fn pod_reference(task: &RetryableTask, name: String, uid: Option<String>) -> Obj
     }
 }
 
-/// Every decision, for those who follow one: what is stored, or will be, and what is done about it.
+/// Logs every decision: what is stored, or will be, and what follows.
 pub fn log_plan(task: &RetryableTask, plan: &Plan) {
-    let Plan {
-        status,
-        ask,
-        ask_warnings,
-        refresh,
-        create,
-        stop,
-        replace,
-        stale_pods,
-        delete,
-        release,
-        delete_task,
-        requeue,
-    } = plan;
-    let names = |pods: &[crate::core::decide::PodRef]| pods.iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
-    let told = status.as_ref().map(|(status, _)| status).or(task.status.as_ref());
-    let current = told.and_then(|status| status.current.as_ref());
-    tracing::debug!(
-        attempt = current.map(|current| current.number).or(told.map(|status| status.attempts)),
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let written = if let Plan::WriteStatus(StatusWrite { status, .. }) = plan { Some(&**status) } else { None };
+    let status = written.or(task.status.as_ref());
+    let current = status.and_then(|status| status.current.as_ref());
+    let span = tracing::debug_span!(
+        "plan",
+        attempt = current.map(|current| current.number).or(status.map(|status| status.attempts)),
         fallback = current.is_some_and(|current| current.fallback),
-        state = told.and_then(|status| status.state).map(tracing::field::debug),
-        reason = told.and_then(|status| status.reason.as_deref()),
-        write = status.is_some(),
-        ask = ask.as_deref(),
-        refresh,
-        create = create.is_some(),
-        ask_warnings = ask_warnings.as_ref().map(|pod| pod.name.clone()),
-        replace = replace.as_ref().map(|pod| pod.name.clone()),
-        stop = stop.as_ref().map(|(pod, _)| pod.name.as_str()),
-        stop_method = stop.as_ref().map(|(_, method)| tracing::field::debug(method)),
-        stale_pods = ?names(stale_pods),
-        delete = ?names(delete),
-        release = ?names(release),
-        delete_task,
-        delay_milliseconds = requeue.soonest().map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
-        "decided"
+        state = status.and_then(|status| status.state).map(tracing::field::debug),
+        reason = status.and_then(|status| status.reason.as_deref()),
     );
+    let _entered = span.enter();
+    match plan {
+        Plan::WriteStatus(_) => tracing::debug!("decided: write the status"),
+        Plan::LookUpPod(pod) => tracing::debug!(pod, "decided: look up the Pod"),
+        Plan::ReadWarnings(pod) => tracing::debug!(pod = pod.name, "decided: read the Warning events about the Pod"),
+        Plan::RefreshTask => tracing::debug!("decided: read the task"),
+        Plan::CreatePod(_) => tracing::debug!("decided: create the Pod"),
+        Plan::Settled(settled) => {
+            let Settled { stop, stale_pods, cleanup, delete_task, progress, requeue } = &**settled;
+            let Cleanup { delete, remove_finalizer } = cleanup;
+            tracing::debug!(
+                stop = stop.as_ref().map(|(pod, _)| pod.name.as_str()),
+                stop_method = stop.as_ref().map(|(_, method)| tracing::field::debug(method)),
+                stale_pods = ?names(stale_pods),
+                delete = ?names(delete),
+                remove_finalizer = ?names(remove_finalizer),
+                delete_task,
+                progress = progress.is_some(),
+                delay_milliseconds = requeue.soonest().map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
+                "decided: the status is as it should be"
+            );
+        }
+    }
+}
+
+fn names(pods: &[PodRef]) -> Vec<&str> {
+    pods.iter().map(|pod| pod.name.as_str()).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ pub mod condition_list;
 pub mod decide;
 pub mod delay;
 pub mod did_you_mean;
-pub mod end_text;
+pub mod drive;
 pub mod excerpt;
 mod hash;
 pub mod jitter_seed;

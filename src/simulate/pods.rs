@@ -170,8 +170,9 @@ impl SimulatedPod {
     /// The operator stops the Pod. A running container ends at once.
     pub(super) fn stop(&mut self, method: StopMethod, now: Timestamp) {
         self.cue = None;
-        if method == StopMethod::Deletion {
-            self.delete(now);
+        match method {
+            StopMethod::Deletion | StopMethod::Replacement => self.delete(now),
+            StopMethod::Deadline => {}
         }
         match self.outcome.course() {
             Course::Unscheduled => {}

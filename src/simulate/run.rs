@@ -11,19 +11,22 @@ use crate::api::{ConditionType, HistoryEntry, RetryableTask, RetryableTaskStatus
 use crate::core::build_pod::pod;
 use crate::core::condition_list;
 use crate::core::decide::{
-    Plan, PodLookup, PodWarnings, Situation, StopMethod, TrackedPod, Transition, Wait, decide, is_finished,
+    Cleanup, Deferrable, Lookups, Plan, PodLookup, PodRef, PodWarnings, ProcessState, Settled, Situation, StatusWrite,
+    StopMethod, TrackedPod, Transition, Wait, decide, is_finished,
 };
 use crate::core::delay::DelayRange;
+use crate::core::drive::{Execute, drive};
+
 use crate::core::pod_snapshot::{PodSnapshot, Progress};
 use crate::core::slot::Slot;
 use crate::core::time::{plus, until};
+use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
+use std::ops::ControlFlow;
 
 /// 2000-01-01T00:00:00Z: times of day in messages are times from the start.
 const START: Timestamp = Timestamp::constant(946_684_800, 0);
-/// How many plans may follow each other at one moment, and how many moments an attempt may have: more than any story
-/// needs.
-const MAX_PLANS: u32 = 50;
+/// How many moments an attempt may have: more than any course of events needs.
 const MAX_MOMENTS: usize = 100;
 /// The least step of the clock.
 const TICK: SignedDuration = SignedDuration::from_micros(1);
@@ -41,7 +44,7 @@ pub(super) struct SimulatedCluster<'a> {
     jitter_seed: JitterPick,
     now: Timestamp,
     simulated: Vec<(SimulatedPod, TrackedPod)>,
-    pod_lookup: Option<PodLookup>,
+    lookups: Lookups,
     /// No events say anything here.
     warnings: Option<PodWarnings>,
     /// The attempt that the task's UID was chosen for.
@@ -53,6 +56,61 @@ pub(super) struct SimulatedCluster<'a> {
     elapsed: SignedDuration,
     /// The waits before the current attempt.
     range: Option<DelayRange>,
+}
+
+impl Execute for SimulatedCluster<'_> {
+    type Error = Error;
+
+    fn decide(&mut self) -> Plan {
+        self.prepare();
+        self.plan()
+    }
+
+    async fn write_status(&mut self, write: StatusWrite) -> Result<ControlFlow<()>, Error> {
+        self.store(write);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn look_up_pod(&mut self, pod_name: String) -> Result<(), Error> {
+        let is_it =
+            |simulated: &SimulatedPod| !simulated.deleted && simulated.pod.metadata.name.as_ref() == Some(&pod_name);
+        let found = self.simulated.iter().any(|(simulated, _)| is_it(simulated));
+        self.lookups.pod = Some(if found { PodLookup::Found } else { PodLookup::NotFound });
+        Ok(())
+    }
+
+    async fn read_warnings(&mut self, pod: PodRef) -> Result<(), Error> {
+        let warnings = PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, readable: true, newest: None };
+        self.warnings = Some(warnings);
+        Ok(())
+    }
+
+    async fn refresh_task(&mut self) -> Result<ControlFlow<()>, Error> {
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn create_pod(&mut self, slot: Slot) -> Result<ControlFlow<()>, Error> {
+        self.create(slot)?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn stop_pod(&mut self, pod: &PodRef, method: StopMethod) -> Result<bool, Error> {
+        let now = self.now;
+        for (simulated, _) in self.simulated.iter_mut().filter(|(_, tracked)| tracked.pod.pod_uid == pod.uid) {
+            simulated.stop(method, now);
+        }
+        self.watch();
+        // What a stop brings about is visible at once here.
+        Ok(false)
+    }
+
+    fn defers(&self, _: &Deferrable) -> bool {
+        false
+    }
+
+    fn no_convergence(&self) -> Error {
+        Error::NoConvergence(self.prepared)
+    }
 }
 
 impl<'a> SimulatedCluster<'a> {
@@ -68,7 +126,7 @@ impl<'a> SimulatedCluster<'a> {
             jitter_seed,
             now: START,
             simulated: Vec::new(),
-            pod_lookup: None,
+            lookups: Lookups { task_is_live: true, ..Lookups::default() },
             warnings: None,
             prepared: 0,
             pods_created: 0,
@@ -111,52 +169,17 @@ impl<'a> SimulatedCluster<'a> {
         Play { attempts: self.attempts, fallback: self.fallback, end }
     }
 
-    /// One reconcile: decides and carries out until there is nothing to do but wait, and says how long.
+    /// One reconcile. Says how long to wait.
     fn settle(&mut self) -> Result<Option<SignedDuration>, Error> {
-        for _ in 0..MAX_PLANS {
-            self.prepare();
-            let plan = self.decide();
-            let Plan {
-                status,
-                ask,
-                ask_warnings,
-                refresh: _,
-                create,
-                stop,
-                replace,
-                stale_pods,
-                delete,
-                release: _,
-                delete_task: _,
-                requeue,
-            } = plan;
-            if let Some((status, transitions)) = status {
-                self.store(status, transitions);
-            } else if let Some(name) = ask {
-                let is_there = |simulated: &SimulatedPod| {
-                    !simulated.deleted && simulated.pod.metadata.name.as_ref() == Some(&name)
-                };
-                let there = self.simulated.iter().any(|(simulated, _)| is_there(simulated));
-                self.pod_lookup = Some(if there { PodLookup::Found } else { PodLookup::NotFound });
-            } else if let Some(pod) = ask_warnings {
-                self.warnings =
-                    Some(PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, readable: true, newest: None });
-            } else if let Some(slot) = create {
-                self.create(slot)?;
-            } else if let Some((stop, method)) = stop.or_else(|| replace.map(|pod| (pod, StopMethod::Deletion))) {
-                let now = self.now;
-                for (simulated, _) in self.simulated.iter_mut().filter(|(_, tracked)| tracked.pod.pod_uid == stop.uid) {
-                    simulated.stop(method, now);
-                }
-                self.watch();
-            } else {
-                let stays =
-                    |tracked: &TrackedPod| stale_pods.iter().chain(&delete).all(|pod| pod.uid != tracked.pod.pod_uid);
-                self.simulated.retain(|(_, tracked)| stays(tracked));
-                return Ok(requeue.soonest());
-            }
-        }
-        Err(Error::NoConvergence(self.prepared))
+        // No request waits for anything here.
+        let driven = drive(self).now_or_never().unwrap_or_else(|| Err(self.no_convergence()))?;
+        let Some(Settled { stop: _, stale_pods, cleanup, delete_task: _, progress: _, requeue }) = driven else {
+            return Ok(None);
+        };
+        let Cleanup { delete, remove_finalizer: _ } = cleanup;
+        self.simulated
+            .retain(|(_, tracked)| stale_pods.iter().chain(&delete).all(|pod| pod.uid != tracked.pod.pod_uid));
+        Ok(requeue.soonest())
     }
 
     /// Before an attempt the task gets a UID with which the dice fall as wanted.
@@ -169,28 +192,16 @@ impl<'a> SimulatedCluster<'a> {
         }
     }
 
-    fn decide(&self) -> Plan {
+    fn plan(&self) -> Plan {
         let pods: Vec<TrackedPod> = self.simulated.iter().map(|(_, tracked)| tracked.clone()).collect();
-        decide(&Situation {
-            task: &self.task,
-            pods: &pods,
-            pod_lookup: self.pod_lookup.as_ref(),
-            created: None,
-            rejection: None,
-            warnings: self.warnings.as_ref(),
-            failing: None,
-            remaining: None,
-            now: self.now,
-            uptime: self.uptime(),
-            create_in_flight: None,
-            task_is_live: true,
-            has_time: true,
-        })
+        let process =
+            ProcessState { uptime: self.uptime(), warnings: self.warnings.clone(), ..ProcessState::default() };
+        decide(&Situation { task: &self.task, pods: &pods, now: self.now, lookups: &self.lookups, process: &process })
     }
 
-    fn store(&mut self, status: RetryableTaskStatus, transitions: Vec<Transition>) {
-        let before = self.task.status.replace(status).unwrap_or_default();
-        self.pod_lookup = None;
+    fn store(&mut self, StatusWrite { status, transitions }: StatusWrite) {
+        let before = self.task.status.replace(*status).unwrap_or_default();
+        self.lookups.pod = None;
         self.fallback_ended(&before);
         for transition in transitions {
             match transition {
@@ -269,18 +280,7 @@ impl<'a> SimulatedCluster<'a> {
         let outcome = self.script.outcome(slot);
         let simulated = SimulatedPod::new(pod, format!("pod-{}", self.pods_created), outcome, self.now);
         if let Some(pod) = PodSnapshot::of(&simulated.pod) {
-            let deleting_since = pod.deleting_since(None, self.uptime());
-            let stopping_since = pod.stopping_since(None, self.uptime());
-            let (first_seen, known_since) = (self.now, self.uptime());
-            let tracked = TrackedPod {
-                pod,
-                first_seen,
-                known_since,
-                deleting_since,
-                stopping_since,
-                end_seen: None,
-                deleted: false,
-            };
+            let tracked = TrackedPod::update(None, pod, (self.now, self.uptime()));
             self.simulated.push((simulated, tracked));
         }
         self.watch();
@@ -305,15 +305,11 @@ impl<'a> SimulatedCluster<'a> {
 
     /// The watch shows the Pods as they are.
     fn watch(&mut self) {
-        let uptime = self.uptime();
+        let at = (self.now, self.uptime());
         for (simulated, tracked) in &mut self.simulated {
             if let Some(pod) = PodSnapshot::of(&simulated.pod) {
-                tracked.deleting_since = pod.deleting_since(Some(tracked), uptime);
-                tracked.stopping_since = pod.stopping_since(Some(tracked), uptime);
-                tracked.pod = pod;
+                *tracked = TrackedPod::update(Some(tracked), pod, at);
             }
-            let ended = matches!(tracked.pod.progress, Progress::Ended(_) | Progress::MainContainerExited(_));
-            tracked.end_seen = tracked.end_seen.or(ended.then_some(self.now));
             tracked.deleted = simulated.deleted;
         }
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::core::pod_snapshot::Progress;
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, NAME, NAMESPACE, at, end, pod_of, task};
 
 fn key() -> TaskKey {

@@ -28,23 +28,11 @@ async fn a_cleanup_takes_no_place_of_what_is_more_urgent() {
 fn settled(mut task: RetryableTask, context: &Context) -> RetryableTask {
     let pods = context.pod_cache.of(&key());
     loop {
-        let situation = Situation {
-            task: &task,
-            pods: &pods,
-            pod_lookup: None,
-            created: None,
-            rejection: None,
-            warnings: None,
-            failing: None,
-            remaining: None,
-            now: at(0),
-            uptime: SignedDuration::ZERO,
-            create_in_flight: None,
-            task_is_live: true,
-            has_time: true,
-        };
-        let Some((status, _)) = decide(&situation).status else { return task };
-        task.status = Some(status);
+        let lookups = Lookups { task_is_live: true, ..Lookups::default() };
+        let process = ProcessState::default();
+        let situation = Situation { task: &task, pods: &pods, now: at(0), lookups: &lookups, process: &process };
+        let Plan::WriteStatus(write) = decide(&situation) else { return task };
+        task.status = Some(*write.status);
     }
 }
 

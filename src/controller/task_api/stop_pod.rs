@@ -11,16 +11,18 @@ use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::json;
 
 impl TaskApi<'_> {
-    /// Stops the current attempt's Pod, with the Pod's own grace period.
+    /// Stops the current attempt's Pod, with the Pod's own grace period. False if it is to be replaced and has started, or
+    /// has changed in between.
     ///
     /// # Errors
     /// When the request failed, unless the Pod is deleted.
-    pub async fn stop_pod(&self, pod: &PodRef, method: StopMethod) -> Result<(), Error> {
+    pub async fn stop_pod(&self, pod: &PodRef, method: StopMethod) -> Result<bool, Error> {
         let stopped = match method {
             StopMethod::Deadline => self.set_deadline(pod).await,
             StopMethod::Deletion => self.delete_pod(pod).await,
+            StopMethod::Replacement => return self.delete_if_pending(pod).await,
         };
-        stopped.map_err(Error::request(self.key, "cannot stop the Pod"))
+        stopped.map(|()| true).map_err(Error::request(self.key, "cannot stop the Pod"))
     }
 
     /// Lets the kubelet end the Pod, which stays. Deletes a Pod whose deadline the API server refuses to change.
@@ -44,7 +46,7 @@ impl TaskApi<'_> {
     ///
     /// # Errors
     /// When a request failed.
-    pub async fn delete_if_pending(&self, pod: &PodRef) -> Result<bool, Error> {
+    async fn delete_if_pending(&self, pod: &PodRef) -> Result<bool, Error> {
         let failed = || Error::request(self.key, "cannot replace the Pod");
         let Some(found) = self.pods().get_opt(&pod.name).await.map_err(failed())? else {
             self.context.pod_cache.answered_gone(self.key, &pod.name, &pod.uid);

@@ -1,6 +1,6 @@
 //! How an attempt ended: what its Pod tells, and what our own stop made of it.
 
-use super::next::Draft;
+use super::draft::Draft;
 use super::stop_pod::STOP_DEADLINE_SECONDS;
 use super::{Failing, Situation, TrackedPod};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, EndReason, StopReason};
@@ -161,7 +161,7 @@ fn unseen(reason: &str, message: &str, finished: Timestamp) -> Outcome {
 
 /// Why the Pod could not be created: as this process was told last, else as the status says.
 fn why_not_created(draft: &Draft) -> (String, String) {
-    if let Some(Failing { rejection, .. }) = draft.situation.failing {
+    if let Some(Failing { rejection, .. }) = draft.situation.process.failing.as_ref() {
         return (rejection.reason().as_str().into(), short(&rejection.message, MAX_MESSAGE_BYTES));
     }
     let of_creation = [ConditionReason::PodRejected, ConditionReason::FailedCreate, ConditionReason::PodNameConflict];

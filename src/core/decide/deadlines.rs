@@ -1,6 +1,6 @@
 //! The limits in time: when the current attempt's Pod is stopped, and why.
 
-use super::{OTHER_CONTAINERS_GRACE, Situation, TrackedPod, requests};
+use super::{Situation, TrackedPod, requests};
 use crate::api::{CurrentAttempt, RetryableTaskStatus, StopReason};
 use crate::core::build_pod::template_hash;
 use crate::core::pod_snapshot::{HoldUp, Progress};
@@ -8,6 +8,8 @@ use crate::core::time::{plus, until};
 use crate::core::validate::problem;
 use jiff::{SignedDuration, Timestamp};
 
+/// How long other containers may run on after the main one ended, before the Pod is stopped.
+const OTHER_CONTAINERS_GRACE: SignedDuration = SignedDuration::from_secs(3);
 /// How long a Pod that has a node may take to start, unless the spec says otherwise, in seconds.
 const STARTUP_SECONDS: i32 = 600;
 
@@ -92,7 +94,7 @@ pub(super) fn creation_deadline(situation: &Situation, current: &CurrentAttempt)
 /// Whether it is too late to create the Pod: its time is over, and it was tried. That no operator was there to try is
 /// not held against the attempt.
 pub(super) fn is_given_up(situation: &Situation, current: &CurrentAttempt) -> bool {
-    let was_tried = current.rejections > 0 || situation.failing.is_some();
+    let was_tried = current.rejections > 0 || situation.process.failing.as_ref().is_some();
     was_tried && creation_deadline(situation, current).is_some_and(|deadline| deadline <= situation.now)
 }
 
@@ -145,4 +147,13 @@ fn started(tracked: &TrackedPod) -> Timestamp {
 
 fn seconds(limit: i32) -> SignedDuration {
     SignedDuration::from_secs(i64::from(limit))
+}
+
+/// Whether an attempt without a Pod is not to get one: the task is suspended or cancelled, its spec makes no sense, or
+/// its time is over. The deadline is not the fallback's.
+pub(super) fn must_not_run(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt) -> bool {
+    situation.task.spec.suspend
+        || problem(&situation.task.spec).is_some()
+        || requests::is_cancelled(situation, status)
+        || (!current.fallback && is_over(situation, status, situation.now))
 }

@@ -1,9 +1,10 @@
 //! The fallback: a last Pod, run once when the task has failed. The task is Failed when it has ended, whatever it did.
 
 use super::attempt_end::AttemptEnd;
-use super::next::{Current, Draft};
-use super::record::{but_out_of_memory, end};
-use super::{Transition, name_of, requests};
+use super::draft::{Draft, Step};
+use super::finish::{but_out_of_memory, end};
+use super::situation::name_of;
+use super::{Transition, requests};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, Fallback, FallbackState, StopReason};
 use crate::core::condition_list;
 use crate::core::excerpt::excerpt;
@@ -24,13 +25,13 @@ pub(super) fn follows(draft: &Draft, reason: ConditionReason) -> bool {
 }
 
 /// The task will be failed; the fallback is due. The current attempt is the last one.
-pub(super) fn begin(draft: &mut Draft, reason: ConditionReason, message: &str) -> Current {
+pub(super) fn begin(draft: &mut Draft, reason: ConditionReason, message: &str) -> Step {
     draft.condition((ConditionType::FailureTarget, true), reason, message);
     condition_list::remove(&mut draft.status.conditions, ConditionType::Reconciling);
     condition_list::remove(&mut draft.status.conditions, ConditionType::Stalled);
     draft.current = CurrentAttempt { number: draft.current.number, fallback: true, ..CurrentAttempt::default() };
     draft.transitions.push(Transition::FallingBack { reason, message: message.into() });
-    Current::Due
+    Step::NotStarted
 }
 
 /// The fallback may start.
@@ -45,7 +46,7 @@ pub(super) fn started(draft: &mut Draft) {
 }
 
 /// The fallback has ended, and with it the task: as failed as it was.
-pub(super) fn close(draft: &mut Draft, ended: &AttemptEnd, outcome: &Outcome, stop: Option<StopReason>) -> Current {
+pub(super) fn close(draft: &mut Draft, ended: &AttemptEnd, outcome: &Outcome, stop: Option<StopReason>) -> Step {
     let state = if outcome.succeeded { FallbackState::Succeeded } else { FallbackState::Failed };
     draft.status.fallback = Some(Fallback {
         state,
@@ -65,7 +66,7 @@ pub(super) fn close(draft: &mut Draft, ended: &AttemptEnd, outcome: &Outcome, st
         requests::fallback_cancelled(draft);
     }
     fail(draft, &came_of_it(outcome, stop));
-    Current::TaskEnded
+    Step::TaskEnded
 }
 
 fn came_of_it(outcome: &Outcome, stop: Option<StopReason>) -> String {

@@ -2,7 +2,10 @@
 //! the Pod is.
 
 use super::deadlines;
-use super::{PodRef, SETTLE, SETTLE_IN_A_STORM, Situation, TrackedPod, age};
+use super::draft::Scope;
+use super::situation::{age, pod_of, slot_of};
+use super::stage::{is_same, is_stage, is_stage_reason};
+use super::{PodRef, PodWarnings, Situation, TrackedPod};
 use crate::api::{CurrentAttempt, HoldUp, RetryableTaskStatus, StopReason};
 use crate::core::message::same_but_for_numbers;
 use crate::core::pod_event::{FAILED_SCHEDULING, PodWarning};
@@ -10,43 +13,48 @@ use crate::core::pod_snapshot::{PodSnapshot, Progress};
 use crate::core::time::plus;
 use jiff::SignedDuration;
 
+/// How long a Pod has to start, or to end, before it is worth a write that it has not: most do so at once, and a write for
+/// each would be a quarter more.
+pub const SETTLE: SignedDuration = SignedDuration::from_secs(10);
+/// The age of a Pod from which a write that it has not started, or not ended, waits no longer for more urgent work: in a
+/// storm most attempts end before, and the write of their end says it all.
+const REPORT_DEADLINE: SignedDuration = SignedDuration::from_secs(30);
 /// How long the answer to the question for Warning events holds.
 pub const WARNINGS_HOLD: SignedDuration = SignedDuration::from_secs(60);
 /// How far the clock of who reports an event may be behind that of the kubelet, or of the scheduler.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(5);
 
-/// What the API server said when this process asked it for the Warning events about a Pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodWarnings {
-    /// The Pod's UID.
-    pub pod_uid: String,
-    /// How long ago.
-    pub age: SignedDuration,
-    /// Whether it has ever said: events may be unreadable.
-    pub readable: bool,
-    /// The newest of them, if there was one, as it last said.
-    pub newest: Option<PodWarning>,
+/// Whether there is a Pod whose progress can be reported: one that has not ended.
+pub(super) fn can_progress(situation: &Situation, stored: &RetryableTaskStatus) -> bool {
+    reported(situation, stored).is_some_and(|tracked| !matches!(tracked.pod.progress, Progress::Ended(_)))
 }
 
-/// Whether the reason only says how far a Pod is, and not what is wrong.
-pub(super) fn is_stage(hold_up: &HoldUp) -> bool {
-    is_stage_reason(&hold_up.reason)
+/// In how long a report of progress becomes a write that must be made; `None` if it never does.
+pub(super) fn required_in(situation: &Situation, stored: &RetryableTaskStatus) -> Option<SignedDuration> {
+    let age = age(situation, reported(situation, stored)?);
+    let wait = REPORT_DEADLINE.saturating_sub(age);
+    wait.is_positive().then_some(wait)
 }
 
-fn is_stage_reason(reason: &str) -> bool {
-    matches!(reason, "Unscheduled" | "ContainerCreating" | "PodInitializing")
+fn reported<'a>(situation: &'a Situation, stored: &RetryableTaskStatus) -> Option<&'a TrackedPod> {
+    let current = stored.current.as_ref().filter(|current| current.pod_name.is_some())?;
+    pod_of(situation, slot_of(current)).filter(|tracked| !tracked.deleted)
 }
 
-/// Whether the Pod has had its time to start, or to end: that it has not is worth a write.
-pub(super) fn is_settled(situation: &Situation, tracked: &TrackedPod) -> bool {
-    age(situation, tracked) >= if situation.has_time { SETTLE } else { SETTLE_IN_A_STORM }
+/// Whether the Pod has had its time to start, or to end: it is worth a write that it has not.
+pub(super) fn is_settled(situation: &Situation, scope: Scope, tracked: &TrackedPod) -> bool {
+    let least = match scope {
+        Scope::WithProgress => SETTLE,
+        Scope::Required => REPORT_DEADLINE,
+    };
+    age(situation, tracked) >= least
 }
 
 /// The Pod whose Warning events must be known before it can be said why it has not started.
 pub(super) fn question(
     situation: &Situation,
-    status: &RetryableTaskStatus,
-    current: &CurrentAttempt,
+    scope: Scope,
+    (status, current): (&RetryableTaskStatus, &CurrentAttempt),
     tracked: &TrackedPod,
 ) -> Option<PodRef> {
     if !is_silent(current, tracked) {
@@ -56,9 +64,10 @@ pub(super) fn question(
         let stops = deadlines::stops(situation, status, current, tracked);
         stops.iter().any(|stop| stop.reason == StopReason::StartupTimeout && stop.at <= situation.now)
     };
-    let is_due = (is_settled(situation, tracked) && waited(situation, tracked) >= SETTLE) || ends();
-    let is_known = warnings(situation, tracked).is_some_and(|known| known.age < WARNINGS_HOLD || !situation.has_time);
-    (is_due && !is_known).then(|| PodRef { name: tracked.pod.pod_name.clone(), uid: tracked.pod.pod_uid.clone() })
+    let is_due = (is_settled(situation, scope, tracked) && waited(situation, tracked) >= SETTLE) || ends();
+    let is_known =
+        warnings(situation, tracked).is_some_and(|known| known.age < WARNINGS_HOLD || scope == Scope::Required);
+    (is_due && !is_known).then(|| PodRef::from(tracked))
 }
 
 /// How long until there is something to ask.
@@ -71,24 +80,29 @@ pub(super) fn asks_in(situation: &Situation, current: &CurrentAttempt, tracked: 
 }
 
 /// What holds the attempt up, of which its status says `current.hold_up` so far. What says the same is left as it is.
-pub(super) fn of(situation: &Situation, current: &CurrentAttempt, tracked: &TrackedPod) -> Option<HoldUp> {
-    let told = current.hold_up.as_ref();
+pub(super) fn of(
+    situation: &Situation,
+    scope: Scope,
+    current: &CurrentAttempt,
+    tracked: &TrackedPod,
+) -> Option<HoldUp> {
+    let stored = current.hold_up.as_ref();
     if current.stop_reason.is_some() || tracked.pod.deleting {
-        return told.filter(|_| matches!(tracked.pod.progress, Progress::Pending(_))).cloned();
+        return stored.filter(|_| matches!(tracked.pod.progress, Progress::Pending(_))).cloned();
     }
     let now = match &tracked.pod.progress {
         Progress::Pending(Some(hold_up)) => {
-            return told.filter(|told| is_same(&told.reason, &hold_up.reason)).or(Some(hold_up)).cloned();
+            return stored.filter(|stored| is_same(&stored.reason, &hold_up.reason)).or(Some(hold_up)).cloned();
         }
         Progress::Pending(None) => {
             let known = warnings(situation, tracked);
-            if known.is_none() && !is_settled(situation, tracked) {
-                return told.cloned();
+            if known.is_none() && !is_settled(situation, scope, tracked) {
+                return stored.cloned();
             }
             if known.is_some_and(|known| !known.readable)
-                && told.is_some_and(|told| can_still_be(&told.reason, &tracked.pod))
+                && stored.is_some_and(|stored| can_still_be(&stored.reason, &tracked.pod))
             {
-                return told.cloned();
+                return stored.cloned();
             }
             known
                 .and_then(|known| known.newest.as_ref())
@@ -97,17 +111,11 @@ pub(super) fn of(situation: &Situation, current: &CurrentAttempt, tracked: &Trac
         }
         Progress::Running | Progress::MainContainerExited(_) | Progress::Ended(_) => return None,
     };
-    let (Some(told), Some(now)) = (told, now) else { return now.cloned() };
+    let (Some(stored), Some(now)) = (stored, now) else { return now.cloned() };
     let text = |hold_up: &HoldUp| hold_up.message.clone().unwrap_or_default();
-    let says_the_same = told.reason == now.reason && same_but_for_numbers(&text(told), &text(now));
-    let can_wait = is_stage(told) && is_stage(now) && !situation.has_time;
-    Some(if says_the_same || can_wait { told.clone() } else { now.clone() })
-}
-
-/// The kubelet says ErrImagePull and ImagePullBackOff in turn for one and the same trouble.
-pub(super) fn is_same(told: &str, now: &str) -> bool {
-    const PULL: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
-    told == now || (PULL.contains(&told) && PULL.contains(&now))
+    let says_the_same = stored.reason == now.reason && same_but_for_numbers(&text(stored), &text(now));
+    let can_wait = is_stage(stored) && is_stage(now) && scope == Scope::Required;
+    Some(if says_the_same || can_wait { stored.clone() } else { now.clone() })
 }
 
 /// Whether the Pod has not started, and its status names no trouble.
@@ -117,7 +125,7 @@ fn is_silent(current: &CurrentAttempt, tracked: &TrackedPod) -> bool {
 }
 
 fn warnings<'a>(situation: &'a Situation, tracked: &TrackedPod) -> Option<&'a PodWarnings> {
-    situation.warnings.filter(|known| known.pod_uid == tracked.pod.pod_uid)
+    situation.process.warnings.as_ref().filter(|known| known.pod_uid == tracked.pod.pod_uid)
 }
 
 fn stage(tracked: &TrackedPod) -> Option<&HoldUp> {

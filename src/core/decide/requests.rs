@@ -1,7 +1,8 @@
 //! What people ask of a task by annotations. A value is heard once; another value asks again.
 
-use super::next::Draft;
-use super::{Situation, TrackedPod, Transition, nothing_has_begun, pod_of, slot_of};
+use super::draft::Draft;
+use super::situation::{nothing_has_begun, pod_of, slot_of};
+use super::{Situation, TrackedPod, Transition};
 use crate::api::{
     ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, Acknowledged, ConditionType, CurrentAttempt, GROUP,
     RetryableTaskStatus, Run, State, StopReason,

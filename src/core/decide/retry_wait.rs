@@ -1,9 +1,8 @@
 //! The wait before a retry: decided when an attempt has ended, and again whenever the spec has changed since.
 
 use super::attempt_end::AttemptEnd;
-use super::next::{Current, Draft};
-use super::record;
-use super::{Transition, Wait};
+use super::draft::Draft;
+use super::{Transition, Wait, history};
 use crate::api::{RetryWait, StopReason};
 use crate::core::classify::{Verdict, again, count};
 use crate::core::delay::{DelayRange, delay_range};
@@ -54,13 +53,13 @@ pub(super) fn of(draft: &Draft, basis: &RetryWait, number: i32) -> Wait {
     Wait { range, delay, due: micros(plus(from.0, delay)) }
 }
 
-/// Brings the wait for the current attempt up to what the spec says now. Answers what comes of the task if the spec no
-/// longer allows the attempt.
-pub(super) fn follow_spec(draft: &mut Draft) -> Option<Current> {
+/// Brings the wait for the current attempt up to what the spec says now. Answers the verdict if the spec no longer allows
+/// the attempt.
+pub(super) fn follow_spec(draft: &mut Draft) -> Option<Verdict> {
     let basis = draft.current.wait.clone().filter(|_| !draft.current.fallback)?;
     let verdict = again(&basis, &draft.situation.task.spec, &draft.status);
     if verdict.end.is_some() {
-        return Some(record::fail_without_retry(draft, &verdict));
+        return Some(verdict);
     }
     // A wait that somebody has skipped stays skipped.
     let due = draft.current.due_time.clone()?;
@@ -68,18 +67,11 @@ pub(super) fn follow_spec(draft: &mut Draft) -> Option<Current> {
     if wait.due != due.0 {
         draft.current.due_time = Some(MicroTime(wait.due));
         draft.moved_from = Some(due.0);
-        if let Some(entry) = record::entry_before(draft) {
+        if let Some(entry) = history::entry_before(draft) {
             entry.delay_milliseconds = Some(wait.milliseconds());
         }
         let attempt = draft.current.number;
         draft.transitions.push(Transition::Rescheduled { attempt, wait });
     }
     None
-}
-
-impl Wait {
-    /// Its length as the history tells it.
-    pub(super) fn milliseconds(self) -> i64 {
-        i64::try_from(self.delay.as_millis()).unwrap_or(i64::MAX)
-    }
 }

@@ -1,8 +1,10 @@
 //! A task that cannot go on without help: `Stalled`, with the words of who refused.
 
-use super::next::Draft;
-use super::{Failing, Situation, Transition, effects, is_finished};
-use crate::api::{ConditionReason, ConditionType, CurrentAttempt, State};
+use super::closed_pods::closed;
+use super::draft::Draft;
+use super::situation::{Failing, is_finished};
+use super::{Situation, Transition};
+use crate::api::{ConditionReason, ConditionType, CurrentAttempt};
 use crate::core::attempt_spec::{self, LowerRaise};
 use crate::core::jitter_seed::jitter_seed;
 use crate::core::rejection::{Rejection, TRY_AGAIN};
@@ -20,7 +22,9 @@ impl Draft<'_> {
     /// The Pod was not created.
     pub(super) fn rejected(&mut self, rejection: &Rejection) {
         let is_news = self.current.rejections == 0;
-        if self.lower_memory(rejection) || is_news && self.situation.failing.is_some_and(Failing::is_unsaid) {
+        if self.lower_memory(rejection)
+            || is_news && self.situation.process.failing.as_ref().is_some_and(Failing::is_unsaid)
+        {
             return;
         }
         self.current.rejections = self.current.rejections.saturating_add(1);
@@ -59,7 +63,7 @@ impl Draft<'_> {
         if !rejection.is_of_pod_count() {
             return None;
         }
-        let closed = effects::closed(self.situation, &self.status, self.current.removed_pod_uid.as_deref());
+        let closed = closed(self.situation, &self.status, self.current.removed_pod_uid.as_deref());
         // One that is there still, whoever holds it, makes room when it goes: no other one is lost for it.
         let chosen = self.current.removed_pod_uid.as_deref();
         if let Some(going) = closed.iter().find(|closed| Some(closed.tracked.pod.pod_uid.as_str()) == chosen) {
@@ -75,28 +79,6 @@ impl Draft<'_> {
             oldest.wait
         };
         Some(wait.saturating_add(TRY_AGAIN))
-    }
-
-    /// Unable to go on without help.
-    pub(super) fn stall(&mut self, reason: ConditionReason, message: &str) {
-        let told = condition_list::find(&self.status.conditions, ConditionType::Stalled)
-            .is_some_and(|old| old.reason == reason.as_str() && message::same_but_for_numbers(&old.message, message));
-        if !told {
-            self.transitions.push(Transition::Stalled { reason, message: message.into() });
-        }
-        self.status.state = Some(State::Pending);
-        self.status.reason = Some(reason.as_str().into());
-        condition_list::remove(&mut self.status.conditions, ConditionType::Reconciling);
-        self.condition((ConditionType::Stalled, true), reason, message);
-        let told = condition_list::find(&self.status.conditions, ConditionType::Stalled);
-        self.status.message = told.map(|condition| condition.message.clone());
-    }
-
-    pub(super) fn clear_stall(&mut self, reason: ConditionReason) {
-        let stalled = condition_list::find(&self.status.conditions, ConditionType::Stalled);
-        if stalled.is_some_and(|condition| condition.reason == reason.as_str()) {
-            condition_list::remove(&mut self.status.conditions, ConditionType::Stalled);
-        }
     }
 }
 
@@ -123,7 +105,7 @@ pub fn unreadable(before: &Value, message: &str, (now, generation): (Timestamp, 
 /// clock was set back.
 pub(super) fn create_wait(situation: &Situation, current: &CurrentAttempt) -> SignedDuration {
     if current.rejections == 0 {
-        let last = situation.failing.map_or(TRY_AGAIN, |failing| failing.last);
+        let last = situation.process.failing.as_ref().map_or(TRY_AGAIN, |failing| failing.last);
         return TRY_AGAIN.saturating_sub(last).max(SignedDuration::ZERO);
     }
     let stored = situation.task.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();

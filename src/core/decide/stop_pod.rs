@@ -21,6 +21,8 @@ pub enum StopMethod {
     Deadline,
     /// It is deleted.
     Deletion,
+    /// It is deleted if its main container has still not started.
+    Replacement,
 }
 
 /// What to do now to a Pod that is to be stopped and is not being deleted, and when to look again.
@@ -35,7 +37,7 @@ pub(super) fn next(
     }
     let limit = termination_grace.saturating_add(DEADLINE_UNANSWERED);
     let (method, wait) = match tracked.stopping_since {
-        Some(since) => (None, limit.saturating_sub(situation.uptime.saturating_sub(since))),
+        Some(since) => (None, limit.saturating_sub(situation.process.uptime.saturating_sub(since))),
         None => (Some(StopMethod::Deadline), until_given_up(situation, current, limit)),
     };
     if wait.is_positive() { (method, Some(wait)) } else { (Some(StopMethod::Deletion), None) }
@@ -45,17 +47,5 @@ pub(super) fn next(
 /// it or takes it away again: since the stored intent, and no sooner than this process has had the time to set it.
 fn until_given_up(situation: &Situation, current: &CurrentAttempt, limit: SignedDuration) -> SignedDuration {
     let stored = current.stop_time.as_ref().map_or(limit, |at| until(situation.now, plus(at.0, limit)).min(limit));
-    stored.max(limit.saturating_sub(situation.uptime))
-}
-
-impl PodSnapshot {
-    /// Whether its kubelet ends it because of a deadline that has passed.
-    fn is_past_its_deadline(&self) -> bool {
-        self.active_deadline_seconds.is_some_and(|seconds| seconds <= STOP_DEADLINE_SECONDS)
-    }
-
-    /// `TrackedPod::stopping_since` of a Pod that is seen so at `uptime`, given how it was seen before.
-    pub fn stopping_since(&self, before: Option<&TrackedPod>, uptime: SignedDuration) -> Option<SignedDuration> {
-        self.is_past_its_deadline().then(|| before.and_then(|before| before.stopping_since).unwrap_or(uptime))
-    }
+    stored.max(limit.saturating_sub(situation.process.uptime))
 }

@@ -6,7 +6,7 @@ use retryable_tasks::{
     api::RetryableTask,
     core::{
         build_pod::pod,
-        decide::{Situation, TrackedPod, decide, slot_of},
+        decide::{Lookups, Plan, ProcessState, Situation, TrackedPod, decide, slot_of},
         pod_snapshot::PodSnapshot,
     },
 };
@@ -63,30 +63,18 @@ fn ten_thousand_failures_stay_far_below_100_kib() {
     let mut now = Timestamp::new(1_767_225_600, 0).unwrap();
     let (mut pods, mut largest) = (vec![], 0);
     loop {
-        let situation = Situation {
-            task: &task,
-            pods: &pods,
-            pod_lookup: None,
-            created: None,
-            rejection: None,
-            warnings: None,
-            failing: None,
-            remaining: None,
-            now,
-            uptime: SignedDuration::from_hours(1),
-            create_in_flight: None,
-            task_is_live: true,
-            has_time: true,
-        };
-        let plan = decide(&situation);
+        let lookups = Lookups { task_is_live: true, ..Lookups::default() };
+        let process = ProcessState { uptime: SignedDuration::from_hours(1), ..ProcessState::default() };
+        let plan = decide(&Situation { task: &task, pods: &pods, now, lookups: &lookups, process: &process });
         now += SignedDuration::from_secs(1);
-        if let Some((status, _)) = plan.status {
-            task.status = Some(status);
-            largest = largest.max(in_store(&serde_json::to_string(&task).unwrap()));
-        } else if plan.create.is_some() {
-            pods = vec![ended(&task, now)];
-        } else if task.status.as_ref().is_some_and(|status| status.completion_time.is_some()) {
-            break;
+        match plan {
+            Plan::WriteStatus(write) => {
+                task.status = Some(*write.status);
+                largest = largest.max(in_store(&serde_json::to_string(&task).unwrap()));
+            }
+            Plan::CreatePod(_) => pods = vec![ended(&task, now)],
+            Plan::Settled(_) if task.status.as_ref().is_some_and(|status| status.completion_time.is_some()) => break,
+            Plan::Settled(_) | Plan::LookUpPod(_) | Plan::ReadWarnings(_) | Plan::RefreshTask => {}
         }
     }
     let status: Value = serde_json::to_value(task.status.unwrap()).unwrap();

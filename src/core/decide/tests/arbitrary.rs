@@ -5,7 +5,12 @@ use crate::api::{
     RetryableTask, RetryableTaskStatus, Run, State, StopReason, Strategy as Growth,
 };
 use crate::core::build_pod::pod;
-use crate::core::decide::{Created, Failing, Plan, PodLookup, PodWarnings, Situation, TrackedPod, decide, slot_of};
+use crate::core::decide::{
+    Created, Deferrable, Failing, Lookups, Plan, PodLookup, PodRef, PodWarnings, ProcessState, Situation, StatusWrite,
+    StopMethod, TrackedPod, decide, slot_of,
+};
+use crate::core::drive::{Execute, drive};
+
 use crate::core::pod_event::PodWarning;
 use crate::core::pod_name::pod_name;
 use crate::core::pod_snapshot::PodSnapshot;
@@ -14,6 +19,7 @@ use crate::core::slot::Slot;
 use crate::core::testing::{
     BuildEnd, BuildPod, BuildTask, NAME, UID, at, end, pod_of, running, task, task_with, time, waiting,
 };
+use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
@@ -21,6 +27,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Mostly what occurs, at times what cannot.
@@ -296,53 +303,92 @@ prop_compose! {
 struct Given {
     task: RetryableTask,
     pods: Vec<TrackedPod>,
-    pod_lookup: Option<PodLookup>,
-    created: Option<Created>,
-    rejection: Option<Rejection>,
-    warnings: Option<PodWarnings>,
-    failing: Option<Failing>,
-    remaining: Option<(Timestamp, SignedDuration)>,
     now: Timestamp,
-    uptime: SignedDuration,
-    create_in_flight: Option<SignedDuration>,
-    task_is_live: bool,
-    has_time: bool,
+    lookups: Lookups,
+    process: ProcessState,
+    is_busy: bool,
 }
 
 impl Given {
-    fn decide(&self) -> Plan {
-        decide(&Situation {
-            task: &self.task,
-            pods: &self.pods,
-            pod_lookup: self.pod_lookup.as_ref(),
-            created: self.created.as_ref(),
-            rejection: self.rejection.as_ref(),
-            warnings: self.warnings.as_ref(),
-            failing: self.failing.as_ref(),
-            remaining: self.remaining,
-            now: self.now,
-            uptime: self.uptime,
-            create_in_flight: self.create_in_flight,
-            task_is_live: self.task_is_live,
-            has_time: self.has_time,
-        })
+    fn plan(&self) -> Plan {
+        let Self { task, pods, now, lookups, process, is_busy: _ } = self;
+        decide(&Situation { task, pods, now: *now, lookups, process })
+    }
+}
+
+impl Execute for Given {
+    type Error = String;
+
+    fn decide(&mut self) -> Plan {
+        let plan = self.plan();
+        assert_eq!(plan, self.plan(), "the same situation, the same plan");
+        plan
+    }
+
+    async fn write_status(&mut self, StatusWrite { status, .. }: StatusWrite) -> Result<ControlFlow<()>, String> {
+        assert_ne!(self.task.status.as_ref(), Some(&*status), "a write changes something");
+        let slot = |task: &RetryableTask| task.status.as_ref()?.current.as_ref().map(slot_of);
+        let before = slot(&self.task);
+        self.task.status = Some(*status);
+        // What was created was for the attempt before.
+        self.lookups = Lookups { task_is_live: true, ..Lookups::default() };
+        self.process.created = None;
+        if slot(&self.task) != before {
+            self.process.failing = None;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn look_up_pod(&mut self, _: String) -> Result<(), String> {
+        assert!(self.lookups.pod.is_none(), "looked up once");
+        self.lookups.pod = Some(PodLookup::NotFound);
+        Ok(())
+    }
+
+    async fn read_warnings(&mut self, pod: PodRef) -> Result<(), String> {
+        let newest = self.process.warnings.take().and_then(|known| known.newest);
+        self.process.warnings =
+            Some(PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, readable: true, newest });
+        Ok(())
+    }
+
+    async fn refresh_task(&mut self) -> Result<ControlFlow<()>, String> {
+        assert!(!self.lookups.task_is_live, "read once");
+        self.lookups.task_is_live = true;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn create_pod(&mut self, slot: Slot) -> Result<ControlFlow<()>, String> {
+        assert_eq!(slot_of(self.task.status.as_ref().unwrap().current.as_ref().unwrap()), slot);
+        pod(&self.task, slot, true);
+        Ok(ControlFlow::Break(()))
+    }
+
+    async fn stop_pod(&mut self, _: &PodRef, _: StopMethod) -> Result<bool, String> {
+        Ok(true)
+    }
+
+    fn defers(&self, _: &Deferrable) -> bool {
+        self.is_busy
+    }
+
+    fn no_convergence(&self) -> String {
+        "the reconcile did not converge".into()
     }
 }
 
 prop_compose! {
     fn given()(
         task in some_task().boxed(), pods in prop::collection::vec(some_seen().boxed(), 0..4),
-        pod_lookup in of(prop::sample::select(vec![PodLookup::Found, PodLookup::NotFound, PodLookup::NotOwned])),
+        lookup in of(prop::sample::select(vec![PodLookup::Found, PodLookup::NotFound, PodLookup::NotOwned])),
         age in of(duration()), (failing, rejected) in (of(some_failing()), any::<bool>()), remaining in of((moment(), duration())), now in moment(),
         uptime in duration(), create_in_flight in of(duration()), task_is_live in any::<bool>(),
-        has_time in any::<bool>(), warnings in of(some_warnings()),
+        is_busy in any::<bool>(), warnings in of(some_warnings()),
     ) -> Given {
-        Given {
-            task, pods, pod_lookup, warnings, remaining, now, uptime, create_in_flight, task_is_live, has_time,
-            created: age.map(|age| Created { pod_uid: "pod-1".into(), age }),
-            rejection: failing.clone().filter(|_| rejected).map(|failing| failing.rejection),
-            failing,
-        }
+        let rejection = failing.clone().filter(|_| rejected).map(|failing| failing.rejection);
+        let created = age.map(|age| Created { pod_uid: "pod-1".into(), age });
+        let process = ProcessState { uptime, created, create_in_flight, failing, warnings, remaining };
+        Given { task, pods, now, lookups: Lookups { pod: lookup, rejection, task_is_live }, process, is_busy }
     }
 }
 
@@ -350,43 +396,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn any_situation_is_decided_and_comes_to_rest(mut given in given().boxed()) {
-        for _ in 0..given.pods.len() + 14 {
-            let plan = given.decide();
-            prop_assert_eq!(&plan, &given.decide(), "the same situation, the same plan");
-            let Plan { status, ask, ask_warnings, refresh, create, stop, replace, stale_pods, delete, release, delete_task, requeue } =
-                plan;
-            if refresh {
-                assert!(!given.task_is_live, "asked again");
-                given.task_is_live = true;
-                continue;
-            }
-            if let Some((status, _)) = status {
-                prop_assert!(ask.is_none() && create.is_none() && !delete_task && requeue.soonest().is_none());
-                prop_assert!(stop.is_none() && replace.is_none() && stale_pods.is_empty() && delete.is_empty() && release.is_empty());
-                prop_assert_ne!(given.task.status.as_ref(), Some(&status), "a write changes something");
-                let slot = |task: &RetryableTask| task.status.as_ref()?.current.as_ref().map(slot_of);
-                let before = slot(&given.task);
-                given.task.status = Some(status);
-                // What was created was for the attempt before.
-                (given.pod_lookup, given.rejection, given.created) = (None, None, None);
-                given.failing = given.failing.filter(|_| slot(&given.task) == before);
-            } else if let Some(asked) = ask_warnings {
-                let newest = given.warnings.take().and_then(|known| known.newest);
-                given.warnings = Some(PodWarnings { pod_uid: asked.uid, age: SignedDuration::ZERO, readable: true, newest });
-            } else if ask.is_some() {
-                prop_assert!(given.pod_lookup.is_none(), "asked once");
-                given.pod_lookup = Some(PodLookup::NotFound);
-            } else {
-                if let Some(slot) = create {
-                    prop_assert_eq!(slot_of(given.task.status.as_ref().unwrap().current.as_ref().unwrap()), slot);
-                    pod(&given.task, slot, true);
-                }
-                prop_assert!(requeue.soonest().is_none_or(|wait| wait >= SignedDuration::ZERO));
-                return Ok(());
-            }
-        }
-        prop_assert!(false, "the reconcile did not converge");
+    fn any_situation_is_decided_and_converges(mut given in given().boxed()) {
+        let driven = drive(&mut given).now_or_never().expect("nothing waits here");
+        let settled = driven.map_err(TestCaseError::fail)?;
+        let wait = settled.and_then(|settled| settled.requeue.soonest());
+        prop_assert!(wait.is_none_or(|wait| wait >= SignedDuration::ZERO));
     }
 
     #[test]

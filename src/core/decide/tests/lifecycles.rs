@@ -6,7 +6,7 @@ use super::story::Step::{
 use super::story::{play, play_in, take};
 use super::world::World;
 use crate::api::{Completion, MAIN_CONTAINER, RetryableTask};
-use crate::core::decide::{Requeue, SETTLE, Transition, WARNINGS_HOLD};
+use crate::core::decide::{Requeue, Transition, WARNINGS_HOLD};
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, end, fixed, running, task, task_with, waiting};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
@@ -34,13 +34,15 @@ fn that_an_attempt_has_not_ended_is_told_later_while_there_is_much_to_do() {
     let mut world = play(task, &[(Look, "Running 1/0/0 [Reconciling] 1P")]);
     world.is_hurried = true;
     let mut world = play_in(world, &[(Pass(9_999), "Running 1/0/0 [Reconciling] 1P")]);
-    assert_eq!(world.plan().requeue.deferrable, Some(SignedDuration::from_millis(1)));
+    assert_eq!(world.settled().requeue.deferrable, Some(SignedDuration::from_millis(1)));
     let mut world = play_in(world, &[(Pass(20_000), "Running 1/0/0 [Reconciling] 1P")]);
-    let Requeue { for_attempt, deferrable } = world.plan().requeue;
+    let Requeue { for_attempt, deferrable } = world.settled().requeue;
     assert_eq!(for_attempt, Some(SignedDuration::from_millis(30_001)), "what is urgent is not put off");
-    assert!(deferrable.is_some_and(|wait| wait.is_positive() && wait <= SETTLE), "{deferrable:?}");
+    assert_eq!(deferrable, None);
+    let progress = world.settled().progress.expect("what can be reported");
+    assert_eq!(progress.required_in, Some(SignedDuration::from_millis(1)), "it does not wait for ever");
     let mut world = play_in(world, &[(Pass(1), "Pending 1/0/0 Unscheduled 1P")]);
-    assert_eq!((world.writes, world.plan().requeue.deferrable), (2, Some(WARNINGS_HOLD)));
+    assert_eq!((world.writes, world.settled().requeue.deferrable), (2, Some(WARNINGS_HOLD)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::story::Step::{Api, Ask, Exit, Kubelet, Land, Look, Pass, Restart, Res
 use super::story::{play, play_in};
 use super::world::{Server, World};
 use crate::api::RetryableTaskStatus;
-use crate::core::decide::LATE_POST_BOUND;
+use crate::core::decide::{LATE_POST_BOUND, Plan};
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, at, end, pod_of, running, task};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
@@ -154,11 +154,9 @@ fn a_process_that_may_be_behind_reads_the_task_before_it_creates() {
     let mut world = play(task(), &[(Api(Server::IsSlow), "Running 1/0/0 [Reconciling]")]);
     world.restart();
     world.stale = true;
-    let plan = world.plan();
-    assert!(plan.refresh && plan.create.is_none(), "{plan:?}");
+    assert_eq!(world.plan(), Plan::RefreshTask);
     world.stale = false;
-    let plan = world.plan();
-    assert!(!plan.refresh && plan.create.is_some(), "{plan:?}");
+    assert_eq!(world.plan(), Plan::CreatePod(1.into()));
 }
 
 /// Found by the simulation: the Pod of a second run was taken for one that came late in the first, and deleted.
@@ -170,9 +168,7 @@ fn an_old_status_of_a_finished_run_stops_no_attempt_of_the_next() {
     world = play_in(world, &[(Ask("run-again", "1"), "Running 2/0/0 [Reconciling] 1E 2P")]);
     let now = std::mem::replace(&mut world.task, before);
     world.stale = true;
-    let plan = world.plan();
-    assert!(plan.refresh, "{plan:?}");
-    assert!(plan.delete.iter().chain(&plan.release).all(|pod| !pod.name.ends_with("-2")), "{plan:?}");
+    assert_eq!(world.plan(), Plan::RefreshTask);
     (world.task, world.stale) = (now, false);
     play_in(world, &[(Look, "Running 2/0/0 [Reconciling] 1E 2P")]);
 }
@@ -228,7 +224,7 @@ fn a_pod_of_a_closed_attempt_that_seems_to_run_is_freed_no_sooner_than_any() {
     world.change_pod(1, |_| before);
     world.restart();
     let mut world = play_in(world, &[(Look, "Waiting 1/1/0 due 1000 Error 1R!")]);
-    assert_eq!(world.plan().requeue.deferrable, Some(LATE_POST_BOUND));
+    assert_eq!(world.settled().requeue.deferrable, Some(LATE_POST_BOUND));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! How large a status gets.
 
 use crate::api::{Action, CurrentAttempt, HistoryEntry, RetryableTask, RetryableTaskStatus};
-use crate::core::decide::record::most_bytes;
-use crate::core::decide::{Situation, TrackedPod, decide};
+use crate::core::decide::history::most_bytes;
+use crate::core::decide::{Lookups, Plan, ProcessState, Situation, TrackedPod, decide};
 use crate::core::pod_snapshot::PodSnapshot;
 use crate::core::testing::{BuildEnd, BuildPod, BuildTask, at, end, fixed, pod_of, task, time};
 use jiff::{SignedDuration, Timestamp};
@@ -43,8 +43,8 @@ fn the_status_stays_small_after_ten_thousand_failures() {
                 deleted: false,
             };
             let pods = [tracked];
-            while let Some((status, _)) = decide(&situation(&task, &pods)).status {
-                task.status = Some(status);
+            while let Plan::WriteStatus(write) = decided(&task, &pods) {
+                task.status = Some(*write.status);
             }
         }
         let status = task.status.unwrap();
@@ -95,22 +95,9 @@ fn an_entry_takes_no_more_bytes_than_are_reckoned_and_few_fewer() {
     }
 }
 
-fn situation<'a>(task: &'a RetryableTask, pods: &'a [TrackedPod]) -> Situation<'a> {
-    Situation {
-        task,
-        pods,
-        pod_lookup: None,
-        created: None,
-        rejection: None,
-        warnings: None,
-        failing: None,
-        remaining: None,
-        now: time(4).0,
-        uptime: SignedDuration::from_secs(4),
-        create_in_flight: None,
-        task_is_live: false,
-        has_time: true,
-    }
+fn decided(task: &RetryableTask, pods: &[TrackedPod]) -> Plan {
+    let process = ProcessState { uptime: SignedDuration::from_secs(4), ..ProcessState::default() };
+    decide(&Situation { task, pods, now: time(4).0, lookups: &Lookups::default(), process: &process })
 }
 
 /// As the API server stores it: Go's encoder writes some characters as six bytes.

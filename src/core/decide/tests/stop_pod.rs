@@ -172,12 +172,12 @@ fn a_pod_that_does_not_get_the_deadline_is_deleted_30_s_after_its_grace() {
         world
     };
     let mut world = stopping(59_999);
-    assert_eq!(world.plan().stop.map(|(_, method)| method), Some(StopMethod::Deadline));
+    assert_eq!(world.settled().stop.map(|(_, method)| method), Some(StopMethod::Deadline));
     let mut world = stopping(60_000);
-    assert_eq!(world.plan().stop.map(|(_, method)| method), Some(StopMethod::Deletion));
+    assert_eq!(world.settled().stop.map(|(_, method)| method), Some(StopMethod::Deletion));
     world.restart();
     world.watch();
-    let plan = world.plan();
+    let plan = world.settled();
     assert_eq!(plan.stop.map(|(_, method)| method), Some(StopMethod::Deadline), "a new process tries first");
     assert_eq!(plan.requeue.for_attempt, Some(jiff::SignedDuration::from_secs(60)));
 }

@@ -5,19 +5,24 @@ mod checks;
 
 use crate::api::{ANNOTATION_RUN_AGAIN, CurrentAttempt, RetryableTask, RetryableTaskStatus};
 use crate::core::decide::{
-    Created, Failing, Plan, PodLookup, PodRef, PodWarnings, STOP_DEADLINE_SECONDS, Situation, StopMethod, TrackedPod,
-    Transition, decide, is_finished, slot_of,
+    Cleanup, Created, Deferrable, Failing, Lookups, Plan, PodLookup, PodRef, PodWarnings, ProcessState,
+    STOP_DEADLINE_SECONDS, Settled, Situation, StatusWrite, StopMethod, TrackedPod, Transition, decide, is_finished,
+    slot_of,
 };
+use crate::core::drive::{Execute, drive};
+
 use crate::core::pod_event::PodWarning;
 use crate::core::pod_name::pod_name;
 use crate::core::pod_snapshot::{PodSnapshot, Progress};
 use crate::core::rejection::{Refusal, Rejection};
 use crate::core::slot::Slot;
 use crate::core::testing::{BuildPod, UID, at, pod_of};
+use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 /// How the API server answers to the creation of a Pod.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,8 +42,7 @@ pub enum Server {
 #[derive(Default)]
 struct Process {
     cache: BTreeMap<String, TrackedPod>,
-    pod_lookup: Option<PodLookup>,
-    rejection: Option<Rejection>,
+    lookups: Lookups,
     failing: Option<(Slot, SignedDuration, SignedDuration, Rejection)>,
     created: Option<(Slot, String, SignedDuration)>,
     wait: Option<(Timestamp, SignedDuration)>,
@@ -164,54 +168,17 @@ impl World {
         pod_name(self.task.metadata.name.as_deref().unwrap(), UID, slot)
     }
 
-    /// One reconcile: decides and carries out until there is nothing to do but wait.
+    /// One reconcile: drives the task until there is nothing left but to wait.
     pub fn reconcile(&mut self) {
-        (self.process.pod_lookup, self.process.rejection) = (None, None);
-        for _ in 0..20 {
-            self.watch();
-            let plan = self.decide();
-            let Plan {
-                status,
-                ask,
-                ask_warnings,
-                refresh: _,
-                create,
-                stop,
-                replace,
-                stale_pods,
-                delete,
-                release,
-                delete_task,
-                requeue,
-            } = plan;
-            if let Some((status, transitions)) = status {
-                self.store(&status, transitions);
-            } else if let Some(name) = ask {
-                self.ask(&name);
-            } else if let Some(pod) = ask_warnings {
-                self.questions += 1;
-                self.process.warnings = Some((pod.uid, self.monotonic, self.warning.clone()));
-            } else if let Some(slot) = create {
-                self.create(slot);
-            } else {
-                self.task_is_deleted |= delete_task;
-                if let Some(pod) = &replace
-                    && !self.starts(pod)
-                {
-                    continue;
-                }
-                let mut delete: Vec<_> = replace.into_iter().chain(stale_pods).chain(delete).collect();
-                match stop {
-                    Some((pod, StopMethod::Deletion)) => delete.push(pod),
-                    Some((pod, StopMethod::Deadline)) => self.set_deadline(&pod),
-                    None => {}
-                }
-                self.cleanup(&delete, &release);
-                self.requeue = requeue.soonest();
-                return;
-            }
-        }
-        panic!("the reconcile did not converge: {}", self.gist());
+        self.process.lookups = Lookups::default();
+        let driven = drive(self).now_or_never().expect("nothing waits here").unwrap_or_else(|error| panic!("{error}"));
+        let Settled { stop: _, stale_pods, cleanup, delete_task, progress: _, requeue } =
+            driven.expect("the task is there");
+        let Cleanup { delete, remove_finalizer } = cleanup;
+        self.task_is_deleted |= delete_task;
+        let delete: Vec<_> = stale_pods.into_iter().chain(delete).collect();
+        self.cleanup(&delete, &remove_finalizer);
+        self.requeue = requeue.soonest();
     }
 
     pub fn watch(&mut self) {
@@ -255,21 +222,24 @@ impl World {
             rejection: rejection.clone(),
         });
         let pods: Vec<TrackedPod> = self.process.cache.values().cloned().collect();
-        decide(&Situation {
-            task: &self.task,
-            pods: &pods,
-            pod_lookup: self.process.pod_lookup.as_ref(),
-            created: created.as_ref(),
-            rejection: self.process.rejection.as_ref(),
-            warnings: warnings.as_ref(),
-            failing: failing.as_ref(),
-            remaining,
-            now: self.wall,
+        let lookups = Lookups { task_is_live: !self.stale, ..self.process.lookups.clone() };
+        let process = ProcessState {
             uptime: self.monotonic - self.process.begun,
+            created,
             create_in_flight: self.process.create_in_flight.map(|sent| self.monotonic - sent),
-            task_is_live: !self.stale,
-            has_time: !self.is_hurried,
-        })
+            failing,
+            warnings,
+            remaining,
+        };
+        decide(&Situation { task: &self.task, pods: &pods, now: self.wall, lookups: &lookups, process: &process })
+    }
+
+    /// The effects of the stored status, without carrying them out.
+    pub fn settled(&mut self) -> Settled {
+        match self.plan() {
+            Plan::Settled(settled) => *settled,
+            plan => panic!("not settled: {plan:?}"),
+        }
     }
 
     fn remaining(&mut self, due: Timestamp) -> SignedDuration {
@@ -281,13 +251,6 @@ impl World {
         (end - self.monotonic).max(SignedDuration::ZERO)
     }
 
-    fn decide(&mut self) -> Plan {
-        let plan = self.plan();
-        assert_eq!(plan, self.plan(), "the same situation, the same plan");
-        self.check(&plan);
-        plan
-    }
-
     fn store(&mut self, status: &RetryableTaskStatus, transitions: Vec<Transition>) {
         let text = serde_json::to_string(status).unwrap();
         assert!(text.len() < 100 * 1024, "a status of {} bytes", text.len());
@@ -296,14 +259,18 @@ impl World {
         self.due_moved(before.as_ref());
         self.told.extend(transitions);
         self.writes += 1;
-        (self.process.pod_lookup, self.process.rejection) = (None, None);
+        self.process.lookups = Lookups::default();
         let due = self.status().current.and_then(|current| Some(current.due_time?.0));
         if due != self.due.map(|(due, ..)| due) {
             self.due = due.map(|due| (due, self.monotonic + due.duration_since(self.wall), true));
         }
         let asks = self.task.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ANNOTATION_RUN_AGAIN));
         if !(asks && is_finished(&status.conditions)) {
-            assert_eq!(self.plan().status, None, "a status that is decided and stored is a fixed point");
+            let plan = self.plan();
+            assert!(
+                !matches!(plan, Plan::WriteStatus(_)),
+                "a status that is decided and stored is a fixed point: {plan:?}"
+            );
         }
         self.check_status();
     }
@@ -322,10 +289,10 @@ impl World {
     fn ask(&mut self, name: &str) {
         if let Some(pod) = self.pods.get(name) {
             see(&mut self.process.cache, pod, self.wall, self.monotonic - self.process.begun);
-            self.process.pod_lookup = Some(PodLookup::Found);
+            self.process.lookups.pod = Some(PodLookup::Found);
         } else {
             let foreign = self.server == Server::HasForeignPod;
-            self.process.pod_lookup = Some(if foreign { PodLookup::NotOwned } else { PodLookup::NotFound });
+            self.process.lookups.pod = Some(if foreign { PodLookup::NotOwned } else { PodLookup::NotFound });
         }
     }
 
@@ -333,7 +300,7 @@ impl World {
         let name = self.name_of(slot);
         if self.pods.contains_key(&name) {
             self.ask(&name);
-            (self.process.pod_lookup, self.process.failing) = (None, None);
+            (self.process.lookups.pod, self.process.failing) = (None, None);
             return;
         }
         self.uids += 1;
@@ -363,7 +330,7 @@ impl World {
         let before = self.process.failing.take().filter(|(failing, ..)| *failing == slot);
         let since = before.map_or(self.monotonic, |(_, since, ..)| since);
         self.process.failing = Some((slot, since, self.monotonic, rejection.clone()));
-        self.process.rejection = Some(rejection);
+        self.process.lookups.rejection = Some(rejection);
     }
 
     /// Whether the Pod, as the API server has it now, has a main container that has not started.
@@ -401,28 +368,71 @@ impl World {
     }
 }
 
+impl Execute for World {
+    type Error = String;
+
+    fn decide(&mut self) -> Plan {
+        self.watch();
+        let plan = self.plan();
+        assert_eq!(plan, self.plan(), "the same situation, the same plan");
+        self.check(&plan);
+        plan
+    }
+
+    async fn write_status(
+        &mut self,
+        StatusWrite { status, transitions }: StatusWrite,
+    ) -> Result<ControlFlow<()>, String> {
+        self.store(&status, transitions);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn look_up_pod(&mut self, pod_name: String) -> Result<(), String> {
+        self.ask(&pod_name);
+        Ok(())
+    }
+
+    async fn read_warnings(&mut self, pod: PodRef) -> Result<(), String> {
+        self.questions += 1;
+        self.process.warnings = Some((pod.uid, self.monotonic, self.warning.clone()));
+        Ok(())
+    }
+
+    async fn refresh_task(&mut self) -> Result<ControlFlow<()>, String> {
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn create_pod(&mut self, slot: Slot) -> Result<ControlFlow<()>, String> {
+        self.create(slot);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn stop_pod(&mut self, pod: &PodRef, method: StopMethod) -> Result<bool, String> {
+        match method {
+            StopMethod::Replacement if !self.starts(pod) => return Ok(false),
+            StopMethod::Deletion | StopMethod::Replacement => self.cleanup(std::slice::from_ref(pod), &[]),
+            StopMethod::Deadline => self.set_deadline(pod),
+        }
+        Ok(true)
+    }
+
+    fn defers(&self, _: &Deferrable) -> bool {
+        self.is_hurried
+    }
+
+    fn no_convergence(&self) -> String {
+        format!("the reconcile did not converge: {}", self.gist())
+    }
+}
+
 /// The time as most of Kubernetes tells it.
 pub fn whole_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap()
 }
 
-/// The watch shows the Pod. The first terminal observation stays.
+/// The watch shows the Pod.
 fn see(cache: &mut BTreeMap<String, TrackedPod>, pod: &Pod, now: Timestamp, uptime: SignedDuration) {
-    let new = PodSnapshot::of(pod).unwrap();
-    let old = cache.get(&new.pod_uid);
-    let progress = match old {
-        Some(TrackedPod { pod: PodSnapshot { progress: ended @ Progress::Ended(_), .. }, .. }) => ended.clone(),
-        _ => new.progress.clone(),
-    };
-    let ended = matches!(progress, Progress::Ended(_) | Progress::MainContainerExited(_));
-    let tracked = TrackedPod {
-        first_seen: old.map_or(now, |old| old.first_seen),
-        known_since: old.map_or(uptime, |old| old.known_since),
-        deleting_since: new.deleting_since(old, uptime),
-        stopping_since: new.stopping_since(old, uptime),
-        end_seen: old.and_then(|old| old.end_seen).or(ended.then_some(now)),
-        deleted: false,
-        pod: PodSnapshot { progress, ..new },
-    };
+    let snapshot = PodSnapshot::of(pod).unwrap();
+    let tracked = TrackedPod::update(cache.get(&snapshot.pod_uid), snapshot, (now, uptime));
     cache.insert(tracked.pod.pod_uid.clone(), tracked);
 }

@@ -2,7 +2,8 @@
 
 use super::World;
 use crate::api::State;
-use crate::core::decide::{Plan, PodRef, STOP_DEADLINE_SECONDS, is_finished, slot_of};
+use crate::core::decide::{Cleanup, Plan, PodRef, STOP_DEADLINE_SECONDS, Settled, StatusWrite, is_finished, slot_of};
+
 use crate::core::pod_snapshot::{PodSnapshot, Progress};
 use crate::core::slot::Slot;
 use crate::core::testing::at;
@@ -11,59 +12,48 @@ use std::fmt::Write;
 
 impl World {
     pub(super) fn check(&self, plan: &Plan) {
-        let Plan {
-            status,
-            ask,
-            ask_warnings,
-            refresh,
-            create,
-            stop,
-            replace,
-            stale_pods,
-            delete,
-            release,
-            delete_task,
-            requeue,
-        } = plan;
-        let effects = [
-            ask.is_some() || ask_warnings.is_some(),
-            create.is_some(),
-            stop.is_some() || replace.is_some(),
-            *delete_task,
-        ];
-        let cleanup = [!stale_pods.is_empty(), !delete.is_empty(), !release.is_empty()];
-        if let Some((status, _)) = status {
-            assert_eq!(
-                ((effects, cleanup), requeue.soonest()),
-                (([false; 4], [false; 3]), None),
-                "a write is all: {plan:?}"
-            );
-            assert_ne!(self.task.status.as_ref(), Some(status), "a write changes something");
+        match plan {
+            Plan::WriteStatus(StatusWrite { status, .. }) => {
+                assert_ne!(self.task.status.as_ref(), Some(&**status), "a write changes something");
+            }
+            Plan::CreatePod(slot) => self.check_creation(*slot),
+            Plan::Settled(settled) => self.check_settled(settled),
+            Plan::LookUpPod(_) | Plan::ReadWarnings(_) | Plan::RefreshTask => {}
         }
-        if status.is_none() && !refresh && effects == [false; 4] && cleanup == [false; 3] {
-            assert_ne!(requeue.soonest(), Some(SignedDuration::ZERO), "it would decide the same at once: {plan:?}");
+    }
+
+    fn check_creation(&self, slot: Slot) {
+        let current = self.status().current.unwrap_or_default();
+        let finished = is_finished(&self.status().conditions);
+        assert_eq!((slot, finished), (slot_of(&current), false), "status before Pod");
+        assert_eq!(current.pod_name, Some(self.name_of(slot)), "status before Pod");
+        assert!(!self.task.spec.suspend && self.task.metadata.deletion_timestamp.is_none(), "it must not run");
+        if let Some((due, end, seen_through)) = self.due {
+            let by_the_wall = !seen_through && self.wall >= due;
+            assert!(self.monotonic >= end || by_the_wall, "too early");
+        }
+    }
+
+    fn check_settled(&self, settled: &Settled) {
+        let Settled { stop, stale_pods, cleanup, delete_task, progress, requeue } = settled;
+        let idle = stop.is_none() && stale_pods.is_empty() && cleanup.is_empty() && !delete_task && progress.is_none();
+        if idle {
+            assert_ne!(requeue.soonest(), Some(SignedDuration::ZERO), "it would decide the same at once: {settled:?}");
         }
         let current = self.status().current.unwrap_or_default();
         let finished = is_finished(&self.status().conditions);
         let leaving = self.task.metadata.deletion_timestamp.is_some();
         let open = slot_of(&current);
-        if let Some(slot) = create {
-            assert_eq!((*slot, finished), (open, false), "status before Pod: {plan:?}");
-            assert_eq!(current.pod_name, Some(self.name_of(*slot)), "status before Pod: {plan:?}");
-            assert!(!self.task.spec.suspend && !leaving, "{plan:?}");
-            if let Some((due, end, seen_through)) = self.due {
-                let by_the_wall = !seen_through && self.wall >= due;
-                assert!(self.monotonic >= end || by_the_wall, "too early: {plan:?}");
-            }
-        }
         let slot = |pod: &PodRef| self.process.cache.get(&pod.uid).unwrap().pod.slot();
         let is_closed = |pod: &PodRef| finished || slot(pod) < open;
-        for pod in stop.iter().map(|(pod, _)| pod).chain(replace) {
+        if let Some((pod, _)) = stop {
             let intended = current.stop_reason.is_some() && current.pod_uid.as_ref() == Some(&pod.uid);
-            assert!(intended && slot(pod) == open, "intent before stop: {plan:?}");
+            assert!(intended && slot(pod) == open, "intent before stop: {settled:?}");
         }
-        assert!(stale_pods.iter().chain(delete).all(is_closed), "outcome before removal: {plan:?}");
-        assert!(release.iter().all(|pod| is_closed(pod) || leaving), "outcome before release: {plan:?}");
+        let Cleanup { delete, remove_finalizer } = cleanup;
+        assert!(stale_pods.iter().chain(delete).all(is_closed), "outcome before deletion: {settled:?}");
+        let may_lose = |pod: &PodRef| is_closed(pod) || leaving;
+        assert!(remove_finalizer.iter().all(may_lose), "outcome before the finalizer is removed: {settled:?}");
     }
 
     pub(super) fn check_status(&self) {
