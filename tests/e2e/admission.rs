@@ -1,21 +1,21 @@
-//! What admission refuses, in words that say what to do, and what `kubectl explain` explains.
+//! What admission refuses, with messages that say what to do; and `kubectl explain`.
 
 use crate::support::manifest::IMAGE;
 use crate::support::{Scene, eventually, kubectl, task};
 use serde_json::{Value, json};
 
-/// That tasks of these specs are refused with these words.
-async fn refused(name: &str, specs: &[Value], words: &str) {
+/// Asserts that tasks with these specs are refused with these messages.
+async fn refused(name: &str, specs: &[Value], message: &str) {
     let scene = Scene::new(&format!("refused-{name}")).await;
     for spec in specs {
-        assert_refused(&scene, &task(name, spec), words);
+        assert_refused(&scene, &task(name, spec), message);
     }
 }
 
 #[track_caller]
-fn assert_refused(scene: &Scene, manifest: &Value, words: &str) {
-    let said = scene.try_apply(manifest, &[]).refused();
-    assert!(said.contains(words), "it should say\n{words}\nand says\n{said}");
+fn assert_refused(scene: &Scene, manifest: &Value, message: &str) {
+    let output = scene.try_apply(manifest, &[]).refused();
+    assert!(output.contains(message), "it should say\n{message}\nand says\n{output}");
 }
 
 fn with_backoff(backoff: &Value) -> Value {
@@ -24,15 +24,15 @@ fn with_backoff(backoff: &Value) -> Value {
 
 #[tokio::test]
 async fn neither_image_nor_container() {
-    let words = "nothing to run: set spec.image, or give spec.template.spec.containers a container";
+    let message = "nothing to run: set spec.image, or give spec.template.spec.containers a container";
     let specs = [json!({}), json!({"template": {"spec": {}}}), json!({"template": {"spec": {"containers": []}}})];
-    refused("nothing", &specs, words).await;
+    refused("nothing", &specs, message).await;
 }
 
 #[tokio::test]
 async fn negative_max_retries() {
-    let words = "maxRetries counts the tries after the first one: use 0 to run once, 3 for at most four attempts";
-    refused("retries", &[json!({"image": IMAGE, "maxRetries": -1})], words).await;
+    let message = "maxRetries counts the tries after the first one: use 0 to run once, 3 for at most four attempts";
+    refused("retries", &[json!({"image": IMAGE, "maxRetries": -1})], message).await;
 }
 
 const LIST: &str =
@@ -51,18 +51,18 @@ async fn delays_with_another_strategy() {
 
 #[tokio::test]
 async fn cap_below_the_initial_delay() {
-    let words = "maxDelaySeconds is below the initial delay (initialDelaySeconds, 1 unless given): \
+    let message = "maxDelaySeconds is below the initial delay (initialDelaySeconds, 1 unless given): \
                  raise the cap or lower the initial delay";
     let specs = [json!({"initialDelaySeconds": 10, "maxDelaySeconds": 9}), json!({"maxDelaySeconds": 0})];
-    refused("cap", &specs.map(|backoff| with_backoff(&backoff)), words).await;
+    refused("cap", &specs.map(|backoff| with_backoff(&backoff)), message).await;
 }
 
 #[tokio::test]
 async fn multiplier_below_1() {
-    let words =
+    let message =
         "multiplier is a number from 1 to 1000 with at most four decimals, in quotes when it has any: 2, \"1.5\"";
     let specs = [json!(0), json!("0.9"), json!("twice")].map(|multiplier| json!({"multiplier": multiplier}));
-    refused("multiplier", &specs.map(|backoff| with_backoff(&backoff)), words).await;
+    refused("multiplier", &specs.map(|backoff| with_backoff(&backoff)), message).await;
 }
 
 #[tokio::test]
@@ -73,29 +73,33 @@ async fn percent_out_of_range() {
 
 #[tokio::test]
 async fn restart_policy_of_the_template() {
-    let words = "an attempt runs once and the operator does the retrying: \
+    let message = "an attempt runs once and the operator does the retrying: \
                  remove spec.template.spec.restartPolicy or set it to Never";
     let template = json!({"spec": {"restartPolicy": "OnFailure"}});
-    refused("restart", &[json!({"image": IMAGE, "template": template})], words).await;
+    refused("restart", &[json!({"image": IMAGE, "template": template})], message).await;
 }
 
 #[tokio::test]
 async fn an_image_that_is_for_no_container_of_the_template() {
     let containers = json!({"spec": {"containers": [{"name": "main", "image": IMAGE}]}});
-    let words = "spec.image is for the container named task, and spec.template.spec.containers has none: name the \
+    let message = "spec.image is for the container named task, and spec.template.spec.containers has none: name the \
                  container that does the work task";
-    refused("image", &[json!({"image": IMAGE, "template": containers})], words).await;
-    let words = "onFailure.image is for the container named task, and onFailure.template.spec.containers has none";
-    refused("image-fallback", &[json!({"image": IMAGE, "onFailure": {"image": IMAGE, "template": containers}})], words)
-        .await;
+    refused("image", &[json!({"image": IMAGE, "template": containers})], message).await;
+    let message = "onFailure.image is for the container named task, and onFailure.template.spec.containers has none";
+    refused(
+        "image-fallback",
+        &[json!({"image": IMAGE, "onFailure": {"image": IMAGE, "template": containers}})],
+        message,
+    )
+    .await;
     let mut annotated = containers.clone();
     annotated["metadata"] = json!({"annotations": {"kubectl.kubernetes.io/default-container": "nobody"}});
-    let words = "the annotation kubectl.kubernetes.io/default-container names the main container";
-    refused("annotation", &[json!({"image": IMAGE, "template": annotated})], words).await;
+    let message = "the annotation kubectl.kubernetes.io/default-container names the main container";
+    refused("annotation", &[json!({"image": IMAGE, "template": annotated})], message).await;
 }
 
 #[tokio::test]
-async fn containers_that_would_be_run_again_within_an_attempt() {
+async fn containers_that_would_restart_within_an_attempt() {
     let with = |list: &str, fields: &Value| {
         let mut container = json!({"name": "task", "image": IMAGE});
         container.as_object_mut().unwrap().extend(fields.as_object().cloned().unwrap_or_default());
@@ -106,17 +110,17 @@ async fn containers_that_would_be_run_again_within_an_attempt() {
         json!({"template": {"spec": spec}})
     };
     let policy = |policy: &str| json!({"restartPolicy": policy});
-    let words = "remove the container's restartPolicy or set it to Never";
-    refused("policy", &["Always", "OnFailure"].map(|p| with("containers", &policy(p))), words).await;
-    let words = "an init container runs once, or as long as the Pod as a native sidecar";
-    refused("init", &[with("initContainers", &policy("OnFailure"))], words).await;
+    let message = "remove the container's restartPolicy or set it to Never";
+    refused("policy", &["Always", "OnFailure"].map(|p| with("containers", &policy(p))), message).await;
+    let message = "an init container runs once, or as long as the Pod as a native sidecar";
+    refused("init", &[with("initContainers", &policy("OnFailure"))], message).await;
     let rules = json!({"restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": [3]}}]});
-    let words = "remove the container's restartPolicyRules";
-    refused("rules", &["containers", "initContainers"].map(|list| with(list, &rules)), words).await;
+    let message = "remove the container's restartPolicyRules";
+    refused("rules", &["containers", "initContainers"].map(|list| with(list, &rules)), message).await;
 }
 
 #[tokio::test]
-async fn reasons_that_never_come_to_the_rules() {
+async fn reasons_that_rules_never_see() {
     let specs = ["Completed", "Suspended", "Cancelled", "DeadlineExceeded", "SpecChanged", "RetryNow"].map(
         |reason| json!({"image": IMAGE, "rules": [{"name": "a", "when": {"reasons": [reason]}, "action": "Retry"}]}),
     );
@@ -139,9 +143,9 @@ async fn a_template_as_tools_write_it_is_admitted_and_a_misspelt_field_is_not() 
 
 #[tokio::test]
 async fn name_that_is_too_long_for_labels() {
-    let words = "the task's name goes into its Pods' names and labels: use at most 63 characters";
+    let message = "the task's name goes into its Pods' names and labels: use at most 63 characters";
     let scene = Scene::new("refused-name").await;
-    assert_refused(&scene, &task(&"x".repeat(64), &json!({"image": IMAGE})), words);
+    assert_refused(&scene, &task(&"x".repeat(64), &json!({"image": IMAGE})), message);
     scene.apply(&task(&"x".repeat(63), &json!({"image": IMAGE, "suspend": true})));
 }
 
@@ -159,8 +163,8 @@ async fn fields_that_go_with_another_strategy_or_mode() {
         (json!({"strategy": "List", "delaysSeconds": [1, -1]}), "delaysSeconds go from 0 (no wait)"),
     ];
     let scene = Scene::new("refused-union").await;
-    for (backoff, words) in cases {
-        assert_refused(&scene, &task("union", &with_backoff(&backoff)), words);
+    for (backoff, message) in cases {
+        assert_refused(&scene, &task("union", &with_backoff(&backoff)), message);
     }
 }
 
@@ -179,13 +183,13 @@ async fn numbers_out_of_range() {
         ),
     ];
     let scene = Scene::new("refused-range").await;
-    for (spec, words) in cases {
-        assert_refused(&scene, &task("range", &spec), words);
+    for (spec, message) in cases {
+        assert_refused(&scene, &task("range", &spec), message);
     }
 }
 
 #[tokio::test]
-async fn a_field_that_is_not_there() {
+async fn an_unknown_field() {
     let scene = Scene::new("refused-field").await;
     let misspelt = task("field", &json!({"image": IMAGE, "maxRetry": 1}));
     assert_refused(&scene, &misspelt, r#"unknown field "spec.maxRetry""#);
@@ -209,7 +213,7 @@ fn ours(path: &str, schema: &Value, found: &mut Vec<(String, Value)>) {
 }
 
 #[tokio::test]
-async fn explain_explains_every_field_of_ours() {
+async fn explain_describes_every_field() {
     let _scene = Scene::new("explain").await;
     let document = kubectl(&["get", "crd", "retryabletasks.retryable.dev", "-o", "json"]).ok();
     let definition: Value = serde_json::from_str(&document).unwrap();
@@ -218,13 +222,13 @@ async fn explain_explains_every_field_of_ours() {
     assert!(fields.len() > 60, "{} fields cannot be all", fields.len());
     let silent: Vec<&String> = fields
         .iter()
-        .filter(|(_, schema)| schema["description"].as_str().is_none_or(|words| words.len() < 12))
+        .filter(|(_, schema)| schema["description"].as_str().is_none_or(|message| message.len() < 12))
         .map(|(path, _)| path)
         .collect();
     assert!(silent.is_empty(), "without a description: {silent:?}");
 
     // The schema reaches kubectl by way of the published OpenAPI document, a moment later.
-    for (field, words) in [
+    for (field, message) in [
         ("spec", "0 means run once"),
         ("spec.backoff", "How long to wait before the next attempt"),
         ("spec.backoff.strategy", "Exponential (default"),
@@ -236,9 +240,13 @@ async fn explain_explains_every_field_of_ours() {
     ] {
         let path = format!("retryabletasks.{field}");
         eventually("kubectl explain", async || {
-            let told = kubectl(&["explain", &path]).result()?;
-            let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
-            if told.contains(words) { Ok(()) } else { Err(format!("{path} does not say `{words}`: {told}")) }
+            let recorded = kubectl(&["explain", &path]).result()?;
+            let recorded = recorded.split_whitespace().collect::<Vec<_>>().join(" ");
+            if recorded.contains(message) {
+                Ok(())
+            } else {
+                Err(format!("{path} does not say `{message}`: {recorded}"))
+            }
         })
         .await;
     }

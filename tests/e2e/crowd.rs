@@ -110,7 +110,7 @@ async fn create(tasks: &Api<RetryableTask>, all: impl Iterator<Item = RetryableT
         .await;
 }
 
-/// Waits for a time that the test has set itself, which may be further away than the patience of one wait.
+/// Waits for a time that the test has set itself, which can be beyond the limit of one wait.
 async fn eventually_after(at: Timestamp) {
     while Timestamp::now() < at {
         let part = Timestamp::now().duration_since(at).abs().min(SignedDuration::from_secs(30));
@@ -119,7 +119,7 @@ async fn eventually_after(at: Timestamp) {
     }
 }
 
-/// How many attempts are in the books.
+/// How many attempts are recorded.
 async fn ended(tasks: &Api<RetryableTask>) -> Result<usize, String> {
     let list = tasks.list(&ListParams::default().match_any()).await.map_err(|error| error.to_string())?.items;
     Ok(list.iter().filter_map(|task| Some(task.status.as_ref()?.history.len())).sum())
@@ -176,7 +176,7 @@ fn created_once(pod: &str, creations: &[Request]) -> Timestamp {
     done.first().map_or(creations[0].received, |request| request.received)
 }
 
-/// Takes all away in few requests and waits until it is gone, so that the next test finds a machine at rest.
+/// Deletes everything in few requests and waits for that, so that the next test finds an idle machine.
 async fn all_go(scene: &Scene) {
     scene.tasks().delete_collection(&DeleteParams::background(), &ListParams::default()).await.unwrap();
     let pods = scene.pods();

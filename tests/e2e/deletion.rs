@@ -1,4 +1,4 @@
-//! Tasks that are deleted: nothing of them is left behind, whatever the way and whether or not the operator runs.
+//! Deletion of tasks: nothing is left behind, with every propagation policy, with and without a running operator.
 
 use crate::support::manifest::UNTIL_STOPPED;
 use crate::support::oracle::no_rule_is_broken;
@@ -34,7 +34,7 @@ async fn task_is_gone(scene: &Scene) {
     .await;
 }
 
-/// Deleted with its Pods, which takes the operator: their finalizer is its own.
+/// Deleted with its Pods. This needs the operator, which removes their finalizer.
 async fn with_pods(mode: &str, up: bool) {
     let scene = Scene::new(&format!("del-{mode}-{}", if up { "up" } else { "down" })).await;
     let (mut operator, record, _) = half_done(&scene).await;
@@ -57,7 +57,7 @@ async fn with_pods(mode: &str, up: bool) {
     drop(operator);
 }
 
-/// Deleted without its Pods: they stay, free.
+/// Deleted without its Pods: they stay, without the finalizer.
 async fn without_pods(up: bool) {
     let scene = Scene::new(&format!("del-orphan-{}", if up { "up" } else { "down" })).await;
     let (mut operator, record, running) = half_done(&scene).await;
@@ -114,7 +114,7 @@ async fn orphaning_its_pods_with_the_operator_down() {
 }
 
 #[tokio::test]
-async fn a_namesake_starts_from_nothing() {
+async fn a_recreated_task_starts_anew() {
     let scene = Scene::new("namesake").await;
     let (_operator, record, old) = half_done(&scene).await;
     let old_uid = scene.task(TASK).await.uid();
@@ -130,11 +130,11 @@ async fn a_namesake_starts_from_nothing() {
 }
 
 #[tokio::test]
-async fn a_namesake_made_while_the_operator_is_down_starts_from_nothing() {
+async fn a_task_recreated_while_the_operator_is_down_starts_anew() {
     let scene = Scene::new("namesake-down").await;
     let (operator, record, old) = half_done(&scene).await;
     operator.kill_9();
-    // Nobody is there who could free its Pods, so only the task goes at once.
+    // No operator runs that could remove the finalizers, so only the task is deleted at once.
     delete(&scene, "background");
     task_is_gone(&scene).await;
     scene.apply(&sh(TASK, "echo new", &json!({"maxRetries": 0})));

@@ -15,16 +15,16 @@ use retryable_tasks::core::pod_name::pod_name;
 use retryable_tasks::core::slot::Slot;
 use serde_json::{Value, json};
 
-/// A script that runs until it is told that its work is done (see [`tell`]), or stopped.
+/// A script that runs until [`finish_work`] signals it, or until it is stopped.
 const UNTIL_TOLD: &str = "trap 'echo told; exit 0' USR1; trap 'echo stopped; exit 143' TERM; : >/dev/shm/ready; while :; do sleep 1 & wait $!; done";
 
-/// Tells the Pod's container that its work is done, until it has ended. A shell may be too young to hear the first
-/// time, and its end may take along who told it.
-async fn tell(scene: &Scene, pod: &str) {
+/// Signals the Pod's container until it has ended. The first signal can come before the shell has set its trap. The end
+/// of the container can kill the `kubectl exec` that sent the signal.
+async fn finish_work(scene: &Scene, pod: &str) {
     eventually("the container to hear", async || {
-        let told = scene.kubectl(&["exec", pod, "--container=task", "--", "kill", "-USR1", "1"]).result();
+        let recorded = scene.kubectl(&["exec", pod, "--container=task", "--", "kill", "-USR1", "1"]).result();
         let phase = scene.pods().get(pod).await.unwrap().status.and_then(|status| status.phase);
-        if phase.as_deref() == Some("Running") { Err(format!("it runs; {told:?}")) } else { Ok(()) }
+        if phase.as_deref() == Some("Running") { Err(format!("it runs; {recorded:?}")) } else { Ok(()) }
     })
     .await;
 }
@@ -45,7 +45,7 @@ async fn fallback_pod(scene: &Scene, task: &str, number: i32) -> String {
     pod_name(task, &scene.task(task).await.uid().unwrap(), Slot { number, fallback: true })
 }
 
-/// Waits until the fallback's container runs. Answers its Pod.
+/// Waits until the fallback's container runs. Returns its Pod.
 async fn running(scene: &Scene, task: &str, number: i32) -> Pod {
     let name = fallback_pod(scene, task, number).await;
     let runs = |pod: Option<&Pod>| pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref()) == Some("Running");
@@ -101,7 +101,7 @@ async fn it_runs_once_after_the_last_attempt_and_knows_the_history() {
     assert_eq!(status.fallback.as_ref().unwrap().state, FallbackState::Running);
     assert!(condition_list::find(&status.conditions, ConditionType::Finished).is_none(), "not before it has ended");
     assert!(scene.event("hopeless", "FallbackStarted").await.contains("RetriesExhausted: maxRetries ("));
-    tell(&scene, &pod.name_any()).await;
+    finish_work(&scene, &pod.name_any()).await;
 
     let versions = record.until_finished().await;
     let status = versions.last().unwrap().status.as_ref().unwrap();
@@ -133,7 +133,7 @@ async fn it_runs_once_after_the_last_attempt_and_knows_the_history() {
 }
 
 #[tokio::test]
-async fn its_failure_is_told_and_not_retried() {
+async fn its_failure_is_recorded_and_not_retried() {
     let scene = Scene::new("fallback-fails").await;
     let _operator = scene.operator().await;
     // An image of its own, by another name for the one that is there: the attempts' command does not go with it.
@@ -175,11 +175,11 @@ async fn the_operator_is_killed_while_it_runs() {
     let meanwhile = running(&scene, "ends-meanwhile", 1).await;
     let after = running(&scene, "ends-after", 1).await;
     operator.kill_9();
-    tell(&scene, &meanwhile.name_any()).await;
+    finish_work(&scene, &meanwhile.name_any()).await;
     let ended = |pod: Option<&Pod>| pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref()) == Some("Succeeded");
     scene.pod(&meanwhile.name_any(), "its end", ended).await;
     let _operator = scene.operator().await;
-    tell(&scene, &after.name_any()).await;
+    finish_work(&scene, &after.name_any()).await;
     for (task, pod) in [("ends-meanwhile", meanwhile), ("ends-after", after)] {
         let status = scene.finished(task).await;
         let (_, message, fallback) = failed(&status);
@@ -250,7 +250,7 @@ async fn one_whose_pod_is_never_admitted_ends_and_the_failure_stays() {
 }
 
 #[tokio::test]
-async fn a_task_that_is_deleted_takes_its_fallback_along() {
+async fn deleting_a_task_deletes_its_fallback() {
     let scene = Scene::new("fallback-delete").await;
     let operator = scene.operator().await;
     scene.apply(&hopeless("unwanted", 0, &script(UNTIL_TOLD)));

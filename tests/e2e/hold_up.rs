@@ -1,4 +1,4 @@
-//! Why an attempt has not started, in the cluster's own words where only its events have them.
+//! Why an attempt has not started, taken from the Pod's Events where only they say it.
 
 use crate::support::events::failed;
 use crate::support::manifest::IMAGE;
@@ -8,7 +8,7 @@ use retryable_tasks::api::{Action, ConditionType, RetryableTaskStatus, State};
 use retryable_tasks::core::condition_list;
 use serde_json::{Value, json};
 
-/// A task whose Pod has a volume that is not there.
+/// A task whose Pod needs a volume that does not exist.
 fn without_its_volume(name: &str, more: &Value) -> Value {
     let mut manifest = sh(name, "true", more);
     manifest["spec"]["template"] = json!({"spec": {
@@ -22,17 +22,17 @@ fn held_up_by(reason: &'static str) -> impl Fn(&RetryableTaskStatus) -> bool {
 }
 
 #[tokio::test]
-async fn a_volume_that_is_missing_is_told_and_is_why_the_attempt_failed() {
+async fn a_missing_volume_is_shown_and_is_the_reason_of_the_failure() {
     let scene = Scene::new("no-volume").await;
     let _operator = scene.operator().await;
     let record = Record::of(&scene, "hanging").await;
     scene.apply(&without_its_volume("hanging", &json!({"maxRetries": 0, "startupTimeoutSeconds": 40})));
     let status = scene.status("hanging", "why it hangs", held_up_by("FailedMount")).await;
-    let said = r#"configmap "missing" not found"#;
-    assert!(status.message.as_deref().unwrap_or_default().contains(said), "{status:#?}");
+    let output = r#"configmap "missing" not found"#;
+    assert!(status.message.as_deref().unwrap_or_default().contains(output), "{status:#?}");
     let condition = condition_list::find(&status.conditions, ConditionType::AttemptStarted).unwrap();
     assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "FailedMount"));
-    assert!(scene.event("hanging", "AttemptNotStarting").await.contains(said));
+    assert!(scene.event("hanging", "AttemptNotStarting").await.contains(output));
     let versions = record.until_finished().await;
     let status = versions.last().unwrap().status.as_ref().unwrap();
     let entry = &status.history[0];
@@ -40,16 +40,16 @@ async fn a_volume_that_is_missing_is_told_and_is_why_the_attempt_failed() {
         (entry.reason.as_str(), entry.rule.as_deref(), entry.action),
         ("FailedMount", Some("startup"), Action::Fail)
     );
-    assert!(entry.message.as_deref().unwrap_or_default().contains(said), "{entry:#?}");
-    assert!(failed(status).1.contains(said), "{status:#?}");
+    assert!(entry.message.as_deref().unwrap_or_default().contains(output), "{entry:#?}");
+    assert!(failed(status).1.contains(output), "{status:#?}");
     assert!(condition_list::find(&status.conditions, ConditionType::AttemptStarted).is_none());
-    let told = scene.events("hanging").await;
-    let told = told.iter().filter(|event| event.reason.as_deref() == Some("AttemptNotStarting"));
-    assert_eq!(told.count(), 1);
+    let recorded = scene.events("hanging").await;
+    let recorded = recorded.iter().filter(|event| event.reason.as_deref() == Some("AttemptNotStarting"));
+    assert_eq!(recorded.count(), 1);
 }
 
 #[tokio::test]
-async fn what_holds_an_attempt_up_goes_with_it() {
+async fn a_hold_up_is_cleared_when_its_attempt_ends() {
     let scene = Scene::new("volume-comes").await;
     let _operator = scene.operator().await;
     scene.apply(&without_its_volume("hanging", &json!({})));
@@ -61,7 +61,7 @@ async fn what_holds_an_attempt_up_goes_with_it() {
 }
 
 #[tokio::test]
-async fn the_init_container_or_sidecar_that_is_waited_for_is_named() {
+async fn the_init_container_or_sidecar_that_is_not_ready_is_named() {
     let scene = Scene::new("init-hangs").await;
     let _operator = scene.operator().await;
     let container = |name: &str| json!({"name": name, "image": IMAGE, "command": ["sleep", "infinity"]});

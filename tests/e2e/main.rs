@@ -13,37 +13,37 @@
 // clippy.toml allows these in test functions; here the helpers are tests too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::large_futures)]
 
-mod adapt;
 mod admission;
 mod alone;
+mod annotation_requests;
+mod attempt_outcomes;
+mod backoff_delays;
 mod chart;
-mod columns;
-mod corrected;
-mod crash;
 mod crowd;
-mod delays;
+mod deadlines;
 mod deletion;
+mod failure_rules;
 mod fallback;
 mod faults;
 mod hold_up;
 mod hostile;
-mod housekeeping;
-mod interference;
-mod leader;
-mod limits;
-mod nodes;
+mod kubectl_columns;
+mod kubelet_reports;
+mod leader_election;
+mod node_selection;
+mod operator_killed;
 #[path = "../oracle/mod.rs"]
 mod oracle;
-mod outcomes;
-mod probes;
-mod rejected;
-mod reported;
-mod requests;
+mod overrides_and_memory;
+mod pod_disruption;
+mod pod_rejection;
+mod probes_metrics_logs;
+mod retention_and_scope;
 mod rights;
-mod rules;
 mod simulated;
-mod stopped;
+mod spec_changes;
+mod stop_pod;
 mod support;
 mod suspend;
 mod termination_report;
-mod writes;
+mod write_count;

@@ -14,7 +14,7 @@ fn is(state: State) -> impl Fn(&RetryableTaskStatus) -> bool {
     move |status| status.state == Some(state)
 }
 
-fn suspended(status: &RetryableTaskStatus) -> (&str, &str) {
+fn suspension(status: &RetryableTaskStatus) -> (&str, &str) {
     let condition = condition_list::find(&status.conditions, ConditionType::Suspended).unwrap();
     (&condition.status, &condition.reason)
 }
@@ -24,12 +24,12 @@ async fn suspended_from_the_start_nothing_runs_until_resumed() {
     let scene = Scene::new("suspend-0").await;
     let _operator = scene.operator().await;
     scene.apply(&sh("held", "true", &json!({"suspend": true})));
-    let held = scene.status("held", "its suspension", is(State::Suspended)).await;
-    assert_eq!((suspended(&held), held.attempts), (("True", "Suspended"), 0));
+    let suspended = scene.status("held", "its suspension", is(State::Suspended)).await;
+    assert_eq!((suspension(&suspended), suspended.attempts), (("True", "Suspended"), 0));
     assert!(scene.pods_of("held").await.is_empty());
     scene.patch_spec("held", &json!({"suspend": false}));
     let status = scene.finished("held").await;
-    assert_eq!((status.state, suspended(&status)), (Some(State::Succeeded), ("False", "Resumed")));
+    assert_eq!((status.state, suspension(&status)), (Some(State::Succeeded), ("False", "Resumed")));
     assert_eq!((status.attempts, status.ignored, status.history.len()), (1, 0, 1));
 }
 
@@ -41,11 +41,11 @@ async fn suspended_while_it_runs_the_attempt_is_stopped_and_not_charged() {
     scene.apply(&sh("stopped", &script, &json!({"maxRetries": 0})));
     scene.running("stopped", 1).await;
     scene.patch_spec("stopped", &json!({"suspend": true}));
-    let held = scene.status("stopped", "its suspension", is(State::Suspended)).await;
-    assert_eq!(suspended(&held), ("True", "Suspended"));
-    let [only] = held.history.as_slice() else { panic!("{:#?}", held.history) };
+    let suspended = scene.status("stopped", "its suspension", is(State::Suspended)).await;
+    assert_eq!(suspension(&suspended), ("True", "Suspended"));
+    let [only] = suspended.history.as_slice() else { panic!("{:#?}", suspended.history) };
     assert_eq!((only.reason.as_str(), only.action, only.delay_milliseconds), ("Suspended", Action::Ignore, None));
-    assert_eq!((held.retries, held.ignored, held.attempts), (0, 1, 1));
+    assert_eq!((suspended.retries, suspended.ignored, suspended.attempts), (0, 1, 1));
     scene.patch_spec("stopped", &json!({"suspend": false}));
     let status = scene.finished("stopped").await;
     assert_eq!((status.state, status.retries, status.ignored), (Some(State::Succeeded), 0, 1));
@@ -63,10 +63,10 @@ async fn suspended_while_it_waits_the_wait_is_kept() {
     let Some(MicroTime(due)) = waiting.next_retry_time.clone() else { panic!("{waiting:#?}") };
 
     scene.patch_spec("waits", &json!({"suspend": true}));
-    let held = scene.status("waits", "its suspension", is(State::Suspended)).await;
-    assert_eq!(held.next_retry_time, None, "nothing is due while it is suspended");
+    let suspended = scene.status("waits", "its suspension", is(State::Suspended)).await;
+    assert_eq!(suspended.next_retry_time, None, "nothing is due while it is suspended");
     scene.patch_spec("waits", &json!({"suspend": false}));
-    let resumed = scene.status("waits", "its wait again", |s| suspended(s).0 == "False").await;
+    let resumed = scene.status("waits", "its wait again", |s| suspension(s).0 == "False").await;
     assert_eq!((resumed.state, resumed.next_retry_time), (Some(State::Waiting), Some(MicroTime(due))));
 
     scene.patch_spec("waits", &json!({"suspend": true}));

@@ -1,4 +1,4 @@
-//! What a Pod is told of its attempt, and what it says of itself.
+//! The environment of an attempt, and the termination report that it writes.
 
 use crate::support::{Scene, sh};
 use retryable_tasks::api::{Action, ConditionType, State};
@@ -12,7 +12,7 @@ fn says(message: &str, code: i32) -> String {
 }
 
 #[tokio::test]
-async fn a_pod_is_told_who_it_is_and_what_failed_before() {
+async fn a_pods_environment_has_its_attempt_and_the_last_failure() {
     let scene = Scene::new("told").await;
     let _operator = scene.operator().await;
     let script = "echo $RETRYABLE_TASK_NAME $RETRYABLE_TASK_UID $RETRYABLE_ATTEMPT of $RETRYABLE_MAX_RETRIES \
@@ -22,13 +22,13 @@ async fn a_pod_is_told_who_it_is_and_what_failed_before() {
     scene.apply(&sh("told", script, &spec));
     let status = scene.finished("told").await;
     let uid = scene.task("told").await.metadata.uid.unwrap();
-    let told: Vec<&str> = status.history.iter().filter_map(|entry| entry.message.as_deref()).collect();
+    let recorded: Vec<&str> = status.history.iter().filter_map(|entry| entry.message.as_deref()).collect();
     let expected = |n: i32, last: &str| format!("told {uid} {n} of 1 after {last} {} hello told", traceparent(&uid, n));
-    assert_eq!(told, [expected(1, "none none"), expected(2, "4 Error")]);
+    assert_eq!(recorded, [expected(1, "none none"), expected(2, "4 Error")]);
 }
 
 #[tokio::test]
-async fn a_task_may_refuse_to_be_retried() {
+async fn a_task_can_return_do_not_retry() {
     let scene = Scene::new("no-retry").await;
     let _operator = scene.operator().await;
     let message = r#"{"doNotRetry": true, "errorType": "BadInput", "message": "line 7 is no order"}"#;
@@ -46,7 +46,7 @@ async fn a_task_may_refuse_to_be_retried() {
 }
 
 #[tokio::test]
-async fn a_task_may_say_when_to_come_back_and_what_came_out() {
+async fn a_task_can_return_a_delay_and_a_result() {
     let scene = Scene::new("later").await;
     let _operator = scene.operator().await;
     let slow_down = says(r#"{"retryAfterSeconds": 4, "errorType": "RateLimit"}"#, 1);

@@ -1,28 +1,28 @@
-//! Faults that the whole cluster feels.
+//! Faults of the whole cluster.
 
-mod components;
-mod expired;
-mod poison;
+mod component_failures;
+mod unreadable_task;
+mod watch_expired;
 
 use crate::support::gates::Gates;
-use crate::support::oracle::{Life, is_free, nothing_more_is_written};
+use crate::support::oracle::{ExpectedRun, has_no_finalizer, nothing_more_is_written};
 use crate::support::record::Record;
 use crate::support::{Operator, Scene, eventually, machine};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use retryable_tasks::api::{RetryableTaskStatus, State};
 
-/// Tasks in every stage of their lives, under one operator, as they are when something dies.
+/// Tasks in every state, under one operator, when a part of the cluster is killed.
 ///
-/// - `ends-well` and `ends-badly` run, and their attempts end while it is dead;
-/// - `runs-through` runs, and its attempt ends after that;
-/// - `waits` waits, and falls due while it is dead;
-/// - `starts` was only just applied.
+/// - `ends-well` and `ends-badly` run, and their attempts end while that part is down;
+/// - `runs-through` runs, and its attempt ends later;
+/// - `waits` waits, and is due while that part is down;
+/// - `starts` was just applied.
 struct InFlight<'a> {
     scene: &'a Scene,
     gates: Gates,
     records: Vec<(&'static str, i32, Record)>,
-    /// The first Pods of those whose attempts end while it is dead: name and UID.
+    /// The first Pods of those whose attempts end while that part is down: name and UID.
     ending: Vec<(&'static str, String)>,
     due: Timestamp,
     _operator: Operator,
@@ -57,7 +57,7 @@ impl<'a> InFlight<'a> {
         Self { scene, gates, records, ending, due, _operator: operator }
     }
 
-    /// Attempts end now, with something dead.
+    /// Lets those attempts end now.
     async fn end_some(&self) {
         for (name, pod) in &self.ending {
             self.gates.passed(name, 1).await;
@@ -68,15 +68,15 @@ impl<'a> InFlight<'a> {
         }
     }
 
-    /// With everything alive again: each story is told as if nothing had been.
-    async fn are_told(self, life: impl Fn(i32) -> Life) -> Vec<RetryableTaskStatus> {
+    /// Asserts, with every part running again, that each task ends as it would without the fault.
+    async fn are_recorded(self, life: impl Fn(i32) -> ExpectedRun) -> Vec<RetryableTaskStatus> {
         self.gates.open("runs-through", 1);
-        let mut told = Vec::new();
+        let mut recorded = Vec::new();
         for (name, failures, record) in &self.records {
-            told.push(life(*failures).is_told(self.scene, record).await);
-            is_free(self.scene, name).await;
+            recorded.push(life(*failures).is_recorded(self.scene, record).await);
+            has_no_finalizer(self.scene, name).await;
         }
         nothing_more_is_written(self.scene).await;
-        told
+        recorded
     }
 }

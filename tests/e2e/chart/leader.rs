@@ -1,6 +1,6 @@
 //! Two replicas in Pods, and the leader lost.
 
-use super::process::Process;
+use super::container_process::Process;
 use super::release::Release;
 use super::{gated, is_waiting, let_go, waiting};
 use crate::support::record::{Record, assert_waits};
@@ -56,7 +56,7 @@ impl TaskRecord {
 }
 
 #[tokio::test]
-async fn a_leader_whose_pod_is_deleted_by_force_is_followed() {
+async fn a_leader_whose_pod_is_deleted_by_force_is_replaced() {
     let story = TaskRecord::begin("chart-forced").await;
     let leader = story.leader().await.name_any();
     story.release.kubectl(&["delete", "pod", &leader, "--grace-period=0", "--force"]).ok();
@@ -66,7 +66,7 @@ async fn a_leader_whose_pod_is_deleted_by_force_is_followed() {
 
 /// As where the node is lost: the Pod is given up, and its process does not know.
 #[tokio::test]
-async fn a_leader_that_hangs_is_followed_when_its_lease_has_run_out() {
+async fn a_leader_that_hangs_is_replaced_when_its_lease_expires() {
     let story = TaskRecord::begin("chart-hangs").await;
     let leader = story.leader().await;
     Process::of(&leader).await.signal("STOP");
@@ -81,7 +81,7 @@ async fn a_leader_that_hangs_is_followed_when_its_lease_has_run_out() {
 }
 
 #[tokio::test]
-async fn a_leader_whose_process_is_killed_comes_back_or_is_followed() {
+async fn a_leader_whose_process_is_killed_restarts_or_is_replaced() {
     let story = TaskRecord::begin("chart-killed").await;
     let leader = story.leader().await;
     Process::of(&leader).await.signal("KILL");

@@ -3,10 +3,10 @@
 //! These tests need what `make e2e` prepares: helm, and the image loaded into the node.
 
 mod alone;
+mod container_process;
 mod definition;
 mod examples;
 mod leader;
-mod process;
 mod release;
 mod rights;
 mod uninstall;
@@ -45,10 +45,10 @@ fn is_waiting(status: &RetryableTaskStatus) -> bool {
 }
 
 /// Names and finalizers of the attempts' Pods that are in the scene's namespace and have any.
-async fn held(scene: &Scene) -> Vec<(String, Vec<String>)> {
+async fn with_finalizer(scene: &Scene) -> Vec<(String, Vec<String>)> {
     let attempts = scene.pods().list(&ListParams::default().labels(LABEL_TASK_UID)).await.unwrap();
-    let held = attempts.iter().filter(|pod| !pod.finalizers().is_empty());
-    held.map(|pod| (pod.name_any(), pod.finalizers().to_vec())).collect()
+    let with_finalizer = attempts.iter().filter(|pod| !pod.finalizers().is_empty());
+    with_finalizer.map(|pod| (pod.name_any(), pod.finalizers().to_vec())).collect()
 }
 
 /// Takes the rights away that the scene gives an operator that is a plain process: these ones bring their own.

@@ -1,6 +1,6 @@
 //! What the operator may do, and what it may not.
 
-use super::process::Process;
+use super::container_process::Process;
 use super::release::Release;
 use crate::support::{Scene, kubectl};
 use serde_json::json;

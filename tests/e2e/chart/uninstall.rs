@@ -1,7 +1,7 @@
 //! Uninstalled while tasks run, and installed again.
 
 use super::release::{NAME, Release};
-use super::{gated, held, is_waiting, let_go, namespace_ends, waiting};
+use super::{gated, is_waiting, let_go, namespace_ends, waiting, with_finalizer};
 use crate::support::manifest::UNTIL_STOPPED;
 use crate::support::record::{Record, assert_waits};
 use crate::support::{Scene, eventually, kubectl, sh};
@@ -47,15 +47,15 @@ async fn uninstalled_with_tasks_running_and_installed_again() {
     let runs_on = scene.running("runs-on", 1).await;
     let deleted = scene.running("deleted-meanwhile", 1).await;
     for task in ["ends-meanwhile", "runs-on", "deleted-meanwhile"] {
-        // With the Pod's UID on record, its end is known to be lost should it vanish while nobody looks.
+        // With the UID recorded, the outcome is `Lost` if the Pod vanishes while no operator runs.
         scene.status(task, "its Pod to be on record", has_pod_on_record).await;
     }
     scene.status("waits", "its wait", is_waiting).await;
-    assert!(held(scene).await.len() >= 3, "the operator holds the Pods of attempts that run");
+    assert!(with_finalizer(scene).await.len() >= 3, "the operator holds the Pods of attempts that run");
     let before: Vec<_> = records.iter().map(|record| record.latest().unwrap().status).collect();
 
     release.uninstall().await;
-    assert_eq!(held(scene).await, []);
+    assert_eq!(with_finalizer(scene).await, []);
     assert_eq!(release.operators().await.len(), 0);
     nothing_left(&release).await;
     // What runs goes on, and what the operator knew is kept.
@@ -77,7 +77,7 @@ async fn uninstalled_with_tasks_running_and_installed_again() {
 
     let_go(scene, &ends.name_any());
     scene.pod(&ends.name_any(), "its end", failed).await;
-    // Nobody is there to let it go, and nobody is needed.
+    // No operator runs, and none is needed.
     scene.kubectl(&["delete", "pod", &deleted.name_any(), "--grace-period=1", "--wait=false"]).ok();
     scene.pod(&deleted.name_any(), "its end", |pod| pod.is_none()).await;
 
@@ -100,7 +100,7 @@ async fn uninstalled_with_tasks_running_and_installed_again() {
 }
 
 #[tokio::test]
-async fn uninstalled_no_namespace_is_stuck() {
+async fn after_uninstalling_no_namespace_is_stuck() {
     let release = Release::install(Scene::with_home("chart-gone").await, &[]).await;
     let scene = &release.scene;
     let more = json!({"podRetention": {"failed": 3}, "backoff": {"strategy": "Fixed", "initialDelaySeconds": 0}});
@@ -109,7 +109,7 @@ async fn uninstalled_no_namespace_is_stuck() {
     scene.running("runs", 1).await;
     scene.finished("ended").await;
     release.uninstall().await;
-    assert_eq!(held(scene).await, []);
+    assert_eq!(with_finalizer(scene).await, []);
     kubectl(&["get", "customresourcedefinition", "retryabletasks.retryable.dev"]).ok();
     namespace_ends(&scene.namespace).await;
     namespace_ends(&scene.home).await;

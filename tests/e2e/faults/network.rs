@@ -1,6 +1,6 @@
 //! The API server out of reach, out of date, or slow.
 
-use super::{through, told_as_it_was, unlucky};
+use super::{ends_as_expected, through, unlucky};
 use crate::support::proxy::{Asked, Proxy, Treatment};
 use crate::support::record::Record;
 use crate::support::{Operator, Scene, eventually};
@@ -46,7 +46,7 @@ async fn a_watch_of_pods_that_lags_behind_delays_and_loses_nothing() {
     .await;
     assert_eq!(scene.task("unlucky").await.status.unwrap().history, []);
     open.send(true).unwrap();
-    told_as_it_was(&scene, &record, 2).await;
+    ends_as_expected(&scene, &record, 2).await;
 }
 
 #[tokio::test]
@@ -70,12 +70,12 @@ async fn an_api_server_out_of_reach_over_a_due_time_delays_and_loses_nothing() {
     })
     .await;
     proxy.control(|_| Treatment::Pass);
-    told_as_it_was(&scene, &record, 2).await;
+    ends_as_expected(&scene, &record, 2).await;
     drop(operator);
 }
 
 #[tokio::test]
-async fn answers_that_never_come_are_given_up() {
+async fn requests_without_an_answer_time_out() {
     let scene = Scene::new("hang").await;
     let proxy = Proxy::start().await;
     let hung = Arc::new(AtomicUsize::new(0));
@@ -98,7 +98,7 @@ async fn answers_that_never_come_are_given_up() {
     let record = Record::of(&scene, "unlucky").await;
     let _operator = through(&proxy, &scene);
     scene.apply(&unlucky("unlucky", 2, 0));
-    told_as_it_was(&scene, &record, 2).await;
+    ends_as_expected(&scene, &record, 2).await;
     eventually("all four to hang", async || {
         let hung = hung.load(Ordering::SeqCst);
         if hung == 4 { Ok(()) } else { Err(format!("{hung} hung")) }
@@ -114,11 +114,11 @@ async fn requests_that_arrive_late_delay_and_lose_nothing() {
     let record = Record::of(&scene, "unlucky").await;
     let _operator = through(&proxy, &scene);
     scene.apply(&unlucky("unlucky", 2, 0));
-    told_as_it_was(&scene, &record, 2).await;
+    ends_as_expected(&scene, &record, 2).await;
 }
 
 #[tokio::test]
-async fn a_watch_that_nothing_comes_through_ends_the_process_for_which_the_next_goes_on() {
+async fn a_watch_that_hangs_ends_the_process_and_the_next_one_goes_on() {
     let scene = Scene::new("blackhole").await;
     let proxy = Proxy::start().await;
     let (_shut, gate) = watch::channel(false);
@@ -144,5 +144,5 @@ async fn a_watch_that_nothing_comes_through_ends_the_process_for_which_the_next_
     operator.kill_9();
     proxy.control(|_| Treatment::Pass);
     let _operator = through(&proxy, &scene);
-    told_as_it_was(&scene, &record, 2).await;
+    ends_as_expected(&scene, &record, 2).await;
 }

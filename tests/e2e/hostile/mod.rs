@@ -1,8 +1,8 @@
-//! Tenants that mean no good: what they write, what they forge, and what their containers say.
+//! Malicious tenants: the tasks that they write, the objects that they forge, and the output of their containers.
 
-mod forged;
+mod container_output;
+mod forged_pods_and_status;
 mod templates;
-mod words;
 
 use crate::support::kubectl::{Output, kubectl_with};
 use crate::support::{Scene, kubectl};

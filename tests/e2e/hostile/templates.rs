@@ -1,4 +1,4 @@
-//! Templates that ask for more than they should: what a Pod of their author may do, and no more.
+//! Templates that ask for too much: they get what a Pod of their author gets, and no more.
 
 use super::{Author, creations};
 use crate::support::manifest::IMAGE;
@@ -25,7 +25,7 @@ fn violation(text: &str) -> &str {
 }
 
 #[tokio::test]
-async fn host_access_is_refused_as_it_is_to_the_author() {
+async fn host_access_is_refused_as_to_the_author() {
     let scene = Scene::new("restricted").await;
     let author = Author::of(&scene);
     let standard = "pod-security.kubernetes.io/enforce=restricted";
@@ -53,8 +53,8 @@ async fn host_access_is_refused_as_it_is_to_the_author() {
         main["image"] = json!(IMAGE);
         own["containers"] = json!([main]);
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "own"}, "spec": own});
-        let said = author.kubectl(&scene, &["create", "-f", "-"], &pod.to_string()).refused();
-        assert_eq!(violation(&message).trim(), violation(&said).trim(), "{name}");
+        let output = author.kubectl(&scene, &["create", "-f", "-"], &pod.to_string()).refused();
+        assert_eq!(violation(&message).trim(), violation(&output).trim(), "{name}");
 
         assert!(is_stalled(&status) && status.reason.as_deref() == Some("PodRejected"), "{status:#?}");
         assert_eq!((status.attempts, status.history.len()), (0, 0));
@@ -132,7 +132,7 @@ fn assert_ours(scene: &Scene, uid: &str, pod: &Pod, slot: Slot) {
 }
 
 #[tokio::test]
-async fn what_is_the_operators_in_a_pod_cannot_be_set_by_a_template() {
+async fn a_template_cannot_set_the_fields_that_the_operator_sets() {
     let scene = Scene::new("greedy").await;
     let _operator = scene.operator().await;
     let env = json!([{"name": "RETRYABLE_ATTEMPT", "value": "9"}, {"name": "RETRYABLE_TASK_UID", "value": "another"}]);
@@ -143,16 +143,16 @@ async fn what_is_the_operators_in_a_pod_cannot_be_set_by_a_template() {
         "overrides": [{"fromAttempt": 2, "env": env}],
         "onFailure": {"image": IMAGE, "command": ["sh", "-c", "true"], "env": env, "template": template}});
     let manifest = sh("greedy", script, &more);
-    let said = scene.try_apply(&manifest, &[]).refused();
+    let output = scene.try_apply(&manifest, &[]).refused();
     for template in ["spec.template", "spec.onFailure.template"] {
-        let words = format!(r#"unknown field "{template}.metadata.finalizers""#);
-        assert!(said.contains(&words), "it should say\n{words}\nand says\n{said}");
+        let message = format!(r#"unknown field "{template}.metadata.finalizers""#);
+        assert!(output.contains(&message), "it should say\n{message}\nand says\n{output}");
     }
     scene.try_apply(&manifest, &["--validate=ignore"]).ok();
     let status = scene.finished("greedy").await;
     let uid = scene.task("greedy").await.uid().unwrap();
-    let said: Vec<_> = status.history.iter().map(|entry| entry.message.clone().unwrap_or_default()).collect();
-    assert_eq!(said, [format!("1 {uid}"), format!("2 {uid}")]);
+    let output: Vec<_> = status.history.iter().map(|entry| entry.message.clone().unwrap_or_default()).collect();
+    assert_eq!(output, [format!("1 {uid}"), format!("2 {uid}")]);
     assert_eq!(status.state, Some(State::Failed));
     let pods = scene.pods_of("greedy").await;
     let slots = [(1, false), (2, false), (2, true)].map(|(number, fallback)| Slot { number, fallback });

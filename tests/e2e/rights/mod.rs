@@ -1,7 +1,7 @@
 //! The operator's rights, as the chart gives them: it uses every one, needs every one, and asks for nothing beside.
 
-mod each;
-mod used;
+mod each_right_is_needed;
+mod each_right_is_used;
 
 use crate::support::audit::Request;
 use crate::support::{Operator, Scene, eventually, kubectl_with};
@@ -132,11 +132,12 @@ impl Place {
             assert!(other.is_empty(), "without {}, denied: {other:#?}", self.right);
             let Right { verb, resource, .. } = &self.right;
             let labels = format!(r#"verb="{verb}",resource="{resource}",code="403""#);
-            let told = operator.get("/metrics").1.contains(&format!("retryabletask_api_requests_total{{{labels}}}"));
-            if denials.len() >= times && told {
+            let recorded =
+                operator.get("/metrics").1.contains(&format!("retryabletask_api_requests_total{{{labels}}}"));
+            if denials.len() >= times && recorded {
                 Ok(())
             } else {
-                Err(format!("denied {} times, told: {told}", denials.len()))
+                Err(format!("denied {} times, told: {recorded}", denials.len()))
             }
         })
         .await;

@@ -1,4 +1,4 @@
 //! Many attempts, on simulated nodes.
 
-mod matrix;
-mod messages;
+mod killed_at_every_write;
+mod long_messages;

@@ -1,4 +1,4 @@
-//! What was asked of the API server, by whom, and when.
+//! Reads the API server's audit log.
 
 use super::cluster;
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ pub enum Outcome {
     Done,
     /// It was answered that it will not be done.
     Refused,
-    /// Nobody can say: its client went away, or the API server gave up waiting for its store.
+    /// Unknown: its client disconnected, or the API server timed out waiting for its store.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! What a status tells, in few words.
+//! The status of a task in short.
 
 use retryable_tasks::api::{ConditionType, RetryableTaskStatus, State};
 use retryable_tasks::core::condition_list;

@@ -1,5 +1,5 @@
-//! Attempts that end when the test says so, whatever of the cluster is gone: their containers look for files in a folder
-//! of this machine.
+//! Attempts that end when the test opens their gate, even if parts of the cluster are down: the containers poll for files
+//! in a folder of this machine.
 
 use super::manifest::sh;
 use super::operator::log_folder;
@@ -22,7 +22,7 @@ impl Gates {
         Self { folder }
     }
 
-    /// A task whose attempts wait for their gates, and of which so many fail, each with words of its own.
+    /// A task whose attempts wait for their gates. The first `failures` fail, each with a message of its own.
     pub fn task(&self, name: &str, failures: i32, delay: i32) -> Value {
         let gate = format!("/gates/{name}-$RETRYABLE_ATTEMPT");
         let script = format!(

@@ -1,4 +1,4 @@
-//! What a user types.
+//! Runs kubectl, as a user does.
 
 use super::wait::LIMIT;
 use std::ffi::OsStr;

@@ -1,4 +1,4 @@
-//! The cluster's own processes, to be killed and started again. Only on the cluster of `tests/cluster`.
+//! Kills and restarts the cluster's own processes. Only on the cluster of `tests/cluster`.
 
 use super::operator::http_post;
 use super::wait::eventually;

@@ -1,4 +1,4 @@
-//! What every test stands on.
+//! Helpers of all end-to-end tests.
 //!
 //! - [`scene`]: a namespace of the test's own, and what lives in it.
 //! - [`operator`]: the operator as a process that can be killed.

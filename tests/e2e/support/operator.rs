@@ -128,8 +128,8 @@ fn free_port() -> u16 {
         let n = NEXT_PORT.fetch_add(1, Ordering::Relaxed).wrapping_add(offset) % PORTS;
         FIRST_PORT + n
     });
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    candidates.into_iter().find(is_free).expect("a port is free")
+    let has_no_finalizer = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    candidates.into_iter().find(has_no_finalizer).expect("a port is free")
 }
 
 /// Enough of HTTP for a probe.

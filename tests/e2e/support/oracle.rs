@@ -1,5 +1,4 @@
-//! What must be true of a task in the end, whatever happened to it: that it had the life that it was made for, and that
-//! the rules hold that the simulation is judged by too.
+//! Assertions about a task that has ended: it ran as expected, and no rule of the oracle is broken.
 
 use super::audit::{Audit, Request};
 use super::manifest::sh;
@@ -13,41 +12,41 @@ use kube::ResourceExt;
 use retryable_tasks::api::{FINALIZER, MAIN_CONTAINER, RetryableTask, RetryableTaskStatus, State};
 use serde_json::json;
 
-/// What attempts leave in words.
+/// The messages that attempts leave.
 #[derive(Clone, Copy, Debug)]
-enum Words {
-    /// Those that fail say "attempt" and their number.
+enum Messages {
+    /// Failed attempts leave "attempt" and their number.
     Said,
     /// Nothing.
     None,
-    /// They say so too, but the container runtime may have lost that of the first, and how it ended.
+    /// The same, but the container runtime may have lost the message and the exit code of the first.
     Perhaps,
 }
 
-/// The life that a task was made for: so many failures with exit code 1, and then success.
+/// How a task is expected to run: some failures with exit code 1, and then success.
 #[derive(Clone, Copy, Debug)]
-pub struct Life {
+pub struct ExpectedRun {
     failures: i32,
-    words: Words,
+    words: Messages,
     evidence: Evidence,
     refused: bool,
 }
 
-impl Life {
-    /// So many failures, each of which says "attempt" and its number.
+impl ExpectedRun {
+    /// This number of failures, each with "attempt" and its number as message.
     pub const fn of(failures: i32) -> Self {
-        Self { failures, words: Words::Said, evidence: Evidence::Whole, refused: false }
+        Self { failures, words: Messages::Said, evidence: Evidence::Whole, refused: false }
     }
 
-    /// Attempts that say nothing, as on simulated nodes.
+    /// Attempts leave no message, as on simulated nodes.
     pub const fn silent(self) -> Self {
-        Self { words: Words::None, ..self }
+        Self { words: Messages::None, ..self }
     }
 
-    /// The container runtime was dead when the first attempt ended. It may have lost its words, and all that is known of
-    /// its end (exit code 255, as containerd 2 has it): then that counts as one more failure if it was none.
+    /// The container runtime was down when the first attempt ended. It may have lost message and exit code (255, in
+    /// containerd 2). Then that attempt counts as a failure, even if it was a success.
     pub const fn perhaps_unknown(self) -> Self {
-        Self { words: Words::Perhaps, ..self }
+        Self { words: Messages::Perhaps, ..self }
     }
 
     /// The API server or its store was killed meanwhile.
@@ -55,33 +54,32 @@ impl Life {
         Self { evidence: Evidence::Interrupted, ..self }
     }
 
-    /// The test sees to it that the API server refuses some of the operator's writes.
+    /// The test makes the API server refuse some of the operator's writes.
     pub const fn refused(self) -> Self {
         Self { refused: true, ..self }
     }
 
-    /// Waits for the end, and asserts that the story is told as if nothing had been: each attempt once, with its own
-    /// outcome, after its wait, in the books and in the counters. Where the evidence is whole, the rules hold that
-    /// the simulation knows, but for those of rest, promptness and leaders; elsewhere the waits were kept, and the books
-    /// agree with the Pods that are left.
-    pub async fn is_told(self, scene: &Scene, record: &Record) -> RetryableTaskStatus {
+    /// Waits for the end, and asserts that each attempt is recorded once, with its outcome, in the history and the
+    /// counters. With whole evidence it asserts the rules of the oracle, except those about convergence, promptness and
+    /// leaders. Otherwise it asserts that delays were kept and that the history matches the Pods that are left.
+    pub async fn is_recorded(self, scene: &Scene, record: &Record) -> RetryableTaskStatus {
         let Self { failures, words, evidence, refused } = self;
         let versions = record.until_finished().await;
         let status = last(&versions);
-        let is_unknown = matches!(words, Words::Perhaps) && ended_unknown(&status);
+        let is_unknown = matches!(words, Messages::Perhaps) && ended_unknown(&status);
         let failures = if is_unknown { failures.max(1) } else { failures };
         let code = |n: i32| if n == 1 && is_unknown { UNKNOWN } else { i32::from(n <= failures) };
-        let said = |n: i32| match words {
-            Words::Said | Words::Perhaps if n <= failures => Some(format!("attempt {n}")),
-            Words::Said | Words::Perhaps | Words::None => None,
+        let output = |n: i32| match words {
+            Messages::Said | Messages::Perhaps if n <= failures => Some(format!("attempt {n}")),
+            Messages::Said | Messages::Perhaps | Messages::None => None,
         };
-        let expected: Vec<_> = (1..=failures + 1).map(|n| (n, Some(code(n)), said(n))).collect();
-        let told = status.history.iter().map(|entry| {
-            let lost = matches!(words, Words::Perhaps) && entry.attempt == 1 && entry.message.is_none();
-            let told = if lost { said(entry.attempt) } else { entry.message.clone() };
-            (entry.attempt, entry.exit_code, told.filter(|_| entry.attempt <= failures))
+        let expected: Vec<_> = (1..=failures + 1).map(|n| (n, Some(code(n)), output(n))).collect();
+        let recorded = status.history.iter().map(|entry| {
+            let lost = matches!(words, Messages::Perhaps) && entry.attempt == 1 && entry.message.is_none();
+            let recorded = if lost { output(entry.attempt) } else { entry.message.clone() };
+            (entry.attempt, entry.exit_code, recorded.filter(|_| entry.attempt <= failures))
         });
-        assert_eq!(told.collect::<Vec<_>>(), expected, "{status:#?}");
+        assert_eq!(recorded.collect::<Vec<_>>(), expected, "{status:#?}");
         assert_eq!(
             (status.state, status.attempts, status.retries, status.ignored),
             (Some(State::Succeeded), failures + 1, failures, 0)
@@ -97,15 +95,15 @@ impl Life {
     }
 }
 
-/// What a container runtime says instead of the exit code of a container whose end it has missed.
+/// The exit code that a container runtime reports for a container whose end it has missed.
 const UNKNOWN: i32 = 255;
 
-/// Whether the first attempt ended while its container runtime was dead, which does not know how.
+/// Whether the first attempt ended while its container runtime was down, so that its exit code is unknown.
 pub fn ended_unknown(status: &RetryableTaskStatus) -> bool {
     status.history.first().is_some_and(|entry| entry.exit_code == Some(UNKNOWN) && entry.reason == "Unknown")
 }
 
-/// Asserts that the task's record breaks no rule, once what must come to an end has.
+/// Asserts that the task's record breaks no rule, once the operator is done with it.
 pub async fn no_rule_is_broken(scene: &Scene, record: &Record, refused: bool) {
     eventually("a record that breaks no rule", async || {
         let trace = trace(scene, record, refused);
@@ -120,41 +118,39 @@ fn list(violations: &[Violation]) -> String {
     violations.iter().map(|violation| format!("{violation:?}")).collect::<Vec<_>>().join("\n")
 }
 
-/// Asserts that the operator, which is at work, writes nothing about the tasks that are there while another one lives its
-/// whole life beside them.
+/// Asserts that the running operator writes nothing about the existing tasks while it runs another one to its end.
 pub async fn nothing_more_is_written(scene: &Scene) {
     const WITNESS: &str = "witness";
     let audit = Audit::from_now();
     scene.apply(&sh(WITNESS, "true", &json!({})));
     scene.finished(WITNESS).await;
-    is_free(scene, WITNESS).await;
+    has_no_finalizer(scene, WITNESS).await;
     let requests = scene.operators_requests(audit);
     let is_of = |r: &Request| ["retryabletasks/status", "pods"].contains(&r.resource.as_str());
     // A creation that was refused before it was read may be the witness's.
     let of_an_object = |r: &&Request| r.is_write() && is_of(r) && !r.is_nameless();
     let (witness, more): (Vec<_>, Vec<_>) =
         requests.iter().filter(of_an_object).partition(|request| request.name.starts_with(WITNESS));
-    assert!(!witness.is_empty(), "the log does not tell of the witness");
+    assert!(!witness.is_empty(), "the audit log has nothing of the witness");
     assert!(more.is_empty(), "after the end: {more:#?}");
 }
 
-/// Asserts that the books tell of every Pod that is left of the task, and tell its end as the Pod shows it: with
-/// words if it has any.
+/// Asserts that every Pod that is left of the task is recorded once, with the exit code and message that it shows.
 pub async fn agrees_with_pods(scene: &Scene, task: &RetryableTask) {
     let history = task.status.as_ref().map_or(&[][..], |status| &status.history);
     for pod in scene.pods_of(&task.name_any()).await {
         let (name, uid) = (pod.name_any(), pod.uid());
-        let told: Vec<_> = history.iter().filter(|entry| entry.pod_uid == uid).collect();
-        let [entry] = told[..] else { panic!("Pod {name} is told of {} times: {history:#?}", told.len()) };
+        let recorded: Vec<_> = history.iter().filter(|entry| entry.pod_uid == uid).collect();
+        let [entry] = recorded[..] else { panic!("Pod {name} is told of {} times: {history:#?}", recorded.len()) };
         let shown = main_end(&pod).map(|end| (end.exit_code, end.reason.clone()));
-        let told = entry.exit_code.map(|code| (code, Some(entry.reason.clone())));
-        assert_eq!(told, shown, "Pod {name} and {entry:#?}");
+        let recorded = entry.exit_code.map(|code| (code, Some(entry.reason.clone())));
+        assert_eq!(recorded, shown, "Pod {name} and {entry:#?}");
         if entry.exit_code.is_some_and(|code| code != 0) {
-            let said = main_end(&pod).and_then(|end| end.message.as_deref()).unwrap_or_default().trim();
+            let output = main_end(&pod).and_then(|end| end.message.as_deref()).unwrap_or_default().trim();
             assert_eq!(
                 entry.message.as_deref().unwrap_or_default().is_empty(),
-                said.is_empty(),
-                "Pod {name}: {said:?}, {entry:#?}"
+                output.is_empty(),
+                "Pod {name}: {output:?}, {entry:#?}"
             );
         }
     }
@@ -166,13 +162,13 @@ fn main_end(pod: &Pod) -> Option<&ContainerStateTerminated> {
     statuses.iter().find(|status| status.name == MAIN_CONTAINER)?.state.as_ref()?.terminated.as_ref()
 }
 
-/// Waits until no Pod of the task has the operator's finalizer.
-pub async fn is_free(scene: &Scene, task: &str) {
+/// Waits until no Pod of the task has the finalizer.
+pub async fn has_no_finalizer(scene: &Scene, task: &str) {
     eventually("the Pods to be free", async || {
         let pods = scene.pods_of(task).await;
-        let held = |pod: &&Pod| pod.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-        let held: Vec<_> = pods.iter().filter(held).map(ResourceExt::name_any).collect();
-        if held.is_empty() { Ok(()) } else { Err(format!("{held:?} are held")) }
+        let with_finalizer = |pod: &&Pod| pod.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+        let with_finalizer: Vec<_> = pods.iter().filter(with_finalizer).map(ResourceExt::name_any).collect();
+        if with_finalizer.is_empty() { Ok(()) } else { Err(format!("{with_finalizer:?} are held")) }
     })
     .await;
 }

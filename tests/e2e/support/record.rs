@@ -1,4 +1,4 @@
-//! All that a task and its Pods have been: every version of them that the API server stored, as watches show them.
+//! Every stored version of a task and its Pods, as watches show them.
 
 use super::audit::{Outcome, Request};
 use super::scene::Scene;
@@ -22,7 +22,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;
 
-/// What can be known of a task's life afterwards.
+/// How complete the record of a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// The record has every version, the audit log every request.
@@ -34,9 +34,9 @@ pub enum Evidence {
 
 /// A version of a task or of one of its Pods, as a watch showed it.
 #[derive(Clone, Debug)]
-pub struct Sight {
+pub struct SeenVersion {
     /// Whether the object went with it.
-    pub gone: bool,
+    pub deleted: bool,
     /// The object.
     pub object: Value,
 }
@@ -45,32 +45,32 @@ pub struct Sight {
 #[derive(Debug)]
 pub struct Record {
     versions: Arc<Mutex<Vec<RetryableTask>>>,
-    sights: Arc<Mutex<Vec<Sight>>>,
+    sights: Arc<Mutex<Vec<SeenVersion>>>,
     watching: [JoinHandle<()>; 2],
 }
 
 impl Record {
     /// Of the task, from now on; it need not exist yet.
     pub async fn of(scene: &Scene, task: &str) -> Self {
-        let (versions, sights) = <(Arc<Mutex<Vec<RetryableTask>>>, Arc<Mutex<Vec<Sight>>>)>::default();
+        let (versions, sights) = <(Arc<Mutex<Vec<RetryableTask>>>, Arc<Mutex<Vec<SeenVersion>>>)>::default();
         let (seen, seen_tasks) = (versions.clone(), sights.clone());
         let of_task = Config::default().fields(&format!("metadata.name={task}"));
-        let tasks = watch(scene.tasks(), of_task, move |task: RetryableTask, gone| {
-            seen_tasks.lock().unwrap().push(Sight { gone, object: serde_json::to_value(&task).unwrap() });
-            if !gone {
+        let tasks = watch(scene.tasks(), of_task, move |task: RetryableTask, deleted| {
+            seen_tasks.lock().unwrap().push(SeenVersion { deleted, object: serde_json::to_value(&task).unwrap() });
+            if !deleted {
                 seen.lock().unwrap().push(task);
             }
         });
         let seen_pods = sights.clone();
         let of_pods = Config::default().labels(&format!("{LABEL_TASK_NAME}={task}"));
-        let pods = watch(scene.pods(), of_pods, move |pod: Pod, gone| {
-            seen_pods.lock().unwrap().push(Sight { gone, object: serde_json::to_value(&pod).unwrap() });
+        let pods = watch(scene.pods(), of_pods, move |pod: Pod, deleted| {
+            seen_pods.lock().unwrap().push(SeenVersion { deleted, object: serde_json::to_value(&pod).unwrap() });
         });
         Self { versions, sights, watching: [tasks.await, pods.await] }
     }
 
     /// Every version of the task and of its Pods so far, those of one object in their order.
-    pub fn sights(&self) -> Vec<Sight> {
+    pub fn sights(&self) -> Vec<SeenVersion> {
         self.sights.lock().unwrap().clone()
     }
 
@@ -107,7 +107,7 @@ impl Drop for Record {
     }
 }
 
-/// Tells `see` of every version from now on, and whether the object went with it. Nothing is missed after this returns.
+/// Calls `see` with every version from now on, and whether the object was deleted. Misses nothing after this returns.
 async fn watch<K>(api: Api<K>, config: Config, see: impl Fn(K, bool) + Send + 'static) -> JoinHandle<()>
 where
     K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -144,7 +144,7 @@ pub fn assert_waits(scene: &Scene, versions: &[RetryableTask]) -> Vec<SignedDura
     assert_waits_by(Evidence::Whole, scene, versions)
 }
 
-/// As [`assert_waits`], as far as the evidence tells.
+/// As [`assert_waits`], as far as the evidence allows.
 pub fn assert_waits_by(evidence: Evidence, scene: &Scene, versions: &[RetryableTask]) -> Vec<SignedDuration> {
     let task = versions.last().unwrap();
     let (name, uid) = (task.metadata.name.as_deref().unwrap(), task.metadata.uid.as_deref().unwrap());

@@ -1,4 +1,4 @@
-//! A namespace of the test's own, and what lives in it.
+//! The scene of a test: its own namespace and operator.
 
 use super::audit::Audit;
 use super::cluster::{Turn, program};
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// A test's place. When it ends, the namespace is deleted with all in it, without waiting.
+/// The scene of a test. When it is dropped, the namespace is deleted, without waiting.
 pub struct Scene {
     /// The namespace.
     pub namespace: String,
@@ -29,31 +29,31 @@ pub struct Scene {
     pub home: String,
     /// A client with all rights.
     pub client: Client,
-    /// The audit log since the place is there.
+    /// The audit log since the scene was made.
     pub audit: Audit,
     _turn: Option<Turn>,
 }
 
 impl Scene {
-    /// A place beside other tests. `name` is a few words with dashes.
+    /// A scene that runs in parallel with others. `name` is a few words with dashes.
     pub async fn new(name: &str) -> Self {
         let namespace = unique(name);
         Self::with(namespace.clone(), namespace, Some(Turn::shared())).await
     }
 
-    /// A place while no other test runs.
+    /// A scene while no other test runs.
     pub async fn alone(name: &str) -> Self {
         let namespace = unique(name);
         Self::with(namespace.clone(), namespace, Some(Turn::alone())).await
     }
 
-    /// A place whose operators live in a namespace of their own.
+    /// A scene whose operators have a namespace of their own.
     pub async fn with_home(name: &str) -> Self {
         let namespace = unique(name);
         Self::with(format!("{namespace}-home"), namespace, Some(Turn::shared())).await
     }
 
-    /// A place with operators of its own, for a test that has its turn and uses several.
+    /// A further scene, for a test that has its turn already.
     pub async fn in_turn(_turn: &Turn, name: &str) -> Self {
         let namespace = unique(name);
         Self::with(namespace.clone(), namespace, None).await
@@ -315,7 +315,7 @@ impl Drop for Scene {
             eprintln!("--- at the end of {}\n{}{}---", self.namespace, seen.stdout, seen.stderr);
         }
         kubectl(&["delete", "namespace", &self.namespace, &self.home, "--ignore-not-found", "--wait=false"]);
-        // With the operator gone, nobody else frees the Pods, and the namespace would stay for ever.
+        // The operator has ended, so nobody else removes the finalizers, and the namespace would stay for ever.
         kubectl::run(program().args(["remove-finalizers", "--namespaces", &self.namespace]), "");
     }
 }

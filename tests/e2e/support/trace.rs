@@ -1,8 +1,8 @@
-//! The record of one task on the real cluster, in the shape that the common oracle judges: its versions and its Pods'
-//! from watches, who made them and when from the audit log.
+//! Makes the oracle's trace of one task on the real cluster. Its versions and its Pods' come from watches; who made them
+//! and when comes from the audit log.
 
 use super::audit::{Outcome, Request};
-use super::record::{Record, Sight};
+use super::record::{Record, SeenVersion};
 use super::scene::Scene;
 use crate::oracle::{Change, Trace, Write};
 use jiff::Timestamp;
@@ -12,18 +12,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is known so far of the task that the record is of. Whether refusals of the operator's writes were arranged by
-/// the test is said by `refused`: then they are no mistake of the operator's.
+/// The trace so far. With `refused` the test itself makes the API server refuse writes, so that these break no rule.
 pub fn trace(scene: &Scene, record: &Record, refused: bool) -> Trace {
-    tell(record.sights(), scene.audit.of(&scene.namespace), &scene.operator_user(), refused)
+    build(record.sights(), scene.audit.of(&scene.namespace), &scene.operator_user(), refused)
 }
 
 /// As [`trace`], of these versions and requests.
-fn tell(sights: Vec<Sight>, mut requests: Vec<Request>, operator: &str, refused: bool) -> Trace {
+fn build(sights: Vec<SeenVersion>, mut requests: Vec<Request>, operator: &str, refused: bool) -> Trace {
     let sights = in_order(sights);
     let start = sights.iter().filter_map(|sight| text(&sight.object, "creationTimestamp").parse().ok()).min().unwrap();
     let names: BTreeSet<&str> = sights.iter().map(|sight| text(&sight.object, "name")).collect();
-    // A creation that was refused before it was read has no name: it counts, whichever task it was for.
+    // A creation that was refused before its body was read has no name: it counts, even if it was for another task.
     let of_interest = |r: &Request| names.contains(r.name.as_str()) || r.is_nameless() && r.user == operator;
     requests.retain(|request| request.is_write() && kind(request).is_some() && of_interest(request));
     requests.sort_by_key(|request| request.received);
@@ -38,7 +37,7 @@ fn tell(sights: Vec<Sight>, mut requests: Vec<Request>, operator: &str, refused:
         at = received.unwrap_or_default().max(at + Duration::from_nanos(1));
         done.extend(maker.map(|maker| (maker, at)));
         let by_operator = maker.is_some_and(|maker| requests[maker].user == operator);
-        changes.push(Change { at, deleted: sight.gone, object: Arc::new(sight.object), by_operator });
+        changes.push(Change { at, deleted: sight.deleted, object: Arc::new(sight.object), by_operator });
     }
     let ours = requests.iter().enumerate().filter(|(_, request)| request.user == operator);
     let writes = ours.map(|(index, request)| write(start, request, done.get(&index).copied(), refused));
@@ -56,22 +55,21 @@ fn tell(sights: Vec<Sight>, mut requests: Vec<Request>, operator: &str, refused:
 }
 
 /// Each version once, in the order in which they were stored: versions of all objects are numbered together.
-fn in_order(mut sights: Vec<Sight>) -> Vec<Sight> {
-    let version = |sight: &Sight| text(&sight.object, "resourceVersion").parse::<u64>().unwrap();
-    sights.sort_by_key(|sight| (version(sight), sight.gone));
-    sights.dedup_by_key(|sight| (version(sight), sight.gone, text(&sight.object, "uid").to_owned()));
+fn in_order(mut sights: Vec<SeenVersion>) -> Vec<SeenVersion> {
+    let version = |sight: &SeenVersion| text(&sight.object, "resourceVersion").parse::<u64>().unwrap();
+    sights.sort_by_key(|sight| (version(sight), sight.deleted));
+    sights.dedup_by_key(|sight| (version(sight), sight.deleted, text(&sight.object, "uid").to_owned()));
     sights
 }
 
-/// Which request made each version, as far as the log tells: the one that was answered with it; and of those that nobody
-/// got an answer to, or that took the object with them, one that does what was done. A request about a Pod that changes
-/// nothing is answered with a version that somebody else made.
-fn makers(sights: &[Sight], requests: &[Request]) -> Vec<Option<usize>> {
-    let same = |request: &Request, sight: &Sight| {
+/// Which request made each version: the one that was answered with it. If there is none, one without an answer, or that
+/// deleted the object, whose change matches. A request that changes nothing is answered with another writer's version.
+fn makers(sights: &[SeenVersion], requests: &[Request]) -> Vec<Option<usize>> {
+    let same = |request: &Request, sight: &SeenVersion| {
         kind(request) == sight.object["kind"].as_str() && request.name == text(&sight.object, "name")
     };
     let befores = befores(sights);
-    let answered = |(sight, before): (&Sight, Option<&Sight>)| {
+    let answered = |(sight, before): (&SeenVersion, Option<&SeenVersion>)| {
         let version = text(&sight.object, "resourceVersion").parse::<u64>().ok();
         let makes = |r: &Request| r.resource != "pods" || does(r, before, sight);
         let of_version = |r: &Request| r.outcome() == Outcome::Done && r.version == version;
@@ -83,7 +81,7 @@ fn makers(sights: &[Sight], requests: &[Request]) -> Vec<Option<usize>> {
             continue;
         }
         let could = |(at, request): &(usize, &Request)| {
-            let open = request.outcome() == Outcome::Unknown || sight.gone && request.outcome() == Outcome::Done;
+            let open = request.outcome() == Outcome::Unknown || sight.deleted && request.outcome() == Outcome::Done;
             open && !makers.contains(&Some(*at)) && same(request, sight) && does(request, before, sight)
         };
         makers[index] = requests.iter().enumerate().find(could).map(|(at, _)| at);
@@ -92,25 +90,25 @@ fn makers(sights: &[Sight], requests: &[Request]) -> Vec<Option<usize>> {
 }
 
 /// The version of the same object before each.
-fn befores(sights: &[Sight]) -> Vec<Option<&Sight>> {
-    let mut last: BTreeMap<&str, &Sight> = BTreeMap::new();
+fn befores(sights: &[SeenVersion]) -> Vec<Option<&SeenVersion>> {
+    let mut last: BTreeMap<&str, &SeenVersion> = BTreeMap::new();
     sights.iter().map(|sight| last.insert(text(&sight.object, "uid"), sight)).collect()
 }
 
 /// Whether the request does to an object what was done between these versions.
-fn does(request: &Request, before: Option<&Sight>, after: &Sight) -> bool {
-    let held = |sight: &Sight| {
+fn does(request: &Request, before: Option<&SeenVersion>, after: &SeenVersion) -> bool {
+    let with_finalizer = |sight: &SeenVersion| {
         let finalizers = sight.object["metadata"]["finalizers"].as_array();
-        !sight.gone && finalizers.is_some_and(|list| list.iter().any(|finalizer| finalizer == FINALIZER))
+        !sight.deleted && finalizers.is_some_and(|list| list.iter().any(|finalizer| finalizer == FINALIZER))
     };
-    let deleted = |sight: &Sight| sight.gone || !text(&sight.object, "deletionTimestamp").is_empty();
+    let deleted = |sight: &SeenVersion| sight.deleted || !text(&sight.object, "deletionTimestamp").is_empty();
     let Some(before) = before else { return request.verb == "create" };
     match request.verb.as_str() {
         "patch" => match request.sent.as_ref().and_then(deadline) {
             Some(set) => deadline(&before.object) != Some(set) && deadline(&after.object) == Some(set),
-            None => held(before) && !held(after),
+            None => with_finalizer(before) && !with_finalizer(after),
         },
-        "delete" => !deleted(before) && deleted(after) || after.gone,
+        "delete" => !deleted(before) && deleted(after) || after.deleted,
         "update" => before.object["status"] != after.object["status"],
         _ => false,
     }

@@ -10,7 +10,7 @@ pub const LIMIT: Duration = Duration::from_secs(300);
 /// The same, for commands that wait themselves.
 pub const TIMEOUT: &str = "--timeout=300s";
 
-/// The time between two looks where there is nothing to watch.
+/// The polling interval where there is nothing to watch.
 pub const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Asks again and again until `look` is satisfied; past [`LIMIT`] it fails with `what` was waited for and the last

@@ -97,7 +97,7 @@ fn a_cleanup_can_wait_and_what_is_due_cannot() {
 }
 
 #[test]
-fn a_finished_task_goes_when_its_time_is_over() {
+fn a_finished_task_is_deleted_after_its_ttl() {
     let end = |world: &mut World, code| {
         world.reconcile();
         take(world, Exit(code));

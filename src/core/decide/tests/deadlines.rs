@@ -89,7 +89,7 @@ fn an_attempt_that_runs_too_long_is_stopped_and_charged() {
 }
 
 #[test]
-fn exit_0_on_the_sigterm_of_a_timeout_is_no_success() {
+fn exit_0_on_the_sigterm_of_a_timeout_is_not_a_success() {
     play(
         timed(Some(10), None, None).max_retries(0),
         &[
@@ -102,7 +102,7 @@ fn exit_0_on_the_sigterm_of_a_timeout_is_no_success() {
 }
 
 #[test]
-fn a_container_that_had_finished_before_the_timeout_is_its_own_master() {
+fn a_container_that_ended_before_the_timeout_keeps_its_outcome() {
     play(
         timed(Some(10), None, None),
         &[
@@ -185,7 +185,7 @@ fn the_deadline_holds_for_a_pod_that_does_not_start() {
 }
 
 #[test]
-fn a_wait_that_would_cross_the_deadline_is_not_begun() {
+fn a_wait_that_would_pass_the_deadline_is_not_begun() {
     play(
         timed(None, Some(10), None).backoff(fixed(9)),
         &[
@@ -335,7 +335,7 @@ fn a_pod_that_starts_in_time_is_left_alone() {
 }
 
 #[test]
-fn waiting_for_a_node_has_no_limit_unless_one_is_asked_for() {
+fn waiting_for_a_node_has_no_limit_by_default() {
     let started =
         [(Look, "Running 1/0/0 [Reconciling] 1P"), (Kubelet(unschedulable), "Pending 1/0/0 Unschedulable 1P")];
     let world = play(task(), &started);
@@ -356,7 +356,7 @@ fn waiting_for_a_node_has_no_limit_unless_one_is_asked_for() {
 }
 
 #[test]
-fn a_limit_that_is_asked_for_counts_from_the_pods_creation() {
+fn an_explicit_startup_limit_counts_from_the_pods_creation() {
     let world = play(
         timed(None, None, Some(10)),
         &[
@@ -384,7 +384,7 @@ fn a_pod_that_gives_no_reason_is_stopped_as_well() {
 }
 
 #[test]
-fn an_image_name_that_cannot_be_one_is_not_waited_for() {
+fn an_invalid_image_name_fails_at_once() {
     let budget = |task: &mut RetryableTask| {
         task.spec.budgets = Some(serde_json::from_value(json!({"startup": 1})).unwrap());
     };

@@ -87,7 +87,7 @@ fn unreadable_parts_of_a_report_are_reported() {
 
 /// The runtime has 1970 as the start of a container that could not be started; a node's clock may be behind.
 #[test]
-fn no_time_is_before_the_pods_creation() {
+fn times_are_not_before_the_pods_creation() {
     let started_in_1970 = |code| {
         let end = end(code).reason("StartError").at(9);
         BuildEnd::change(end, |end| end.started_at = Some(Time(Timestamp::UNIX_EPOCH)))

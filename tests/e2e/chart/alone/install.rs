@@ -4,7 +4,7 @@ use super::place;
 use crate::chart::definition::{self, Undefined};
 use crate::chart::release::{NAME, Release};
 use crate::chart::rights::can;
-use crate::chart::{gated, held, let_go};
+use crate::chart::{gated, let_go, with_finalizer};
 use crate::support::{Scene, TIMEOUT, eventually, kubectl};
 use kube::ResourceExt;
 use retryable_tasks::api::State;
@@ -33,9 +33,9 @@ async fn with_its_defaults_it_serves_the_whole_cluster() {
     scene.apply(&gated("runs"));
     let running = scene.running("runs", 1).await;
     scene.status("runs", "its attempt's run", |status| status.state == Some(State::Running)).await;
-    assert_eq!(held(scene).await.len(), 1);
+    assert_eq!(with_finalizer(scene).await.len(), 1);
     release.uninstall().await;
-    assert_eq!(held(scene).await, []);
+    assert_eq!(with_finalizer(scene).await, []);
     assert!(definition::is_there(), "uninstalling must not delete the tasks");
     let roles =
         kubectl(&["get", "clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/instance=retryable-tasks"]);

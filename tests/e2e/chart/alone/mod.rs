@@ -1,7 +1,7 @@
 //! Operators of the whole cluster.
 
 mod install;
-mod plain;
+mod plain_manifests;
 
 use crate::support::{Scene, kubectl};
 

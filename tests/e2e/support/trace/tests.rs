@@ -1,8 +1,8 @@
 //! What the audit log tells of requests that the API server answered before it read them, and how they are judged.
 
 use super::super::audit::{Outcome, Request, request};
-use super::super::record::Sight;
-use super::tell;
+use super::super::record::SeenVersion;
+use super::build;
 use crate::oracle::judge;
 use retryable_tasks::api::FINALIZER;
 use serde_json::{Value, json};
@@ -67,10 +67,10 @@ fn broken(requests: Vec<Request>, meant: bool, arranged: bool) -> Vec<&'static s
         pod(2),
         task(3, &json!({"current": current})),
     ];
-    let sights: Vec<Sight> = sights.map(|object| Sight { gone: false, object }).into();
+    let sights: Vec<SeenVersion> = sights.map(|object| SeenVersion { deleted: false, object }).into();
     let created = read(&line(2, "create", "unlucky-1", 201, Some(pod(0)), &pod(2)));
     let rules = |requests: Vec<Request>| {
-        let trace = tell(sights.clone(), [vec![created.clone()], requests].concat(), OPERATOR, arranged);
+        let trace = build(sights.clone(), [vec![created.clone()], requests].concat(), OPERATOR, arranged);
         assert_eq!(trace.changes.iter().filter(|change| change.by_operator).count(), 1);
         judge(&trace).0.into_iter().map(|violation| violation.rule).collect::<Vec<_>>()
     };

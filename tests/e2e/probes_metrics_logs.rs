@@ -1,0 +1,69 @@
+//! The process's probes, metrics and logs.
+
+use crate::support::manifest::UNTIL_STOPPED;
+use crate::support::{Operator, Scene, eventually, sh};
+use retryable_tasks::api::{RetryableTaskStatus, State};
+use retryable_tasks::core::trace_context::trace_id;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn the_probes_and_the_metrics_answer() {
+    let scene = Scene::new("probes").await;
+    let operator = scene.operator().await;
+    assert_eq!(operator.get("/healthz"), (200, "ok\n".into()));
+    assert_eq!(operator.get("/readyz"), (200, "ok\n".into()));
+    assert_eq!(operator.get("/nothing").0, 404);
+    let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 1, "jitter": {"mode": "None"}});
+    scene.apply(&sh("good", "true", &json!({})));
+    scene.apply(&sh("bad", "exit 1", &json!({"maxRetries": 1, "backoff": backoff})));
+    scene.apply(&sh("stopped", UNTIL_STOPPED, &json!({})));
+    scene.running("stopped", 1).await;
+    scene.patch_spec("stopped", &json!({"suspend": true}));
+    scene.finished("good").await;
+    scene.finished("bad").await;
+    let suspended = |status: &RetryableTaskStatus| status.state == Some(State::Suspended);
+    scene.status("stopped", "its suspension", suspended).await;
+    let expected = [
+        r#"retryabletask_attempts_total{result="Succeeded",reason="Completed"} 1"#,
+        r#"retryabletask_attempts_total{result="Failed",reason="Error"} 2"#,
+        r#"retryabletask_attempts_total{result="Ignored",reason="Suspended"} 1"#,
+        r#"retryabletask_finished_total{result="Succeeded",reason="Succeeded"} 1"#,
+        r#"retryabletask_finished_total{result="Failed",reason="RetriesExhausted"} 1"#,
+        "retryabletask_retry_delay_seconds_sum 1.0",
+        "retryabletask_retry_delay_seconds_count 1",
+        "retryabletask_retry_lag_seconds_count 1",
+        "retryabletask_leader 1",
+        concat!("retryabletask_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        r#"retryabletask_api_requests_total{verb="create",resource="pods",code="201"} 4"#,
+    ];
+    eventually("the metrics", async || {
+        let (code, text) = operator.get("/metrics");
+        let missing: Vec<&str> = expected.into_iter().filter(|line| !text.lines().any(|l| l == *line)).collect();
+        if code == 200 && missing.is_empty() { Ok(()) } else { Err(format!("{missing:#?} are not in\n{text}")) }
+    })
+    .await;
+    assert!(operator.terminate().await.success());
+}
+
+#[tokio::test]
+async fn logs_in_json_name_the_task_and_its_trace() {
+    let scene = Scene::new("logs").await;
+    let operator = Operator::spawn(&scene.operator_user(), &scene.namespace, &["--log-format", "json"]).at_work().await;
+    scene.apply(&sh("told", "echo no disk; exit 3", &json!({"maxRetries": 0})));
+    scene.finished("told").await;
+    let uid = scene.task("told").await.metadata.uid.unwrap();
+    let log = operator.log();
+    let lines: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect();
+    let of_task: Vec<String> =
+        log.lines().filter(|line| line.contains(r#""recorded""#)).map(ToOwned::to_owned).collect();
+    assert!(of_task.len() > 3, "{log}");
+    for line in &of_task {
+        assert!(line.contains(&trace_id(&uid)) && line.contains(&scene.namespace), "{line}");
+    }
+    let ended = lines.iter().find(|line| line.to_string().contains("the attempt ended")).expect("it is told");
+    let fields = ended.to_string();
+    for part in [r#""attempt":1"#, r#""reason":"Error""#, r#""exit_code":3"#, "no disk"] {
+        assert!(fields.contains(part), "{part} is not in {fields}");
+    }
+}

@@ -1,0 +1,149 @@
+//! The number of writes: few per attempt, and none when there is nothing to do.
+
+use crate::support::audit::{Audit, Request};
+use crate::support::record::Record;
+use crate::support::{Operator, Scene, eventually, sh};
+use kube::ResourceExt;
+use retryable_tasks::api::{RetryableTask, RetryableTaskStatus, State};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// How many requests there were of each kind.
+pub fn by_kind<'a>(requests: impl IntoIterator<Item = &'a Request>) -> BTreeMap<String, usize> {
+    requests.into_iter().fold(BTreeMap::new(), |mut kinds, request| {
+        *kinds.entry(request.kind()).or_default() += 1;
+        kinds
+    })
+}
+
+/// How many of the writes neither started nor ended an attempt. They may only report that a Pod is slow to start.
+pub fn reports(versions: &[RetryableTask]) -> usize {
+    let place = |task: &RetryableTask| {
+        let status = task.status.clone().unwrap_or_default();
+        let started = status.current.as_ref().is_some_and(|current| current.pod_name.is_some());
+        (status.attempts, status.history.len(), started)
+    };
+    let reports = versions.windows(2).filter(|pair| place(&pair[0]) == place(&pair[1]));
+    let tell_of_a_slow_start = |pair: &[RetryableTask]| {
+        let recorded = |task: &RetryableTask| {
+            let status = task.status.clone().unwrap_or_default();
+            (status.state, status.reason, status.conditions)
+        };
+        assert_ne!(recorded(&pair[0]), recorded(&pair[1]), "a write that tells nothing: {pair:#?}");
+    };
+    reports.inspect(|pair| tell_of_a_slow_start(pair)).count()
+}
+
+/// Waits until no Pod of the task has the finalizer: then an attempt causes no more writes.
+async fn all_free(scene: &Scene, name: &str) {
+    eventually("the Pods to be free", async || {
+        let pods = scene.pods_of(name).await;
+        let with_finalizer: Vec<_> =
+            pods.iter().filter(|pod| !pod.finalizers().is_empty()).map(ResourceExt::name_any).collect();
+        if with_finalizer.is_empty() { Ok(()) } else { Err(format!("{with_finalizer:?} are held")) }
+    })
+    .await;
+}
+
+/// Does something and waits until the operator has reconciled the task after it.
+async fn looked_at(operator: &Operator, name: &str, after: impl FnOnce()) {
+    let decisions = || {
+        let log = operator.log();
+        let of_task = |line: &&str| line.contains(": decided") && line.contains(&format!(" name=\"{name}\""));
+        log.lines().filter(of_task).count()
+    };
+    let before = decisions();
+    after();
+    eventually("the operator to look at the task", async || {
+        let now = decisions();
+        if now > before { Ok(()) } else { Err(format!("{now} decisions, as before")) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_attempt_costs_four_writes_an_event_and_no_read() {
+    const ATTEMPTS: usize = 4;
+    let scene = Scene::new("writes").await;
+    let _operator = scene.operator().await;
+    let audit = Audit::from_now();
+    let record = Record::of(&scene, "costly").await;
+    let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 2});
+    scene.apply(&sh("costly", "exit 1", &json!({"backoff": backoff, "podRetention": {"failed": 10}})));
+    let versions = record.until_finished().await;
+    all_free(&scene, "costly").await;
+    let requests = scene.operators_requests(audit);
+    let reads: Vec<&Request> = requests.iter().filter(|request| request.is_read()).collect();
+    assert!(reads.is_empty(), "what it needs is in its watch caches: {reads:#?}");
+    let one_of_each = ["watch pods", "watch retryabletasks"].map(|kind| (kind.to_owned(), 1)).into();
+    assert_eq!(by_kind(&scene.operators_watches()), one_of_each, "however many attempts there are");
+    let writes: Vec<&Request> = requests.iter().filter(|request| request.is_write()).collect();
+    let kinds = by_kind(writes.iter().copied());
+    let slow = reports(&versions);
+    eprintln!("writes for {ATTEMPTS} failed attempts, {slow} of them to tell that a Pod was slow to start: {kinds:#?}");
+    assert!(writes.iter().all(|request| request.code < 300), "{writes:#?}");
+    let of = |kind: &str| kinds.get(kind).copied().unwrap_or_default();
+    assert_eq!(of("create pods"), ATTEMPTS);
+    assert_eq!(of("patch pods"), ATTEMPTS, "each finalizer is removed once");
+    assert_eq!(of("delete pods"), 0);
+    assert!(of("create events") <= ATTEMPTS, "at most one Event an attempt");
+    let all = of("update retryabletasks/status") + of("create pods") + of("patch pods") - slow;
+    assert!(all <= 4 * ATTEMPTS, "{all} writes for {ATTEMPTS} attempts");
+    let known = ["create pods", "patch pods", "update retryabletasks/status", "create events"];
+    assert!(kinds.keys().all(|kind| known.contains(&kind.as_str())), "{kinds:#?}");
+}
+
+#[tokio::test]
+async fn a_pod_past_its_retention_costs_one_more() {
+    let scene = Scene::new("writes-delete").await;
+    let _operator = scene.operator().await;
+    let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 0});
+    scene.apply(&sh("costly", "exit 1", &json!({"backoff": backoff, "podRetention": {"failed": 0}})));
+    scene.finished("costly").await;
+    scene.no_pods_of("costly").await;
+    let requests = scene.operators_requests(scene.audit);
+    let kinds = by_kind(requests.iter().filter(|request| request.resource == "pods" && request.is_write()));
+    assert_eq!(kinds, ["create pods", "delete pods", "patch pods"].map(|kind| (kind.to_owned(), 4)).into());
+}
+
+#[tokio::test]
+async fn nothing_is_written_about_tasks_that_ended_or_wait() {
+    let scene = Scene::new("silence").await;
+    let operator = scene.operator().await;
+    let hour = json!({"backoff": {"strategy": "Fixed", "initialDelaySeconds": 3600}});
+    scene.apply(&sh("ended", "true", &json!({})));
+    scene.apply(&sh("waiting", "exit 1", &hour));
+    scene.finished("ended").await;
+    let is_waiting = |status: &RetryableTaskStatus| status.state == Some(State::Waiting);
+    scene.status("waiting", "its wait", is_waiting).await;
+    all_free(&scene, "ended").await;
+    all_free(&scene, "waiting").await;
+    scene.event("ended", "Succeeded").await;
+    scene.event("waiting", "AttemptFailed").await;
+
+    // Every cause of a reconcile: an edit of the metadata, a change of a Pod, a restart.
+    let audit = Audit::from_now();
+    let versions = async || [scene.task("ended").await, scene.task("waiting").await].map(|task| task.status);
+    let before = versions().await;
+    let annotate = |operator: Operator, value: &'static str| {
+        let scene = &scene;
+        async move {
+            for name in ["ended", "waiting"] {
+                let pod = scene.pods_of(name).await.remove(0).name_any();
+                for object in [["retryabletask", name], ["pod", &pod]] {
+                    let touch = ["annotate", object[0], object[1], "--overwrite", value];
+                    looked_at(&operator, name, || drop(scene.kubectl(&touch).ok())).await;
+                }
+            }
+            operator
+        }
+    };
+    annotate(operator, "example.org/touched=once").await.kill_9();
+    let operator = annotate(scene.operator().await, "example.org/touched=twice").await;
+    assert!(operator.terminate().await.success());
+    let requests = scene.operators_requests(audit);
+    let writes: Vec<_> = requests.iter().filter(|request| request.is_write()).collect();
+    assert!(!requests.is_empty(), "the audit log shows nothing of the operator");
+    assert!(writes.is_empty(), "{writes:#?}");
+    assert_eq!(versions().await, before);
+}
