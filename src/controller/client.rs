@@ -1,7 +1,8 @@
-//! The client of the API server: no hidden retries, every call limited in time, counted, and told to the health probe.
+//! The client of the API server: it retries nothing, limits the time of every call, counts it, and reports it to the
+//! health probe.
 //!
-//! A retry of a write inside the client would send a Pod twice without anybody having decided so; a call without a
-//! limit would stop the controller for ever. Both are settled here, once, below everything that speaks to the server.
+//! A client that retries a write could create a Pod twice, although the operator decided so once. A call without a limit
+//! could stop the controller for ever. This layer is below all requests, so it settles both in one place.
 
 use std::{
     future::Future,
@@ -22,7 +23,7 @@ use tower::{BoxError, Layer, Service};
 
 use crate::telemetry::Telemetry;
 
-/// Time from sending a write to the head of its answer. The server is told the same limit.
+/// Time from sending a write to the head of its answer. The request carries the same limit for the server.
 pub const WRITE_LIMIT: Duration = Duration::from_secs(10);
 /// Time from sending a read of one object to the head of its answer.
 pub const READ_LIMIT: Duration = Duration::from_secs(10);
@@ -30,10 +31,10 @@ pub const READ_LIMIT: Duration = Duration::from_secs(10);
 pub const LIST_LIMIT: Duration = Duration::from_secs(30);
 /// Time to open a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// Silence on a connection in the midst of an answer. Above the 295 s after which a watch gives itself up.
+/// Silence on a connection within an answer. Longer than the 295 s after which a watch ends itself.
 const SILENCE_LIMIT: Duration = Duration::from_secs(330);
 
-/// The API server did not begin to answer in time. Whether it did what was asked is unknown.
+/// The API server did not begin to answer in time. The request may have taken effect, or may still.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no answer to {verb} {resource} within {} s", .limit.as_secs_f64())]
 pub struct NoAnswer {
@@ -144,7 +145,7 @@ where
                 resource = call.resource,
                 code,
                 microseconds,
-                "a request was answered, or has failed"
+                "request to the API server"
             );
             telemetry.metrics.api_request(call.verb, &call.resource, &code);
             result
@@ -152,7 +153,7 @@ where
     }
 }
 
-/// What a request asks for, read from its method and address.
+/// What a request is about, read from its method and URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Call {
     verb: &'static str,
@@ -218,7 +219,7 @@ fn has_parameter(uri: &Uri, is_it: impl Fn(&str) -> bool) -> bool {
     uri.query().is_some_and(|query| query.split('&').any(is_it))
 }
 
-/// Asks the server to give the write up after the same time as we do, so that it cannot take effect much later.
+/// Gives the server the same limit, so that a write does not take effect long after we gave up.
 fn limit_on_server(uri: &mut Uri) {
     if has_parameter(uri, |pair| pair.starts_with("timeout=")) {
         return;
@@ -231,8 +232,7 @@ fn limit_on_server(uri: &mut Uri) {
     let limited = format!("{}{separator}timeout={}s", path_and_query(uri), WRITE_LIMIT.as_secs());
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = limited.parse().ok();
-    // Nothing but digits and letters was appended to a valid address, so this cannot fail; the limit of this side
-    // holds in any case.
+    // The parameter is digits and letters, so the URI stays valid. Without it our own limit still holds.
     if parts.path_and_query.is_some()
         && let Ok(limited) = Uri::from_parts(parts)
     {

@@ -3,7 +3,7 @@
 use super::TaskKey;
 use std::time::Duration;
 
-/// A reconcile that did not go through. It is tried again.
+/// Why a reconcile failed. It is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A request failed.
@@ -11,18 +11,18 @@ pub enum Error {
     Request {
         /// The task.
         task: TaskKey,
-        /// What was tried.
+        /// What could not be done.
         what: &'static str,
-        /// What the client says.
+        /// The client's error.
         source: Box<kube::Error>,
     },
-    /// The status kept changing under our hands.
+    /// Others wrote the status at the same time, again and again.
     #[error("{0}: others keep writing its status; trying again")]
     Conflict(TaskKey),
-    /// This process does not lead (any more).
+    /// This process does not lead, or no longer does.
     #[error("{0}: this process does not hold the lease")]
     NotLeading(TaskKey),
-    /// It took too long.
+    /// The reconcile took too long.
     #[error("{task}: the reconcile took longer than {} s", .limit.as_secs())]
     Timeout {
         /// The task.
@@ -30,21 +30,21 @@ pub enum Error {
         /// The limit.
         limit: Duration,
     },
-    /// A defect of the operator.
+    /// A defect of the operator: a panic.
     #[error("{task}: the reconcile panicked: {message}")]
     Panic {
         /// The task.
         task: TaskKey,
-        /// What the panic said.
+        /// The panic's message.
         message: String,
     },
-    /// The reconcile did not converge: a defect of the operator.
+    /// A defect of the operator: the decisions never settled.
     #[error("{0}: the reconcile did not converge")]
     NoConvergence(TaskKey),
 }
 
 impl Error {
-    /// The kind of trouble, as the metric's label.
+    /// The kind, as the metric's label.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Request { .. } => "request",

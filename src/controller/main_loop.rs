@@ -1,4 +1,4 @@
-//! One controller over one scope: its watches, its loop, its reconciles.
+//! One controller of one scope: its watches, its loop, its reconciles.
 //!
 //! The loop is ours, not the Controller of kube-runtime: the work queue chooses what runs, and the loop runs it. The
 //! Controller has a queue of its own, which would be a second one behind ours and wakes by the millisecond.
@@ -17,21 +17,20 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
-/// How often the loop tells the health probe that it turns.
+/// How often the loop reports to the health probe that it turns.
 const TICK: Duration = Duration::from_secs(5);
-/// How long the last Events may take to be sent.
+/// Time for sending the last Events.
 const LAST_EVENTS: Duration = Duration::from_secs(3);
 
-/// A part of the controller ended by a defect of the operator.
+/// A part of the controller ended, which is a defect of the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a part of the controller died")]
+#[error("a part of the controller ended")]
 pub struct TaskExited;
 
-/// Runs the controller of `namespace` (all namespaces if `None`) until `stop`, then lets the reconciles that are under
-/// way finish.
+/// Runs the controller of `namespace` (all namespaces if `None`) until `stop`, then waits for the running reconciles.
 ///
 /// # Errors
-/// When a part of it died: its caches would never change again.
+/// When a part of it ended: without its watches the caches would never change again.
 pub async fn run(
     settings: Settings,
     namespace: Option<String>,
@@ -56,7 +55,7 @@ pub async fn run(
     background.spawn(watch_tasks(context.clone(), tasks, task_store));
     background.spawn(watch_pods(context.clone(), pods));
 
-    // Without its Pods no task can be decided.
+    // A decision needs the task's Pods.
     let pods_seen = context.clone();
     let filled = async move {
         tasks_synced.await;
@@ -65,13 +64,13 @@ pub async fn run(
     let result = Loop { context, store }.run(&health, (filled, stop), &mut background).await;
     health.end();
     background.shutdown().await;
-    // With nobody left who could tell more, the Events that wait are sent, and that is all.
+    // No sender is left, so this ends once the waiting Events are sent.
     drop(health);
     let _ = tokio::time::timeout(LAST_EVENTS, events.join_next()).await;
     result
 }
 
-/// What reconciles run from.
+/// What the loop starts reconciles from.
 struct Loop {
     context: Arc<Context>,
     store: Store<CachedTask>,
@@ -113,10 +112,10 @@ impl Loop {
     }
 }
 
-/// None of the parts ends while the loop turns.
+/// No part ends while the loop turns.
 fn task_exited(error: Option<JoinError>) -> TaskExited {
     let error = error.map_or_else(|| "it ended".to_owned(), |error| error.to_string());
-    tracing::error!(error, "a part of the controller died; ending, so that a new process starts with all of them");
+    tracing::error!(error, "a part of the controller ended; exiting, so that a new process starts with all parts");
     TaskExited
 }
 
@@ -158,7 +157,7 @@ async fn watch_pods(context: Arc<Context>, api: Api<Pod>) {
     .await;
 }
 
-/// The watches of one scope, as the health probe knows them.
+/// What the health probe knows of one scope.
 struct HealthOf {
     context: Arc<Context>,
     namespace: Option<String>,

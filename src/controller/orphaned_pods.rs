@@ -1,5 +1,5 @@
-//! Pods that our finalizer holds and whose task is gone: deleted while nobody watched, orphaned, or followed by a
-//! namesake.
+//! Removes the finalizer from Pods whose task is deleted: while no operator ran, with `--cascade=orphan`, or to be created
+//! again under the same name.
 
 use super::TaskKey;
 use super::context::Context;
@@ -11,47 +11,49 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// How many tasks are looked after at a time.
+/// How many tasks are handled at a time.
 const CONCURRENCY: usize = 16;
-/// How long to wait before what failed is tried again.
-const AGAIN: Duration = Duration::from_secs(5);
+/// How long to wait after a failure.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Looks after the tasks that `named` names, side by side, until nobody can name any more. What fails is tried again a
-/// little later.
-pub async fn work(context: Arc<Context>, named: UnboundedReceiver<TaskKey>) {
-    stream::unfold(named, |mut named| async move { named.recv().await.map(|key| (key, named)) })
-        .for_each_concurrent(CONCURRENCY, |key| look_after(context.clone(), key))
+/// Handles the tasks of the queue, several at a time, until the queue closes. A failure is retried a little later.
+pub async fn work(context: Arc<Context>, queue: UnboundedReceiver<TaskKey>) {
+    stream::unfold(queue, |mut queue| async move { queue.recv().await.map(|key| (key, queue)) })
+        .for_each_concurrent(CONCURRENCY, |key| handle(context.clone(), key))
         .await;
 }
 
-async fn look_after(context: Arc<Context>, key: TaskKey) {
-    let before = held(&context, &key, None);
-    let done = AssertUnwindSafe(free(&context, &key)).catch_unwind().await.unwrap_or_else(|_| {
-        tracing::error!(namespace = key.namespace, name = key.name, "freeing Pods without a task panicked");
+async fn handle(context: Arc<Context>, key: TaskKey) {
+    let before = pods_with_finalizer(&context, &key, None);
+    let done = AssertUnwindSafe(remove_finalizers(&context, &key)).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(
+            namespace = key.namespace,
+            name = key.name,
+            "removing the finalizer from Pods without a task panicked"
+        );
         false
     });
     if done {
         context.orphans_done(&key);
-        // What the watch has shown meanwhile was not named again.
-        if held(&context, &key, None).iter().any(|pod| !before.contains(pod)) {
+        // Pods that the watch showed meanwhile did not add the task again.
+        if pods_with_finalizer(&context, &key, None).iter().any(|pod| !before.contains(pod)) {
             context.add_orphans(key);
         }
     } else {
         tokio::spawn(async move {
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(RETRY_DELAY).await;
             context.orphans_done(&key);
             context.add_orphans(key);
         });
     }
 }
 
-/// Frees every Pod of `key` whose task is not there any more. The cache may be behind, so the API server is asked which
-/// task is there. False if any could not be freed.
-async fn free(context: &Context, key: &TaskKey) -> bool {
+/// Removes the finalizer from every Pod of that name whose task is deleted. The cache may be behind, so the API server
+/// says which task exists. False if any request failed.
+async fn remove_finalizers(context: &Context, key: &TaskKey) -> bool {
     context.pod_cache.synced().await;
-    // A task that is created while the API server is being asked may have Pods by the time of the answer: they are not
-    // meant.
-    let before = held(context, key, None);
+    // A task that is created during the request may have Pods by the time of the answer. They keep the finalizer.
+    let before = pods_with_finalizer(context, key, None);
     if before.is_empty() {
         context.pod_cache.forget_gone(key, |_| false);
         return true;
@@ -60,23 +62,28 @@ async fn free(context: &Context, key: &TaskKey) -> bool {
     let live = match api.read_task_uid().await {
         Ok(live) => live,
         Err(error) => {
-            tracing::warn!(namespace = key.namespace, name = key.name, %error, "could not find out whether the task of held Pods exists; trying again");
+            tracing::warn!(namespace = key.namespace, name = key.name, %error, "cannot read whether the task of Pods with the finalizer exists; trying again");
             return false;
         }
     };
     let mut all = true;
-    for pod in held(context, key, live.as_deref()).into_iter().filter(|pod| before.contains(pod)) {
-        tracing::info!(namespace = key.namespace, name = key.name, pod = pod.name, "freeing the Pod: its task is gone");
-        if let Err(error) = api.release_pod(&pod).await {
+    for pod in pods_with_finalizer(context, key, live.as_deref()).into_iter().filter(|pod| before.contains(pod)) {
+        tracing::info!(
+            namespace = key.namespace,
+            name = key.name,
+            pod = pod.name,
+            "removing the finalizer from the Pod: its task is deleted"
+        );
+        if let Err(error) = api.remove_finalizer(&pod).await {
             context.settings.telemetry.metrics.reconcile_failed("orphan");
-            tracing::warn!(namespace = key.namespace, name = key.name, pod = pod.name, %error, "freeing the Pod failed; trying again");
+            tracing::warn!(namespace = key.namespace, name = key.name, pod = pod.name, %error, "cannot remove the finalizer from the Pod; trying again");
             all = false;
         }
     }
     all
 }
 
-fn held(context: &Context, key: &TaskKey, live: Option<&str>) -> Vec<PodRef> {
+fn pods_with_finalizer(context: &Context, key: &TaskKey, live: Option<&str>) -> Vec<PodRef> {
     let tracked = context.pod_cache.of(key).into_iter().filter(|tracked| tracked.pod.has_finalizer && !tracked.deleted);
     tracked
         .filter(|tracked| live != Some(tracked.pod.task_uid.as_str()))

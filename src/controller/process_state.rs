@@ -1,4 +1,4 @@
-//! What this process remembers of each task beyond what is stored. Losing all of it costs requests, never correctness.
+//! What this process knows of each task beyond what is stored. Losing it costs requests, never correctness.
 
 use super::TaskKey;
 use crate::api::RetryableTask;
@@ -15,16 +15,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Longest time between two tries of something that keeps failing, in seconds.
+/// Longest back-off after repeated failures, in seconds.
 const MAX_BACKOFF_SECONDS: i32 = 60;
 
-/// The memory of this process, by task.
+/// What this process knows, by task.
 #[derive(Debug, Default)]
 pub struct ProcessStates {
     tasks: Mutex<HashMap<TaskKey, TaskState>>,
 }
 
-/// What is remembered of one task. All of it belongs to one UID.
+/// What this process knows of one task. All of it belongs to one UID.
 #[derive(Debug, Default)]
 pub struct TaskState {
     uid: String,
@@ -38,10 +38,10 @@ pub struct TaskState {
     failures: i32,
     cleanup_failures: i32,
     cleanup_after: Option<Instant>,
-    cleanup_made_way: bool,
+    cleanup_was_deferred: bool,
 }
 
-/// What the API server said when it was asked for the Warning events about a Pod.
+/// The API server's last answer on the Warning Events about a Pod.
 #[derive(Debug)]
 struct Warnings {
     pod_uid: String,
@@ -50,7 +50,7 @@ struct Warnings {
     newest: Option<PodWarning>,
 }
 
-/// Creations of one Pod that failed in a row.
+/// Repeated failures to create one Pod.
 #[derive(Debug)]
 struct FailingCreation {
     slot: Slot,
@@ -59,15 +59,15 @@ struct FailingCreation {
     rejection: Rejection,
 }
 
-/// A status that could not be stored.
+/// A status that cannot be stored.
 #[derive(Debug)]
 struct Unstored {
     since: Instant,
-    said: bool,
+    is_reported: bool,
 }
 
 impl ProcessStates {
-    /// Looks into, or changes, what is remembered of the task. A new UID starts with nothing.
+    /// Reads or changes the state of a task. A new UID starts with an empty one.
     pub fn with<T>(&self, key: &TaskKey, uid: &str, f: impl FnOnce(&mut TaskState) -> T) -> T {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let state = tasks.entry(key.clone()).or_default();
@@ -84,8 +84,7 @@ impl ProcessStates {
 }
 
 impl TaskState {
-    /// The newer of the cache's task and the one that this process wrote last: the cache may not have seen our own
-    /// write yet.
+    /// The newer of the cached task and the one that this process wrote last: the cache may be older than our own write.
     pub fn newest(&mut self, cached: Arc<RetryableTask>) -> Arc<RetryableTask> {
         match &self.last_write {
             Some(written) if version(written) > version(&cached) => written.clone(),
@@ -96,19 +95,19 @@ impl TaskState {
         }
     }
 
-    /// Keeps the task as the API server answered to our write.
+    /// A status was written. Keeps the task of the answer.
     pub fn wrote(&mut self, task: Arc<RetryableTask>) {
         self.last_write = Some(task);
         self.unstored = None;
     }
 
-    /// Keeps that a Pod was created.
+    /// A Pod was created.
     pub fn created(&mut self, slot: Slot, pod_uid: &str) {
         self.created = Some((slot, pod_uid.to_owned(), Instant::now()));
         self.failing = None;
     }
 
-    /// Keeps that a creation that was sent at `begun` failed.
+    /// A creation that was sent at `begun` failed.
     pub fn not_created(&mut self, slot: Slot, rejection: &Rejection, begun: Instant) {
         let since = self.failing.as_ref().filter(|failing| failing.slot == slot).map_or(begun, |failing| failing.since);
         let (last, rejection) = (Instant::now(), rejection.clone());
@@ -118,7 +117,7 @@ impl TaskState {
         self.failing = Some(Box::new(FailingCreation { slot, since, last, rejection }));
     }
 
-    /// The Pod of an attempt or of the fallback is there.
+    /// The Pod of an attempt or of the fallback exists.
     pub fn adopted(&mut self) {
         self.failing = None;
     }
@@ -131,37 +130,36 @@ impl TaskState {
         Some(Failing { since: ago(since), last: ago(last), rejection: rejection.clone() })
     }
 
-    /// A status was stored that says that the task cannot be read.
+    /// A status was written that says that the task cannot be read.
     pub fn stored(&mut self) {
         self.unstored = None;
     }
 
-    /// A status could not be stored; tells whether to say so: once, when it lasts.
+    /// A status could not be stored. True if it is time to report it: once, after it has lasted a while.
     pub fn not_stored(&mut self) -> bool {
-        let unstored = self.unstored.get_or_insert(Unstored { since: Instant::now(), said: false });
+        let unstored = self.unstored.get_or_insert(Unstored { since: Instant::now(), is_reported: false });
         let lasts = SignedDuration::try_from(unstored.since.elapsed()).is_ok_and(|since| since >= UNSTORED_UNSAID);
-        let says = lasts && !unstored.said;
-        unstored.said |= says;
-        says
+        let is_due = lasts && !unstored.is_reported;
+        unstored.is_reported |= is_due;
+        is_due
     }
 
-    /// How long ago the last creation of which nobody knows what came for an attempt or the fallback was sent, if this process did.
+    /// How long ago this process sent the last creation for the slot of which the outcome is unknown.
     pub fn sent_for(&self, slot: Slot) -> Option<SignedDuration> {
         let (sent, at) = self.sent?;
         (sent == slot).then(|| SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX))
     }
 
-    /// The Pod that was created for an attempt or the fallback, if this process did.
+    /// The Pod that this process created for the slot.
     pub fn creation_of(&self, slot: Slot) -> Option<Created> {
         let (created, pod_uid, at) = self.created.as_ref()?;
         let age = SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX);
         (*created == slot).then(|| Created { pod_uid: pod_uid.clone(), age })
     }
 
-    /// How long the wait of an attempt until `due` still is on the monotonic clock, measured from the first time that
-    /// this process saw it. A due time that has moved since moves the measure along: not the write, of which the answer
-    /// may be lost, but what is stored tells of it. `longest` bounds the measure: a wall clock that was set back makes no
-    /// wait longer than it was meant to be.
+    /// How long an attempt still waits until `due`, by the monotonic clock, measured from when this process first saw the
+    /// wait. If the stored due time moves, the end of the wait moves by as much. `longest` limits the wait: a wall clock
+    /// that was set back does not make it longer.
     pub fn remaining(
         &mut self,
         slot: Slot,
@@ -182,61 +180,61 @@ impl TaskState {
         SignedDuration::try_from(end.saturating_duration_since(Instant::now())).unwrap_or(SignedDuration::MAX)
     }
 
-    /// Keeps the newest Warning event about a Pod, as the API server has just answered.
+    /// The API server has just answered with the newest Warning Event about a Pod.
     pub fn warned(&mut self, pod_uid: String, newest: Option<PodWarning>) {
         self.warnings = Some(Warnings { pod_uid, at: Instant::now(), readable: true, newest });
     }
 
-    /// Keeps that the API server has just not answered that question: what it last said of the same Pod holds on.
+    /// The Warning Events about a Pod could not be read. The last answer about the same Pod stays.
     pub fn warnings_unread(&mut self, pod_uid: String) {
         let known = self.warnings.take().filter(|known| known.pod_uid == pod_uid);
         let (readable, newest) = known.map_or((false, None), |known| (known.readable, known.newest));
         self.warnings = Some(Warnings { pod_uid, at: Instant::now(), readable, newest });
     }
 
-    /// There is no attempt that has begun: what is kept of the last one's Pod is of no use.
+    /// No attempt has begun, so what is known of the last one's Pod is dropped.
     pub fn nothing_begun(&mut self) {
         (self.warnings, self.failing) = (None, None);
     }
 
-    /// The last such answer.
+    /// The last answer on Warning Events.
     pub fn warnings(&self) -> Option<PodWarnings> {
         let Warnings { pod_uid, at, readable, newest } = self.warnings.as_ref()?;
         let age = SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX);
         Some(PodWarnings { pod_uid: pod_uid.clone(), age, readable: *readable, newest: newest.clone() })
     }
 
-    /// The reconcile failed: how long to wait before the next.
+    /// The reconcile failed. Returns the back-off before the next.
     pub fn failed(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
         wait(self.failures, &self.uid)
     }
 
-    /// The reconcile went through.
+    /// The reconcile succeeded.
     pub fn went_through(&mut self) {
         self.failures = 0;
     }
 
-    /// How long cleaning up has to wait after failures.
+    /// The rest of the back-off after failed cleanups.
     pub fn cleanup_wait(&self) -> Duration {
         self.cleanup_after.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether a clean-up may make way for what the task itself has to do soon: not twice in a row, since there are tasks
-    /// that always have to.
+    /// Whether cleanup may be deferred for what the task has to do soon. Not twice in a row: some tasks always have
+    /// something to do soon.
     pub fn cleanup_makes_way(&mut self) -> bool {
-        self.cleanup_made_way = !self.cleanup_made_way;
-        self.cleanup_made_way
+        self.cleanup_was_deferred = !self.cleanup_was_deferred;
+        self.cleanup_was_deferred
     }
 
-    /// Cleaning up went through, or failed and has to wait.
+    /// Cleanup succeeded, or failed and has a back-off.
     pub fn cleaned_up(&mut self, ok: bool) {
         self.cleanup_failures = if ok { 0 } else { self.cleanup_failures.saturating_add(1) };
         self.cleanup_after = (!ok).then(|| Instant::now() + wait(self.cleanup_failures, &self.uid));
     }
 }
 
-/// The wait after the n-th failure in a row: from 0.5 s, doubling, to a minute, half of it jitter.
+/// The back-off after the n-th failure in a row: from 0.5 s, doubling, up to a minute, half of it jitter.
 fn wait(failures: i32, uid: &str) -> Duration {
     let jitter = crate::api::Jitter { mode: Some(crate::api::JitterMode::Equal), percent: None };
     let waits = crate::api::Backoff {
@@ -247,7 +245,7 @@ fn wait(failures: i32, uid: &str) -> Duration {
     Duration::try_from(delay::delay(Some(&waits), failures, jitter_seed(uid, -failures))).unwrap_or_default()
 }
 
-/// The object's version as a number, which Kubernetes 1.35 made official (KEP-5504).
+/// The object's version as a number, which Kubernetes allows since 1.35 (KEP-5504).
 fn version(task: &RetryableTask) -> u64 {
     task.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }

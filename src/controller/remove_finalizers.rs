@@ -1,8 +1,7 @@
-//! Frees Pods from the operator's finalizer, for the day it is uninstalled.
+//! Removes the operator's finalizer from all Pods, before an uninstall.
 //!
-//! An attempt's Pod waits at its deletion until the operator has written its outcome down. Without an operator it would
-//! wait for ever, and its namespace with it. So the operator is stopped first, or it would go on making such Pods, and
-//! then every Pod of a task loses the finalizer.
+//! The finalizer keeps a deleted Pod until the operator has recorded how its attempt ended. Without an operator the Pod
+//! would stay for ever, and its namespace too. The operator is stopped first, since it would create more such Pods.
 
 use super::finalizer;
 use crate::api::{FINALIZER, LABEL_TASK_UID};
@@ -21,21 +20,21 @@ use tracing::{info, warn};
 
 /// Pods that are read with one request.
 const PAGE: u32 = 500;
-/// Pods that are freed at the same time.
+/// Pods that are patched at the same time.
 const CONCURRENCY: usize = 16;
-/// How often a request is sent that fails for reasons that may pass.
+/// How often a request is sent whose failure may be temporary.
 const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
-/// What to free, and what to stop before.
+/// Which Pods, and which operator to stop first.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The namespaces to look in; all if empty.
+    /// The namespaces of the Pods; all if empty.
     pub namespaces: Vec<String>,
-    /// The operator's Deployment. It is scaled to zero before, and its Pods are waited for.
+    /// The operator's Deployment. It is scaled to zero, and its Pods must have ended first.
     pub deployment: Option<OperatorDeployment>,
-    /// The time for everything; it may be exceeded by the last request.
+    /// The time for everything. The last request may exceed it.
     pub timeout: Duration,
 }
 
@@ -48,11 +47,11 @@ pub struct OperatorDeployment {
     pub name: String,
 }
 
-/// Why Pods may still carry the finalizer.
+/// Why Pods may still have the finalizer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The Deployment could not be scaled.
-    #[error("cannot scale the deployment {namespace}/{name} to 0: {}", describe(source))]
+    #[error("cannot scale the Deployment {namespace}/{name} to 0: {}", describe(source))]
     Scale {
         /// The Deployment's namespace.
         namespace: String,
@@ -61,38 +60,38 @@ pub enum Error {
         /// The client's error.
         source: Box<kube::Error>,
     },
-    /// The Deployment does not say which Pods are its own.
-    #[error("the deployment {namespace}/{name} reports no selector, so its Pods cannot be waited for")]
+    /// The Deployment has no selector for its Pods.
+    #[error("the Deployment {namespace}/{name} has no selector, so it is unknown which Pods must end first")]
     NoSelector {
         /// The Deployment's namespace.
         namespace: String,
         /// The Deployment's name.
         name: String,
     },
-    /// The operator's Pods did not end in time. Nothing was freed.
+    /// The operator's Pods did not end in time. No finalizer was removed.
     #[error("the operator still runs after {} s: {left}", .waited.as_secs())]
     StillRunning {
-        /// The names of the Pods, or the error that kept them from being read.
+        /// The names of the Pods, or the error of the list.
         left: String,
-        /// How long they were waited for.
+        /// How long it took.
         waited: Duration,
     },
-    /// Some Pods, or all of a namespace, could not be freed.
-    #[error("freed {released} Pods, but {} failed; the first: {}", failures.len(), failures.first().map_or("", String::as_str))]
+    /// Some Pods, or all of a namespace, may still have the finalizer.
+    #[error("removed the finalizer from {released} Pods, but {} failed; the first: {}", failures.len(), failures.first().map_or("", String::as_str))]
     Left {
-        /// Pods that were freed.
+        /// Pods without the finalizer now.
         released: usize,
-        /// What failed: a Pod or a namespace, and why.
+        /// Each Pod or namespace that failed, and why.
         failures: Vec<String>,
     },
 }
 
-/// Stops the operator if asked to, then removes its finalizer, and no other, from the Pods of all tasks; returns how
-/// many were freed. A failure at one Pod does not keep the others.
+/// Stops the operator if asked to, then removes its finalizer, and no other, from the Pods of all tasks. Returns the
+/// number of Pods. A failure at one Pod does not stop the rest.
 ///
 /// # Errors
-/// When the operator could not be stopped, in which case nothing was freed, or when any Pod may still be held. The call
-/// can be repeated.
+/// When the operator could not be stopped: then no finalizer was removed. When any Pod may still have the finalizer. The
+/// call can be repeated.
 pub async fn remove_finalizers(client: Client, options: &Options) -> Result<usize, Error> {
     let begin = Instant::now();
     let deadline = begin + options.timeout;
@@ -108,15 +107,15 @@ pub async fn remove_finalizers(client: Client, options: &Options) -> Result<usiz
     let mut released = 0;
     let mut failures = Vec::new();
     for (place, api) in apis {
-        let held = held_pods(&api, deadline).await.unwrap_or_else(|error| {
+        let held = list_pods(&api, deadline).await.unwrap_or_else(|error| {
             failures.push(format!("cannot list the Pods of {place}: {}", describe(&error)));
             Vec::new()
         });
         let mut results =
-            stream::iter(held.iter().map(|pod| free(&client, pod, deadline))).buffer_unordered(CONCURRENCY);
+            stream::iter(held.iter().map(|pod| remove_finalizer(&client, pod, deadline))).buffer_unordered(CONCURRENCY);
         while let Some(result) = results.next().await {
             match result {
-                Ok(freed) => released += usize::from(freed),
+                Ok(removed) => released += usize::from(removed),
                 Err(failure) => failures.push(failure),
             }
         }
@@ -128,7 +127,7 @@ pub async fn remove_finalizers(client: Client, options: &Options) -> Result<usiz
     if failures.is_empty() { Ok(released) } else { Err(Error::Left { released, failures }) }
 }
 
-/// Scales the Deployment to zero and waits until none of its Pods can act any more.
+/// Scales the Deployment to zero and waits until its Pods have ended.
 async fn stop(
     client: &Client,
     deployment: &OperatorDeployment,
@@ -140,19 +139,19 @@ async fn stop(
     let mut pause = FIRST_PAUSE;
     loop {
         let Some(scaled) = scale_to_zero(client, deployment, deadline).await? else {
-            info!(deployment = name, namespace, "no such deployment: nothing to stop");
+            info!(deployment = name, namespace, "no such Deployment: nothing to stop");
             return Ok(());
         };
-        // An evicted Pod has ended but stays around; nobody deletes it when the Deployment shrinks.
-        let acting =
+        // An evicted Pod has ended but stays: scaling down does not delete it.
+        let running =
             ListParams::default().labels(&scaled.selector).fields("status.phase!=Succeeded,status.phase!=Failed");
-        let left = match pods.list_metadata(&acting).await {
+        let left = match pods.list_metadata(&running).await {
             Ok(list) if list.items.is_empty() && scaled.replicas == 0 => return Ok(()),
             Ok(list) if list.items.is_empty() => format!("{} replicas", scaled.replicas),
             Ok(list) => list.items.iter().map(PartialObjectMeta::name_any).collect::<Vec<_>>().join(", "),
             Err(error) => describe(&error),
         };
-        info!(deployment = name, namespace, left, "scaled to 0, waiting for the operator to end");
+        info!(deployment = name, namespace, left, "scaled to 0; waiting for the operator's Pods to end");
         if Instant::now() + pause > deadline {
             return Err(Error::StillRunning { left, waited: begin.elapsed() });
         }
@@ -161,15 +160,15 @@ async fn stop(
     }
 }
 
-/// What the Deployment says when it has been told to have no replicas.
+/// The Deployment's scale after it was set to zero.
 #[derive(Debug)]
 struct Scaled {
     selector: String,
-    /// How many it still has. Without this a Pod that is just being replaced would not be seen.
+    /// How many it still has. Counts a Pod that is just being replaced and is in no list.
     replicas: i32,
 }
 
-/// Sets the replicas to zero, which changes nothing where they are; `None` if there is no such Deployment.
+/// Sets the replicas to zero, which is no change if they are. `None` if there is no such Deployment.
 async fn scale_to_zero(
     client: &Client,
     deployment: &OperatorDeployment,
@@ -189,22 +188,22 @@ async fn scale_to_zero(
     }
 }
 
-/// A Pod that carries the finalizer.
+/// A Pod that has the finalizer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct HeldPod {
+struct PodWithFinalizer {
     namespace: String,
     name: String,
     uid: String,
 }
 
-/// All Pods that `api` shows and that carry the finalizer.
-async fn held_pods(api: &Api<Pod>, deadline: Instant) -> Result<Vec<HeldPod>, kube::Error> {
+/// All Pods of `api` that have the finalizer.
+async fn list_pods(api: &Api<Pod>, deadline: Instant) -> Result<Vec<PodWithFinalizer>, kube::Error> {
     let first = ListParams::default().labels(LABEL_TASK_UID).limit(PAGE);
     let mut page = first.clone();
     let mut held = Vec::new();
     loop {
         let list = match retried(deadline, || api.list_metadata(&page)).await {
-            // The place in the list was forgotten by the server.
+            // The server has forgotten where the list was: start again.
             Err(error) if has_code(&error, 410) && page.continue_token.is_some() && Instant::now() < deadline => {
                 held.clear();
                 page = first.clone();
@@ -213,7 +212,7 @@ async fn held_pods(api: &Api<Pod>, deadline: Instant) -> Result<Vec<HeldPod>, ku
             list => list?,
         };
         let holds = |pod: &&PartialObjectMeta<Pod>| pod.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-        held.extend(list.items.iter().filter(holds).map(|pod| HeldPod {
+        held.extend(list.items.iter().filter(holds).map(|pod| PodWithFinalizer {
             namespace: pod.namespace().unwrap_or_default(),
             name: pod.name_any(),
             uid: pod.uid().unwrap_or_default(),
@@ -225,16 +224,16 @@ async fn held_pods(api: &Api<Pod>, deadline: Instant) -> Result<Vec<HeldPod>, ku
     }
 }
 
-/// Removes the finalizer from one Pod; false if the Pod is gone.
-async fn free(client: &Client, pod: &HeldPod, deadline: Instant) -> Result<bool, String> {
-    let HeldPod { namespace, name, uid } = pod;
+/// Removes the finalizer from one Pod. False if the Pod is deleted.
+async fn remove_finalizer(client: &Client, pod: &PodWithFinalizer, deadline: Instant) -> Result<bool, String> {
+    let PodWithFinalizer { namespace, name, uid } = pod;
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let (params, patch) = (PatchParams::default(), finalizer::removal(uid));
     let failure = |error: &kube::Error| Err(format!("{namespace}/{name}: {}", describe(error)));
     match retried(deadline, || api.patch_metadata(name, &params, &patch)).await {
         Ok(_) => Ok(true),
         Err(error) if has_code(&error, 404) => Ok(false),
-        // Another Pod of the same name, or other writers that came in between each time: only a look can tell.
+        // Another Pod has the name now, or others write at the same time. A read tells which.
         Err(error) if has_code(&error, 409) => match retried(deadline, || api.get_metadata_opt(name)).await {
             Ok(found) if found.as_ref().and_then(|found| found.metadata.uid.as_ref()) != Some(uid) => Ok(false),
             Ok(_) => failure(&error),
@@ -244,7 +243,7 @@ async fn free(client: &Client, pod: &HeldPod, deadline: Instant) -> Result<bool,
     }
 }
 
-/// Sends a request again, at growing intervals, while it fails for reasons that may pass.
+/// Repeats a request, at growing intervals, while its failure may be temporary.
 async fn retried<T, F>(deadline: Instant, mut request: impl FnMut() -> F) -> Result<T, kube::Error>
 where
     F: Future<Output = Result<T, kube::Error>>,
@@ -253,7 +252,7 @@ where
     for _ in 1..TRIES {
         let next = Instant::now() + pause;
         match request().await {
-            Err(error) if may_pass(&error) && next < deadline => sleep_until(next).await,
+            Err(error) if is_temporary(&error) && next < deadline => sleep_until(next).await,
             result => return result,
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -261,7 +260,7 @@ where
     request().await
 }
 
-fn may_pass(error: &kube::Error) -> bool {
+fn is_temporary(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => matches!(status.code, 409 | 429) || status.code >= 500,
         kube::Error::Service(_) | kube::Error::HyperError(_) => true,
@@ -269,7 +268,7 @@ fn may_pass(error: &kube::Error) -> bool {
     }
 }
 
-/// An error in the server's own words where it has any.
+/// The server's message, if it answered.
 fn describe(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => format!("{} ({})", status.message, status.code),

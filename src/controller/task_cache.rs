@@ -1,5 +1,5 @@
-//! A task as the cache keeps it: as JSON, which takes less memory than its parts as values. It is written while it is
-//! read, so that no value of it is made before somebody looks at it.
+//! The cache's copy of a task: JSON text, which takes less memory than typed values. It is copied while the API server's
+//! answer is read, so no values are built before a reconcile needs them.
 
 mod json;
 
@@ -12,11 +12,10 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 
-/// A task that was watched. What it says is read when it is looked at, so that one that cannot be read does not hide the
-/// others.
+/// A task that was watched. It is parsed by its reconcile, so a task that cannot be parsed hides no others.
 #[derive(Clone, Debug)]
 pub struct CachedTask {
-    /// What the task is known by, and no more.
+    /// Name, namespace, UID and version, nothing else.
     metadata: ObjectMeta,
     is_new: bool,
     /// The task without its `managedFields`.
@@ -24,7 +23,10 @@ pub struct CachedTask {
 }
 
 impl CachedTask {
-    /// The task, or why it cannot be read.
+    /// Parses the task.
+    ///
+    /// # Errors
+    /// When this version cannot parse it.
     pub fn task(&self) -> Result<RetryableTask, Box<InvalidObject>> {
         serde_json::from_slice(&self.json).map_err(|error| {
             let whole = serde_json::from_slice(&self.json).map(|Meta { metadata }| metadata);
@@ -33,7 +35,7 @@ impl CachedTask {
         })
     }
 
-    /// Whether nothing of it has begun.
+    /// Whether no attempt of it has begun.
     pub fn is_new(&self) -> bool {
         self.is_new
     }
@@ -45,7 +47,7 @@ struct Meta<M = ObjectMeta> {
     metadata: M,
 }
 
-/// What a task is known by.
+/// The metadata that the cache needs.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Names {
@@ -55,13 +57,13 @@ struct Names {
     resource_version: Option<String>,
 }
 
-/// A task's status, as far as it tells whether it has begun.
+/// A task with as much of its status as tells whether it has begun.
 #[derive(Deserialize)]
 struct Status {
     status: Option<Begun>,
 }
 
-/// Of a status, what [`nothing_has_begun`](crate::core::decide::nothing_has_begun) asks for: it may have a long history.
+/// What [`nothing_has_begun`](crate::core::decide::nothing_has_begun) reads, without the parts of a long history.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Begun {
@@ -83,7 +85,7 @@ impl<'de> Deserialize<'de> for CachedTask {
         JsonCopy::of_object(&mut json).deserialize(deserializer)?;
         let Meta { metadata } = serde_json::from_slice(&json).map_err(D::Error::custom)?;
         let Names { name, namespace, uid, resource_version } = metadata;
-        // A status that cannot be read is not none.
+        // A status that cannot be parsed is a status: the task is not new.
         let is_new =
             serde_json::from_slice(&json).is_ok_and(|Status { status }| status.is_none_or(|begun| begun.is_nothing()));
         let metadata = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };

@@ -1,5 +1,4 @@
-//! Watch streams that never end and never hold each other up: each has its own back-off, and an error is told, not
-//! passed on.
+//! Watch streams that never end. Each has a back-off of its own, so one that fails delays no other.
 
 use super::work_queue::{Priority, WorkQueue};
 use super::{CachedTask, TaskKey};
@@ -15,26 +14,26 @@ use tokio::sync::SetOnce;
 /// How long a watch call lasts at most, in seconds; also what a silent connection costs before it is noticed.
 pub const WATCH_SECONDS: u32 = 290;
 
-/// How many objects a list has in one answer. Whatever is in one is held at a time, as text and as values: with the usual
-/// 500 that is 30 MB more at the start of an operator with 10,000 tasks, for no time gained.
+/// Objects in one answer of a list. An answer is in memory as text and as values at once: with the usual 500 objects, an
+/// operator with 10,000 tasks starts with 30 MB more, and no sooner.
 const PAGE: u32 = 200;
 
-/// How a kind is watched.
+/// The settings of a watch.
 pub fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
 }
 
-/// Feeds `stream` to `take` for ever. Errors are logged and counted; the back-off is the stream's own.
+/// Passes the events of `stream` to `apply`, for ever. Errors are logged and counted.
 pub async fn follow<K: Debug + Send + 'static>(
     kind: &'static str,
     telemetry: Arc<Telemetry>,
     stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send,
-    mut take: impl FnMut(Event<K>) + Send,
+    mut apply: impl FnMut(Event<K>) + Send,
 ) {
     let mut stream = std::pin::pin!(stream.backoff(DefaultBackoff::default()));
     while let Some(event) = stream.next().await {
         match event {
-            Ok(event) => take(event),
+            Ok(event) => apply(event),
             Err(error) => {
                 telemetry.metrics.reconcile_failed("watch");
                 tracing::warn!(kind, %error, "the watch failed; starting it again");
@@ -68,7 +67,7 @@ impl Tasks {
         }
     }
 
-    /// Takes in a watch event.
+    /// Applies a watch event.
     pub fn apply(&mut self, event: &Event<CachedTask>) {
         self.writer.apply_watcher_event(event);
         match event {
@@ -78,14 +77,14 @@ impl Tasks {
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed);
-                for gone in self.known.iter().filter(|key| !listed.contains_key(key)) {
-                    self.work_queue.add(gone.clone(), Priority::Active);
+                for deleted in self.known.iter().filter(|key| !listed.contains_key(key)) {
+                    self.work_queue.add(deleted.clone(), Priority::Active);
                 }
                 for (key, priority) in &listed {
                     self.work_queue.add(key.clone(), *priority);
                 }
                 self.known = listed.into_keys().collect();
-                // Said again by each list.
+                // Each later list fails here, which is fine.
                 let _ = self.synced.set(());
             }
             Event::Apply(task) => {

@@ -10,12 +10,12 @@ fn pod(task_uid: &str, number: i32) -> Pod {
     pod_of(&task().named(NAME, task_uid), number).uid(&format!("{task_uid}-{number}"))
 }
 
-fn freed(pods: &[Pod]) -> Vec<String> {
+fn released(pods: &[Pod]) -> Vec<String> {
     pods.iter().map(|pod| format!("PATCH /api/v1/namespaces/{}/pods/{}", key().namespace, pod.name_any())).collect()
 }
 
-/// The Pods that are freed when the cache knows these and the task that is there has this UID.
-async fn freed_with(known: &[Pod], live: Option<&'static str>) -> (bool, Vec<String>) {
+/// The requests that remove finalizers when the cache has these Pods and the live task has this UID.
+async fn released_with(known: &[Pod], live: Option<&'static str>) -> (bool, Vec<String>) {
     let (context, requests) = context(Arc::new(move |line| match (line.starts_with("GET"), live) {
         (true, Some(uid)) => metadata(uid),
         (true, None) => refusal(404, "NotFound"),
@@ -26,30 +26,30 @@ async fn freed_with(known: &[Pod], live: Option<&'static str>) -> (bool, Vec<Str
         context.pod_cache.apply(&Event::InitApply(pod.clone()), at(0));
     }
     context.pod_cache.apply(&Event::InitDone, at(0));
-    let done = free(&context, &key()).await;
+    let done = remove_finalizers(&context, &key()).await;
     let requests = requests.lock().unwrap().iter().filter(|line| line.starts_with("PATCH")).cloned().collect();
     (done, requests)
 }
 
 #[tokio::test]
-async fn pods_of_a_task_that_was_deleted_and_made_again_are_freed_and_the_new_ones_are_not() {
+async fn pods_of_a_task_that_was_deleted_and_created_again_lose_the_finalizer_and_the_new_ones_keep_it() {
     let (old, new) = ([pod("old", 1), pod("old", 2)], [pod(UID, 1)]);
     let all: Vec<Pod> = old.iter().chain(&new).cloned().collect();
-    assert_eq!(freed_with(&all, Some(UID)).await, (true, freed(&old)));
-    assert_eq!(freed_with(&new, Some(UID)).await, (true, vec![]));
-    let (done, deleted) = freed_with(&all, None).await;
-    assert!(done && deleted.len() == 3, "without a task all are freed: {deleted:?}");
+    assert_eq!(released_with(&all, Some(UID)).await, (true, released(&old)));
+    assert_eq!(released_with(&new, Some(UID)).await, (true, vec![]));
+    let (done, deleted) = released_with(&all, None).await;
+    assert!(done && deleted.len() == 3, "without a task all lose it: {deleted:?}");
 }
 
 #[tokio::test]
-async fn pods_without_their_owner_reference_are_freed_too() {
+async fn pods_without_their_owner_reference_lose_the_finalizer_too() {
     let orphan = pod("old", 1).without_owner();
-    assert_eq!(freed_with(std::slice::from_ref(&orphan), Some(UID)).await, (true, freed(&[orphan])));
+    assert_eq!(released_with(std::slice::from_ref(&orphan), Some(UID)).await, (true, released(&[orphan])));
 }
 
 #[tokio::test]
-async fn a_pod_that_a_new_task_makes_while_the_server_is_asked_is_not_freed() {
-    // The answer that there is no task is older than the Pod that the watch shows by the time it comes.
+async fn a_pod_that_a_new_task_creates_during_the_request_keeps_its_finalizer() {
+    // The answer that there is no task is older than the Pod that the watch shows before the answer arrives.
     let context = Arc::new(OnceLock::<Context>::new());
     let there = context.clone();
     let (made, requests) = self::context(Arc::new(move |line| {
@@ -62,8 +62,8 @@ async fn a_pod_that_a_new_task_makes_while_the_server_is_asked_is_not_freed() {
     let context = context.get_or_init(|| made);
     context.pod_cache.apply(&Event::InitApply(pod("old", 1)), at(0));
     context.pod_cache.apply(&Event::InitDone, at(0));
-    assert!(free(context, &key()).await);
+    assert!(remove_finalizers(context, &key()).await);
     let patches: Vec<String> =
         requests.lock().unwrap().iter().filter(|line| line.starts_with("PATCH")).cloned().collect();
-    assert_eq!(patches, freed(&[pod("old", 1)]));
+    assert_eq!(patches, released(&[pod("old", 1)]));
 }

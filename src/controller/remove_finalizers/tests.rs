@@ -233,7 +233,7 @@ async fn a_deployment_that_cannot_be_stopped_keeps_its_pods() {
     let server = shared(&[("a", "p", &[OURS])]);
     server.lock().unwrap().faults = vec![(u32::MAX, "/scale", 403)];
     let error = remove_finalizers(client(&server), &options(&[], true)).await.unwrap_err();
-    assert_eq!(error.to_string(), "cannot scale the deployment system/operator to 0: as told (403)");
+    assert_eq!(error.to_string(), "cannot scale the Deployment system/operator to 0: as told (403)");
     assert_eq!(server.lock().unwrap().log.len(), 1, "a refusal is not asked again");
 
     let server = shared(&[("a", "p", &[OURS])]);
@@ -248,7 +248,7 @@ async fn one_stubborn_pod_is_reported_and_does_not_keep_the_others() {
     let server = shared(&[("a", "p1", &[OURS]), ("a", "p2", &[OURS]), ("b", "p3", &[OURS])]);
     server.lock().unwrap().faults = vec![(u32::MAX, "PATCH /api/v1/namespaces/a/pods/p2", 500)];
     let error = remove_finalizers(client(&server), &options(&[], false)).await.unwrap_err();
-    assert_eq!(error.to_string(), "freed 2 Pods, but 1 failed; the first: a/p2: as told (500)");
+    assert_eq!(error.to_string(), "removed the finalizer from 2 Pods, but 1 failed; the first: a/p2: as told (500)");
     let server = server.lock().unwrap();
     assert_eq!(server.patched(), 2 + usize::try_from(TRIES).unwrap());
 }

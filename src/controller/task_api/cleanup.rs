@@ -11,13 +11,13 @@ use kube::api::{DeleteParams, PatchParams, Preconditions, PropagationPolicy};
 impl TaskApi<'_> {
     /// Deletes Pods, then removes the finalizer from Pods. A failure at one Pod does not keep the others. False if any
     /// failed.
-    pub async fn cleanup(&self, delete: &[PodRef], release: &[PodRef]) -> bool {
+    pub async fn cleanup(&self, delete: &[PodRef], remove_finalizer: &[PodRef]) -> bool {
         let mut ok = true;
         for pod in delete {
             ok &= self.log_failure("cannot delete the Pod", pod, &self.delete_pod(pod).await);
         }
-        for pod in release {
-            ok &= self.log_failure("cannot remove the finalizer from the Pod", pod, &self.release_pod(pod).await);
+        for pod in remove_finalizer {
+            ok &= self.log_failure("cannot remove the finalizer from the Pod", pod, &self.remove_finalizer(pod).await);
         }
         ok
     }
@@ -51,10 +51,10 @@ impl TaskApi<'_> {
     ///
     /// # Errors
     /// When the request failed, unless the Pod is deleted.
-    pub async fn release_pod(&self, pod: &PodRef) -> Result<(), kube::Error> {
+    pub async fn remove_finalizer(&self, pod: &PodRef) -> Result<(), kube::Error> {
         match self.pods().patch(&pod.name, &PatchParams::default(), &finalizer::removal(&pod.uid)).await {
-            Ok(released) => {
-                self.context.pod_cache.changed(&released, self.context.now());
+            Ok(changed) => {
+                self.context.pod_cache.changed(&changed, self.context.now());
                 Ok(())
             }
             Err(error) => self.unless_deleted(pod, error).await,

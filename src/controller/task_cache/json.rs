@@ -1,17 +1,17 @@
-//! JSON that is written while it is read, whatever it says.
+//! Copies JSON while it is read, whatever it has.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Writes the value that it reads.
+/// Writes the value that it reads to `json`.
 pub struct JsonCopy<'a> {
     json: &'a mut Vec<u8>,
     place: Place,
 }
 
-/// Where in an object of Kubernetes a value is.
+/// Where in a Kubernetes object a value is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Object,
@@ -20,7 +20,7 @@ enum Place {
 }
 
 impl<'a> JsonCopy<'a> {
-    /// Writes a whole object, but for its `managedFields`.
+    /// Writes a whole object without its `managedFields`.
     pub fn of_object(json: &'a mut Vec<u8>) -> Self {
         Self { json, place: Place::Object }
     }

@@ -238,7 +238,7 @@ async fn why_a_pod_hangs_is_not_told(place: &Place) {
     let held_up = |status: &RetryableTaskStatus| status.state == Some(State::Pending);
     let status = scene.status("hanging", "how far it is", held_up).await;
     assert_eq!(status.reason.as_deref(), Some("ContainerCreating"));
-    assert!(operator.log().contains("events cannot be read"), "{}", operator.log());
+    assert!(operator.log().contains("cannot read Events"), "{}", operator.log());
 }
 
 async fn it_never_leads(place: &Place) {
