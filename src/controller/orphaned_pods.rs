@@ -55,7 +55,7 @@ async fn remove_finalizers(context: &Context, key: &TaskKey) -> bool {
     // A task that is created during the request may have Pods by the time of the answer. They keep the finalizer.
     let before = pods_with_finalizer(context, key, None);
     if before.is_empty() {
-        context.pod_cache.forget_gone(key, |_| false);
+        context.pod_cache.forget_deleted(key, |_| false);
         return true;
     }
     let api = TaskApi::new(context, key);

@@ -1,5 +1,5 @@
-//! The attempts that the watch has shown, by task. It keeps what decides of each Pod, not the Pod; and it remembers a
-//! Pod that is gone until its attempt is in the books.
+//! The attempts' Pods as the watch has shown them, by task. It has of each Pod what decisions need, and keeps a deleted Pod
+//! until its attempt is recorded.
 
 use super::TaskKey;
 use crate::core::decide::TrackedPod;
@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
-/// What is known of the attempts' Pods.
+/// The attempts' Pods.
 #[derive(Debug)]
 pub struct PodCache {
     inner: Mutex<Inner>,
@@ -22,9 +22,9 @@ pub struct PodCache {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// By the Pod's name. Most tasks have one Pod, and a map makes room for eleven of whatever it holds: boxes.
+    /// By the Pod's name. Boxed, since most tasks have one Pod and a map allocates eleven values at a time.
     tasks: BTreeMap<TaskKey, BTreeMap<String, Box<Entry>>>,
-    /// UIDs that the list in progress has shown.
+    /// UIDs of the list in progress.
     listed: Option<HashSet<String>>,
 }
 
@@ -32,19 +32,19 @@ struct Inner {
 struct Entry {
     tracked: TrackedPod,
     version: u64,
-    /// Whether the watch has shown its deletion, after which no answer brings it back.
+    /// Whether the watch has shown its deletion. A later answer does not undo it.
     deleted: bool,
 }
 
-/// How a Pod came to be known.
+/// Where a version of a Pod comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
+enum Source {
     Watch,
-    Deletion,
-    /// A request that finds or makes it.
-    PodLookup,
-    /// A request that changes it: by then it may be gone again, so it adds nothing that is not known.
-    ChangeAnswer,
+    WatchDeletion,
+    /// The answer to a GET or POST.
+    Read,
+    /// The answer to a PATCH or DELETE. The Pod may be deleted by then, so it adds no Pod to the cache.
+    Write,
 }
 
 impl Default for PodCache {
@@ -54,7 +54,7 @@ impl Default for PodCache {
 }
 
 impl PodCache {
-    /// Takes in a watch event, and answers which tasks it touches.
+    /// Applies a watch event. Returns the tasks whose Pods have changed.
     pub fn apply(&self, event: &Event<Pod>, now: Timestamp) -> Vec<TaskKey> {
         let mut inner = self.lock();
         match event {
@@ -64,32 +64,32 @@ impl PodCache {
             }
             Event::InitApply(pod) => {
                 inner.listed.get_or_insert_default().extend(pod.metadata.uid.clone());
-                inner.upsert(pod, By::Watch, self.at(now)).into_iter().collect()
+                inner.upsert(pod, Source::Watch, self.at(now)).into_iter().collect()
             }
             Event::InitDone => {
                 let listed = inner.listed.take().unwrap_or_default();
                 let touched = inner.mark_missing(&listed);
-                // Said again by each list.
+                // Each later list fails here, which is fine.
                 let _ = self.synced.set(());
                 touched
             }
-            Event::Apply(pod) => inner.upsert(pod, By::Watch, self.at(now)).into_iter().collect(),
-            Event::Delete(pod) => inner.upsert(pod, By::Deletion, self.at(now)).into_iter().collect(),
+            Event::Apply(pod) => inner.upsert(pod, Source::Watch, self.at(now)).into_iter().collect(),
+            Event::Delete(pod) => inner.upsert(pod, Source::WatchDeletion, self.at(now)).into_iter().collect(),
         }
     }
 
-    /// Takes in a Pod that the API server answered with to a GET or POST: the watch will show it too, later.
+    /// Applies the answer to a GET or POST. The watch shows the Pod later.
     pub fn answered(&self, pod: &Pod, now: Timestamp) {
-        self.lock().upsert(pod, By::PodLookup, self.at(now));
+        self.lock().upsert(pod, Source::Read, self.at(now));
     }
 
-    /// Takes in a Pod that the API server answered with to a PATCH or DELETE.
+    /// Applies the answer to a PATCH or DELETE.
     pub fn changed(&self, pod: &Pod, now: Timestamp) {
-        self.lock().upsert(pod, By::ChangeAnswer, self.at(now));
+        self.lock().upsert(pod, Source::Write, self.at(now));
     }
 
-    /// The API server has answered that there is no Pod of that name and UID.
-    pub fn answered_gone(&self, key: &TaskKey, pod_name: &str, pod_uid: &str) {
+    /// The API server has no Pod of that name and UID.
+    pub fn answered_not_found(&self, key: &TaskKey, pod_name: &str, pod_uid: &str) {
         let mut inner = self.lock();
         let entry = inner.tasks.get_mut(key).and_then(|pods| pods.get_mut(pod_name));
         if let Some(entry) = entry.filter(|entry| entry.tracked.pod.pod_uid == pod_uid) {
@@ -97,12 +97,12 @@ impl PodCache {
         }
     }
 
-    /// The UID of the Pod of that name, as far as known.
+    /// The UID of the cached Pod of that name.
     pub fn uid_of(&self, key: &TaskKey, pod_name: &str) -> Option<String> {
         self.lock().tasks.get(key)?.get(pod_name).map(|entry| entry.tracked.pod.pod_uid.clone())
     }
 
-    /// The Pods of the task with that name, of whatever UID.
+    /// The Pods of all tasks with that name, whatever the task's UID.
     pub fn of(&self, key: &TaskKey) -> Vec<TrackedPod> {
         self.lock()
             .tasks
@@ -113,7 +113,7 @@ impl PodCache {
             .collect()
     }
 
-    /// Forgets what was said of the ends that are recorded.
+    /// Drops the messages of attempts that are recorded.
     pub fn forget_texts(&self, key: &TaskKey, recorded: impl Fn(&PodSnapshot) -> bool) {
         let mut inner = self.lock();
         for entry in inner.tasks.get_mut(key).into_iter().flat_map(BTreeMap::values_mut) {
@@ -123,8 +123,8 @@ impl PodCache {
         }
     }
 
-    /// Forgets the Pods that are gone and no longer needed.
-    pub fn forget_gone(&self, key: &TaskKey, needed: impl Fn(&PodSnapshot) -> bool) {
+    /// Drops deleted Pods that are no longer needed.
+    pub fn forget_deleted(&self, key: &TaskKey, needed: impl Fn(&PodSnapshot) -> bool) {
         let mut inner = self.lock();
         if let Some(pods) = inner.tasks.get_mut(key) {
             pods.retain(|_, entry| !entry.tracked.deleted || needed(&entry.tracked.pod));
@@ -139,7 +139,7 @@ impl PodCache {
         self.synced.wait().await;
     }
 
-    /// How long this process has run, by its monotonic clock.
+    /// How long this cache has existed, by the monotonic clock.
     pub fn uptime(&self) -> SignedDuration {
         SignedDuration::try_from(self.begun.elapsed()).unwrap_or(SignedDuration::MAX)
     }
@@ -149,28 +149,31 @@ impl PodCache {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // No code panics while it holds the lock; even then the map is whole.
+        // No code panics while it holds the lock, and the map would be consistent even then.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
-    fn upsert(&mut self, pod: &Pod, by: By, (now, uptime): (Timestamp, SignedDuration)) -> Option<TaskKey> {
+    fn upsert(&mut self, pod: &Pod, source: Source, (now, uptime): (Timestamp, SignedDuration)) -> Option<TaskKey> {
         let snapshot = PodSnapshot::of(pod)?;
         let key = TaskKey { namespace: pod.metadata.namespace.clone()?, name: snapshot.task_name.clone() };
         let version = pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0);
         let known = self.tasks.get(&key).and_then(|pods| pods.get(&snapshot.pod_name));
         let old = known.filter(|old| old.tracked.pod.pod_uid == snapshot.pod_uid);
-        // The request that frees a Pod which is being deleted ends it, and is answered with the version from before.
-        let freed = |old: &Entry| {
-            old.version == version && !old.tracked.pod.has_finalizer && snapshot.has_finalizer && by != By::Deletion
+        // Removing the last finalizer deletes a Pod that is being deleted, and the answer has the version from before.
+        let released = |old: &Entry| {
+            old.version == version
+                && !old.tracked.pod.has_finalizer
+                && snapshot.has_finalizer
+                && source != Source::WatchDeletion
         };
-        if old.is_some_and(|old| old.version > version || freed(old) || (old.deleted && by != By::Watch))
-            || (old.is_none() && by == By::ChangeAnswer)
+        if old.is_some_and(|old| old.version > version || released(old) || (old.deleted && source != Source::Watch))
+            || (old.is_none() && source == Source::Write)
         {
-            return Some(key); // an older answer that came late
+            return Some(key); // an older version that arrived late
         }
-        let is_deleted = by == By::Deletion;
+        let is_deleted = source == Source::WatchDeletion;
         let tracked = TrackedPod::update(old.map(|old| &old.tracked), snapshot, (now, uptime));
         let tracked = TrackedPod { deleted: is_deleted, ..tracked };
         let entry = Entry { tracked, version, deleted: is_deleted };
@@ -178,7 +181,7 @@ impl Inner {
         Some(key)
     }
 
-    /// What the complete list did not show is gone.
+    /// Pods that a complete list does not have are deleted.
     fn mark_missing(&mut self, listed: &HashSet<String>) -> Vec<TaskKey> {
         let mut touched = Vec::new();
         for (key, pods) in &mut self.tasks {

@@ -211,7 +211,7 @@ impl TaskState {
     }
 
     /// The reconcile succeeded.
-    pub fn went_through(&mut self) {
+    pub fn succeeded(&mut self) {
         self.failures = 0;
     }
 
@@ -222,7 +222,7 @@ impl TaskState {
 
     /// Whether cleanup may be deferred for what the task has to do soon. Not twice in a row: some tasks always have
     /// something to do soon.
-    pub fn cleanup_makes_way(&mut self) -> bool {
+    pub fn may_defer_cleanup(&mut self) -> bool {
         self.cleanup_was_deferred = !self.cleanup_was_deferred;
         self.cleanup_was_deferred
     }

@@ -1,4 +1,4 @@
-//! What happened, told after it is stored: log lines, metrics, Events.
+//! Reports the transitions of a stored status: log lines, metrics, Events.
 
 use super::Settings;
 use crate::api::{Action, EventReason, HistoryEntry, HoldUp, RetryableTask, StopReason};
@@ -19,29 +19,29 @@ use tokio::sync::mpsc;
 
 /// Most bytes of an Event's note (events.k8s.io/v1).
 const MAX_NOTE_BYTES: usize = 1000;
-/// Events that may wait to be sent; more are dropped, and said so in the log.
+/// Events that may wait to be sent. More are dropped, which the log says.
 const QUEUE: usize = 4096;
 /// The name that Events carry as their reporting controller.
 const CONTROLLER: &str = "retryable.dev/retryable-tasks";
 
-/// Tells what happened. Never waits.
+/// Reports transitions. Never waits.
 #[derive(Clone)]
 pub struct Reporter {
     telemetry: Arc<Telemetry>,
     events: mpsc::Sender<(Event, ObjectReference)>,
 }
 
-/// A teller, and the work of sending its Events, to be run beside it.
+/// A reporter, and the future that sends its Events, to be spawned.
 pub fn reporter(settings: &Settings) -> (Reporter, impl Future<Output = ()> + Send + 'static) {
     let (events, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(QUEUE);
     let event_reporter = EventReporter { controller: CONTROLLER.into(), instance: Some(settings.identity.clone()) };
     let client = settings.client.clone();
     let sending = async move {
         while let Some((event, regarding)) = waiting.recv().await {
-            // A recorder that is used again counts up its first Event of a reason, and keeps that one's words.
+            // A recorder that is used again repeats the note of its first Event with the same reason.
             let recorder = Recorder::new(client.clone(), event_reporter.clone());
             if let Err(error) = recorder.publish(&event, &regarding).await {
-                tracing::debug!(%error, reason = event.reason, "an Event could not be recorded");
+                tracing::debug!(%error, reason = event.reason, "cannot record an Event");
             }
         }
     };
@@ -49,8 +49,8 @@ pub fn reporter(settings: &Settings) -> (Reporter, impl Future<Output = ()> + Se
 }
 
 impl Reporter {
-    /// Tells what happened to the task, now that it is stored.
-    pub fn tell(&self, task: &RetryableTask, transitions: Vec<Transition>) {
+    /// Reports the transitions of a status that was stored.
+    pub fn report(&self, task: &RetryableTask, transitions: Vec<Transition>) {
         let finished = transitions.iter().any(|transition| matches!(transition, Transition::Finished { .. }));
         for transition in transitions {
             log(&transition);
@@ -61,7 +61,7 @@ impl Reporter {
         }
     }
 
-    /// Tells that the Pod of an attempt was created, and how long after it was due.
+    /// Reports that the Pod of an attempt was created, and how long after it was due.
     pub fn created(&self, slot: Slot, lag: Option<SignedDuration>) {
         let lag = lag.map(|lag| Duration::try_from(lag).unwrap_or_default());
         tracing::debug!(attempt = slot.number, fallback = slot.fallback, ?lag, "created the Pod");
@@ -70,7 +70,7 @@ impl Reporter {
         }
     }
 
-    /// Tells that the task's status cannot be stored.
+    /// Reports that the task's status cannot be stored.
     pub fn not_stored(&self, task: ObjectReference, message: &str) {
         let note = short(&format!("the status cannot be stored, and is not up to date: {message}"), MAX_NOTE_BYTES);
         let event = Event {
@@ -85,7 +85,7 @@ impl Reporter {
 
     fn send(&self, event: Event, task: ObjectReference) {
         if self.events.try_send((event, task)).is_err() {
-            tracing::warn!("too many Events are waiting; one is dropped");
+            tracing::warn!("too many Events wait to be sent; dropping one");
         }
     }
 
@@ -179,11 +179,11 @@ fn log(transition: &Transition) {
     }
 }
 
-/// At most one Event for the end of an attempt: the end of the task speaks for its last attempt.
+/// The Event of a transition, if any. The task's end has one Event, which includes its last attempt.
 fn event(task: &RetryableTask, transition: Transition, finished: bool) -> Option<Event> {
     let (type_, reason, note, secondary) = match transition {
         Transition::Ended { .. } if finished => return None,
-        // The answer to the request has told of it.
+        // The Event of the request says it.
         Transition::Ended { entry, .. } if was_stopped(&entry, StopReason::RetryNow) => return None,
         Transition::Ended { entry, wait, line } => {
             let (type_, reason, note) = ended(&entry, wait, line.as_deref());
@@ -224,7 +224,7 @@ fn event(task: &RetryableTask, transition: Transition, finished: bool) -> Option
             let note = format!("{what} has not started: {reason}{said}");
             (EventType::Warning, EventReason::AttemptNotStarting.as_str(), note, Some(related))
         }
-        // The end of the task tells of its cancellation.
+        // The Event of the task's end says it.
         Transition::Acknowledged { request: Request::Cancel, .. }
         | Transition::Started { .. }
         | Transition::HeldUp { .. } => {

@@ -1,4 +1,4 @@
-//! A server for tests that answers as it is told.
+//! An API server for tests that answers by a script.
 
 use super::context::Context;
 use super::work_queue::WorkQueue;
@@ -15,10 +15,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tower::service_fn;
 
-/// What is asked for, and the code and body that it is answered with.
+/// From method and path to the code and body of the answer.
 pub type Script = Arc<dyn Fn(&str) -> (u16, Value) + Send + Sync>;
 
-/// The requests that came, as method and path.
+/// The requests so far, as method and path.
 pub type Requests = Arc<Mutex<Vec<String>>>;
 
 /// The key of the tests' task.
@@ -26,7 +26,7 @@ pub fn key() -> TaskKey {
     TaskKey { namespace: NAMESPACE.into(), name: NAME.into() }
 }
 
-/// A controller's context whose API server answers by this script, and what it was asked.
+/// A context whose API server answers by this script, and the requests that it gets.
 pub fn context(script: Script) -> (Context, Requests) {
     let requests = Requests::default();
     let log = requests.clone();

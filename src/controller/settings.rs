@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// The wall clock.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Whether this process may write now. Asked right before every creation of a Pod and every write of a status.
+/// Whether this process may write now. Called right before each Pod is created and each status is written.
 pub type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// How many tasks are reconciled at a time unless told otherwise.
@@ -25,8 +25,8 @@ pub struct Settings {
     pub clock: Clock,
     /// Whether this process leads.
     pub may_write: MayWrite,
-    /// The namespace that the operator runs in. Its Pods get no finalizer: the namespace's end would take the operator
-    /// first.
+    /// The operator's namespace. Attempts in it get no finalizer: if the namespace is deleted, the operator ends before it
+    /// could remove them.
     pub own_namespace: Option<String>,
     /// How many tasks are reconciled at a time, and beside them up to four times that number that are due.
     pub concurrency: u16,

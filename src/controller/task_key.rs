@@ -4,7 +4,7 @@ use super::CachedTask;
 use kube_runtime::reflector::ObjectRef;
 use std::fmt;
 
-/// A task's place: the key of everything that is kept by task.
+/// Namespace and name of a task: the key of caches and of the work queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskKey {
     /// Its namespace.
@@ -14,7 +14,7 @@ pub struct TaskKey {
 }
 
 impl TaskKey {
-    /// The reference that the store knows the task by.
+    /// The key of the task in the store.
     pub fn reference(&self) -> ObjectRef<CachedTask> {
         ObjectRef::new(&self.name).within(&self.namespace)
     }

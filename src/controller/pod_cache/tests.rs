@@ -103,7 +103,7 @@ fn an_answer_does_not_bring_a_deleted_pod_back() {
     assert_eq!(known(&attempts), gone);
     attempts.answered(&pod(1).version(5), at(2));
     assert_eq!(known(&attempts), gone);
-    attempts.forget_gone(&key(), |_| false);
+    attempts.forget_deleted(&key(), |_| false);
     attempts.changed(&pod(1).version(5), at(3));
     assert_eq!(known(&attempts), [], "a change adds nothing that is not known");
     attempts.answered(&pod(2), at(3));
@@ -155,11 +155,11 @@ fn an_answer_of_none_is_of_the_pod_that_was_asked_for() {
     attempts.apply(&Event::Apply(pod(1)), at(0));
     assert_eq!(attempts.uid_of(&key(), &name).as_deref(), Some("pod-1"));
     attempts.apply(&Event::Apply(pod(1).uid("later").version(9)), at(1));
-    attempts.answered_gone(&key(), &name, "pod-1");
+    attempts.answered_not_found(&key(), &name, "pod-1");
     assert_eq!(known(&attempts), [(1, "later".into(), false, false)]);
-    attempts.answered_gone(&key(), &name, "later");
+    attempts.answered_not_found(&key(), &name, "later");
     assert_eq!(known(&attempts), [(1, "later".into(), true, false)]);
-    attempts.answered_gone(&key(), "nobody", "later");
+    attempts.answered_not_found(&key(), "nobody", "later");
 }
 
 #[test]
@@ -208,12 +208,12 @@ fn only_what_is_gone_and_not_needed_is_forgotten() {
     let attempts = PodCache::default();
     listed(&attempts, &[pod(1), pod(2), pod(3)], 0);
     listed(&attempts, &[pod(3)], 1);
-    attempts.forget_gone(&key(), |pod| pod.number >= 2);
+    attempts.forget_deleted(&key(), |pod| pod.number >= 2);
     assert_eq!(known(&attempts), [(2, "pod-2".into(), true, false), (3, "pod-3".into(), false, false)]);
-    attempts.forget_gone(&key(), |_| false);
+    attempts.forget_deleted(&key(), |_| false);
     assert_eq!(known(&attempts), [(3, "pod-3".into(), false, false)]);
     attempts.apply(&Event::Delete(pod(3).version(2)), at(2));
-    attempts.forget_gone(&key(), |_| false);
+    attempts.forget_deleted(&key(), |_| false);
     assert!(attempts.lock().tasks.is_empty(), "a task without Pods takes no room");
 }
 

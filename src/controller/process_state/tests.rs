@@ -86,7 +86,7 @@ fn failures_wait_ever_longer_up_to_a_minute() {
         let most = (1000 << n.min(20)).min(60_000);
         assert!((most / 2..=most).contains(wait), "{n}: {wait}");
     }
-    memory.with(&key(), UID, TaskState::went_through);
+    memory.with(&key(), UID, TaskState::succeeded);
     assert!(memory.with(&key(), UID, TaskState::failed).as_millis() <= 1000, "from the start again");
     let other = memory.with(&key(), "another", TaskState::failed).as_millis();
     assert_ne!(other, waits[0], "tasks that failed together do not come back together");

@@ -91,7 +91,7 @@ impl TaskApi<'_> {
         if !is_deleted {
             return Err(error);
         }
-        self.context.pod_cache.answered_gone(self.key, &pod.name, &pod.uid);
+        self.context.pod_cache.answered_not_found(self.key, &pod.name, &pod.uid);
         Ok(())
     }
 }

@@ -45,7 +45,7 @@ impl TaskApi<'_> {
         let found = self.pods().get_opt(pod_name).await;
         let Some(found) = found.map_err(Error::request(self.key, "cannot look the Pod up"))? else {
             if let Some(known) = known {
-                self.context.pod_cache.answered_gone(self.key, pod_name, &known);
+                self.context.pod_cache.answered_not_found(self.key, pod_name, &known);
             }
             return Ok(PodLookup::NotFound);
         };

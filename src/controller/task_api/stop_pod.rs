@@ -49,7 +49,7 @@ impl TaskApi<'_> {
     async fn delete_if_pending(&self, pod: &PodRef) -> Result<bool, Error> {
         let failed = || Error::request(self.key, "cannot replace the Pod");
         let Some(found) = self.pods().get_opt(&pod.name).await.map_err(failed())? else {
-            self.context.pod_cache.answered_gone(self.key, &pod.name, &pod.uid);
+            self.context.pod_cache.answered_not_found(self.key, &pod.name, &pod.uid);
             return Ok(false);
         };
         self.context.pod_cache.answered(&found, self.context.now());
