@@ -30,10 +30,10 @@ fn digest(seed: u64) -> u64 {
         tokio::task::yield_now().await;
         let watch = watcher(world.api(Resource::Pods), watcher::Config::default()).default_backoff();
         let watching = world.spawn(async move {
-            let mut seen = HashMap::new();
+            let mut observed = HashMap::new();
             let mut events = std::pin::pin!(watch);
             while let Some(event) = events.next().await {
-                seen.insert(format!("{event:?}"), jiff::Timestamp::now());
+                observed.insert(format!("{event:?}"), jiff::Timestamp::now());
             }
         });
         for name in ["a", "b", "c", "d"] {
