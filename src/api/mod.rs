@@ -4,7 +4,7 @@ mod attempt_changes;
 mod backoff;
 mod condition;
 mod crd;
-mod event;
+mod event_reason;
 mod history;
 mod rules;
 mod schema;
@@ -15,7 +15,7 @@ pub use attempt_changes::{AttemptOverride, OnFailure, OnOutOfMemory};
 pub use backoff::{Backoff, Jitter, JitterMode, Multiplier, Strategy};
 pub use condition::{ConditionReason, ConditionType};
 pub use crd::crd;
-pub use event::EventReason;
+pub use event_reason::EventReason;
 pub use history::{Action, EndReason, FailureCount, HistoryEntry, LastFailure};
 pub use rules::{Budgets, FailureRule, IntOrText, Preset, RuleAction, When};
 pub use status::{

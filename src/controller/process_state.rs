@@ -5,7 +5,7 @@ use crate::api::RetryableTask;
 use crate::core::decide::{Created, Failing, PodWarnings};
 use crate::core::delay;
 use crate::core::jitter_seed::jitter_seed;
-use crate::core::pod_event::PodWarning;
+use crate::core::pod_warning::PodWarning;
 use crate::core::rejection::{Rejection, UNSTORED_UNSAID};
 use crate::core::slot::Slot;
 use crate::core::time::until;

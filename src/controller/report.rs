@@ -4,6 +4,7 @@ use super::Settings;
 use crate::api::{Action, EventReason, HistoryEntry, HoldUp, RetryableTask, StopReason};
 use crate::core::decide::{Cleanup, Plan, PodRef, Request, Settled, StatusWrite, Transition, Wait};
 
+use crate::core::end_text::reason_and_code;
 use crate::core::message::short;
 use crate::core::slot::Slot;
 use crate::core::time::human;
@@ -260,7 +261,7 @@ fn ended(entry: &HistoryEntry, wait: Option<Wait>, line: Option<&str>) -> (Event
         let note = format!("the Pod of attempt {attempt} is replaced (not charged): {why}");
         return (EventType::Normal, StopReason::SpecChanged.as_str(), note);
     }
-    let code = entry.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+    let end = reason_and_code(reason, entry.exit_code);
     let said = line.map(|line| format!(": {line}")).unwrap_or_default();
     let charged = if entry.action == Action::Ignore { " (not charged)" } else { "" };
     let next = wait.map_or_else(
@@ -269,11 +270,7 @@ fn ended(entry: &HistoryEntry, wait: Option<Wait>, line: Option<&str>) -> (Event
             format!("; attempt {} is due in {} at {due:.3}{charged}", attempt.saturating_add(1), human(delay))
         },
     );
-    (
-        EventType::Warning,
-        EventReason::AttemptFailed.as_str(),
-        format!("attempt {attempt} ended with {reason}{code}{next}{said}"),
-    )
+    (EventType::Warning, EventReason::AttemptFailed.as_str(), format!("attempt {attempt} ended with {end}{next}{said}"))
 }
 
 /// Whether the operator stopped the attempt for that reason, and did not charge it.

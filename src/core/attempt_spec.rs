@@ -1,7 +1,7 @@
 //! The spec of one attempt or of the fallback: overrides, raised memory and nodes to avoid are applied.
 
 use super::main_container::{containers, main_container, main_container_name, name_of};
-use super::oom;
+use super::memory_raise;
 use super::slot::Slot;
 use crate::api::{
     Action, AttemptOverride, HistoryEntry, OnFailure, RetryableTask, RetryableTaskSpec, RetryableTaskStatus, StopReason,
@@ -34,7 +34,7 @@ pub fn spec_anywhere(task: &RetryableTask, slot: Slot) -> RetryableTaskSpec {
     }
     let raises = status.map_or(0, |status| status.memory_raises);
     if let (Some(policy), Some(resources)) = (&spec.on_out_of_memory, resources(&spec)) {
-        spec.resources = Some(oom::raised(resources, policy, raises));
+        spec.resources = Some(memory_raise::raised(resources, policy, raises));
     }
     spec
 }
@@ -55,7 +55,7 @@ pub fn memory_problem(spec: &RetryableTaskSpec) -> Option<String> {
     let policy = spec.on_out_of_memory.as_ref()?;
     let overrides = spec.overrides.iter().flatten().filter_map(|change| change.resources.as_ref());
     let all: Vec<&Value> = resources(spec).into_iter().chain(overrides).collect();
-    oom::problem(policy, &all).map(|problem| format!("spec.onOutOfMemory: {problem}"))
+    memory_raise::problem(policy, &all).map(|problem| format!("spec.onOutOfMemory: {problem}"))
 }
 
 /// Whether another raise would give the attempt more memory.
@@ -63,7 +63,8 @@ pub fn can_raise_memory(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, 
     let own = with_overrides(spec, Some(status), slot);
     let policy = own.on_out_of_memory.as_ref().zip(resources(&own));
     let admitted = status.admitted_memory_raises.is_none_or(|most| status.memory_raises < most);
-    admitted && policy.is_some_and(|(policy, resources)| oom::can_raise(resources, policy, status.memory_raises))
+    admitted
+        && policy.is_some_and(|(policy, resources)| memory_raise::can_raise(resources, policy, status.memory_raises))
 }
 
 /// The number of raises that gives the Pod the next lower memory. None if no raise has given it more than the spec
@@ -74,7 +75,7 @@ pub fn lower_raise(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, slot:
         fall_back(&mut own);
     }
     let (policy, base) = own.on_out_of_memory.as_ref().zip(resources(&own))?;
-    let raised = |raises| oom::raised(base, policy, raises);
+    let raised = |raises| memory_raise::raised(base, policy, raises);
     let refused = raised(status.memory_raises);
     // The fewest raises that give the refused amount. Beyond the maximum, more raises do not change it.
     let (mut fewest, mut most) = (0, status.memory_raises.max(0));
@@ -87,8 +88,8 @@ pub fn lower_raise(spec: &RetryableTaskSpec, status: &RetryableTaskStatus, slot:
         }
     }
     let lower = fewest.checked_sub(1).filter(|lower| *lower >= 0)?;
-    let memory = oom::memory_text(&raised(lower));
-    Some(LowerRaise { raises: lower, memory, refused: oom::memory_text(&refused) })
+    let memory = memory_raise::memory_text(&raised(lower));
+    Some(LowerRaise { raises: lower, memory, refused: memory_raise::memory_text(&refused) })
 }
 
 /// The raise that remains after the API server has refused a Pod with more memory.

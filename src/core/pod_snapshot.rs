@@ -1,6 +1,6 @@
 //! A Pod, reduced to what the decisions need. Only this module reads a Pod's status.
 
-mod hold_up;
+mod container_wait;
 mod outcome;
 mod pod_status;
 

@@ -1,6 +1,6 @@
 //! What it means when the API server does not create a Pod.
 
-use super::oom;
+use super::memory_raise;
 use crate::api::ConditionReason;
 use jiff::SignedDuration;
 
@@ -109,7 +109,7 @@ fn amounts_after<'a>(quota: &'a str, list: &str) -> Vec<(&'a str, u128)> {
     let Some((_, rest)) = quota.split_once(list) else { return Vec::new() };
     let all = rest.split(", ").next().unwrap_or_default().split(',').filter_map(|amount| amount.split_once('='));
     let memory = all.filter(|(name, _)| ["memory", "requests.memory", "limits.memory"].contains(name));
-    memory.filter_map(|(name, amount)| Some((name, oom::parse(amount.trim())?))).collect()
+    memory.filter_map(|(name, amount)| Some((name, memory_raise::parse(amount.trim())?))).collect()
 }
 
 #[cfg(test)]

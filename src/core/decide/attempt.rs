@@ -1,10 +1,11 @@
 //! The current attempt's Pod: it is missing, exists, or has ended.
 
 use super::attempt_end::AttemptEnd;
-use super::deadlines::{is_given_up, must_not_run, stops};
+use super::deadlines::{is_given_up, must_not_run};
 use super::draft::{Draft, Step};
 use super::situation::{pod_of, time_until_abandoned, unsettled};
 use super::stage::{is_same, is_stage};
+use super::stop_reasons::stops;
 use super::{PodLookup, PodRef, TrackedPod, Transition, UNSEEN_BOUND, hold_up, record};
 use crate::api::{ConditionType, CurrentAttempt, HoldUp, State, StopReason};
 use crate::core::condition_list;
@@ -14,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 impl Draft<'_> {
     /// Brings the status up to date with the current attempt's Pod.
-    pub(super) fn look_at_current(&mut self) -> Step {
+    pub(super) fn inspect_current(&mut self) -> Step {
         let situation = self.situation;
         let tracked = pod_of(situation, self.slot());
         match tracked {
@@ -140,14 +141,14 @@ impl Draft<'_> {
     fn report_progress(&mut self, tracked: &TrackedPod) {
         let hold_up = hold_up::of(self.situation, self.scope, &self.current, tracked);
         match (&tracked.pod.progress, hold_up) {
-            (_, Some(hold_up)) => self.held_up(tracked, hold_up),
+            (_, Some(hold_up)) => self.report_hold_up(tracked, hold_up),
             (Progress::Pending(_), None) => {
                 self.status.state.get_or_insert(State::Running);
             }
             (Progress::Running | Progress::MainContainerExited(_) | Progress::Ended(_), None) => {
                 self.current.hold_up = None;
                 self.status.state = Some(State::Running);
-                self.tell_last_failure();
+                self.show_last_failure();
             }
         }
         if hold_up::is_settled(self.situation, self.scope, tracked) {
@@ -155,7 +156,7 @@ impl Draft<'_> {
         }
     }
 
-    fn held_up(&mut self, tracked: &TrackedPod, hold_up: HoldUp) {
+    fn report_hold_up(&mut self, tracked: &TrackedPod, hold_up: HoldUp) {
         self.status.state = Some(State::Pending);
         condition_list::remove(&mut self.status.conditions, ConditionType::Reconciling);
         self.status.reason = Some(hold_up.reason.clone());

@@ -1,7 +1,7 @@
 //! How an attempt ended: what its Pod tells, and what our own stop made of it.
 
 use super::draft::Draft;
-use super::stop_pod::STOP_DEADLINE_SECONDS;
+use super::stop_method::STOP_DEADLINE_SECONDS;
 use super::{Failing, Situation, TrackedPod};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, EndReason, StopReason};
 use crate::core::attempt_spec;
@@ -12,7 +12,7 @@ use crate::core::termination_report::TerminationReport;
 use crate::core::time::plus;
 use jiff::{SignedDuration, Timestamp};
 
-/// How an attempt ended, as far as anything is left to tell.
+/// How an attempt ended, as far as it is known.
 pub(super) struct AttemptEnd {
     pub(super) outcome: Outcome,
     pub(super) pod_name: String,
@@ -31,7 +31,7 @@ pub(super) struct AttemptEnd {
 }
 
 impl AttemptEnd {
-    /// The end that a Pod tells.
+    /// The end that a Pod reports.
     pub(super) fn of(tracked: &TrackedPod, outcome: &Outcome, situation: &Situation) -> Self {
         Self {
             outcome: outcome.clone(),
@@ -48,7 +48,7 @@ impl AttemptEnd {
         }
     }
 
-    /// The end of an attempt whose Pod is gone, and was never seen to end.
+    /// The end of an attempt whose Pod was deleted before its end was seen.
     pub(super) fn lost(draft: &Draft, pod_uid: String, last_seen: Option<&TrackedPod>) -> Self {
         let now = draft.situation.now;
         let outcome = unseen(EndReason::Lost.as_str(), "the Pod is gone, and its end was never seen", now);
@@ -90,20 +90,20 @@ impl AttemptEnd {
         }
     }
 
-    /// Our reason to stop the Pod, if that is what ended it, and what came of the attempt.
+    /// The operator's reason to stop the Pod, if that is what ended it, and the attempt's outcome.
     pub(super) fn judge(&self, current: &CurrentAttempt) -> (Option<StopReason>, Outcome) {
         let stop = self.stopped_by(current);
-        // That the kubelet ended the Pod by the deadline that we set says nothing of the attempt.
+        // A deadline that the operator set says nothing of the attempt.
         let ours = self.outcome.past_deadline.as_deref().filter(|deadline| self.is_ours(deadline, current));
         (stop, as_stopped(ours.map_or(&self.outcome, |deadline| &deadline.outcome), stop, current))
     }
 
-    /// Our reason to stop the Pod, if that is what ended it: a container that had finished before is its own master.
+    /// The operator's reason to stop the Pod, if that is what ended it. A container that had finished before ended by itself.
     fn stopped_by(&self, current: &CurrentAttempt) -> Option<StopReason> {
         let had_finished = self.had_finished(current)?;
         let deadline = self.outcome.past_deadline.as_deref();
         let ended_by_us = self.deleted || deadline.is_some_and(|deadline| self.is_ours(deadline, current));
-        // The node's clock may be behind ours: a death by SIGKILL or SIGTERM is our doing whatever its time.
+        // The node's clock may be behind: a container killed by SIGKILL or SIGTERM was stopped by the operator at any time.
         let killed = matches!(self.outcome.signal, Some(9 | 15));
         // We replace a Pod by a deletion that fails once the Pod has changed, and that marks no disruption: somebody else
         // ended a disrupted one, perhaps after its main container had started.
@@ -124,7 +124,7 @@ impl AttemptEnd {
     /// to whole seconds; in the second of the stop, the stop counts, since running twice is better than not having run.
     fn had_finished(&self, current: &CurrentAttempt) -> Option<bool> {
         let stop_time = current.stop_time.as_ref()?.0;
-        // A kubelet ends by a deadline what has not ended: with no container to tell of the end, it was waiting.
+        // A kubelet applies a deadline to Pods that have not ended: a Pod without a terminated container was waiting.
         let waited = self.outcome.past_deadline.is_some() && self.outcome.container.is_none();
         Some(!waited && plus(self.outcome.finished, SignedDuration::from_secs(1)) <= stop_time)
     }
@@ -136,7 +136,7 @@ fn has_own_deadline(situation: &Situation, tracked: &TrackedPod) -> bool {
     template.is_some_and(|template| template.pointer("/spec/activeDeadlineSeconds").is_some())
 }
 
-/// A failure of which no Pod tells.
+/// A failure that no Pod reports.
 fn unseen(reason: &str, message: &str, finished: Timestamp) -> Outcome {
     Outcome {
         succeeded: false,
@@ -159,7 +159,7 @@ fn unseen(reason: &str, message: &str, finished: Timestamp) -> Outcome {
     }
 }
 
-/// Why the Pod could not be created: as this process was told last, else as the status says.
+/// Why the Pod could not be created: the last answer to this process, else what the status says.
 fn why_not_created(draft: &Draft) -> (String, String) {
     if let Some(Failing { rejection, .. }) = draft.situation.process.failing.as_ref() {
         return (rejection.reason().as_str().into(), short(&rejection.message, MAX_MESSAGE_BYTES));

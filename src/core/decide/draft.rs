@@ -75,7 +75,7 @@ impl<'a> Draft<'a> {
         StatusWrite { status: Box::new(self.status), transitions: self.transitions }
     }
 
-    /// A write that goes out anyway takes the Pod's UID along.
+    /// A write that is needed anyway takes the Pod's UID along.
     fn record_uid_by_the_way(&mut self) {
         if self.situation.task.status.as_ref() != Some(&self.status)
             && let (Some(current), Some(uid)) = (self.status.current.as_mut(), self.current_uid.take())
@@ -126,8 +126,8 @@ impl<'a> Draft<'a> {
         );
     }
 
-    /// With nothing newer to tell, reason and message are the last failure's.
-    pub(super) fn tell_last_failure(&mut self) {
+    /// With nothing newer to show, reason and message are the last failure's.
+    pub(super) fn show_last_failure(&mut self) {
         let last = self.status.last_failure.as_ref();
         self.status.reason = last.map(|failure| failure.reason.clone());
         self.status.message = last.and_then(|failure| failure.message.clone());

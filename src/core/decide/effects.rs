@@ -2,10 +2,11 @@
 
 use super::closed_pods::{Closed, attempts_pods, closed, may_be_of_a_next_run};
 use super::hold_up::SETTLE;
+use super::rejected_creation::create_wait;
 use super::situation::{age, is_finished, pod_of, remaining, slot_of, time_until_abandoned, unsettled};
-use super::stalled::create_wait;
 use super::{
-    Cleanup, Plan, PodRef, Settled, Situation, StopMethod, TrackedPod, UNSEEN_BOUND, deadlines, hold_up, stop_pod,
+    Cleanup, Plan, PodRef, Settled, Situation, StopMethod, TrackedPod, UNSEEN_BOUND, deadlines, hold_up, stop_method,
+    stop_reasons,
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus};
 use crate::core::condition_list;
@@ -106,7 +107,7 @@ fn watch(
         if reason.replaces() {
             settled.stop = Some((PodRef::from(tracked), StopMethod::Replacement));
         } else {
-            let (method, wait) = stop_pod::next(situation, current, tracked);
+            let (method, wait) = stop_method::next(situation, current, tracked);
             settled.stop = method.map(|method| (PodRef::from(tracked), method));
             if let Some(wait) = wait {
                 settled.requeue_in(wait);
@@ -116,7 +117,7 @@ fn watch(
     for wait in time_until_abandoned(situation, tracked).into_iter().filter(|wait| !wait.is_zero()) {
         settled.requeue_in(wait);
     }
-    let stops = deadlines::stops(situation, status, current, tracked).into_iter().map(|stop| stop.at);
+    let stops = stop_reasons::stops(situation, status, current, tracked).into_iter().map(|stop| stop.at);
     for at in stops.filter(|at| *at > situation.now) {
         settled.requeue_in(until(situation.now, at));
     }
@@ -137,7 +138,7 @@ fn cleanup(situation: &Situation, status: &RetryableTaskStatus, settled: &mut Se
         if !is_settled && (tracked.pod.has_finalizer || !kept) {
             settled.requeue_deferrable(wait);
         }
-        // One that has not ended may be the attempt's own, seen late: it is freed as late as any.
+        // A Pod that has not ended may be the attempt's own, seen late: it keeps its finalizer as long as any.
         let ended = matches!(tracked.pod.progress, Progress::Ended(_));
         if !ended && !tracked.pod.deleting {
             settled.stale_pods.push(PodRef::from(tracked));

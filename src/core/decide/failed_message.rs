@@ -5,6 +5,7 @@ use crate::api::{ConditionReason, ConditionType, LastFailure};
 use crate::core::attempt_spec::number_in_run;
 use crate::core::classify::Verdict;
 use crate::core::condition_list;
+use crate::core::end_text::reason_and_code;
 use crate::core::message::{MAX_MESSAGE_BYTES, short};
 use crate::core::pod_snapshot::Outcome;
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 pub(super) struct LastEnd<'a> {
     pub(super) outcome: &'a Outcome,
     pub(super) verdict: &'a Verdict,
-    /// What is said of it in one line.
+    /// Its message in one line.
     pub(super) line: Option<String>,
     /// When the next attempt would be due, after the task's deadline.
     pub(super) too_late: Option<Timestamp>,
@@ -32,9 +33,8 @@ pub(super) fn failed_message(draft: &Draft, reason: ConditionReason, last: &Last
 }
 
 pub(super) fn the_last(reason: &str, exit_code: Option<i32>, message: Option<&String>) -> String {
-    let code = exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
     let said = message.map(|message| format!(": {message}")).unwrap_or_default();
-    format!("; the last ended with {reason}{code}{said}")
+    format!("; the last ended with {}{said}", reason_and_code(reason, exit_code))
 }
 
 /// Which limit ended the task with the current attempt.
@@ -88,7 +88,7 @@ fn earlier_cause(draft: &Draft) -> String {
 }
 
 fn cause_of(failure: &LastFailure) -> String {
-    let code = failure.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
     let said = failure.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-    format!("attempt {} ended with {}{code}{said}", failure.attempt, failure.reason)
+    let end = reason_and_code(&failure.reason, failure.exit_code);
+    format!("attempt {} ended with {end}{said}", failure.attempt)
 }

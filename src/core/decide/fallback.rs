@@ -1,4 +1,5 @@
-//! The fallback: a last Pod, run once when the task has failed. The task is Failed when it has ended, whatever it did.
+//! The fallback: a last Pod, run once when the task has failed. The task is Failed when the fallback has ended, even with
+//! success.
 
 use super::attempt_end::AttemptEnd;
 use super::draft::{Draft, Step};
@@ -7,6 +8,7 @@ use super::situation::name_of;
 use super::{Transition, requests};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, Fallback, FallbackState, StopReason};
 use crate::core::condition_list;
+use crate::core::end_text::reason_and_code;
 use crate::core::excerpt::excerpt;
 use crate::core::message::{MAX_MESSAGE_BYTES, short};
 use crate::core::pod_snapshot::Outcome;
@@ -65,11 +67,11 @@ pub(super) fn close(draft: &mut Draft, ended: &AttemptEnd, outcome: &Outcome, st
     if stop == Some(StopReason::Cancelled) {
         requests::fallback_cancelled(draft);
     }
-    fail(draft, &came_of_it(outcome, stop));
+    fail(draft, &fallback_result(outcome, stop));
     Step::TaskEnded
 }
 
-fn came_of_it(outcome: &Outcome, stop: Option<StopReason>) -> String {
+fn fallback_result(outcome: &Outcome, stop: Option<StopReason>) -> String {
     if outcome.succeeded {
         return format!("the fallback succeeded{}", but_out_of_memory(outcome));
     }
@@ -80,8 +82,7 @@ fn came_of_it(outcome: &Outcome, stop: Option<StopReason>) -> String {
         let message = outcome.message.as_ref().map(|message| format!(": {}", short(message, MAX_CAUSE_BYTES)));
         return format!("the fallback did not start: {}{}", outcome.reason, message.unwrap_or_default());
     }
-    let code = outcome.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
-    format!("the fallback ended with {}{code}", outcome.reason)
+    format!("the fallback ended with {}", reason_and_code(&outcome.reason, outcome.exit_code))
 }
 
 /// The task fails without a fallback that was due: it was cancelled.
@@ -96,13 +97,13 @@ pub(super) fn skip(draft: &mut Draft, why: &str) {
     fail(draft, why);
 }
 
-fn fail(draft: &mut Draft, came_of_it: &str) {
+fn fail(draft: &mut Draft, fallback_result: &str) {
     let target = condition_list::find(&draft.status.conditions, ConditionType::FailureTarget).cloned();
     let failure = target.as_ref().and_then(|target| ConditionReason::of_failure(&target.reason));
     let message = target.map(|target| target.message).unwrap_or_default();
     // What came of the fallback stays readable however long the failure's message is.
-    let room = MAX_MESSAGE_BYTES.saturating_sub(came_of_it.len() + 2);
-    let message = short(&format!("{}; {came_of_it}", short(&message, room)), MAX_MESSAGE_BYTES);
+    let room = MAX_MESSAGE_BYTES.saturating_sub(fallback_result.len() + 2);
+    let message = short(&format!("{}; {fallback_result}", short(&message, room)), MAX_MESSAGE_BYTES);
     condition_list::remove(&mut draft.status.conditions, ConditionType::FailureTarget);
     end(draft, failure.unwrap_or(ConditionReason::RetriesExhausted), &message);
 }

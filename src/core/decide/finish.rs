@@ -21,7 +21,7 @@ pub(super) fn end(draft: &mut Draft, reason: ConditionReason, message: &str) {
     if !succeeded {
         draft.condition((ConditionType::Stalled, true), reason, message);
     }
-    draft.tell_last_failure();
+    draft.show_last_failure();
     let status = &mut draft.status;
     status.state = Some(match reason {
         ConditionReason::Succeeded => State::Succeeded,

@@ -1,15 +1,15 @@
 //! Why an attempt has not started: what its Pod's status says, else the newest Warning event about the Pod, else how far
 //! the Pod is.
 
-use super::deadlines;
 use super::draft::Scope;
 use super::situation::{age, pod_of, slot_of};
 use super::stage::{is_same, is_stage, is_stage_reason};
+use super::stop_reasons;
 use super::{PodRef, PodWarnings, Situation, TrackedPod};
 use crate::api::{CurrentAttempt, HoldUp, RetryableTaskStatus, StopReason};
 use crate::core::message::same_but_for_numbers;
-use crate::core::pod_event::{FAILED_SCHEDULING, PodWarning};
 use crate::core::pod_snapshot::{PodSnapshot, Progress};
+use crate::core::pod_warning::{FAILED_SCHEDULING, PodWarning};
 use crate::core::time::plus;
 use jiff::SignedDuration;
 
@@ -19,7 +19,7 @@ pub const SETTLE: SignedDuration = SignedDuration::from_secs(10);
 /// The age of a Pod from which a write that it has not started, or not ended, waits no longer for more urgent work: in a
 /// storm most attempts end before, and the write of their end says it all.
 const REPORT_DEADLINE: SignedDuration = SignedDuration::from_secs(30);
-/// How long the answer to the question for Warning events holds.
+/// How long the Warning events that were read count as current.
 pub const WARNINGS_HOLD: SignedDuration = SignedDuration::from_secs(60);
 /// How far the clock of who reports an event may be behind that of the kubelet, or of the scheduler.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(5);
@@ -61,7 +61,7 @@ pub(super) fn question(
         return None;
     }
     let ends = || {
-        let stops = deadlines::stops(situation, status, current, tracked);
+        let stops = stop_reasons::stops(situation, status, current, tracked);
         stops.iter().any(|stop| stop.reason == StopReason::StartupTimeout && stop.at <= situation.now)
     };
     let is_due = (is_settled(situation, scope, tracked) && waited(situation, tracked) >= SETTLE) || ends();
@@ -70,7 +70,7 @@ pub(super) fn question(
     (is_due && !is_known).then(|| PodRef::from(tracked))
 }
 
-/// How long until there is something to ask.
+/// How long until the Warning events are worth reading.
 pub(super) fn asks_in(situation: &Situation, current: &CurrentAttempt, tracked: &TrackedPod) -> Option<SignedDuration> {
     let wait = match warnings(situation, tracked) {
         Some(known) => WARNINGS_HOLD.saturating_sub(known.age),
@@ -79,7 +79,7 @@ pub(super) fn asks_in(situation: &Situation, current: &CurrentAttempt, tracked: 
     Some(wait).filter(|wait| wait.is_positive() && is_silent(current, tracked))
 }
 
-/// What holds the attempt up, of which its status says `current.hold_up` so far. What says the same is left as it is.
+/// What holds the attempt up. A stored `current.hold_up` that says the same stays as it is.
 pub(super) fn of(
     situation: &Situation,
     scope: Scope,
@@ -138,7 +138,7 @@ fn waited(situation: &Situation, tracked: &TrackedPod) -> SignedDuration {
     starting.map_or(age(situation, tracked), |since| since.min(age(situation, tracked)))
 }
 
-/// Whether a reason that was stored, and of which nothing newer is known, may hold the Pod up still.
+/// Whether a stored reason may still hold the Pod up, given that nothing newer is known.
 fn can_still_be(reason: &str, pod: &PodSnapshot) -> bool {
     let of_scheduling = matches!(reason, FAILED_SCHEDULING | "Unschedulable" | "SchedulingGated");
     let is_over = is_at_work(pod) || (of_scheduling && has_a_node(pod));

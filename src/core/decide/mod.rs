@@ -18,15 +18,17 @@ mod history;
 mod hold_up;
 mod plan;
 mod record;
+mod rejected_creation;
 mod requests;
 mod retry_wait;
 mod situation;
 mod stage;
-mod stalled;
 mod start;
-mod stop_pod;
+mod stop_method;
+mod stop_reasons;
 mod tracked_pod;
 mod transition;
+mod unreadable;
 
 pub use hold_up::{SETTLE, WARNINGS_HOLD};
 pub use plan::{Cleanup, Deferrable, Plan, PodRef, ProgressReport, Requeue, Settled, StatusWrite};
@@ -35,10 +37,10 @@ pub use situation::{
     Created, Failing, LATE_POST_BOUND, Lookups, PodLookup, PodWarnings, ProcessState, Situation, UNSEEN_BOUND,
     is_finished, nothing_has_begun, slot_of,
 };
-pub use stalled::unreadable;
-pub use stop_pod::{STOP_DEADLINE_SECONDS, StopMethod};
+pub use stop_method::{STOP_DEADLINE_SECONDS, StopMethod};
 pub use tracked_pod::TrackedPod;
 pub use transition::{Transition, Wait};
+pub use unreadable::unreadable;
 
 use crate::api::{ConditionReason, RetryableTaskStatus};
 use crate::core::validate::problem;
@@ -87,7 +89,7 @@ fn next_status(situation: &Situation, stored: &RetryableTaskStatus, scope: Scope
     if problem.is_none() {
         draft.clear_stall(ConditionReason::InvalidSpec);
     }
-    match draft.look_at_current() {
+    match draft.inspect_current() {
         Step::LookUpPod(pod_name) => return Next::LookUpPod(pod_name),
         Step::ReadWarnings(pod) => return Next::ReadWarnings(pod),
         Step::NotStarted => match problem {

@@ -42,7 +42,7 @@ pub(super) fn close(draft: &mut Draft, end: &AttemptEnd) -> Step {
     let said = excerpt(&outcome, matched_message(draft, &verdict));
     let entry = entry(draft, end, &outcome, &verdict, wait, said.text);
     let is_failure = matches!(entry.action, Action::Retry | Action::Fail) || verdict.rule.is_some();
-    // The end of the time, or of patience, is no news of the task: an earlier failure says more.
+    // A deadline or a cancellation is no news of the task: an earlier failure says more.
     let is_no_news = matches!(stop, Some(StopReason::DeadlineExceeded | StopReason::Cancelled));
     let says_less = is_no_news && draft.status.last_failure.is_some();
     if is_failure && !says_less {
@@ -137,7 +137,7 @@ fn take_back_retry(draft: &mut Draft) {
     status.ignored = status.ignored.saturating_sub(i32::from(action == Some(Action::Ignore))).max(0);
 }
 
-/// Somebody wants the task to end before its next attempt.
+/// A user cancels the task before its next attempt.
 pub(super) fn cancel(draft: &mut Draft) {
     if draft.current.fallback {
         return fallback::cancel(draft);

@@ -1,4 +1,4 @@
-//! What people ask of a task by annotations. A value is heard once; another value asks again.
+//! Requests by annotation. A value is acknowledged once; another value is another request.
 
 use super::draft::Draft;
 use super::situation::{nothing_has_begun, pod_of, slot_of};
@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 /// Most unknown annotations that are acknowledged at a time.
 const MAX_UNKNOWN: usize = 4;
 
-/// What can be asked for.
+/// What an annotation can request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Skip the wait for the next attempt.
@@ -48,7 +48,7 @@ impl Request {
     }
 }
 
-/// The value of a request that has not been heard.
+/// The value of a request that has not been acknowledged.
 fn pending(situation: &Situation, status: &RetryableTaskStatus, request: Request) -> Option<String> {
     let annotations = situation.task.metadata.annotations.as_ref()?;
     let value = short(annotations.get(request.annotation())?, MAX_WORD_BYTES);
@@ -56,13 +56,13 @@ fn pending(situation: &Situation, status: &RetryableTaskStatus, request: Request
     acknowledged.is_none_or(|acknowledged| acknowledged.value != value).then_some(value)
 }
 
-/// Whether somebody wants the task to end.
+/// Whether a user has requested the task's end.
 pub(super) fn is_cancelled(situation: &Situation, status: &RetryableTaskStatus) -> bool {
     pending(situation, status, Request::Cancel).is_some()
 }
 
-/// Annotations of this group that ask for nothing are acknowledged once as what they are: a misspelt request would
-/// otherwise do nothing and say nothing. One that is taken away is forgotten.
+/// Unknown annotations of this group are acknowledged once as unknown: a misspelt request would otherwise do nothing and
+/// say nothing. One that is removed is forgotten.
 pub(super) fn unknown(draft: &mut Draft) {
     let is_request = |name: &str| Request::ALL.iter().any(|request| request.annotation() == name);
     let annotations = draft.situation.task.metadata.annotations.as_ref();
@@ -93,21 +93,21 @@ fn unknown_effect(name: &str) -> String {
     format!("unknown annotation {name}, which does nothing: known are {}{meant}", known.join(", "))
 }
 
-/// The task has ended: what asks it to go on, or to end, comes too late.
+/// The task has ended: a request to retry or to cancel comes too late.
 pub(super) fn too_late(draft: &mut Draft) {
     for request in [Request::RetryNow, Request::Cancel] {
         acknowledge(draft, request, "the task had ended");
     }
 }
 
-/// The task has ended: it runs again if somebody asks for it.
+/// The task has ended: it runs again on request.
 pub(super) fn after_the_end(draft: &mut Draft) {
     if pending(draft.situation, &draft.status, Request::RunAgain).is_some() {
         run_again(draft);
     }
 }
 
-/// What takes effect before the current attempt is looked at.
+/// Requests that take effect before the current attempt is inspected.
 pub(super) fn before_the_end(draft: &mut Draft) {
     if nothing_has_begun(&draft.status) {
         // A copy of a task carries its annotations along.
@@ -122,7 +122,7 @@ pub(super) fn before_the_end(draft: &mut Draft) {
 /// The cancellation has had its effect.
 pub(super) fn cancelled(draft: &mut Draft) {
     acknowledge(draft, Request::Cancel, "the task was cancelled");
-    // Whoever cancels does not want the run that was asked for before.
+    // A cancellation also revokes an earlier request to run again.
     acknowledge(draft, Request::RunAgain, "the task was cancelled");
 }
 
@@ -172,7 +172,7 @@ fn replace(draft: &mut Draft) -> String {
     format!("the Pod of attempt {number}, held up by {}, is replaced", hold_up.reason)
 }
 
-/// Everything but the history, what was heard and the memory that was found to be needed starts anew.
+/// Resets everything but the history, the acknowledged requests and the raised memory.
 fn run_again(draft: &mut Draft) {
     let first_attempt = draft.status.attempts.max(0).saturating_add(1);
     let number = draft.status.run.map_or(1, |run| run.number).saturating_add(1);

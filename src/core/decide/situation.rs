@@ -1,11 +1,11 @@
-//! What a decision rests on: the task, its Pods, what the API server has just answered, what this process knows.
+//! What a decision rests on: the task, its Pods, the latest answers of the API server, what this process knows.
 
 use super::TrackedPod;
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTask, RetryableTaskStatus};
 use crate::core::condition_list;
-use crate::core::pod_event::PodWarning;
 use crate::core::pod_name::pod_name;
 use crate::core::pod_snapshot::DeletionDeadline;
+use crate::core::pod_warning::PodWarning;
 use crate::core::rejection::{FAILS_UNSAID, Rejection};
 use crate::core::slot::Slot;
 use crate::core::time::until;
@@ -28,13 +28,13 @@ pub struct Situation<'a> {
     pub pods: &'a [TrackedPod],
     /// The wall clock.
     pub now: Timestamp,
-    /// What this reconcile has asked the API server.
+    /// The answers of the API server in this reconcile.
     pub lookups: &'a Lookups,
     /// What this process knows that is not stored.
     pub process: &'a ProcessState,
 }
 
-/// What one reconcile has asked the API server. It starts with nothing.
+/// The answers of the API server in one reconcile. It starts with none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lookups {
     /// The answer to the lookup of the current attempt's Pod.
@@ -100,7 +100,7 @@ impl Failing {
     }
 }
 
-/// What the API server said when this process asked it for the Warning events about a Pod.
+/// The Warning events about a Pod, as the API server answered last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodWarnings {
     /// The Pod's UID.
@@ -113,13 +113,12 @@ pub struct PodWarnings {
     pub newest: Option<PodWarning>,
 }
 
-/// The Pod of an attempt or of the fallback: ours by its owner, its labels and its name, of which copies of a Pod have
-/// another.
+/// The Pod of an attempt or of the fallback. Owner, labels and name must match: a copy of a Pod has another name.
 pub(super) fn pod_of<'a>(situation: &'a Situation, slot: Slot) -> Option<&'a TrackedPod> {
     situation.pods.iter().find(|tracked| tracked.pod.slot() == slot && is_an_attempts(situation, tracked))
 }
 
-/// How long until a Pod that is being deleted and does not end is given up. A wall clock that is wrong by any amount
+/// How long until a Pod that is being deleted and does not end is abandoned. A wall clock that is wrong by any amount
 /// makes it neither shorter than the grace and the bound, whichever is longer, since this process has known of the
 /// deletion, nor longer than both together.
 pub(super) fn time_until_abandoned(situation: &Situation, tracked: &TrackedPod) -> Option<SignedDuration> {
@@ -136,8 +135,8 @@ pub(super) fn age(situation: &Situation, tracked: &TrackedPod) -> SignedDuration
     situation.now.duration_since(tracked.pod.created.min(tracked.first_seen))
 }
 
-/// For how long a creation of the current attempt's Pod can still be on its way: one that this process sent, or an
-/// earlier one that died.
+/// For how long a creation of the current attempt's Pod can still be in flight: one of this process, or of an earlier
+/// process.
 pub(super) fn unsettled(situation: &Situation) -> SignedDuration {
     let since =
         situation.process.create_in_flight.map_or(situation.process.uptime, |sent| sent.min(situation.process.uptime));

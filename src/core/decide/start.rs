@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 impl Draft<'_> {
     /// The attempt is not started. Starts it if nothing holds it back.
     pub(super) fn start_when_due(&mut self) {
-        self.tell_last_failure();
+        self.show_last_failure();
         if requests::is_cancelled(self.situation, &self.status) {
             return record::cancel(self);
         }

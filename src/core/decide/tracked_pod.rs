@@ -19,7 +19,7 @@ pub struct TrackedPod {
     pub stopping_since: Option<SignedDuration>,
     /// When this process first saw that it, or its main container, had ended.
     pub end_seen: Option<Timestamp>,
-    /// Whether it has been seen to be gone.
+    /// Whether its deletion was seen.
     pub deleted: bool,
 }
 

@@ -6,7 +6,7 @@ use crate::core::delay::DelayRange;
 use crate::core::slot::Slot;
 use jiff::{SignedDuration, Timestamp};
 
-/// What is worth telling: an Event, a metric, a log line.
+/// What happened to a task: the source of Events, metrics and log lines.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Transition {
     /// An attempt, or the fallback, may start; its Pod is about to be created.
@@ -20,7 +20,7 @@ pub enum Transition {
         entry: Box<HistoryEntry>,
         /// The wait before the next attempt, if one follows after a wait.
         wait: Option<Wait>,
-        /// What is said of its end in one line.
+        /// The message of its end in one line.
         line: Option<String>,
     },
     /// The spec has changed, and with it the wait for the next attempt.
@@ -46,11 +46,11 @@ pub enum Transition {
         /// The condition's message.
         message: String,
     },
-    /// Somebody asked for something by annotation.
+    /// A request by annotation was acknowledged.
     Acknowledged {
-        /// For what.
+        /// Which request.
         request: Request,
-        /// What comes of it.
+        /// Its effect.
         effect: String,
     },
     /// The task cannot go on, for a new reason: a Pod cannot be created, or the spec makes no sense.
@@ -95,9 +95,9 @@ pub enum Transition {
 /// The wait before an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// The waits that were possible.
+    /// The range that the jitter picks from.
     pub range: DelayRange,
-    /// The one that the dice picked.
+    /// The wait that the jitter picked.
     pub delay: SignedDuration,
     /// When it ends.
     pub due: Timestamp,

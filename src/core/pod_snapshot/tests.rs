@@ -1,5 +1,5 @@
+mod container_wait;
 mod deadline;
-mod hold_up;
 mod messages;
 mod outcome;
 

@@ -7,7 +7,7 @@ use super::world::World;
 use crate::api::{Action, ConditionType, HoldUp, RetryableTask};
 use crate::core::condition_list;
 use crate::core::decide::Transition;
-use crate::core::pod_event::PodWarning;
+use crate::core::pod_warning::PodWarning;
 use crate::core::testing::{BuildPod, BuildTask, at, fixed, running, task, waiting};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;

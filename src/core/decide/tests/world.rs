@@ -11,9 +11,9 @@ use crate::core::decide::{
 };
 use crate::core::drive::{Execute, drive};
 
-use crate::core::pod_event::PodWarning;
 use crate::core::pod_name::pod_name;
 use crate::core::pod_snapshot::{PodSnapshot, Progress};
+use crate::core::pod_warning::PodWarning;
 use crate::core::rejection::{Refusal, Rejection};
 use crate::core::slot::Slot;
 use crate::core::testing::{BuildPod, UID, at, pod_of};

@@ -25,7 +25,7 @@ pub enum StopMethod {
     Replacement,
 }
 
-/// What to do now to a Pod that is to be stopped and is not being deleted, and when to look again.
+/// How to stop a Pod that is not being deleted, and when to check again.
 pub(super) fn next(
     situation: &Situation,
     current: &CurrentAttempt,
@@ -43,8 +43,8 @@ pub(super) fn next(
     if wait.is_positive() { (method, Some(wait)) } else { (Some(StopMethod::Deletion), None) }
 }
 
-/// How long until a Pod that has not been seen with the deadline is taken for one that will not get it, whatever refuses
-/// it or takes it away again: since the stored intent, and no sooner than this process has had the time to set it.
+/// How long to wait for the deadline to appear on the Pod before the Pod is deleted instead: since the stored intent, and
+/// at least as long as this process has had to set it.
 fn until_given_up(situation: &Situation, current: &CurrentAttempt, limit: SignedDuration) -> SignedDuration {
     let stored = current.stop_time.as_ref().map_or(limit, |at| until(situation.now, plus(at.0, limit)).min(limit));
     stored.max(limit.saturating_sub(situation.process.uptime))

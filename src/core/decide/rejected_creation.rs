@@ -1,19 +1,18 @@
-//! A task that cannot go on without help: `Stalled`, with the words of who refused.
+//! A Pod whose creation was rejected: `Stalled` in the server's words, and when it is tried again.
 
 use super::closed_pods::closed;
 use super::draft::Draft;
-use super::situation::{Failing, is_finished};
+use super::situation::Failing;
 use super::{Situation, Transition};
-use crate::api::{ConditionReason, ConditionType, CurrentAttempt};
+use crate::api::{ConditionType, CurrentAttempt};
 use crate::core::attempt_spec::{self, LowerRaise};
 use crate::core::jitter_seed::jitter_seed;
 use crate::core::rejection::{Rejection, TRY_AGAIN};
 use crate::core::slot::Slot;
 use crate::core::time::{micros, plus, until};
-use crate::core::{condition_list, delay, message};
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
-use serde_json::{Value, json};
+use crate::core::{condition_list, delay};
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 /// Longest time between two tries to create a Pod that the API server rejects, in seconds.
 const MAX_CREATE_BACKOFF_SECONDS: i32 = 60;
@@ -80,25 +79,6 @@ impl Draft<'_> {
         };
         Some(wait.saturating_add(TRY_AGAIN))
     }
-}
-
-/// The status of a task whose spec or status cannot be read, with the reason why; nothing if it says so already, or has
-/// ended. What is there stays as it is.
-pub fn unreadable(before: &Value, message: &str, (now, generation): (Timestamp, Option<i64>)) -> Option<Value> {
-    let list = before.get("conditions").cloned();
-    let mut list: Vec<Condition> = list.and_then(|list| serde_json::from_value(list).ok()).unwrap_or_default();
-    if is_finished(&list) {
-        return None;
-    }
-    let message = message::short(message, message::MAX_MESSAGE_BYTES);
-    let reason = ConditionReason::InvalidSpec;
-    condition_list::set(&mut list, (ConditionType::Stalled, true), reason, &message, (now, generation));
-    let mut after = before.as_object().cloned().unwrap_or_default();
-    after.insert("observedGeneration".into(), json!(generation));
-    after.insert("reason".into(), json!(reason.as_str()));
-    after.insert("message".into(), json!(message));
-    after.insert("conditions".into(), json!(list));
-    Some(Value::Object(after)).filter(|after| after != before)
 }
 
 /// How long to wait before the creation of a Pod is tried again: not at all when the spec has changed since, or when the
