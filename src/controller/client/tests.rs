@@ -49,7 +49,7 @@ fn counted(telemetry: &Telemetry, labels: &str) -> bool {
 }
 
 #[tokio::test]
-async fn writes_tell_the_server_their_limit_and_reads_do_not() {
+async fn writes_give_the_server_their_limit_and_reads_do_not() {
     let (client, seen) = server(200, pod(), telemetry());
     let pods: Api<Pod> = Api::namespaced(client, "team-a");
     let pod: Pod = serde_json::from_value(pod()).unwrap();

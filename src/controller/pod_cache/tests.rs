@@ -37,7 +37,7 @@ fn listed(attempts: &PodCache, pods: &[Pod], now: i64) -> Vec<TaskKey> {
 }
 
 #[test]
-fn events_name_the_tasks_that_they_touch() {
+fn events_return_the_tasks_that_they_change() {
     let attempts = PodCache::default();
     assert_eq!(attempts.apply(&Event::InitApply(pod(1)), at(0)), [key()]);
     assert_eq!(attempts.apply(&Event::Apply(pod(2)), at(0)), [key()]);
@@ -53,7 +53,7 @@ fn events_name_the_tasks_that_they_touch() {
 }
 
 #[test]
-fn what_a_complete_list_does_not_show_is_gone() {
+fn pods_that_a_complete_list_does_not_have_are_deleted() {
     let attempts = PodCache::default();
     assert_eq!(listed(&attempts, &[pod(1), pod(2)], 0), [], "nothing went");
     assert_eq!(listed(&attempts, &[pod(2)], 10), [key()]);
@@ -62,7 +62,7 @@ fn what_a_complete_list_does_not_show_is_gone() {
 }
 
 #[test]
-fn a_list_that_breaks_off_says_nothing_of_what_is_missing() {
+fn an_incomplete_list_deletes_nothing() {
     let attempts = PodCache::default();
     listed(&attempts, &[pod(1)], 0);
     attempts.apply(&Event::Init, at(1));
@@ -148,7 +148,7 @@ fn a_pod_that_a_list_missed_comes_back_with_an_answer() {
 }
 
 #[test]
-fn an_answer_of_none_is_of_the_pod_that_was_asked_for() {
+fn a_not_found_answer_concerns_the_pod_that_was_looked_up() {
     let attempts = PodCache::default();
     let name = pod(1).metadata.name.unwrap();
     assert_eq!(attempts.uid_of(&key(), &name), None);
@@ -180,7 +180,7 @@ fn the_first_terminal_observation_stays() {
 
 /// A finished task keeps its Pods as long as their owner likes.
 #[test]
-fn what_was_said_of_a_recorded_end_is_forgotten_for_good() {
+fn the_messages_of_a_recorded_end_are_dropped_for_good() {
     let attempts = PodCache::default();
     let said = |number| pod(number).ended(end(1).saying("disk full"));
     attempts.apply(&Event::Apply(said(1).version(2)), at(0));
@@ -204,7 +204,7 @@ fn another_pod_of_the_same_name_starts_afresh() {
 }
 
 #[test]
-fn only_what_is_gone_and_not_needed_is_forgotten() {
+fn only_deleted_pods_that_are_not_needed_are_dropped() {
     let attempts = PodCache::default();
     listed(&attempts, &[pod(1), pod(2), pod(3)], 0);
     listed(&attempts, &[pod(3)], 1);

@@ -29,21 +29,21 @@ fn our_own_last_write_counts_until_the_cache_has_seen_it() {
 
 #[test]
 fn another_uid_starts_with_nothing() {
-    let memory = ProcessStates::default();
-    memory.with(&key(), UID, |state| state.created(1.into(), "pod-1"));
-    assert!(memory.with(&key(), UID, |state| state.creation_of(1.into())).is_some());
+    let states = ProcessStates::default();
+    states.with(&key(), UID, |state| state.created(1.into(), "pod-1"));
+    assert!(states.with(&key(), UID, |state| state.creation_of(1.into())).is_some());
     let other = TaskKey { name: "other".into(), ..key() };
-    assert!(memory.with(&other, UID, |state| state.creation_of(1.into())).is_none());
-    assert!(memory.with(&key(), "another", |state| state.creation_of(1.into())).is_none());
-    assert!(memory.with(&key(), UID, |state| state.creation_of(1.into())).is_none(), "forgotten for good");
+    assert!(states.with(&other, UID, |state| state.creation_of(1.into())).is_none());
+    assert!(states.with(&key(), "another", |state| state.creation_of(1.into())).is_none());
+    assert!(states.with(&key(), UID, |state| state.creation_of(1.into())).is_none(), "forgotten for good");
 }
 
 #[test]
 fn a_forgotten_task_takes_no_room() {
-    let memory = ProcessStates::default();
-    memory.with(&key(), UID, |state| state.created(1.into(), "pod-1"));
-    memory.forget(&key());
-    assert!(memory.tasks.lock().unwrap().is_empty());
+    let states = ProcessStates::default();
+    states.with(&key(), UID, |state| state.created(1.into(), "pod-1"));
+    states.forget(&key());
+    assert!(states.tasks.lock().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,15 +80,15 @@ async fn a_clock_that_was_set_back_makes_no_wait_longer_than_it_was_meant_to_be(
 
 #[test]
 fn failures_wait_ever_longer_up_to_a_minute() {
-    let memory = ProcessStates::default();
-    let waits: Vec<_> = (0..12).map(|_| memory.with(&key(), UID, TaskState::failed).as_millis()).collect();
+    let states = ProcessStates::default();
+    let waits: Vec<_> = (0..12).map(|_| states.with(&key(), UID, TaskState::failed).as_millis()).collect();
     for (n, wait) in waits.iter().enumerate() {
         let most = (1000 << n.min(20)).min(60_000);
         assert!((most / 2..=most).contains(wait), "{n}: {wait}");
     }
-    memory.with(&key(), UID, TaskState::succeeded);
-    assert!(memory.with(&key(), UID, TaskState::failed).as_millis() <= 1000, "from the start again");
-    let other = memory.with(&key(), "another", TaskState::failed).as_millis();
+    states.with(&key(), UID, TaskState::succeeded);
+    assert!(states.with(&key(), UID, TaskState::failed).as_millis() <= 1000, "from the start again");
+    let other = states.with(&key(), "another", TaskState::failed).as_millis();
     assert_ne!(other, waits[0], "tasks that failed together do not come back together");
 }
 
@@ -125,7 +125,7 @@ async fn what_is_left_of_a_wait_moves_with_its_due_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_that_cannot_be_stored_is_said_once_when_it_lasts() {
+async fn a_status_that_cannot_be_stored_is_reported_once_when_it_lasts() {
     let mut state = TaskState::default();
     let mut said = Vec::new();
     for _ in 0..6 {
@@ -157,7 +157,7 @@ async fn creations_that_fail_in_a_row_are_counted_from_the_first_that_was_sent()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_events_last_said_holds_on_while_they_cannot_be_read() {
+async fn the_last_warning_stays_while_events_cannot_be_read() {
     let warning = || {
         let hold_up = crate::api::HoldUp { reason: "FailedMount".into(), message: None };
         Some(PodWarning { hold_up, last_seen: Some(at(0)) })

@@ -7,7 +7,7 @@ use crate::core::testing::{BuildPod, BuildTask, at, fixed, pod_of, task, time, w
 use kube_runtime::watcher::Event;
 
 #[tokio::test]
-async fn a_cleanup_takes_no_place_of_what_is_more_urgent() {
+async fn cleanup_runs_only_with_its_own_priority() {
     let mut deleted = task();
     deleted.metadata.deletion_timestamp = Some(time(0));
     let pod = pod_of(&deleted, 1).uid("known").exit(1);
@@ -37,7 +37,7 @@ fn settled(mut task: RetryableTask, context: &Context) -> RetryableTask {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cleanup_makes_way_once_for_what_its_task_has_to_do_soon() {
+async fn cleanup_is_deferred_once_while_the_task_is_due_soon() {
     let second = Duration::from_secs(1);
     for (wait, first, again) in [(1, 0, Some(second)), (2, 1, None), (60, 1, None)] {
         let task = task().max_retries(1).backoff(without_jitter(fixed(wait)));
@@ -61,7 +61,7 @@ async fn a_cleanup_makes_way_once_for_what_its_task_has_to_do_soon() {
 }
 
 #[tokio::test]
-async fn that_an_attempt_has_not_ended_is_told_when_there_is_time() {
+async fn progress_is_reported_when_the_work_queue_is_idle() {
     let task = task();
     let pod = pod_of(&task, 1).uid("known");
     let (context, requests) = context(Arc::new(move |_| refusal(503, "ServiceUnavailable")));
@@ -92,7 +92,7 @@ async fn that_an_attempt_has_not_ended_is_told_when_there_is_time() {
 }
 
 #[tokio::test]
-async fn nothing_is_remembered_of_the_start_of_an_attempt_that_is_over() {
+async fn what_is_known_of_the_start_of_an_attempt_is_dropped_after_its_end() {
     let waiting = {
         let (context, _) = context(Arc::new(|line| panic!("{line}")));
         context.pod_cache.apply(&Event::Apply(pod_of(&task(), 1).uid("known").exit(1)), at(0));
@@ -148,7 +148,7 @@ async fn a_cleanup_that_fails_waits_longer_each_time() {
 }
 
 #[tokio::test]
-async fn that_it_cannot_be_said_of_a_task_that_it_cannot_be_read_is_counted() {
+async fn a_task_that_cannot_be_marked_as_unreadable_is_counted() {
     let mut manifest = serde_json::to_value(task()).unwrap();
     manifest["spec"]["maxRetries"] = "many".into();
     let live = manifest.clone();

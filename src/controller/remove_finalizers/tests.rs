@@ -163,7 +163,7 @@ async fn only_the_given_namespaces_are_touched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_page_is_read_and_a_forgotten_place_begins_anew() {
+async fn every_page_is_read_and_an_expired_continue_token_starts_again() {
     let server = shared(&[]);
     for n in 0..1_234 {
         server.lock().unwrap().pods.insert(("a".into(), format!("p{n}")), vec![OURS.to_owned()]);
@@ -222,7 +222,7 @@ async fn an_operator_that_does_not_end_keeps_its_pods() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deployment_that_is_gone_needs_no_stopping() {
+async fn a_deleted_deployment_needs_no_stopping() {
     let server = shared(&[("a", "p", &[OURS])]);
     server.lock().unwrap().scale = None;
     assert_eq!(remove_finalizers(client(&server), &options(&[], true)).await.unwrap(), 1);
@@ -264,7 +264,7 @@ async fn a_namespace_that_cannot_be_read_is_reported_and_does_not_keep_the_other
 
 /// The Pod goes, or another takes its name, between the list and the patch.
 #[tokio::test(start_paused = true)]
-async fn a_pod_that_went_meanwhile_is_no_failure() {
+async fn a_pod_that_is_deleted_meanwhile_is_no_failure() {
     for code in [404, 409] {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let log = calls.clone();

@@ -28,7 +28,7 @@ async fn on_conflict(delete: bool, live: Option<&'static str>) -> (bool, bool, u
 }
 
 #[tokio::test]
-async fn a_conflict_means_a_pod_that_is_gone_only_if_a_look_says_so() {
+async fn a_conflict_means_a_deleted_pod_only_if_a_read_says_so() {
     for delete in [true, false] {
         assert_eq!(on_conflict(delete, Some("known")).await, (false, false, 2), "others write too: tried again later");
         assert_eq!(on_conflict(delete, Some("another")).await, (true, true, 2), "another Pod has the name");
@@ -37,7 +37,7 @@ async fn a_conflict_means_a_pod_that_is_gone_only_if_a_look_says_so() {
 }
 
 #[tokio::test]
-async fn a_look_that_fails_says_nothing_of_the_pod() {
+async fn a_read_that_fails_does_not_mean_a_deleted_pod() {
     let (context, _) = context(Arc::new(|line| {
         if line.starts_with("GET") { refusal(500, "InternalError") } else { refusal(409, "Conflict") }
     }));
@@ -63,7 +63,7 @@ async fn a_process_that_does_not_lead_creates_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn whatever_the_answer_to_a_creation_it_is_a_rejection_in_the_servers_words() {
+async fn every_error_of_a_creation_is_a_rejection_with_the_servers_message() {
     for code in [400, 401, 403, 404, 408, 409, 413, 418, 422, 429, 500, 502, 503, 504] {
         for reason in ["", "AlreadyExists", "InternalError"] {
             let (context, _) = context(Arc::new(move |line| match line.split(' ').next() {
@@ -81,7 +81,7 @@ async fn whatever_the_answer_to_a_creation_it_is_a_rejection_in_the_servers_word
 }
 
 #[tokio::test]
-async fn an_answer_that_is_none_leaves_open_whether_the_pod_is_there() {
+async fn an_unreadable_answer_leaves_open_whether_the_pod_exists() {
     let nonsense = || Arc::new(|_: &str| (201_u16, serde_json::json!("nonsense")));
     let exists = || {
         Arc::new(|line: &str| if line.starts_with("GET") { refusal(500, "") } else { refusal(409, "AlreadyExists") })
@@ -101,7 +101,7 @@ async fn an_answer_that_is_none_leaves_open_whether_the_pod_is_there() {
 }
 
 #[tokio::test]
-async fn a_status_that_is_refused_as_if_the_task_were_gone_is_not_stored() {
+async fn a_status_that_is_refused_as_if_the_task_were_deleted_is_not_stored() {
     let live = task();
     let (context, _) = context(Arc::new(move |line| match line.split(' ').next() {
         Some("GET") => (200, serde_json::json!(live)),
@@ -122,7 +122,7 @@ fn denial(code: u16, reason: &str) -> (u16, serde_json::Value) {
 }
 
 #[tokio::test]
-async fn a_webhook_that_answers_as_if_a_pod_were_gone_does_not_make_it_so() {
+async fn a_webhook_that_answers_as_if_a_pod_were_deleted_does_not_make_it_so() {
     for code in [404, 409] {
         let (context, _) = context(Arc::new(move |line| match line.split(' ').next() {
             Some("GET") => metadata("known"),
@@ -156,7 +156,7 @@ async fn on_stop(answer: (u16, serde_json::Value)) -> (Vec<String>, bool) {
 }
 
 #[tokio::test]
-async fn a_pod_that_nobody_may_give_a_deadline_is_deleted_to_stop_it() {
+async fn a_pod_whose_deadline_cannot_be_set_is_deleted_to_stop_it() {
     let stopping = pod_of(&task(), 1).uid("known").version(2).running();
     let stopping = stopping.change(|pod| pod.spec.get_or_insert_default().active_deadline_seconds = Some(1));
     assert_eq!(on_stop((200, serde_json::json!(stopping))).await, (vec!["PATCH".to_owned()], true));

@@ -36,7 +36,7 @@ fn manifest() -> Value {
 }
 
 #[test]
-fn a_task_comes_out_as_it_went_in_but_for_who_wrote_which_field() {
+fn a_task_is_kept_whole_without_its_managed_fields() {
     let mut manifest = manifest();
     manifest["status"] = json!({"attempts": 1, "state": "Waiting", "nextRetryTime": "2026-11-22T10:00:07.130001Z",
             "current": {"number": 2, "dueTime": "2026-11-22T10:00:07.130001Z"},
