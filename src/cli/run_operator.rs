@@ -3,7 +3,7 @@
 use super::RunArgs;
 use futures::FutureExt;
 use futures::future::{Shared, try_join_all};
-use retryable_tasks::controller::lease::{self, Elector, Held, Leadership};
+use retryable_tasks::controller::leader_election::{self, Elector, Held, Leadership};
 use retryable_tasks::controller::main_loop::run as control;
 use retryable_tasks::controller::{Settings, client};
 use retryable_tasks::telemetry::{Telemetry, http};
@@ -29,7 +29,7 @@ pub enum Error {
     Http(#[from] http::Error),
     /// The lease's settings are invalid.
     #[error(transparent)]
-    Lease(#[from] lease::Error),
+    Lease(#[from] leader_election::Error),
     /// The lease needs a namespace.
     #[error("--leader-elect needs the namespace of the lease: give --operator-namespace or set POD_NAMESPACE")]
     NoLeaseNamespace,
@@ -85,7 +85,7 @@ async fn elect(
     if !args.leader_elect {
         return Ok(Some((None, Leadership::always())));
     }
-    let settings = lease::Settings {
+    let settings = leader_election::Settings {
         namespace: args.operator_namespace.clone().ok_or(Error::NoLeaseNamespace)?,
         name: args.lease_name.clone(),
         identity: identity.to_owned(),

@@ -9,13 +9,13 @@
 //! - [`orphaned_pods`]: removes the finalizer from Pods whose task is deleted. [`remove_finalizers`]: from all Pods, before
 //!   an uninstall.
 //! - [`report`]: log lines, metrics and Events.
-//! - [`client`]: what holds for all requests. [`lease`]: leader election.
+//! - [`client`]: what holds for all requests. [`leader_election`]: leader election.
 
 pub mod client;
 pub mod context;
 mod error;
 mod finalizer;
-pub mod lease;
+pub mod leader_election;
 pub mod main_loop;
 pub mod orphaned_pods;
 pub mod pod_cache;

@@ -1,10 +1,10 @@
 //! The cache's copy of a task: JSON text, which takes less memory than typed values. It is copied while the API server's
 //! answer is read, so no values are built before a reconcile needs them.
 
-mod json;
+mod json_copy;
 
 use crate::api::RetryableTask;
-use json::JsonCopy;
+use json_copy::JsonCopy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::error_boundary::InvalidObject;

@@ -1,4 +1,6 @@
+use super::events::event;
 use super::*;
+use crate::api::HoldUp;
 use crate::core::decide::PodRef;
 
 #[test]

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use retryable_tasks::{
     controller::{
         Clock, Settings, client,
-        lease::{self, Elector, Held, Leadership},
+        leader_election::{self, Elector, Held, Leadership},
         main_loop::run as control,
     },
     telemetry::Telemetry,
@@ -54,7 +54,7 @@ async fn operate(
     let client = client::client_with(endpoint, "default", telemetry.clone());
     let now: Clock = Arc::new(move || clock.now());
     let (held, leadership) = if elected {
-        let settings = lease::Settings {
+        let settings = leader_election::Settings {
             namespace: OWN_NAMESPACE.into(),
             name: "retryable-tasks".into(),
             identity: identity.clone(),

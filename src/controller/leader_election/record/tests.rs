@@ -65,23 +65,23 @@ fn a_record_runs_out_only_by_being_seen_unchanged() {
     let mine = settings("b");
     let begin = Instant::now();
     let after = |seconds| begin + Duration::from_secs(seconds);
-    let mut snapshot = PodSnapshot::nothing(begin);
-    assert!(snapshot.is_free(&mine, begin));
+    let mut observed = Observed::nothing(begin);
+    assert!(observed.is_free(&mine, begin));
 
     // A record from a clock an hour behind, which an idle comparison of clocks would take for dead.
     let lease = claimed(None, &settings("a"), at(1));
-    assert!(snapshot.see(Some(lease.clone()), begin));
-    assert!(!snapshot.is_free(&mine, after(14)));
+    assert!(observed.see(Some(lease.clone()), begin));
+    assert!(!observed.is_free(&mine, after(14)));
     let mut relabelled = lease.clone();
     relabelled.metadata.labels = Some([("team".to_owned(), "x".to_owned())].into());
-    assert!(!snapshot.see(Some(relabelled), after(14)), "a label is no sign of life");
-    assert!(snapshot.is_free(&mine, after(15)));
-    assert!(snapshot.see(Some(claimed(Some(&lease), &settings("a"), at(2))), after(15)));
-    assert!(!snapshot.is_free(&mine, after(29)));
+    assert!(!observed.see(Some(relabelled), after(14)), "a label is no sign of life");
+    assert!(observed.is_free(&mine, after(15)));
+    assert!(observed.see(Some(claimed(Some(&lease), &settings("a"), at(2))), after(15)));
+    assert!(!observed.is_free(&mine, after(29)));
 
-    assert!(!snapshot.see(None, after(29)));
-    assert!(!snapshot.is_free(&mine, after(29)), "its holder may not know yet that the lease was deleted");
-    assert!(snapshot.is_free(&mine, after(30)));
+    assert!(!observed.see(None, after(29)));
+    assert!(!observed.is_free(&mine, after(29)), "its holder may not know yet that the lease was deleted");
+    assert!(observed.is_free(&mine, after(30)));
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn the_duration_in_the_record_counts_and_nonsense_does_not() {
     let mut lease = claimed(None, &settings("a"), at(1));
     for (seconds, expected) in [(Some(60), 60_000), (Some(0), 14_500), (Some(-3), 14_500), (None, 14_500)] {
         lease.spec.as_mut().unwrap().lease_duration_seconds = seconds;
-        let mut snapshot = PodSnapshot::nothing(begin);
-        snapshot.see(Some(lease.clone()), begin);
-        assert_eq!(snapshot.expiry(&mine), Some(begin + Duration::from_millis(expected)));
+        let mut observed = Observed::nothing(begin);
+        observed.see(Some(lease.clone()), begin);
+        assert_eq!(observed.expiry(&mine), Some(begin + Duration::from_millis(expected)));
     }
 }
