@@ -6,7 +6,7 @@ use crate::cluster::{Cluster, Limits, put_into_etcd, stored};
 use crate::lateness::{Late, of_jobs, of_tasks, starts};
 use crate::pods::{Watch, lives};
 use crate::process::{Cpu, Process};
-use crate::requests::{Requests, TOLD};
+use crate::requests::{LOG_ARGS, Requests};
 use crate::work::{Kind, Work};
 use anyhow::Result;
 use serde::Serialize;
@@ -85,7 +85,7 @@ pub async fn run(program: &Path, scenario: Scenario) -> Result<Attempts> {
     let mut operator = None;
     let (who, controller) = match kind {
         Kind::Task => {
-            let started = operator.insert(cluster.operator(&cluster.account(HOME, None)?, &TOLD).await?);
+            let started = operator.insert(cluster.operator(&cluster.account(HOME, None)?, &LOG_ARGS).await?);
             (Who::Operator(HOME.into()), started.process())
         }
         Kind::Job => (Who::JobController, Process::of_cluster("controller-manager")?),

@@ -108,8 +108,8 @@ async fn main() -> Result<()> {
 fn scope(args: &Args) -> String {
     let parts = if args.only.is_empty() { String::new() } else { format!("Only the parts {}", args.only.join(", ")) };
     let scale = if args.scale == Scale::Small { "A tenth of the full scale" } else { "" };
-    let told: Vec<&str> = [parts.as_str(), scale].into_iter().filter(|text| !text.is_empty()).collect();
-    told.join(". ")
+    let scope: Vec<&str> = [parts.as_str(), scale].into_iter().filter(|text| !text.is_empty()).collect();
+    scope.join(". ")
 }
 
 /// Measures all parts. If one fails, the others are still measured.
@@ -117,11 +117,11 @@ async fn measure(args: &Args, report: &mut Report) {
     let (program, scale) = (args.program.as_path(), args.scale);
     let wanted = |part: &str| args.only.is_empty() || args.only.iter().any(|only| only == part);
     if wanted("size") {
-        report.idle_memory = told(report, "an idle operator", idle(program).await);
-        report.twenty_failures = told(report, "twenty failures", twenty_failures(program).await);
+        report.idle_memory = measured_part(report, "an idle operator", idle(program).await);
+        report.twenty_failures = measured_part(report, "twenty failures", twenty_failures(program).await);
     }
     if wanted("waiting") {
-        report.waiting = told(report, "tasks that wait", waiting::run(program, scale.of(10_000)).await);
+        report.waiting = measured_part(report, "tasks that wait", waiting::run(program, scale.of(10_000)).await);
     }
     let second = Duration::from_secs(1);
     let pace_of_a_thousand = scale.pace(180);
@@ -142,26 +142,27 @@ async fn measure(args: &Args, report: &mut Report) {
         };
         let at = report.attempts.len();
         report.attempts.push(SideBySide { name: name.clone(), ..SideBySide::default() });
-        let measured = told(report, &name, attempts::run(program, of(Kind::Task, Limits::Lifted)).await);
+        let measured = measured_part(report, &name, attempts::run(program, of(Kind::Task, Limits::Lifted)).await);
         report.attempts[at].task = measured;
         // At a pace at which nothing queues, the number does not matter.
         if part != "spread" {
             let bare = bare::first_pods(program, count, pace).await;
-            report.attempts[at].bare = told(report, &format!("{name}, the two writes alone"), bare).unwrap_or_default();
+            report.attempts[at].bare =
+                measured_part(report, &format!("{name}, the two writes alone"), bare).unwrap_or_default();
             let due_after =
                 report.attempts[at].task.as_ref().map(|task| task.late.due_after.clone()).unwrap_or_default();
             if !due_after.is_empty() {
                 let late = bare::due_pods(program, &due_after).await;
-                let late = told(report, &format!("{name}, the two writes alone when they are due"), late);
+                let late = measured_part(report, &format!("{name}, the two writes alone when they are due"), late);
                 report.attempts[at].bare_late = late.unwrap_or_default();
             }
         }
         let job = format!("{name}, Job");
-        let measured = told(report, &job, attempts::run(program, of(Kind::Job, Limits::Lifted)).await);
+        let measured = measured_part(report, &job, attempts::run(program, of(Kind::Job, Limits::Lifted)).await);
         report.attempts[at].job = measured;
         if by_default {
             let job = format!("{job} with its default limits");
-            let measured = told(report, &job, attempts::run(program, of(Kind::Job, Limits::Default)).await);
+            let measured = measured_part(report, &job, attempts::run(program, of(Kind::Job, Limits::Default)).await);
             report.attempts[at].job_by_default = measured;
         }
     }
@@ -174,24 +175,26 @@ async fn measure(args: &Args, report: &mut Report) {
             let (kind, work, limits) = (Kind::Task, Work::that_fails_often(), Limits::Lifted);
             let scenario = Scenario { kind, work, count, pace, limits, waiting };
             let name = format!("{count} of {all} tasks");
-            let measured = told(report, &name, attempts::run(program, scenario).await);
+            let measured = measured_part(report, &name, attempts::run(program, scenario).await);
             report.growth.extend(measured);
         }
     }
     if wanted("drain") {
         let count = scale.of(1000);
-        report.drain = told(report, "drain", drain::run(program, Kind::Task, count, Limits::Lifted).await);
-        report.drain_job = told(report, "drain of Jobs", drain::run(program, Kind::Job, count, Limits::Lifted).await);
+        report.drain = measured_part(report, "drain", drain::run(program, Kind::Task, count, Limits::Lifted).await);
+        report.drain_job =
+            measured_part(report, "drain of Jobs", drain::run(program, Kind::Job, count, Limits::Lifted).await);
         let few = count / 5;
         let default = drain::run(program, Kind::Job, few, Limits::Default).await;
-        report.drain_job_default = told(report, "drain of Jobs with default limits", default);
+        report.drain_job_default = measured_part(report, "drain of Jobs with default limits", default);
     }
     if wanted("sharing") {
-        report.sharing = told(report, "two operators", sharing::run(program, scale.of(100)).await).unwrap_or_default();
+        report.sharing =
+            measured_part(report, "two operators", sharing::run(program, scale.of(100)).await).unwrap_or_default();
     }
 }
 
-fn told<T>(report: &mut Report, part: &str, result: Result<T>) -> Option<T> {
+fn measured_part<T>(report: &mut Report, part: &str, result: Result<T>) -> Option<T> {
     match result {
         Ok(measured) => {
             eprintln!("measured: {part}");

@@ -164,10 +164,10 @@ impl Report {
         rows.extend(self.size_rows());
         for share in &self.sharing {
             let Share { namespace, attempts, own_requests, other_requests, foreign_writes, .. } = share;
-            let told = format!(
+            let text = format!(
                 "{attempts} attempts, {own_requests} requests; {other_requests} about others, {foreign_writes} by others"
             );
-            let row = Row::new(format!("two operators: the one of {namespace}"), told);
+            let row = Row::new(format!("two operators: the one of {namespace}"), text);
             rows.push(row.target("0 about others, 0 by others", other_requests + foreign_writes == 0 && *attempts > 0));
         }
         rows
@@ -209,9 +209,9 @@ impl Report {
 
     /// The cost of an attempt at each number of tasks: the same attempts at the same pace, and all at once.
     fn costs_by_number(&self) -> Vec<Row> {
-        let told = |measured: &[&Attempts], tell: &dyn Fn(&Attempts) -> String| {
-            let told: Vec<String> = measured.iter().map(|one| format!("{}: {}", one.tasks, tell(one))).collect();
-            told.join("; ")
+        let text = |measured: &[&Attempts], value: &dyn Fn(&Attempts) -> String| {
+            let text: Vec<String> = measured.iter().map(|one| format!("{}: {}", one.tasks, value(one))).collect();
+            text.join("; ")
         };
         let costs = |one: &Attempts| format!("{:.2}, {:.2} ms", one.writes_per_attempt, one.controller_cpu);
         let lag = |one: &Attempts| middle_and_worst(&one.late.own_lag);
@@ -225,12 +225,12 @@ impl Report {
             let flat = spread(&|one| one.writes_per_attempt) <= 0.2 && spread(&|one| one.controller_cpu) <= 0.2;
             let row = Row::new(
                 "writes and the operator's processor time an attempt, of the same tasks among others that wait, by the number of all",
-                told(&growth, &costs),
+                text(&growth, &costs),
             );
             rows.push(row.target("flat within 20 %", flat));
             rows.push(Row::new(
                 "… due → Pod created without the API server's own time, as the operator waits for it, p50 / p99",
-                told(&growth, &lag),
+                text(&growth, &lag),
             ));
         }
         let at_once =
@@ -238,7 +238,7 @@ impl Report {
         let storms: Vec<&Attempts> = at_once.chain(self.waiting.iter().map(|waiting| &waiting.attempts)).collect();
         if storms.len() > 1 {
             let what = "writes and the operator's processor time an attempt, all tasks at once, by their number";
-            rows.push(Row::new(what, told(&storms, &costs)));
+            rows.push(Row::new(what, text(&storms, &costs)));
         }
         rows
     }
@@ -281,54 +281,60 @@ impl Report {
 
 fn attempt_rows(name: &str, task: &Attempts, job: Option<&Attempts>) -> Vec<Row> {
     let number = |value: f64| format!("{value:.2}");
-    let beside = |row: Row, told: &dyn Fn(&Attempts) -> String, value: &dyn Fn(&Attempts) -> f64| match job {
-        Some(job) => row.beside(told(job), value(job) / value(task)),
+    let beside = |row: Row, text: &dyn Fn(&Attempts) -> String, value: &dyn Fn(&Attempts) -> f64| match job {
+        Some(job) => row.beside(text(job), value(job) / value(task)),
         None => row,
     };
     let writes = |measured: &Attempts| measured.writes_per_attempt;
     let events = |measured: &Attempts| measured.events_per_attempt;
-    let row = |measure: &str, told: &dyn Fn(&Attempts) -> String| Row::new(format!("{name}: {measure}"), told(task));
-    let told_writes = |measured: &Attempts| format!("{:.3}", writes(measured));
-    let told_removals = |measured: &Attempts| number(measured.removals_per_attempt);
-    let told_events = |measured: &Attempts| number(events(measured));
-    let told_reads = |measured: &Attempts| format!("{}, {}", measured.reads, measured.watches);
-    let told_start = |measured: &Attempts| middle_and_worst(&measured.start);
-    let told_start_but_for_status = |measured: &Attempts| middle_and_worst(&measured.start_but_for_status);
-    let told_lag = |measured: &Attempts| middle_and_worst(&measured.late.lag);
-    let told_own = |measured: &Attempts| middle_and_worst(&measured.late.own_lag);
-    let told_until_wait = |measured: &Attempts| middle_and_worst(&measured.late.until_wait);
-    let told_by_audit = |measured: &Attempts| middle_and_worst(&measured.late.lag_by_audit);
-    let told_bystander = |measured: &Attempts| middle_and_worst(&measured.bystander);
-    let told_api = |measured: &Attempts| middle_and_worst(&measured.api);
-    let told_cpu = |measured: &Attempts| format!("{:.1} ms", measured.controller_cpu);
-    let told_api_cpu = |measured: &Attempts| format!("{:.1} ms", measured.apiserver_cpu);
-    let told_busy = |measured: &Attempts| format!("{:.0} %", measured.busy * 100.0);
+    let row = |measure: &str, text: &dyn Fn(&Attempts) -> String| Row::new(format!("{name}: {measure}"), text(task));
+    let text_of_writes = |measured: &Attempts| format!("{:.3}", writes(measured));
+    let text_of_removals = |measured: &Attempts| number(measured.removals_per_attempt);
+    let text_of_events = |measured: &Attempts| number(events(measured));
+    let text_of_reads = |measured: &Attempts| format!("{}, {}", measured.reads, measured.watches);
+    let text_of_start = |measured: &Attempts| middle_and_worst(&measured.start);
+    let text_of_start_but_for_status = |measured: &Attempts| middle_and_worst(&measured.start_but_for_status);
+    let text_of_lag = |measured: &Attempts| middle_and_worst(&measured.late.lag);
+    let text_of_own = |measured: &Attempts| middle_and_worst(&measured.late.own_lag);
+    let text_of_until_wait = |measured: &Attempts| middle_and_worst(&measured.late.until_wait);
+    let text_of_by_audit = |measured: &Attempts| middle_and_worst(&measured.late.lag_by_audit);
+    let text_of_bystander = |measured: &Attempts| middle_and_worst(&measured.bystander);
+    let text_of_api = |measured: &Attempts| middle_and_worst(&measured.api);
+    let text_of_cpu = |measured: &Attempts| format!("{:.1} ms", measured.controller_cpu);
+    let text_of_api_cpu = |measured: &Attempts| format!("{:.1} ms", measured.apiserver_cpu);
+    let text_of_busy = |measured: &Attempts| format!("{:.0} %", measured.busy * 100.0);
     let nothing = |_: &Attempts| f64::NAN;
     let not_behind = job.map(|job| is_ahead(1.0, &task.start, &job.start));
     let far_ahead = job.map(|job| is_ahead(20.0, &task.late.lag, &job.late.lag));
     let in_time = p50(&task.late.own_lag) <= 20.0 && p99(&task.late.own_lag) <= 100.0;
     vec![
-        beside(row("writes an attempt, Events and removals apart", &told_writes), &told_writes, &writes)
+        beside(row("writes an attempt, Events and removals apart", &text_of_writes), &text_of_writes, &writes)
             .target("≤ 4", writes(task) <= 4.0),
-        beside(row("removals of Pods past their retention an attempt", &told_removals), &told_removals, &nothing),
-        beside(row("Events an attempt", &told_events), &told_events, &events).target("≤ 1", events(task) <= 1.0),
+        beside(row("removals of Pods past their retention an attempt", &text_of_removals), &text_of_removals, &nothing),
+        beside(row("Events an attempt", &text_of_events), &text_of_events, &events).target("≤ 1", events(task) <= 1.0),
         // The watches of the Job controller are those of the whole controller manager.
-        row("reads in all, watches open", &told_reads)
+        row("reads in all, watches open", &text_of_reads)
             .target("0, constant", task.reads == 0 && task.watches <= WATCHES),
-        beside(row("task created → first Pod, p50 / p99", &told_start), &told_start, &|m| p50(&m.start))
+        beside(row("task created → first Pod, p50 / p99", &text_of_start), &text_of_start, &|m| p50(&m.start))
             .perhaps("not behind Job", not_behind),
-        row("… without the API server's time for the status that comes before", &told_start_but_for_status),
-        beside(row("due → Pod created, p50 / p99", &told_lag), &told_lag, &|m| p50(&m.late.lag))
+        row("… without the API server's time for the status that comes before", &text_of_start_but_for_status),
+        beside(row("due → Pod created, p50 / p99", &text_of_lag), &text_of_lag, &|m| p50(&m.late.lag))
             .perhaps("Job's ≥ 20 times", far_ahead),
-        row("… without the API server's own time, as the operator waits for it", &told_own)
+        row("… without the API server's own time, as the operator waits for it", &text_of_own)
             .target("≤ 20 ms / ≤ 100 ms", in_time),
-        row("… without the API server's own time, by its audit log", &told_by_audit),
-        row("an end reported by its node → the wait begins", &told_until_wait),
-        beside(row("a bystander's request sent → the API server has it", &told_bystander), &told_bystander, &nothing),
-        beside(row("the API server's time for one write", &told_api), &told_api, &|m| p50(&m.api)),
-        beside(row("controller's processor time an attempt", &told_cpu), &told_cpu, &|m| m.controller_cpu),
-        beside(row("the API server's processor time an attempt", &told_api_cpu), &told_api_cpu, &|m| m.apiserver_cpu),
-        beside(row("of the whole machine, busy", &told_busy), &told_busy, &nothing),
+        row("… without the API server's own time, by its audit log", &text_of_by_audit),
+        row("an end reported by its node → the wait begins", &text_of_until_wait),
+        beside(
+            row("a bystander's request sent → the API server has it", &text_of_bystander),
+            &text_of_bystander,
+            &nothing,
+        ),
+        beside(row("the API server's time for one write", &text_of_api), &text_of_api, &|m| p50(&m.api)),
+        beside(row("controller's processor time an attempt", &text_of_cpu), &text_of_cpu, &|m| m.controller_cpu),
+        beside(row("the API server's processor time an attempt", &text_of_api_cpu), &text_of_api_cpu, &|m| {
+            m.apiserver_cpu
+        }),
+        beside(row("of the whole machine, busy", &text_of_busy), &text_of_busy, &nothing),
     ]
 }
 

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 /// The log level at which the operator logs all of this.
-pub const TOLD: [&str; 4] = ["--log-format", "json", "--log-level", "info,retryable_tasks::controller::client=debug"];
+pub const LOG_ARGS: [&str; 4] =
+    ["--log-format", "json", "--log-level", "info,retryable_tasks::controller::client=debug"];
 
 /// One request of the operator.
 #[derive(Clone, Copy, Debug)]

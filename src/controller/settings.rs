@@ -11,7 +11,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Whether this process may write now. Called right before each Pod is created and each status is written.
 pub type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// How many tasks are reconciled at a time unless told otherwise.
+/// How many tasks are reconciled at a time by default.
 pub const CONCURRENCY: u16 = 64;
 
 /// What a controller needs from outside.

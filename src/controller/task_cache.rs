@@ -57,7 +57,7 @@ struct Names {
     resource_version: Option<String>,
 }
 
-/// A task with as much of its status as tells whether it has begun.
+/// A task with as much of its status as says whether it has begun.
 #[derive(Deserialize)]
 struct Status {
     status: Option<Begun>,

@@ -182,7 +182,7 @@ impl<'a> SimulatedCluster<'a> {
         Ok(requeue.soonest())
     }
 
-    /// Before an attempt the task gets a UID with which the dice fall as wanted.
+    /// Before an attempt the task gets a UID whose jitter picks the wanted wait.
     fn prepare(&mut self) {
         let status = self.task.status.as_ref();
         let number = status.and_then(|status| status.current.as_ref()).map_or(1, |current| current.number);
@@ -264,7 +264,7 @@ impl<'a> SimulatedCluster<'a> {
         self.elapsed = self.elapsed.saturating_add(run);
     }
 
-    /// What is in the books needs no Pod here. Says how long it took.
+    /// A recorded attempt needs no Pod here. Answers how long it took.
     fn close(&mut self, slot: Slot) -> SignedDuration {
         let simulated = self.simulated.iter().find(|(_, tracked)| tracked.pod.slot() == slot);
         let created = simulated.map_or(self.now, |(simulated, _)| simulated.created);

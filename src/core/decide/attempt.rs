@@ -104,7 +104,7 @@ impl Draft<'_> {
         self.status.start_time.get_or_insert(Time(tracked.pod.created));
         self.report_progress(tracked);
         self.stop_if_wanted(tracked);
-        // Without the finalizer the Pod can vanish, and only its UID on record tells that it ever was.
+        // Without the finalizer the Pod can vanish, and only its recorded UID shows that it existed.
         if !tracked.pod.has_finalizer {
             self.current.pod_uid = Some(tracked.pod.pod_uid.clone());
         }

@@ -1,4 +1,4 @@
-//! How an attempt ended: what its Pod tells, and what our own stop made of it.
+//! How an attempt ended: what its Pod reports, and the effect of the operator's own stop.
 
 use super::draft::Draft;
 use super::stop_method::STOP_DEADLINE_SECONDS;
@@ -182,7 +182,7 @@ fn as_stopped(outcome: &Outcome, stop: Option<StopReason>, current: &CurrentAtte
         None | Some(StopReason::TaskEnded) => outcome.clone(),
         Some(StopReason::StartupTimeout) => Outcome {
             reason: current.stop_cause.clone().unwrap_or_else(|| StopReason::StartupTimeout.as_str().into()),
-            // What the kubelet says of the end of a container that never ran tells nothing.
+            // The kubelet's end of a container that never ran says nothing.
             message: match (&current.stop_cause, &current.stop_message) {
                 (Some(_), Some(said)) => Some(said.clone()),
                 (None, Some(stage)) => {

@@ -149,17 +149,17 @@ impl<'a> Draft<'a> {
 
     /// Unable to go on without help.
     pub(super) fn stall(&mut self, reason: ConditionReason, message: &str) {
-        let told = condition_list::find(&self.status.conditions, ConditionType::Stalled)
+        let stalled = condition_list::find(&self.status.conditions, ConditionType::Stalled)
             .is_some_and(|old| old.reason == reason.as_str() && message::same_but_for_numbers(&old.message, message));
-        if !told {
+        if !stalled {
             self.transitions.push(Transition::Stalled { reason, message: message.into() });
         }
         self.status.state = Some(State::Pending);
         self.status.reason = Some(reason.as_str().into());
         condition_list::remove(&mut self.status.conditions, ConditionType::Reconciling);
         self.condition((ConditionType::Stalled, true), reason, message);
-        let told = condition_list::find(&self.status.conditions, ConditionType::Stalled);
-        self.status.message = told.map(|condition| condition.message.clone());
+        let stalled = condition_list::find(&self.status.conditions, ConditionType::Stalled);
+        self.status.message = stalled.map(|condition| condition.message.clone());
     }
 
     pub(super) fn clear_stall(&mut self, reason: ConditionReason) {

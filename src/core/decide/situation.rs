@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 
 /// Longest time between sending the creation of a Pod and its landing in the store: the client gives up after 10 s, the
-/// API server is told to give up after 10 s. A Pod's finalizer stays that long after its creation, so that a late
+/// API server gives up after 10 s, which the request asks for. A Pod's finalizer stays that long after its creation, so that a late
 /// request meets AlreadyExists.
 pub const LATE_POST_BOUND: SignedDuration = SignedDuration::from_secs(20);
 /// How long a created Pod may stay unseen by the watch before it is looked up.

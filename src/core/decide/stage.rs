@@ -12,7 +12,7 @@ pub(super) fn is_stage_reason(reason: &str) -> bool {
 }
 
 /// The kubelet says ErrImagePull and ImagePullBackOff in turn for one and the same trouble.
-pub(super) fn is_same(told: &str, now: &str) -> bool {
+pub(super) fn is_same(stored: &str, now: &str) -> bool {
     const PULL: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
-    told == now || (PULL.contains(&told) && PULL.contains(&now))
+    stored == now || (PULL.contains(&stored) && PULL.contains(&now))
 }

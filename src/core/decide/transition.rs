@@ -104,7 +104,7 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Its length as the history tells it.
+    /// Its length as the history has it.
     pub(super) fn milliseconds(self) -> i64 {
         i64::try_from(self.delay.as_millis()).unwrap_or(i64::MAX)
     }
