@@ -41,7 +41,8 @@ pub struct TaskState {
     cleanup_was_deferred: bool,
 }
 
-/// The API server's last answer on the Warning Events about a Pod.
+/// The Warning Events about a Pod: when they were last read, or could not be; whether a read has succeeded; the last
+/// answer.
 #[derive(Debug)]
 struct Warnings {
     pod_uid: String,

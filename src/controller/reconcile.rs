@@ -30,20 +30,20 @@ use tracing::Instrument;
 
 /// Longest time of one reconcile.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How often one reconcile reads the task and decides again after a conflict.
+/// How many times one reconcile reads the task and decides again after a conflict.
 const MAX_CONFLICTS: u32 = 5;
-/// No cleanup starts this long before the task is due, since the task would wait for it.
+/// No cleanup starts this long before the task is due: one task has one reconcile at a time, so its retry would wait.
 const NO_CLEANUP_BEFORE: Duration = Duration::from_secs(2);
 /// Longest delay of a progress report at a time, while more urgent work waits.
 const DEFERRAL: Duration = Duration::from_secs(5);
 /// Longest time between two reconciles of a task.
 const LONGEST_REQUEUE: Duration = Duration::from_secs(3600);
 
-/// How a reconcile ended, and after which delay the task is added with the priority `Cleanup`.
+/// How a reconcile ended, and after which delay the task is added with the priority `Cleanup`; `None` for not at all.
 enum Outcome {
-    /// All is done; `None` for no delay.
+    /// All is done.
     Done(Option<Duration>),
-    /// Cleanup was deferred for more urgent work, so it is unknown whether it succeeds.
+    /// Cleanup was deferred for more urgent work: its failure back-off is not reset yet.
     CleanupDeferred(Duration),
 }
 
@@ -163,7 +163,7 @@ impl Execute for ReconcileRun<'_> {
     }
 
     fn defers(&self, _: &Deferrable) -> bool {
-        !self.context.work_queue.is_idle()
+        !self.context.work_queue.has_little_urgent_work()
     }
 
     fn no_convergence(&self) -> Error {

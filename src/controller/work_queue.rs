@@ -74,8 +74,8 @@ impl WorkQueue {
     }
 
     /// Whether so little urgent work waits or runs that work which can wait is done now.
-    pub fn is_idle(&self) -> bool {
-        self.lock().dispatcher.is_idle()
+    pub fn has_little_urgent_work(&self) -> bool {
+        self.lock().dispatcher.has_little_urgent_work()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

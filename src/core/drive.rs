@@ -6,7 +6,7 @@ use super::decide::{Deferrable, Plan, PodRef, ProgressReport, Settled, StatusWri
 use super::slot::Slot;
 use std::ops::ControlFlow;
 
-/// How many plans one reconcile may carry out: more than any course of events needs.
+/// How many plans one reconcile may carry out. A reconcile needs far fewer: to reach it is a defect.
 pub const MAX_PLANS: u32 = 20;
 
 /// How one task is decided and a plan's requests are made. `Break` ends the reconcile: there is nothing to decide any more.
@@ -39,12 +39,12 @@ pub trait Execute: Send {
     /// Whether the report waits, since there is more urgent work.
     fn defers(&self, report: &Deferrable) -> bool;
 
-    /// The error of plans that follow each other without end: a defect.
+    /// The error when [`MAX_PLANS`] is reached.
     fn no_convergence(&self) -> Self::Error;
 }
 
-/// Runs one reconcile. Answers the effects of the stored status that are left to carry out, its `stop` being done; `None` if
-/// the reconcile was ended before.
+/// Runs one reconcile. Returns the effects of the stored status that are left (a `stop` has been sent already), or `None` if
+/// the executor ended the reconcile.
 ///
 /// # Errors
 /// Those of the requests, and that the plans did not converge.
@@ -61,9 +61,9 @@ pub async fn drive<E: Execute>(executor: &mut E) -> Result<Option<Settled>, E::E
                     ProgressReport::WriteStatus(write) => executor.write_status(write).await?,
                     ProgressReport::ReadWarnings(pod) => go_on(executor.read_warnings(pod).await?),
                 },
-                deferred => {
-                    settled.progress = deferred;
-                    if stopped(executor, &settled).await? {
+                deferred_or_none => {
+                    settled.progress = deferred_or_none;
+                    if stop_if_planned(executor, &settled).await? {
                         return Ok(Some(*settled));
                     }
                     ControlFlow::Continue(())
@@ -77,7 +77,8 @@ pub async fn drive<E: Execute>(executor: &mut E) -> Result<Option<Settled>, E::E
     Err(executor.no_convergence())
 }
 
-async fn stopped<E: Execute>(executor: &mut E, settled: &Settled) -> Result<bool, E::Error> {
+/// Whether the plan still holds after its stop, if it has one.
+async fn stop_if_planned<E: Execute>(executor: &mut E, settled: &Settled) -> Result<bool, E::Error> {
     match &settled.stop {
         Some((pod, method)) => executor.stop_pod(pod, *method).await,
         None => Ok(true),

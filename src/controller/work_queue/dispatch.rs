@@ -1,8 +1,8 @@
 //! Which task is dispatched next, and how many reconciles run at a time.
 //!
-//! Within a priority the first task that was added is dispatched first. Due tasks have a limit of their own, above that
-//! of all others together: a due retry waits only for a running reconcile of its own task. The other priorities share
-//! the concurrency fairly, so that no burst in one starves another.
+//! Within a priority the first task that was added is dispatched first. Due tasks have a limit of their own, in
+//! addition to that of the others and four times as large: a due retry never waits behind another priority. The other
+//! priorities share the concurrency fairly, so that no burst in one starves another.
 //!
 //! Cleanup gets a small share even while nothing else waits. To delete and release a Pod takes two requests, as many as
 //! a retry, and cleanups that run take the API server's time from a retry that becomes due. Only a large backlog of
@@ -115,7 +115,7 @@ impl Dispatcher {
     }
 
     /// Dispatches the next task: the first that is due; else the first of the priority that runs the fewest tasks, and
-    /// of several such that which was dispatched the longest ago.
+    /// among equals, of the one that was dispatched least recently.
     pub fn next(&mut self) -> Option<(TaskKey, Priority)> {
         let [due, active, new, cleanup] = &self.levels;
         let may_run_due = due.running < self.due_limit;
@@ -129,9 +129,9 @@ impl Dispatcher {
         due.into_iter().chain(others.filter(|_| may_run_others)).find_map(|priority| self.dispatch_first(priority))
     }
 
-    /// Whether little urgent work waits or runs: no more tasks than cleanups may run. Beyond that the API server answers
-    /// slowly, even if nothing waits here.
-    pub fn is_idle(&self) -> bool {
+    /// Whether little urgent work waits or runs: at most as many tasks of the other priorities as cleanups may run. With
+    /// more, the API server is the bottleneck, even if this queue is empty.
+    pub fn has_little_urgent_work(&self) -> bool {
         let [due, active, new, _] = &self.levels;
         let urgent: usize = [due, active, new].iter().map(|level| level.running + level.waiting as usize).sum();
         urgent <= self.cleanup_limit

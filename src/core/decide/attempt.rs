@@ -1,9 +1,9 @@
 //! The current attempt's Pod: it is missing, exists, or has ended.
 
 use super::attempt_end::AttemptEnd;
-use super::deadlines::{is_given_up, must_not_run};
+use super::deadlines::{creation_timed_out, must_not_run};
 use super::draft::{Draft, Step};
-use super::situation::{pod_of, time_until_abandoned, unsettled};
+use super::situation::{creation_in_flight_for, pod_of, time_until_abandoned};
 use super::stage::{is_same, is_stage};
 use super::stop_reasons::stops;
 use super::{PodLookup, PodRef, TrackedPod, Transition, UNSEEN_BOUND, hold_up, record};
@@ -38,7 +38,9 @@ impl Draft<'_> {
                 }
             }
             Some(tracked) => {
-                if let Some(pod) = hold_up::question(situation, self.scope, (&self.status, &self.current), tracked) {
+                if let Some(pod) =
+                    hold_up::warnings_to_read(situation, self.scope, (&self.status, &self.current), tracked)
+                {
                     return Step::ReadWarnings(pod);
                 }
                 self.exists(tracked);
@@ -57,10 +59,10 @@ impl Draft<'_> {
         record::close(self, &AttemptEnd::of(tracked, outcome, self.situation))
     }
 
-    /// The watch shows no Pod, though there may be one.
+    /// The cache has no Pod, or has seen its deletion: a lookup decides whether there is one.
     fn missing(&mut self, on_record: Option<String>, last_seen: Option<&TrackedPod>) -> Step {
-        let is_given_up = is_given_up(self.situation, &self.current);
-        if let Some(rejection) = self.situation.lookups.rejection.as_ref().filter(|_| !is_given_up) {
+        let creation_timed_out = creation_timed_out(self.situation, &self.current);
+        if let Some(rejection) = self.situation.lookups.rejection.as_ref().filter(|_| !creation_timed_out) {
             self.rejected(rejection);
             return Step::Active;
         }
@@ -73,21 +75,22 @@ impl Draft<'_> {
                 let end = AttemptEnd::lost(self, pod_uid, last_seen);
                 record::close(self, &end)
             }
-            (None, _) if !must_not_run && !is_given_up => {
+            (None, _) if !must_not_run && !creation_timed_out => {
                 self.current.create_time.get_or_insert(MicroTime(micros(self.situation.now)));
                 Step::Active
             }
             // A creation may be in flight: its Pod would run after the attempt was closed.
-            (None, _) if !unsettled(self.situation).is_zero() => Step::Active,
+            (None, _) if !creation_in_flight_for(self.situation).is_zero() => Step::Active,
             // Only the API server knows whether there is a Pod to stop.
             (None, None) if self.situation.process.created.is_none() => Step::LookUpPod(self.expected_pod_name()),
+            // This process created it: the watch has some seconds to show it.
             (None, None) => Step::Active,
             (None, Some(_)) if !must_not_run => {
                 let end = AttemptEnd::never_created(self);
                 record::close(self, &end)
             }
             (None, Some(_)) => {
-                // The wait says how a retry that never starts was charged, so that the charge can be taken back.
+                // `wait` says how this retry was charged, so that the charge can be taken back if it never starts.
                 let CurrentAttempt { number, wait, fallback, .. } = std::mem::take(&mut self.current);
                 self.current = CurrentAttempt { number, wait, fallback, ..CurrentAttempt::default() };
                 Step::NotStarted
@@ -128,7 +131,7 @@ impl Draft<'_> {
     }
 
     /// A Pod that was to be replaced, and whose main container has started first, goes on: it is deleted only as long as
-    /// it has not changed, so none is on its way.
+    /// its resourceVersion has not changed, so no deletion can still succeed.
     fn withdraw_replacement(&mut self, tracked: &TrackedPod) {
         let goes_on = !tracked.pod.deleting && !tracked.pod.can_be_replaced();
         if self.current.stop_reason.is_some_and(StopReason::replaces) && goes_on {

@@ -50,7 +50,7 @@ pub(super) fn closed<'a>(
                 *room = room.saturating_sub(i32::from(!goes));
                 *room >= 0 && !goes
             }
-            // A creation that came late, after its attempt had been given up: it never counts.
+            // A creation that came late, after its attempt had been closed: it never counts.
             Progress::Pending(_) | Progress::Running | Progress::MainContainerExited(_) => false,
         };
         Closed { tracked, kept, wait }

@@ -36,7 +36,7 @@ fn startup_limit(situation: &Situation, current: &CurrentAttempt) -> Option<i32>
     situation.task.spec.startup_timeout_seconds.or(current.fallback.then_some(STARTUP_SECONDS))
 }
 
-/// When a Pod that does not exist is given up, if ever: it has as long to be created as to start.
+/// When the creation of a Pod times out, if ever: it has as long to be created as to start.
 pub(super) fn creation_deadline(situation: &Situation, current: &CurrentAttempt) -> Option<Timestamp> {
     let limit = startup_limit(situation, current)?;
     Some(plus(current.create_time.as_ref()?.0, seconds(limit)))
@@ -44,7 +44,7 @@ pub(super) fn creation_deadline(situation: &Situation, current: &CurrentAttempt)
 
 /// Whether it is too late to create the Pod: its time is over, and a creation was tried. Time without an operator does
 /// not count against the attempt.
-pub(super) fn is_given_up(situation: &Situation, current: &CurrentAttempt) -> bool {
+pub(super) fn creation_timed_out(situation: &Situation, current: &CurrentAttempt) -> bool {
     let was_tried = current.rejections > 0 || situation.process.failing.as_ref().is_some();
     was_tried && creation_deadline(situation, current).is_some_and(|deadline| deadline <= situation.now)
 }

@@ -3,7 +3,7 @@
 use super::closed_pods::{Closed, attempts_pods, closed, may_be_of_a_next_run};
 use super::hold_up::SETTLE;
 use super::rejected_creation::create_wait;
-use super::situation::{age, is_finished, pod_of, remaining, slot_of, time_until_abandoned, unsettled};
+use super::situation::{age, creation_in_flight_for, is_finished, pod_of, remaining, slot_of, time_until_abandoned};
 use super::{
     Cleanup, Plan, PodRef, Settled, Situation, StopMethod, TrackedPod, UNSEEN_BOUND, deadlines, hold_up, stop_method,
     stop_reasons,
@@ -67,9 +67,10 @@ fn current(
         (Some(tracked), _) => watch(situation, status, current, tracked, settled),
         (None, Some(created)) => settled.requeue_in(UNSEEN_BOUND - created.age.min(UNSEEN_BOUND)),
         (None, None)
-            if deadlines::must_not_run(situation, status, current) || deadlines::is_given_up(situation, current) =>
+            if deadlines::must_not_run(situation, status, current)
+                || deadlines::creation_timed_out(situation, current) =>
         {
-            settled.requeue_in(unsettled(situation));
+            settled.requeue_in(creation_in_flight_for(situation));
         }
         (None, None) => return create(situation, status, current, settled),
     }
@@ -121,7 +122,7 @@ fn watch(
     for at in stops.filter(|at| *at > situation.now) {
         settled.requeue_in(until(situation.now, at));
     }
-    if let Some(wait) = hold_up::asks_in(situation, current, tracked) {
+    if let Some(wait) = hold_up::warnings_due_in(situation, current, tracked) {
         settled.requeue_deferrable(wait);
     }
     let settles_in = SETTLE.saturating_sub(age(situation, tracked));

@@ -13,15 +13,15 @@ use crate::core::pod_warning::{FAILED_SCHEDULING, PodWarning};
 use crate::core::time::plus;
 use jiff::SignedDuration;
 
-/// How long a Pod has to start, or to end, before it is worth a write that it has not: most do so at once, and a write for
-/// each would be a quarter more.
+/// How old a Pod is before the status says that it has not started, or not ended. Most Pods start at once, and a write for
+/// each would be a quarter more writes.
 pub const SETTLE: SignedDuration = SignedDuration::from_secs(10);
-/// The age of a Pod from which a write that it has not started, or not ended, waits no longer for more urgent work: in a
-/// storm most attempts end before, and the write of their end says it all.
+/// The age of a Pod from which that write is no longer deferred for more urgent work: in a storm most attempts end before,
+/// and the write of their end says it all.
 const REPORT_DEADLINE: SignedDuration = SignedDuration::from_secs(30);
 /// How long the Warning events that were read count as current.
 pub const WARNINGS_HOLD: SignedDuration = SignedDuration::from_secs(60);
-/// How far the clock of who reports an event may be behind that of the kubelet, or of the scheduler.
+/// The clock skew allowed between an Event's reporter and the kubelet or scheduler.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(5);
 
 /// Whether there is a Pod whose progress can be reported: one that has not ended.
@@ -51,7 +51,7 @@ pub(super) fn is_settled(situation: &Situation, scope: Scope, tracked: &TrackedP
 }
 
 /// The Pod whose Warning events must be known before it can be said why it has not started.
-pub(super) fn question(
+pub(super) fn warnings_to_read(
     situation: &Situation,
     scope: Scope,
     (status, current): (&RetryableTaskStatus, &CurrentAttempt),
@@ -71,7 +71,11 @@ pub(super) fn question(
 }
 
 /// How long until the Warning events are worth reading.
-pub(super) fn asks_in(situation: &Situation, current: &CurrentAttempt, tracked: &TrackedPod) -> Option<SignedDuration> {
+pub(super) fn warnings_due_in(
+    situation: &Situation,
+    current: &CurrentAttempt,
+    tracked: &TrackedPod,
+) -> Option<SignedDuration> {
     let wait = match warnings(situation, tracked) {
         Some(known) => WARNINGS_HOLD.saturating_sub(known.age),
         None => SETTLE.saturating_sub(waited(situation, tracked)),
@@ -157,6 +161,6 @@ fn is_at_work(pod: &PodSnapshot) -> bool {
 fn as_cause<'a>(warning: &'a PodWarning, pod: &PodSnapshot) -> Option<&'a HoldUp> {
     let PodWarning { hold_up, last_seen } = warning;
     let is_over = has_a_node(pod) && hold_up.reason == FAILED_SCHEDULING;
-    let is_old = pod.starting.zip(*last_seen).is_some_and(|(since, tracked)| plus(tracked, CLOCKS_APART) < since);
+    let is_old = pod.starting.zip(*last_seen).is_some_and(|(since, last_seen)| plus(last_seen, CLOCKS_APART) < since);
     Some(hold_up).filter(|_| !is_over && !is_old && !is_at_work(pod))
 }

@@ -1,9 +1,10 @@
-//! The heart: `decide` says what the status should be and, once the stored status says so, what to do about it.
+//! The decision, as a pure function: what the status should be and, once that is stored, what to do next.
 //!
 //! **Invariant.** An effect follows only from a status that is stored: if the next status differs from the stored one, the plan is that write
 //! and nothing else. So every Pod is created after a status that names its attempt, every outcome is stored before its
-//! Pod is released, and every intent to stop a Pod is stored before the Pod is stopped. A process that dies anywhere is
-//! followed by one that reads the same status and decides the same.
+//! finalizer is removed, and every intent to stop a Pod is stored before the Pod is stopped. A process that dies anywhere is
+//! followed by one that reads the same status and decides the same. A task that is being deleted is the exception: its
+//! Pods lose the finalizer without a write.
 
 mod attempt;
 mod attempt_end;
@@ -81,10 +82,11 @@ fn next_status(situation: &Situation, stored: &RetryableTaskStatus, scope: Scope
         if is_finished(&draft.status.conditions) {
             return Next::Status(conclude(draft));
         }
+        // The task runs again: its status was reset.
     }
     requests::before_the_end(&mut draft);
     let cancelled = requests::is_cancelled(situation, &draft.status);
-    // An invalid spec stops no Pod that runs, and lets none start.
+    // An invalid spec does not stop a running Pod, but no new Pod is created.
     let problem = problem(&situation.task.spec).filter(|_| !cancelled);
     if problem.is_none() {
         draft.clear_stall(ConditionReason::InvalidSpec);
@@ -94,6 +96,7 @@ fn next_status(situation: &Situation, stored: &RetryableTaskStatus, scope: Scope
         Step::ReadWarnings(pod) => return Next::ReadWarnings(pod),
         Step::NotStarted => match problem {
             Some(problem) if !draft.is_over(situation.now) => draft.stall(ConditionReason::InvalidSpec, &problem),
+            // An invalid spec after the deadline fails by the deadline there.
             Some(_) | None => draft.start_when_due(),
         },
         Step::Active | Step::TaskEnded => {}
@@ -109,13 +112,14 @@ fn conclude(mut draft: Draft) -> StatusWrite {
     draft.done()
 }
 
-/// The same write with what can be said of the attempt's progress: it costs no write of its own then.
+/// Since a write is needed anyway, it reports the attempt's progress too: that saves a write of its own.
 fn with_progress(situation: &Situation, stored: &RetryableTaskStatus, write: StatusWrite) -> StatusWrite {
     if !hold_up::can_progress(situation, stored) {
         return write;
     }
     match next_status(situation, stored, Scope::WithProgress) {
         Next::Status(write) => write,
+        // Progress would need another request first: only what is required is written.
         Next::LookUpPod(_) | Next::ReadWarnings(_) => write,
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn close(draft: &mut Draft, end: &AttemptEnd) -> Step {
     let mut wait = basis.as_ref().map(|basis| retry_wait::of(draft, basis, draft.current.number));
     let too_late = wait.map(|wait| wait.due).filter(|due| deadlines::is_over(draft.situation, &draft.status, *due));
     if too_late.is_some() {
-        // A wait that is not begun is not charged.
+        // The retry would be due after activeDeadlineSeconds: it is not charged, and the task fails.
         (draft.status.retries, draft.status.ignored) = uncharged;
         (verdict.action, verdict.end) = (Action::Fail, Some(ConditionReason::DeadlineExceeded));
         wait = None;
@@ -42,7 +42,7 @@ pub(super) fn close(draft: &mut Draft, end: &AttemptEnd) -> Step {
     let said = excerpt(&outcome, matched_message(draft, &verdict));
     let entry = entry(draft, end, &outcome, &verdict, wait, said.text);
     let is_failure = matches!(entry.action, Action::Retry | Action::Fail) || verdict.rule.is_some();
-    // A deadline or a cancellation is no news of the task: an earlier failure says more.
+    // DeadlineExceeded and Cancelled say nothing of the workload: an earlier failure says more.
     let is_no_news = matches!(stop, Some(StopReason::DeadlineExceeded | StopReason::Cancelled));
     let says_less = is_no_news && draft.status.last_failure.is_some();
     if is_failure && !says_less {
@@ -64,7 +64,7 @@ pub(super) fn close(draft: &mut Draft, end: &AttemptEnd) -> Step {
     Step::NotStarted
 }
 
-/// The expression with which the rule that matched looked into the message.
+/// `when.message` of the rule that matched.
 fn matched_message<'a>(draft: &Draft<'a>, verdict: &Verdict) -> Option<&'a str> {
     let name = verdict.rule.as_deref()?;
     let rule = draft.situation.task.spec.rules.iter().flatten().find(|rule| rule.name == name)?;
@@ -84,6 +84,7 @@ fn raise_memory(draft: &mut Draft, outcome: &Outcome) {
 fn charge(draft: &mut Draft, verdict: &Verdict) {
     let status = &mut draft.status;
     match verdict.action {
+        // Charged to the rule's own budget, not to maxRetries.
         Action::Retry if !verdict.charged => {}
         Action::Retry => status.retries = status.retries.saturating_add(1),
         Action::Ignore => status.ignored = status.ignored.saturating_add(1),
@@ -97,7 +98,7 @@ fn charge(draft: &mut Draft, verdict: &Verdict) {
     }
 }
 
-/// The time is over before the next attempt: the task fails without it.
+/// activeDeadlineSeconds passes before the next attempt: the task fails without it.
 pub(super) fn fail_by_deadline(draft: &mut Draft) -> Step {
     let number = draft.current.number;
     take_back_retry(draft);

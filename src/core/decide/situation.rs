@@ -137,7 +137,7 @@ pub(super) fn age(situation: &Situation, tracked: &TrackedPod) -> SignedDuration
 
 /// For how long a creation of the current attempt's Pod can still be in flight: one of this process, or of an earlier
 /// process.
-pub(super) fn unsettled(situation: &Situation) -> SignedDuration {
+pub(super) fn creation_in_flight_for(situation: &Situation) -> SignedDuration {
     let since =
         situation.process.create_in_flight.map_or(situation.process.uptime, |sent| sent.min(situation.process.uptime));
     LATE_POST_BOUND.saturating_sub(since).max(SignedDuration::ZERO)
