@@ -229,11 +229,11 @@ async fn explain_describes_every_field() {
 
     // The schema reaches kubectl by way of the published OpenAPI document, a moment later.
     for (field, message) in [
-        ("spec", "0 means run once"),
+        ("spec", "0 means one attempt"),
         ("spec.backoff", "How long to wait before the next attempt"),
-        ("spec.backoff.strategy", "Exponential (default"),
-        ("spec.completion", "still run 3 s after it has ended"),
-        ("spec.backoff.jitter.mode", "Proportional (default"),
+        ("spec.backoff.strategy", "Exponential (initial"),
+        ("spec.completion", "still run 3 s after its end are stopped"),
+        ("spec.backoff.jitter.mode", "Default Proportional"),
         ("spec.podRetention.failed", "Default 1"),
         ("status.history.delayMilliseconds", "jitter included"),
         ("status.conditions", "Reconciling and Stalled"),

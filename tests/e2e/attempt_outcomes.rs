@@ -57,7 +57,7 @@ async fn exit_3_with_two_retries_is_three_attempts() {
     let output = |n: i32| format!("the depot is closed, said {n}");
     assert_eq!(messages(status), [output(1), output(2), output(3)]);
     let end = "maxRetries (2) exhausted after 3 attempts; the last ended with Error, exit code 3: \
-               the depot is closed, output 3";
+               the depot is closed, said 3";
     for type_ in [ConditionType::Failed, ConditionType::Finished, ConditionType::Stalled] {
         assert_eq!(condition(status, type_), ("RetriesExhausted".into(), end.into()));
     }

@@ -49,14 +49,13 @@ async fn the_probes_and_the_metrics_answer() {
 async fn logs_in_json_name_the_task_and_its_trace() {
     let scene = Scene::new("logs").await;
     let operator = Operator::spawn(&scene.operator_user(), &scene.namespace, &["--log-format", "json"]).at_work().await;
-    scene.apply(&sh("told", "echo no disk; exit 3", &json!({"maxRetries": 0})));
-    scene.finished("told").await;
-    let uid = scene.task("told").await.metadata.uid.unwrap();
+    scene.apply(&sh("logged", "echo no disk; exit 3", &json!({"maxRetries": 0})));
+    scene.finished("logged").await;
+    let uid = scene.task("logged").await.metadata.uid.unwrap();
     let log = operator.log();
     let lines: Vec<Value> =
         log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect();
-    let of_task: Vec<String> =
-        log.lines().filter(|line| line.contains(r#""recorded""#)).map(ToOwned::to_owned).collect();
+    let of_task: Vec<String> = log.lines().filter(|line| line.contains(r#""logged""#)).map(ToOwned::to_owned).collect();
     assert!(of_task.len() > 3, "{log}");
     for line in &of_task {
         assert!(line.contains(&trace_id(&uid)) && line.contains(&scene.namespace), "{line}");

@@ -60,13 +60,12 @@ pub(super) fn warnings_to_read(
     if !is_silent(current, tracked) {
         return None;
     }
-    let ends = || {
-        let stops = stop_reasons::stops(situation, status, current, tracked);
-        stops.iter().any(|stop| stop.reason == StopReason::StartupTimeout && stop.at <= situation.now)
-    };
-    let is_due = (is_settled(situation, scope, tracked) && waited(situation, tracked) >= SETTLE) || ends();
-    let is_known =
-        warnings(situation, tracked).is_some_and(|known| known.age < WARNINGS_HOLD || scope == Scope::Required);
+    let stops = stop_reasons::stops(situation, status, current, tracked);
+    let times_out = stops.iter().any(|stop| stop.reason == StopReason::StartupTimeout && stop.at <= situation.now);
+    let is_due = times_out || (is_settled(situation, scope, tracked) && waited(situation, tracked) >= SETTLE);
+    // The reason that is recorded for a startup timeout is the current one. Otherwise a new read can wait.
+    let may_be_old = scope == Scope::Required && !times_out;
+    let is_known = warnings(situation, tracked).is_some_and(|known| known.age < WARNINGS_HOLD || may_be_old);
     (is_due && !is_known).then(|| PodRef::from(tracked))
 }
 

@@ -101,6 +101,22 @@ fn it_is_why_an_attempt_failed_that_did_not_start_in_time() {
 }
 
 #[test]
+fn a_startup_timeout_has_the_newest_reason() {
+    let mut world = without_a_volume(timed(None, None, Some(200)));
+    world.warning = Some(failed_mount("secret \"key\" not found", 120));
+    // Nothing looked at the task for three minutes: what was read is old.
+    let world = play_in(
+        world,
+        &[
+            (Pass(189_000), "Pending 1/0/0 FailedMount 1P!"),
+            (Kubelet(|pod| pod.phase("Failed")), "Waiting 1/1/0 due 201000 FailedMount"),
+        ],
+    );
+    let message = world.status().history[0].message.clone().unwrap();
+    assert!(message.contains("secret \"key\" not found"), "{message}");
+}
+
+#[test]
 fn a_limit_below_ten_seconds_has_its_reason_too() {
     let mut world = World::new(timed(None, None, Some(5)));
     world.warning = Some(failed_mount("no such disk", 3));
