@@ -73,7 +73,7 @@ fn next(task: &RetryableTask, pods: &[TrackedPod], now: Timestamp) -> Option<Ret
     }
 }
 
-/// The task with `number` failures in the books.
+/// The task with `number` recorded failures.
 fn after(number: i32) -> RetryableTask {
     let mut task = task();
     for number in 1..=number {

@@ -46,11 +46,6 @@ pub struct NoAnswer {
     pub limit: Duration,
 }
 
-/// Whether a request failed because no answer came in time. A write may still take effect after this.
-pub fn is_timeout(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Service(source) if source.is::<NoAnswer>())
-}
-
 /// A client of the cluster that `config` describes.
 ///
 /// # Errors

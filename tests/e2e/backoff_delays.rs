@@ -61,6 +61,6 @@ async fn every_jitter_mode_stays_in_its_range() {
     let ranges = [3000..=5000, 3600..=4400, 0..=4000, 2000..=4000];
     for ((waits, range), (name, _)) in run_all(&scene, &backoffs).await.iter().zip(ranges).zip(&backoffs) {
         assert!(waits.iter().all(|wait| range.contains(wait)), "{name}: {waits:?} are not within {range:?}");
-        assert_ne!(waits[0], waits[1], "{name}: two throws of the jitter_seed");
+        assert_ne!(waits[0], waits[1], "{name}: two different jitter seeds");
     }
 }

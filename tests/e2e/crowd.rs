@@ -169,7 +169,7 @@ fn are_told_and_spread(scene: &Scene, audit: Audit, tasks: &[RetryableTask]) {
 }
 
 /// When the Pod was created, by its creations that were not refused. Of one whose client has given up nobody can say whether
-/// it was done; that it was is known from the books.
+/// it was done; the recorded requests say that it was.
 fn created_once(pod: &str, creations: &[Request]) -> Timestamp {
     let done: Vec<_> = creations.iter().filter(|request| request.outcome() == Outcome::Done).collect();
     assert!(done.len() <= 1, "{pod} was created more than once: {done:#?}");

@@ -52,8 +52,8 @@ async fn one_of_each(scene: &Scene) {
     scene.status("d-suspended", "its suspension", is(State::Suspended)).await;
     scene.running("e-running", 1).await;
     scene.status("e-running", "its run", is(State::Running)).await;
-    let with_finalizer = |status: &RetryableTaskStatus| status.reason.as_deref() == Some("ErrImageNeverPull");
-    scene.status("f-pending", "its reason", with_finalizer).await;
+    let held_up = |status: &RetryableTaskStatus| status.reason.as_deref() == Some("ErrImageNeverPull");
+    scene.status("f-pending", "its reason", held_up).await;
 }
 
 fn next_retry(task: &RetryableTask) -> String {
@@ -96,8 +96,8 @@ async fn the_wide_columns_are_printed_as_documented() {
     let duration = |task: &RetryableTask| task.status.as_ref().unwrap().duration.clone().unwrap();
     let (success, failure) = (duration(&success), duration(&failure));
     let due = next_retry(&scene.task("c-waiting").await);
-    let with_finalizer = scene.task("f-pending").await.status.unwrap().message.unwrap();
-    assert_eq!(with_finalizer, "Container image \"absent:1\" is not present with pull policy of Never");
+    let message = scene.task("f-pending").await.status.unwrap().message.unwrap();
+    assert_eq!(message, "Container image \"absent:1\" is not present with pull policy of Never");
 
     let printed = scene.kubectl(&["get", "rt", "-o", "wide"]).ok();
     let ages = cells_of(&printed, "AGE");
@@ -112,7 +112,7 @@ async fn the_wide_columns_are_printed_as_documented() {
         ["c-waiting", "Waiting", "1", failed, &due, &ages[2], none, "4", "nobody home", IMAGE],
         ["d-suspended", "Suspended", "0", none, none, &ages[3], none, none, none, IMAGE],
         ["e-running", "Running", "1", none, none, &ages[4], none, none, none, IMAGE],
-        ["f-pending", "Pending", "1", "ErrImageNeverPull", none, &ages[5], none, none, &with_finalizer, "absent:1"],
+        ["f-pending", "Pending", "1", "ErrImageNeverPull", none, &ages[5], none, none, &message, "absent:1"],
     ];
     assert_eq!(printed, table(&rows.map(|row| words(&row))));
 }

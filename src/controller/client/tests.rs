@@ -12,6 +12,10 @@ use tower::service_fn;
 
 use super::*;
 
+fn is_timeout(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Service(source) if source.is::<NoAnswer>())
+}
+
 type Seen = Arc<Mutex<Vec<String>>>;
 
 fn telemetry() -> Arc<Telemetry> {

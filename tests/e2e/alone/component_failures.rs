@@ -93,7 +93,7 @@ async fn a_part_of_the_node_is_killed(component: &str, life: impl Fn(i32) -> Exp
     assert!(!others.iter().any(ended_unknown), "{others:#?}");
 }
 
-/// What becomes of such containers is the runtime's to say; the books say what the Pod says.
+/// What becomes of such containers is the runtime's to say; the history says what the Pod says.
 #[tokio::test]
 async fn the_container_runtime_is_killed_with_a_running_attempt() {
     let scene = Scene::alone("no-containers").await;

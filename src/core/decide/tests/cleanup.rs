@@ -151,7 +151,7 @@ fn the_history_keeps_the_newest_and_counts_the_rest() {
     take(&mut world, Exit(1));
     world.reconcile();
     assert_eq!((numbers(&world), world.status().history_dropped), (vec![], 6));
-    assert_eq!(world.status().last_failure.unwrap().attempt, 6, "the last failure is told without a history");
+    assert_eq!(world.status().last_failure.unwrap().attempt, 6, "the last failure is shown without a history");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The fallback: when it runs, what ends it, and what is told.
+//! The fallback: when it runs, what ends it, and what is reported.
 
 use super::story::Step::{Api, Ask, Drain, Edit, Exit, Look, Pass, Restart, Resume, Run, Say, Suspend, Vanish};
 use super::story::play;

@@ -37,8 +37,8 @@ fn without_a_volume(task: RetryableTask) -> World {
     )
 }
 
-/// How often it was told that an attempt does not start, and how often in vain.
-fn told(world: &World) -> Vec<(&str, bool)> {
+/// The reports that an attempt does not start: the reason, and whether it only says how far the Pod is.
+fn reports(world: &World) -> Vec<(&str, bool)> {
     let held_up = world.told.iter().filter_map(|told| match told {
         Transition::HeldUp { hold_up, is_stage, .. } => Some((hold_up.reason.as_str(), *is_stage)),
         _ => None,
@@ -54,7 +54,7 @@ fn the_newest_warning_says_why_a_silent_pod_does_not_start() {
     let condition = condition_list::find(&status.conditions, ConditionType::AttemptStarted).unwrap();
     assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "FailedMount"));
     assert_eq!(condition.message, "configmap \"nope\" not found");
-    assert_eq!((world.writes, world.questions, told(&world)), (2, 1, vec![("FailedMount", false)]));
+    assert_eq!((world.writes, world.questions, reports(&world)), (2, 1, vec![("FailedMount", false)]));
 
     let world = play_in(world, &[(Run, "Running 1/0/0 1R"), (Exit(0), "Succeeded 1/0/0 [Complete Finished] 1E")]);
     let status = world.status();
@@ -73,7 +73,7 @@ fn it_is_asked_for_again_once_a_minute_and_told_when_it_says_something_else() {
     world.warning = Some(failed_mount("secret \"key\" not found", 130));
     let world = play_in(world, &[(Pass(60_000), "Pending 1/0/0 FailedMount 1P")]);
     assert_eq!(world.status().message.as_deref(), Some("secret \"key\" not found"));
-    assert_eq!((world.writes, told(&world)), (3, vec![("FailedMount", false)]), "it is told once");
+    assert_eq!((world.writes, reports(&world)), (3, vec![("FailedMount", false)]), "it is reported once");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn what_was_told_stays_while_the_events_cannot_be_read() {
     let mut world = without_a_volume(task());
     (world.events_are_readable, world.warning) = (false, None);
     let mut world = play_in(world, &[(Restart, "Pending 1/0/0 FailedMount 1P")]);
-    assert_eq!((world.writes, told(&world)), (2, vec![("FailedMount", false)]));
+    assert_eq!((world.writes, reports(&world)), (2, vec![("FailedMount", false)]));
     world = play_in(world, &[(Pass(60_000), "Pending 1/0/0 FailedMount 1P")]);
     world.events_are_readable = true;
     play_in(world, &[(Restart, "Pending 1/0/0 ContainerCreating 1P")]);
@@ -163,7 +163,7 @@ fn without_an_event_it_is_told_how_far_the_pod_is() {
         ],
     );
     assert_eq!(world.status().message.as_deref(), Some("container task is being created on node node-1"));
-    assert_eq!(told(&world), [("ContainerCreating", true)]);
+    assert_eq!(reports(&world), [("ContainerCreating", true)]);
     let world = play_in(world, &[(Kubelet(init), "Pending 2/1/0 PodInitializing 1E 2P")]);
     assert_eq!(world.status().message.as_deref(), Some("init container fetch is running"));
     let world = play_in(world, &[(Run, "Running 2/1/0 Error 1E 2R")]);
@@ -205,7 +205,7 @@ fn a_pod_that_got_its_node_late_has_its_time_to_start() {
     );
     assert_eq!(world.questions, 0);
     world = play_in(world, &[(Pass(10_000), "Pending 1/0/0 FailedMount 1P")]);
-    assert_eq!(told(&world), [("Unschedulable", false), ("ContainerCreating", true), ("FailedMount", false)]);
+    assert_eq!(reports(&world), [("Unschedulable", false), ("ContainerCreating", true), ("FailedMount", false)]);
 }
 
 #[test]

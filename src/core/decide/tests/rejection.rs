@@ -36,7 +36,7 @@ fn a_rejected_pod_is_no_attempt_and_is_tried_again_ever_later() {
         assert!((base * 3 / 4..=base * 5 / 4).contains(&wait), "try {n}: {wait}");
     }
     let is_told = |transition: &&Transition| matches!(transition, Transition::Stalled { .. });
-    assert_eq!(world.told.iter().filter(is_told).count(), 1, "told once");
+    assert_eq!(world.told.iter().filter(is_told).count(), 1, "reported once");
     let stalled = world.status().conditions.into_iter().find(|condition| condition.type_ == "Stalled").unwrap();
     assert_eq!((stalled.message.as_str(), stalled.last_transition_time.0), (QUOTA, at(3)));
 
@@ -49,7 +49,7 @@ fn a_rejected_pod_is_no_attempt_and_is_tried_again_ever_later() {
     take(&mut world, Api(Server::Rejects("forbidden: no such service account")));
     world.pass(SignedDuration::from_secs(100));
     world.reconcile();
-    assert_eq!(world.told.iter().filter(is_told).count(), 2, "a new reason is told");
+    assert_eq!(world.told.iter().filter(is_told).count(), 2, "a new reason is reported");
     play_in(
         world,
         &[

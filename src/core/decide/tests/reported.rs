@@ -1,4 +1,4 @@
-//! How an end is judged and told by what the kubelet reports of it.
+//! How an end is judged and reported by what the kubelet reports of it.
 
 use super::deadlines::{failed, failure_counts, last};
 use super::story::Step::{Kubelet, Look, Pass, Say};

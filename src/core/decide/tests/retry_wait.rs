@@ -128,7 +128,7 @@ fn lowered_max_retries_end_a_task_that_waits() {
     assert_eq!(world.status().exhausted_budget.as_deref(), Some("maxRetries"));
     assert_eq!(last(&world), (Action::Fail, None));
     let finished = world.told.iter().filter(|told| matches!(told, Transition::Finished { .. }));
-    assert_eq!(finished.count(), 1, "it is told");
+    assert_eq!(finished.count(), 1, "it is reported");
 }
 
 #[test]

@@ -203,7 +203,7 @@ fn what_ended_by_itself_before_the_deadline_took_effect_keeps_its_own_end() {
         take(&mut world, Exit(code));
         world.pass(jiff::SignedDuration::from_secs(10));
         world.reconcile();
-        // The kubelet had not told of it, and then says that the deadline was over.
+        // The kubelet had not reported it, and then says that the deadline was over.
         take(&mut world, Kubelet(BuildPod::past_its_deadline));
         world.blind = false;
         world.reconcile();
