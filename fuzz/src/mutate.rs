@@ -186,7 +186,7 @@ const TEXTS: &[&str] = &[
     "startup",
     "{\"doNotRetry\":true}",
     "{\"retryAfterSeconds\":9}",
-    "{\"errorType\":\"x\",\"message\":\"y\",\"result\":{}}",
+    "{\"errorTypes\":[\"x\",\"y\"],\"errorType\":\"x\",\"message\":\"y\",\"result\":{}}",
     "in-its-way-with-a-rather-long-name-that-goes-on-and-on-and-on",
 ];
 
@@ -228,6 +228,8 @@ const FIELDS: &[&str] = &[
     "signals",
     "reasons",
     "errorTypes",
+    "startAt",
+    "2026-12-01T06:00:00+01:00",
     "podConditions",
     "message",
     "preset",

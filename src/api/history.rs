@@ -61,7 +61,7 @@ pub struct HistoryEntry {
     pub signal: Option<i32>,
     /// Why it ended. The reason of the container, the Pod or the kubelet, such as Completed, Error, OOMKilled (even if the container exited with 0), Evicted; or the operator's reason, such as AttemptTimeout, PodDeadlineExceeded, Suspended, SpecChanged, RetryNow, Lost.
     pub reason: String,
-    /// What kind of error the task reported: errorType of a JSON termination message.
+    /// What kind of error the task reported: errorType of a JSON termination message, else the first of its errorTypes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_type: Option<String>,
     /// The Pod's own message if the Pod's reason is the reason above, then the termination message or the log's tail. At most 1 KiB: the beginning, what a rule matched, and the end are kept.

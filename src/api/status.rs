@@ -170,6 +170,10 @@ pub struct CurrentAttempt {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due_time: Option<MicroTime>,
 
+    /// The spec.startAt from which dueTime was taken, so that a change moves it and a wait that the user skipped stays skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<String>,
+
     /// What the wait before it is computed from, so that a changed spec changes the wait, and a retry that gets no Pod is not
     /// charged.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -96,6 +96,13 @@ pub struct RetryableTaskSpec {
     #[x_kube(validation = Rule::new("self >= 0").message("maxRetries counts the tries after the first one: use 0 to run once, 3 for at most four attempts"))]
     pub max_retries: i32,
 
+    /// When the first attempt is due, as RFC 3339 with a zone: 2026-12-01T06:00:00Z or 2026-12-01T07:00:00+01:00. In the past: at once.
+    /// It counts for the first attempt of every run, and a change counts until that attempt starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$')").message("startAt is a time as RFC 3339 with a zone: 2026-12-01T06:00:00Z or 2026-12-01T07:00:00+01:00"))]
+    pub start_at: Option<String>,
+
     /// How long to wait before the next attempt. Default: Exponential from 1 s, doubling, capped at 60 s, ±25 % jitter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,

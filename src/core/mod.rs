@@ -26,6 +26,7 @@ mod regex_cache;
 pub mod rejection;
 pub mod rule_match;
 pub mod slot;
+pub mod start_at;
 pub mod termination_report;
 pub mod time;
 pub mod trace_context;

@@ -28,7 +28,7 @@ fn all_match(when: &When, outcome: &Outcome) -> bool {
     // If the operator stopped the Pod, the exit code and the signal are the effect of that stop.
     let code = outcome.exit_code.filter(|_| !outcome.stopped).map(i64::from);
     let signal = outcome.signal.filter(|_| !outcome.stopped).map(i64::from);
-    let error_type = outcome.report.error_type.as_ref();
+    let reported = &outcome.report.error_types;
     holds(preset.as_ref(), |preset| {
         let cannot_run = *preset == Preset::CommandNotRunnable && NOT_RUNNABLE.contains(&outcome.reason.as_str());
         cannot_run || code.is_some_and(|code| preset_codes(*preset).iter().any(|range| range.contains(&code)))
@@ -38,7 +38,7 @@ fn all_match(when: &When, outcome: &Outcome) -> bool {
             signal.is_some_and(|n| signals.iter().any(|s| signal_number(s) == Some(n)))
         })
         && holds(reasons.as_ref(), |reasons| reasons.contains(&outcome.reason))
-        && holds(error_types.as_ref(), |types| error_type.is_some_and(|type_| types.contains(type_)))
+        && holds(error_types.as_ref(), |types| reported.iter().any(|type_| types.contains(type_)))
         && holds(pod_conditions.as_ref(), |types| outcome.conditions.iter().any(|type_| types.contains(type_)))
         && holds(message.as_ref(), |pattern| {
             let texts = outcome.texts();

@@ -12,14 +12,16 @@ const MAX_FILE_BYTES: usize = 4096;
 const MAX_POD_BYTES: usize = 12 * 1024;
 /// Most bytes of an invalid value that are quoted in a message.
 const MAX_QUOTED_BYTES: usize = 64;
+/// Most of `errorTypes` that count.
+const MAX_ERROR_TYPES: usize = 16;
 /// The longest escape sequence at which a string can be cut: a pair of surrogates.
 const LONGEST_ESCAPE: usize = "\\ud83d\\ude00".len();
 
 /// What a task reports of its own failure or success, as a JSON object in its termination message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TerminationReport {
-    /// `errorType`: what kind of error it was.
-    pub error_type: Option<String>,
+    /// What kinds of error it was, the most specific first: `errorType`, then `errorTypes`.
+    pub error_types: Vec<String>,
     /// `message`: what happened, uncut.
     pub message: Option<String>,
     /// `retryAfterSeconds`: the shortest wait before the next attempt, in seconds.
@@ -32,6 +34,13 @@ pub struct TerminationReport {
     pub unread: Option<String>,
     /// Whether the text is a report, or a part of one, and not a log.
     pub is_report: bool,
+}
+
+impl TerminationReport {
+    /// The most specific kind of error.
+    pub fn error_type(&self) -> Option<&String> {
+        self.error_types.first()
+    }
 }
 
 /// Reads the termination message of a container. `containers` is how many containers the Pod has. A message that is not
@@ -83,6 +92,7 @@ fn object(text: &str) -> Option<Map<String, Value>> {
 fn read(object: &Map<String, Value>, cut: Option<String>) -> TerminationReport {
     let mut members = Members { object, unread: cut.into_iter().collect() };
     let error_type = members.take("errorType", "a string", text);
+    let error_types = members.take("errorTypes", "a list of strings", texts);
     let message = members.take("message", "a string", text);
     let retry_after_seconds = members.take("retryAfterSeconds", "a number of seconds from 0 on", seconds);
     let do_not_retry = members.take("doNotRetry", "true or false", boolean);
@@ -90,9 +100,10 @@ fn read(object: &Map<String, Value>, cut: Option<String>) -> TerminationReport {
         Value::String(s) => short(s, MAX_MESSAGE_BYTES),
         other => short(&other.to_string(), MAX_MESSAGE_BYTES),
     });
+    let error_types = members.first_error_types(error_type.into_iter().chain(error_types.unwrap_or_default()));
     let unread = members.unread;
     TerminationReport {
-        error_type: error_type.map(|s| short(&s, MAX_WORD_BYTES)).filter(|s| !s.is_empty()),
+        error_types,
         message: message.as_deref().and_then(message::full),
         retry_after_seconds,
         do_not_retry: do_not_retry.unwrap_or(false),
@@ -118,10 +129,31 @@ impl Members<'_> {
         }
         known
     }
+
+    /// Each once, the first of them alone if there are too many.
+    fn first_error_types(&mut self, all: impl Iterator<Item = String>) -> Vec<String> {
+        let mut types: Vec<String> = Vec::new();
+        for type_ in all.map(|type_| short(&type_, MAX_WORD_BYTES)).filter(|type_| !type_.is_empty()) {
+            if types.contains(&type_) {
+                continue;
+            }
+            if types.len() == MAX_ERROR_TYPES {
+                self.unread
+                    .push(format!("errorTypes has more than {MAX_ERROR_TYPES}: the first {MAX_ERROR_TYPES} count"));
+                break;
+            }
+            types.push(type_);
+        }
+        types
+    }
 }
 
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(ToOwned::to_owned)
+}
+
+fn texts(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(text).collect()
 }
 
 /// Whole seconds, rounded up, so that the wait is never shorter than requested. Some programs write numbers as text.

@@ -163,6 +163,9 @@ pub fn simulate(task: &RetryableTask, script: &Outcomes, limit: usize) -> Result
     if task.spec.suspend {
         notes.push("spec.suspend is true: no attempt starts until it is false; this shows what happens then".into());
     }
+    if let Some(start_at) = &task.spec.start_at {
+        notes.push(format!("spec.startAt is {start_at}: times count from the start of the first attempt"));
+    }
     notes.extend(main_container_note(task));
     notes.extend(unknown_reasons(task));
     let bounds = [(JitterPick::Lowest, "shortest"), (JitterPick::Highest, "longest")];

@@ -24,6 +24,8 @@ pub struct Outcome {
     pub message: Option<String>,
     /// Of the termination report: the kind of error.
     pub error_type: Option<String>,
+    /// Of the termination report: the kinds of error, the most specific first.
+    pub error_types: Option<Vec<String>>,
     /// Of the termination report: the shortest wait before the next attempt, in seconds.
     pub retry_after_seconds: Option<i64>,
     /// Of the termination report: a retry cannot help.
@@ -267,10 +269,11 @@ impl Outcome {
 
     /// The container's termination message.
     pub(super) fn termination_message(&self) -> Option<String> {
-        let Self { message, error_type, retry_after_seconds, do_not_retry, result, .. } = self;
+        let Self { message, error_type, error_types, retry_after_seconds, do_not_retry, result, .. } = self;
         let mut report = Map::new();
         let mut add = |key: &str, value: Option<Value>| report.extend(value.map(|value| (key.to_owned(), value)));
         add("errorType", error_type.clone().map(Value::from));
+        add("errorTypes", error_types.clone().map(Value::from));
         add("retryAfterSeconds", retry_after_seconds.map(Value::from));
         add("doNotRetry", do_not_retry.map(Value::from));
         add("result", result.clone());

@@ -118,6 +118,7 @@ impl<'a> SimulatedCluster<'a> {
     pub(super) fn new(task: &RetryableTask, script: &'a Outcomes, jitter_seed: JitterPick) -> Self {
         let mut task = task.clone();
         task.spec.suspend = false;
+        task.spec.start_at = None;
         task.status = None;
         task.metadata.generation = Some(1);
         Self {

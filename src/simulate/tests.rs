@@ -121,7 +121,8 @@ fn rules_decide_in_their_order_and_have_budgets_of_their_own() {
         "2000 Error 1 by known: Fail maxRetries 1/1",
         "2000 Failed RetriesExhausted",
     ];
-    assert_eq!(story(rules, "[{errorType: Flaky}]"), known);
+    assert_eq!(story(rules.clone(), "[{errorType: Flaky}]"), known);
+    assert_eq!(story(rules, "[{errorTypes: [Reset, Flaky]}]"), known, "a rule matches any of them");
 }
 
 #[test]
@@ -253,6 +254,13 @@ fn a_suspended_task_is_shown_as_if_it_went_on() {
     let simulation = play(json!({"suspend": true}), "[1]");
     assert_eq!(simulation.attempts.len(), 4);
     assert!(simulation.notes[0].starts_with("spec.suspend is true"), "{:?}", simulation.notes);
+}
+
+#[test]
+fn times_count_from_the_first_attempt_whenever_it_starts() {
+    let simulation = play(json!({"startAt": "2100-01-01T00:00:00Z", "activeDeadlineSeconds": 60}), "[0]");
+    assert_eq!((simulation.attempts[0].start_milliseconds, simulation.end.type_), (0, EndType::Complete));
+    assert!(simulation.notes[0].starts_with("spec.startAt is 2100-01-01T00:00:00Z"), "{:?}", simulation.notes);
 }
 
 #[test]

@@ -109,6 +109,7 @@ async fn every_matcher_finds_its_failure() {
     let scene = Scene::new("matchers").await;
     let _operator = scene.operator().await;
     let word = r#"printf '{"errorType": "BadInput", "message": "day 31"}' >/dev/termination-log; exit 1"#;
+    let words = r#"printf '{"errorTypes": ["BadInput", "ValueError"]}' >/dev/termination-log; exit 1"#;
     let log = "echo connecting; echo 'FATAL: disk full'; exit 1";
     // A shell that is process 1 cannot kill itself; in the Pod's process namespace it is another. Kubernetes makes `$$`
     // of `$$$$`.
@@ -120,6 +121,7 @@ async fn every_matcher_finds_its_failure() {
         ("by-number", "kill -15 $$$$", json!({"signals": [9, 15]})),
         ("of-a-child", "sh -c 'kill -9 $$$$; :'; exit $?", json!({"signals": ["KILL"], "exitCodes": [137]})),
         ("error-type", word, json!({"errorTypes": ["Other", "BadInput"]})),
+        ("error-types", words, json!({"errorTypes": ["Other", "ValueError"]})),
         ("said", word, json!({"message": "^day [0-9]+$"})),
         ("logged", log, json!({"message": "(?m)^fatal: .*full$|(?m)^FATAL: disk"})),
         ("permanent", "exit 64", json!({"preset": "SysexitsPermanent"})),

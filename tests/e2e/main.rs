@@ -42,6 +42,7 @@ mod retention_and_scope;
 mod rights;
 mod simulated;
 mod spec_changes;
+mod start_at;
 mod stop_pod;
 mod support;
 mod suspend;

@@ -33,7 +33,7 @@ pub(super) fn entry(
         exit_code: *exit_code,
         signal: *signal,
         reason: reason.clone(),
-        error_type: report.error_type.clone(),
+        error_type: report.error_type().cloned(),
         message,
         rule: verdict.rule.clone(),
         action: verdict.action,

@@ -3,9 +3,9 @@
 use super::draft::{Draft, Step};
 use super::situation::remaining;
 use super::{Transition, deadlines, fallback, record, requests, retry_wait};
-use crate::api::{ConditionReason, ConditionType, State};
+use crate::api::{ConditionReason, ConditionType, CurrentAttempt, State};
 use crate::core::time::{micros, until};
-use crate::core::{attempt_spec, condition_list};
+use crate::core::{attempt_spec, condition_list, start_at};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
@@ -24,6 +24,7 @@ impl Draft<'_> {
             self.suspended_condition(true);
             return;
         }
+        self.follow_start_at();
         let was_suspended = condition_list::is_true(&self.status.conditions, ConditionType::Suspended);
         if was_suspended {
             self.suspended_condition(false);
@@ -51,6 +52,21 @@ impl Draft<'_> {
             return;
         }
         self.start();
+    }
+
+    /// The first attempt of a run is due at `startAt`, as the spec has it now.
+    fn follow_start_at(&mut self) {
+        let CurrentAttempt { number, fallback, .. } = self.current;
+        let is_first = attempt_spec::number_in_run(Some(&self.status), number) == 1 && !fallback;
+        let has_begun = self.status.start_time.is_some() || self.current.wait.is_some();
+        let wanted = self.situation.task.spec.start_at.as_ref();
+        if !is_first || has_begun || self.current.start_at.as_ref() == wanted {
+            return;
+        }
+        self.current.start_at = wanted.cloned();
+        let due = wanted.and_then(|text| start_at::time(text)).filter(|due| *due > self.situation.now);
+        let before = std::mem::replace(&mut self.current.due_time, due.map(|due| MicroTime(micros(due))));
+        self.moved_from = before.map(|before| before.0);
     }
 
     fn start(&mut self) {

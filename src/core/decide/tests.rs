@@ -15,6 +15,7 @@ mod reported;
 mod requests;
 mod retry_wait;
 mod size;
+mod start_at;
 mod stop_pod;
 mod story;
 mod suspension;

@@ -18,7 +18,10 @@ fn outcome() -> Outcome {
         message: Some("Too Many Requests\nretry later".into()),
         raw_report: None,
         is_log: true,
-        report: TerminationReport { error_type: Some("RateLimit".into()), ..TerminationReport::default() },
+        report: TerminationReport {
+            error_types: vec!["RateLimit".into(), "HttpError".into()],
+            ..TerminationReport::default()
+        },
         started: None,
         finished: Timestamp::UNIX_EPOCH,
         disrupted: true,
@@ -42,6 +45,7 @@ fn matchers_are_anded_and_their_values_ored() {
         (json!({"reasons": ["OOMKilled", "Error"]}), true),
         (json!({"reasons": ["OOMKilled"]}), false),
         (json!({"errorTypes": ["RateLimit"]}), true),
+        (json!({"errorTypes": ["Other", "HttpError"]}), true),
         (json!({"errorTypes": ["Other"]}), false),
         (json!({"podConditions": ["DisruptionTarget"]}), true),
         (json!({"podConditions": ["Ready"]}), false),

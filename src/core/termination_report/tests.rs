@@ -1,4 +1,5 @@
 use super::*;
+use serde_json::json;
 
 fn of(text: &str) -> TerminationReport {
     termination_report(text, 1)
@@ -14,7 +15,7 @@ fn a_report_is_read_from_a_json_object() {
         r#" {"errorType":"RateLimit","message":"slow down","retryAfterSeconds":30,"doNotRetry":true,"result":{"rows":3}} "#,
     );
     let expected = TerminationReport {
-        error_type: Some("RateLimit".into()),
+        error_types: vec!["RateLimit".into()],
         message: Some("slow down".into()),
         retry_after_seconds: Some(30),
         do_not_retry: true,
@@ -73,6 +74,8 @@ fn a_member_of_the_wrong_type_is_ignored_and_reported() {
         (r#"{"doNotRetry": "yes"}"#, "doNotRetry \"yes\" is not true or false: ignored"),
         (r#"{"doNotRetry": 1}"#, "doNotRetry 1 is not"),
         (r#"{"errorType": 5}"#, "errorType 5 is not a string: ignored"),
+        (r#"{"errorTypes": "Busy"}"#, "errorTypes \"Busy\" is not a list of strings: ignored"),
+        (r#"{"errorTypes": ["Busy", 5]}"#, "errorTypes [\"Busy\",5] is not a list of strings: ignored"),
         (r#"{"message": []}"#, "message [] is not a string: ignored"),
     ];
     for (text, words) in cases {
@@ -81,6 +84,25 @@ fn a_member_of_the_wrong_type_is_ignored_and_reported() {
         assert!(unread.starts_with(words), "{text}: {unread}");
         assert_eq!(TerminationReport { unread: None, ..said }, report(), "{text}");
     }
+}
+
+#[test]
+fn kinds_of_errors_go_from_the_most_specific_to_the_least() {
+    let cases = [
+        (r#"{"errorTypes": ["Reset", "Connection", "OS"]}"#, "Reset Connection OS"),
+        (r#"{"errorType": "Reset", "errorTypes": ["Connection", "Reset", "OS"]}"#, "Reset Connection OS"),
+        (r#"{"errorType": "Reset", "errorTypes": []}"#, "Reset"),
+        (r#"{"errorType": "", "errorTypes": ["", "OS", null]}"#, ""),
+        (r#"{"errorType": 5, "errorTypes": ["OS"]}"#, "OS"),
+        (r#"{"errorTypes": null}"#, ""),
+    ];
+    for (text, types) in cases {
+        assert_eq!(of(text).error_types.join(" "), types, "{text}");
+    }
+    let many: Vec<_> = (0..17).map(|n| format!("{n}{}", "x".repeat(200))).collect();
+    let said = of(&json!({"errorTypes": many}).to_string());
+    assert_eq!((said.error_types.len(), said.error_types[15].len()), (16, 128));
+    assert_eq!(said.unread.as_deref(), Some("errorTypes has more than 16: the first 16 count"));
 }
 
 #[test]
@@ -108,7 +130,7 @@ fn a_report_whose_end_is_lost_counts_as_far_as_it_can_be_read() {
     assert!(unread.contains("cut at 3,072 bytes (4 containers share 12 KiB)"), "{unread}");
 
     let said = cut(r#"{"nested": {"a": [1, {"b": "}"}]}, "text": "\",", "errorType": "Busy", "message": "a lot: "#);
-    assert_eq!(said.error_type.as_deref(), Some("Busy"));
+    assert_eq!(said.error_type().map(String::as_str), Some("Busy"));
     assert!(said.message.unwrap().starts_with("a lot: xxx"), "a message is read in part");
 
     assert_eq!(termination_report(&"x".repeat(3071), 4), TerminationReport::default(), "text that was not cut");

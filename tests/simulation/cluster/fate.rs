@@ -164,7 +164,7 @@ fn ending(r: &mut Random, odds: &Odds) -> Ending {
         1 => Ending::OutOfMemory(false),
         2 => Ending::Signal(r.pick(&[6, 9, 11, 15])),
         3 => Ending::Unknown,
-        4 => Ending::Exit(65, Some(r#"{"errorType":"BadInput","message":"no such day"}"#.into())),
+        4 => Ending::Exit(65, Some(r#"{"errorTypes":["NoSuchDay","BadInput"],"message":"no such day"}"#.into())),
         5 => Ending::Exit(75, Some(format!(r#"{{"retryAfterSeconds":{}}}"#, r.below(90)))),
         6 => Ending::Exit(1, Some("x".repeat(4096))),
         7 => Ending::Exit(1, Some("\u{1b}[31mbroken\u{0}\" \\ \n\u{7f}".repeat(200))),

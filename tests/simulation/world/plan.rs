@@ -1,6 +1,7 @@
 //! The plan of a world: drawn from its seed before it begins.
 
 use crate::{
+    clock::WorldClock,
     cluster::Odds,
     faults::Rates,
     random::Random,
@@ -278,6 +279,9 @@ pub fn spec(r: &mut Random, limits: bool) -> Value {
     if r.chance(150) {
         spec["resources"] = json!({"limits": {"memory": "64Mi"}});
         spec["onOutOfMemory"] = json!({"memoryMultiplier": 2});
+    }
+    if limits && r.chance(80) {
+        spec["startAt"] = json!(WorldClock::date(Duration::from_secs(r.below(900))).to_string());
     }
     spec
 }

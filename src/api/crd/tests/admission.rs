@@ -80,6 +80,20 @@ fn refused() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
+            "startAt is a time as RFC 3339",
+            [
+                "tomorrow",
+                "2026-12-01",
+                "2026-12-01T06:00",
+                "2026-12-01T06:00:00",
+                "2026-12-01 06:00:00Z",
+                "2026-13-01T06:00:00Z",
+                "2026-12-01T24:00:00Z",
+            ]
+            .map(|text| with("startAt", json!(text)))
+            .to_vec(),
+        ),
+        (
             "below the initial delay",
             vec![
                 backoff(json!({"initialDelaySeconds": 9, "maxDelaySeconds": 8})),
@@ -307,6 +321,8 @@ fn admission_accepts_valid_specs() {
         backoff(json!({"jitter": {"percent": 100}})),
         backoff(json!({"jitter": {"mode": "Proportional", "percent": 0}})),
         backoff(json!({"jitter": {"mode": "Full"}})),
+        with("startAt", json!("2026-12-01T06:00:00Z")),
+        with("startAt", json!("2026-12-01T06:00:00.123456789-03:30")),
         with("maxRetries", json!(0)),
         with("historyLimit", json!(0)),
         with("historyLimit", json!(100)),
@@ -339,7 +355,7 @@ fn what_admission_accepts_can_be_read() {
     let full = json!({
         "image": "x", "command": ["a"], "args": ["b"], "env": [{"name": "A", "value": "b"}],
         "envFrom": [{"secretRef": {"name": "s"}}], "resources": {"limits": {"cpu": "1"}}, "template": {"spec": {}},
-        "completion": "AllContainers", "maxRetries": 5, "suspend": true, "ttlSecondsAfterFinished": 5, "historyLimit": 5,
+        "completion": "AllContainers", "startAt": "2026-12-01T06:00:00Z", "maxRetries": 5, "suspend": true, "ttlSecondsAfterFinished": 5, "historyLimit": 5,
         "podRetention": {"failed": 2}, "avoidFailedNodes": false,
         "onOutOfMemory": {"memoryMultiplier": "1.5", "maxMemory": "4Gi"},
         "overrides": [{"fromAttempt": 2, "resources": {"limits": {"cpu": "2"}}, "nodeSelector": {"a": "b"},

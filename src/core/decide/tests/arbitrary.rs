@@ -82,6 +82,12 @@ fn backoff() -> impl Strategy<Value = Backoff> {
     )
 }
 
+fn some_start() -> impl Strategy<Value = Option<String>> {
+    of(
+        prop_oneof![4 => moment().prop_map(|at| at.to_string()), 1 => Just("9999-12-31T23:59:59Z".into()), 1 => Just("?".into())],
+    )
+}
+
 /// What is asked for by hand.
 fn some_annotations() -> impl Strategy<Value = BTreeMap<String, String>> {
     let all = ["retry-now", "run-again", "cancel"].map(|name| format!("retryable.dev/{name}"));
@@ -112,12 +118,13 @@ prop_compose! {
         suspend in any::<bool>(), ttl in of(number()), (failed, succeeded) in (number(), number()),
         history_limit in number(), generation in of(any::<i64>()), deleted in of(Just(0)), status in of(some_status().boxed()),
         (attempt_timeout, deadline, startup_timeout) in (of(number()), of(number()), of(number())),
-        (changes, annotations) in (of(some_changes()), some_annotations()),
+        (changes, annotations, start_at) in (of(some_changes()), some_annotations(), some_start()),
     ) -> RetryableTask {
         let mut task = task_with(changes.unwrap_or_else(|| json!({"image": image}))).max_retries(max_retries).retention(failed, succeeded);
         task.spec.template = template;
         task.spec.backoff = backoff;
         task.spec.suspend = suspend;
+        task.spec.start_at = start_at;
         task.spec.attempt_timeout_seconds = attempt_timeout;
         task.spec.active_deadline_seconds = deadline;
         task.spec.startup_timeout_seconds = startup_timeout;
@@ -149,10 +156,10 @@ prop_compose! {
             StopReason::DeadlineExceeded, StopReason::Cancelled, StopReason::SpecChanged, StopReason::RetryNow,
             StopReason::Unknown,
         ])),
-        (fallback, wait, held_up) in (any::<bool>(), of(some_wait().boxed()), of("FailedMount|ContainerCreating|[^a]{0,5}")),
+        (fallback, wait, start_at, held_up) in (any::<bool>(), of(some_wait().boxed()), some_start(), of("FailedMount|ContainerCreating|[^a]{0,5}")),
     ) -> CurrentAttempt {
         CurrentAttempt {
-            number, due_time, wait, hold_up: held_up.map(|reason| HoldUp { reason, message: None }), next_create_time, create_time, rejections, stop_reason, stop_time, fallback,
+            number, due_time, start_at, wait, hold_up: held_up.map(|reason| HoldUp { reason, message: None }), next_create_time, create_time, rejections, stop_reason, stop_time, fallback,
             pod_name: named.then(|| pod_name(NAME, UID, Slot { number, fallback })),
             pod_uid: pod_uid.map(Into::into),
             ..CurrentAttempt::default()

@@ -62,7 +62,7 @@ fn the_message_is_the_reports_the_logs_or_the_pods() {
     let word =
         outcome_of(&evicted(r#"{"errorType": "RateLimit", "retryAfterSeconds": 30, "doNotRetry": true}"#)).report;
     assert_eq!(
-        (word.error_type.as_deref(), word.retry_after_seconds, word.do_not_retry),
+        (word.error_type().map(String::as_str), word.retry_after_seconds, word.do_not_retry),
         (Some("RateLimit"), Some(30), true)
     );
     let result = outcome_of(&pod().ended(end(0).saying(r#"{"result": 5}"#))).report.result;
