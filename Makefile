@@ -26,6 +26,8 @@ export E2E_SECOND_CLUSTER ?= $(shell echo $$(( ($${CLUSTER_NUMBER:-0} + 5) % 10 
 ARGS ?=
 # Seen by the simulation
 export SEED FIRST
+# Each has a definition in crds/.
+RESOURCES := retryabletasks
 # Begins a step; `.ci/run` says how long each took.
 STEP := @printf '\n==> %s\n'
 
@@ -100,8 +102,10 @@ check: deny ## what CI refuses: warnings, formatting, stale generated files, fau
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p side-by-side -- -D warnings
 	$(STEP) "generated files: build the operator"
-	$(CARGO) run --locked --quiet -- crd | diff -u crds/retryabletasks.yaml - || \
-	  { echo "crds/retryabletasks.yaml is stale: run 'make generate'" >&2; exit 1; }
+	for resource in $(RESOURCES); do \
+	  $(CARGO) run --locked --quiet -- crd $$resource | diff -u crds/$$resource.yaml - || \
+	    { echo "crds/$$resource.yaml is stale: run 'make generate'" >&2; exit 1; }; \
+	done
 	$(STEP) "build the cluster"
 	$(KUBERNETES) build
 	$(STEP) "generated files, chart, mistakes"
@@ -145,8 +149,9 @@ publish: ## build the image for amd64 and arm64 with docker buildx, and push it:
 .PHONY: crd
 crd: ## write crds/ from the types
 	mkdir -p crds
-	$(CARGO) run --locked --quiet -- crd >$(TARGET_DIR)/crd.yaml
-	mv $(TARGET_DIR)/crd.yaml crds/retryabletasks.yaml
+	for resource in $(RESOURCES); do \
+	  $(CARGO) run --locked --quiet -- crd $$resource >$(TARGET_DIR)/crd.yaml && mv $(TARGET_DIR)/crd.yaml crds/$$resource.yaml; \
+	done
 
 .PHONY: generate
 generate: crd ## write all that is generated: crds/, and from it the chart's copy and deploy/; the tables of docs/reference.md

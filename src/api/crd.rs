@@ -1,4 +1,4 @@
-//! The CustomResourceDefinition, as the `crd` subcommand prints it.
+//! The CustomResourceDefinitions, as the `crd` subcommand prints them.
 
 use super::{RetryableTask, schema};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -7,9 +7,20 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::json;
 
+/// The plurals of all resources.
+pub const RESOURCES: [&str; 1] = ["retryabletasks"];
+
+/// The CustomResourceDefinitions of [`RESOURCES`].
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    vec![crd()]
+}
+
 /// The CustomResourceDefinition of `RetryableTask`.
 pub fn crd() -> CustomResourceDefinition {
-    let mut crd = RetryableTask::crd();
+    refined(RetryableTask::crd())
+}
+
+fn refined(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         if let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             refine(root);

@@ -14,7 +14,7 @@ mod task;
 pub use attempt_changes::{AttemptOverride, OnFailure, OnOutOfMemory};
 pub use backoff::{Backoff, Jitter, JitterMode, Multiplier, Strategy};
 pub use condition::{ConditionReason, ConditionType};
-pub use crd::crd;
+pub use crd::{RESOURCES, crd, crds};
 pub use event_reason::EventReason;
 pub use history::{Action, EndReason, FailureCount, HistoryEntry, LastFailure};
 pub use rules::{Budgets, FailureRule, IntOrText, Preset, RuleAction, When};

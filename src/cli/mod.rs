@@ -43,8 +43,8 @@ enum LogFormat {
 enum Command {
     /// Run the operator
     Run(RunArgs),
-    /// Print the CustomResourceDefinition as YAML
-    Crd,
+    /// Print the CustomResourceDefinitions as YAML
+    Crd(CrdArgs),
     /// Remove the finalizer from the tasks' Pods, before the operator is uninstalled
     RemoveFinalizers(RemoveFinalizersArgs),
     /// Run a task to its end, to check that the operator works
@@ -103,6 +103,13 @@ struct RunArgs {
 }
 
 #[derive(Debug, Args)]
+struct CrdArgs {
+    /// The plural of one resource; all definitions if not given
+    #[arg(value_parser = api::RESOURCES)]
+    resource: Option<String>,
+}
+
+#[derive(Debug, Args)]
 struct RemoveFinalizersArgs {
     /// Namespaces of the Pods, separated by commas; all namespaces if not given
     #[arg(long, env = "RETRYABLE_NAMESPACES", value_delimiter = ',')]
@@ -146,7 +153,7 @@ impl Cli {
 
     fn dispatch(self) -> Result<(), Box<dyn StdError>> {
         match &self.command {
-            Command::Crd => return print_crd(),
+            Command::Crd(args) => return print_crds(args),
             Command::Simulate(args) => return simulate::simulate(args).map_err(Into::into),
             Command::Run(_) | Command::RemoveFinalizers(_) | Command::SelfTest(_) => {}
         }
@@ -158,7 +165,7 @@ impl Cli {
         tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
             match self.command {
                 Command::Run(args) => run_operator::run(args).await.map_err(Into::into),
-                Command::Crd | Command::Simulate(_) => Ok(()),
+                Command::Crd(_) | Command::Simulate(_) => Ok(()),
                 Command::RemoveFinalizers(args) => remove_finalizers_of(args).await,
                 Command::SelfTest(args) => {
                     let limit = Duration::from_secs(args.timeout_seconds);
@@ -185,8 +192,14 @@ async fn remove_finalizers_of(args: RemoveFinalizersArgs) -> Result<(), Box<dyn 
 }
 
 #[allow(clippy::print_stdout)] // this command's output is its purpose
-fn print_crd() -> Result<(), Box<dyn StdError>> {
-    print!("{}", serde_yaml_ng::to_string(&api::crd())?);
+fn print_crds(args: &CrdArgs) -> Result<(), Box<dyn StdError>> {
+    let mut separator = "";
+    for crd in api::crds() {
+        if args.resource.as_ref().is_none_or(|resource| *resource == crd.spec.names.plural) {
+            print!("{separator}{}", serde_yaml_ng::to_string(&crd)?);
+            separator = "---\n";
+        }
+    }
     Ok(())
 }
 

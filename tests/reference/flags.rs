@@ -51,7 +51,7 @@ pub fn table(command: &str) -> String {
 
 fn row(flag: Flag, usage: &str) -> Vec<String> {
     let Flag { name, variable, default, meaning, values } = flag;
-    let is_required = usage.contains(&format!(" {name}"));
+    let is_required = !name.starts_with('[') && usage.contains(&format!(" {name}"));
     let default = default.map(|default| code(&default));
     let default = default.or_else(|| is_required.then(|| "required".into())).unwrap_or_default();
     let values = if values.is_empty() { String::new() } else { format!(": {}", values.join(", ")) };

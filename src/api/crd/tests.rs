@@ -128,6 +128,12 @@ fn defaults_are_those_that_are_documented() {
 }
 
 #[test]
+fn each_resource_has_its_definition() {
+    let plurals: Vec<String> = crds().into_iter().map(|crd| crd.spec.names.plural).collect();
+    assert_eq!(plurals, RESOURCES);
+}
+
+#[test]
 fn the_names_and_columns() {
     let crd = crd();
     let names = &crd.spec.names;
