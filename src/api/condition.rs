@@ -45,6 +45,8 @@ impl ConditionType {
 pub enum ConditionReason {
     /// An attempt succeeded.
     Succeeded,
+    /// An attempt succeeded in part, by its termination report or by a rule with action Complete.
+    PartiallySucceeded,
     /// `maxRetries` is exhausted.
     RetriesExhausted,
     /// The budget of a rule is exhausted.
@@ -89,10 +91,16 @@ impl ConditionReason {
         Self::FAILURES.into_iter().find(|known| known.as_str() == reason)
     }
 
+    /// Whether a task that ended with it has succeeded, in whole or in part.
+    pub const fn is_success(self) -> bool {
+        matches!(self, Self::Succeeded | Self::PartiallySucceeded)
+    }
+
     /// The condition's `reason`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "Succeeded",
+            Self::PartiallySucceeded => "PartiallySucceeded",
             Self::RetriesExhausted => "RetriesExhausted",
             Self::BudgetExhausted => "BudgetExhausted",
             Self::RuleFailed => "RuleFailed",

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.maxRetries) || self.action != 'Fail'")
-        .message("action Fail ends the task: remove maxRetries or change the action"),
-    validation = Rule::new("!has(self.backoff) || self.action != 'Fail'")
-        .message("action Fail ends the task, there is nothing to wait for: remove backoff or change the action")
+    validation = Rule::new("!has(self.maxRetries) || !(self.action in ['Fail', 'Complete'])")
+        .message("actions Fail and Complete end the task: remove maxRetries or change the action"),
+    validation = Rule::new("!has(self.backoff) || !(self.action in ['Fail', 'Complete'])")
+        .message("actions Fail and Complete end the task, there is nothing to wait for: remove backoff or change the action")
 )]
 pub struct FailureRule {
     /// Name of the rule, unique in the task. It appears in status.history and status.failureCounts.
@@ -26,7 +26,8 @@ pub struct FailureRule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<When>,
 
-    /// What follows: Retry (charged to maxRetries, or to the rule's own maxRetries), Ignore (another attempt, not charged) or Fail.
+    /// What follows: Retry (charged to maxRetries, or to the rule's own maxRetries), Ignore (another attempt, not charged), Fail, or
+    /// Complete (the task has succeeded in part).
     pub action: RuleAction,
 
     /// A budget for this rule alone. Retry: this many retries, which are not charged to spec.maxRetries; then the task fails.
@@ -40,7 +41,7 @@ pub struct FailureRule {
     pub backoff: Option<Backoff>,
 }
 
-/// What follows: Retry (charged to maxRetries, or to the rule's own maxRetries), Ignore (another attempt, not charged) or Fail (the task has failed).
+/// What follows: Retry (charged to maxRetries, or to the rule's own maxRetries), Ignore (another attempt, not charged), Fail (the task has failed) or Complete (the task has succeeded in part).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RuleAction {
     /// Another attempt, charged.
@@ -49,6 +50,8 @@ pub enum RuleAction {
     Ignore,
     /// The task fails at once.
     Fail,
+    /// The task succeeds at once, in part: condition `Complete`, reason `PartiallySucceeded`.
+    Complete,
 }
 
 /// Which failures a rule matches. Matchers are ANDed, the values of one are ORed.

@@ -74,6 +74,11 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
 
+    /// The checkpoint that an attempt reported last (`checkpoint` of a JSON termination message), at most 1 KiB. The next Pods get it as
+    /// RETRYABLE_CHECKPOINT. Success clears it, a success in part does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+
     /// How often onOutOfMemory has raised the main container's memory.
     #[serde(skip_serializing_if = "is_zero")]
     pub memory_raises: i32,

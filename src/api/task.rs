@@ -60,7 +60,8 @@ pub struct RetryableTaskSpec {
 
     /// Environment variables of the main container. They win over those of the same name in the template.
     /// Every container also gets RETRYABLE_TASK_NAME, RETRYABLE_TASK_UID (an idempotency key that all attempts share), RETRYABLE_ATTEMPT
-    /// (from 1), RETRYABLE_MAX_RETRIES, RETRYABLE_LAST_EXIT_CODE, RETRYABLE_LAST_REASON and TRACEPARENT (one trace per task).
+    /// (from 1), RETRYABLE_MAX_RETRIES, RETRYABLE_LAST_EXIT_CODE, RETRYABLE_LAST_REASON,
+    /// RETRYABLE_CHECKPOINT (once an attempt has reported one) and TRACEPARENT (one trace per task).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::env")]
     pub env: Option<Vec<Value>>,

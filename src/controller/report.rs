@@ -3,7 +3,7 @@
 mod events;
 
 use super::Settings;
-use crate::api::{Action, EventReason, RetryableTask};
+use crate::api::{Action, ConditionReason, EventReason, RetryableTask};
 use crate::core::decide::{Cleanup, Plan, PodRef, Settled, StatusWrite, Transition};
 use crate::core::message::short;
 use crate::core::slot::Slot;
@@ -104,7 +104,11 @@ impl Reporter {
                 }
             }
             Transition::Finished { succeeded, reason, .. } => {
-                let result = if *succeeded { TaskResult::Succeeded } else { TaskResult::Failed };
+                let result = match reason {
+                    ConditionReason::PartiallySucceeded => TaskResult::Partial,
+                    _ if *succeeded => TaskResult::Succeeded,
+                    _ => TaskResult::Failed,
+                };
                 metrics.task_finished(result, *reason);
             }
             Transition::Started { .. }

@@ -156,6 +156,7 @@ fn own_env(task: &RetryableTask, slot: Slot) -> Vec<Value> {
         env.push(variable("RETRYABLE_LAST_REASON", &last.reason));
         env.extend(last.exit_code.map(|code| variable("RETRYABLE_LAST_EXIT_CODE", &code.to_string())));
     }
+    env.extend(status.checkpoint.as_deref().map(|checkpoint| variable("RETRYABLE_CHECKPOINT", checkpoint)));
     if slot.fallback {
         env.push(variable("RETRYABLE_FALLBACK", "true"));
         if let Some(failure) = condition_list::find(&status.conditions, ConditionType::FailureTarget) {

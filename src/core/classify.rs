@@ -4,6 +4,7 @@
 use super::known_reasons::OOM_KILLED;
 use super::pod_snapshot::Outcome;
 use super::rule_match;
+use super::termination_report::Partial;
 use crate::api::{
     Action, Backoff, Budgets, ConditionReason, FailureCount, FailureRule, RetryWait, RetryableTaskSpec,
     RetryableTaskStatus, RuleAction, StopReason,
@@ -78,7 +79,9 @@ fn stopped(stop: Option<StopReason>) -> Option<Verdict> {
 }
 
 fn succeeded(outcome: &Outcome) -> Option<Verdict> {
-    outcome.succeeded.then(|| Verdict::end(Action::Complete, ConditionReason::Succeeded))
+    let in_part = outcome.report.partial.is_some_and(Partial::has_failed);
+    let end = if in_part { ConditionReason::PartiallySucceeded } else { ConditionReason::Succeeded };
+    outcome.succeeded.then(|| Verdict::end(Action::Complete, end))
 }
 
 fn returned_do_not_retry(outcome: &Outcome) -> Option<Verdict> {
@@ -128,7 +131,7 @@ fn own_budget(rule: &FailureRule) -> Option<i32> {
     match rule.action {
         RuleAction::Retry => rule.max_retries,
         RuleAction::Ignore => Some(rule.max_retries.unwrap_or(IGNORE_BUDGET)),
-        RuleAction::Fail => None,
+        RuleAction::Fail | RuleAction::Complete => None,
     }
 }
 
@@ -139,6 +142,9 @@ fn apply(rule: FailureRule, spec: &RetryableTaskSpec, status: &RetryableTaskStat
     let matched = Verdict { rule: Some(name.clone()), counted: true, backoff, ..Verdict::default() };
     match (action, budget) {
         (RuleAction::Fail, _) => Verdict { action: Action::Fail, end: Some(ConditionReason::RuleFailed), ..matched },
+        (RuleAction::Complete, _) => {
+            Verdict { action: Action::Complete, end: Some(ConditionReason::PartiallySucceeded), ..matched }
+        }
         (RuleAction::Ignore, Some(budget)) if used < budget => Verdict { action: Action::Ignore, ..matched },
         (RuleAction::Retry, Some(budget)) if used < budget => Verdict { action: Action::Retry, ..matched },
         (RuleAction::Retry, Some(_)) => {

@@ -5,6 +5,7 @@
 
 use super::message::{self, MAX_MESSAGE_BYTES, MAX_WORD_BYTES, short};
 use serde_json::{Map, Value};
+use std::fmt;
 
 /// Bytes that the kubelet keeps of the file: its end.
 const MAX_FILE_BYTES: usize = 4096;
@@ -12,6 +13,8 @@ const MAX_FILE_BYTES: usize = 4096;
 const MAX_POD_BYTES: usize = 12 * 1024;
 /// Most bytes of an invalid value that are quoted in a message.
 const MAX_QUOTED_BYTES: usize = 64;
+/// Most bytes of a checkpoint.
+const MAX_CHECKPOINT_BYTES: usize = 1024;
 /// Most of `errorTypes` that count.
 const MAX_ERROR_TYPES: usize = 16;
 /// The longest escape sequence at which a string can be cut: a pair of surrogates.
@@ -30,10 +33,39 @@ pub struct TerminationReport {
     pub do_not_retry: bool,
     /// `result`: the result of the work.
     pub result: Option<String>,
+    /// `partial`: which part of the work failed, though the rest is done.
+    pub partial: Option<Partial>,
+    /// `checkpoint`: from where the next attempt can go on. Empty: from the start.
+    pub checkpoint: Option<String>,
     /// Which parts could not be read, as a message for people.
     pub unread: Option<String>,
     /// Whether the text is a report, or a part of one, and not a log.
     pub is_report: bool,
+}
+
+/// A part of the work that failed, though the rest is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partial {
+    /// How many items failed, from 0.
+    pub failed: u64,
+    /// Of how many, at least `failed`, if the task has said so.
+    pub total: Option<u64>,
+}
+
+impl Partial {
+    /// Whether anything failed.
+    pub const fn has_failed(self) -> bool {
+        self.failed > 0
+    }
+}
+
+impl fmt::Display for Partial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.total {
+            Some(total) => write!(f, "{} of {total} failed", self.failed),
+            None => write!(f, "{} failed", self.failed),
+        }
+    }
 }
 
 impl TerminationReport {
@@ -96,6 +128,8 @@ fn read(object: &Map<String, Value>, cut: Option<String>) -> TerminationReport {
     let message = members.take("message", "a string", text);
     let retry_after_seconds = members.take("retryAfterSeconds", "a number of seconds from 0 on", seconds);
     let do_not_retry = members.take("doNotRetry", "true or false", boolean);
+    let partial = members.take("partial", "{\"failed\": a number, \"total\": a number that is no smaller}", partial);
+    let checkpoint = members.checkpoint();
     let result = object.get("result").filter(|value| !value.is_null()).map(|value| match value {
         Value::String(s) => short(s, MAX_MESSAGE_BYTES),
         other => short(&other.to_string(), MAX_MESSAGE_BYTES),
@@ -108,6 +142,8 @@ fn read(object: &Map<String, Value>, cut: Option<String>) -> TerminationReport {
         retry_after_seconds,
         do_not_retry: do_not_retry.unwrap_or(false),
         result,
+        partial,
+        checkpoint,
         unread: (!unread.is_empty()).then(|| unread.join("; ")),
         is_report: true,
     }
@@ -128,6 +164,21 @@ impl Members<'_> {
             self.unread.push(format!("{key} {quoted} is not {expected}: ignored"));
         }
         known
+    }
+
+    /// A text as it is, other JSON as text. It goes into an environment variable, whole or not at all.
+    fn checkpoint(&mut self) -> Option<String> {
+        let value = self.object.get("checkpoint").filter(|value| !value.is_null())?;
+        let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        let problem = if text.len() > MAX_CHECKPOINT_BYTES {
+            format!("is {} bytes long, and more than {MAX_CHECKPOINT_BYTES}", text.len())
+        } else if text.contains('\0') {
+            "has a NUL character, which no variable can have".into()
+        } else {
+            return Some(text);
+        };
+        self.unread.push(format!("checkpoint {problem}: ignored, an earlier one stays"));
+        None
     }
 
     /// Each once, the first of them alone if there are too many.
@@ -168,6 +219,21 @@ fn seconds(value: &Value) -> Option<i64> {
     let up = number.map(f64::ceil).filter(|seconds| seconds.is_finite() && *seconds >= 0.0)?;
     #[allow(clippy::cast_possible_truncation)] // a number beyond the range becomes its end
     Some(up as i64)
+}
+
+fn partial(value: &Value) -> Option<Partial> {
+    let members = value.as_object()?;
+    let failed = count(members.get("failed")?)?;
+    let total = members.get("total").filter(|total| !total.is_null()).map(count);
+    match total {
+        None => Some(Partial { failed, total: None }),
+        Some(total) => total.filter(|total| *total >= failed).map(|total| Partial { failed, total: Some(total) }),
+    }
+}
+
+/// A whole number from 0. Some programs write numbers as text.
+fn count(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
 fn boolean(value: &Value) -> Option<bool> {

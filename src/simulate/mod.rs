@@ -63,6 +63,9 @@ pub struct Attempt {
     pub signal: Option<i32>,
     /// The kind of error in the termination report.
     pub error_type: Option<String>,
+    /// The checkpoint that the next attempt gets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
     /// The message in the history.
     pub message: Option<String>,
     /// The memory of its main container. Only with `spec.onOutOfMemory`.

@@ -32,6 +32,10 @@ pub struct Outcome {
     pub do_not_retry: Option<bool>,
     /// Of the termination report: the result of the work.
     pub result: Option<Value>,
+    /// Of the termination report: which part of the work failed, though the rest is done.
+    pub partial: Option<Value>,
+    /// Of the termination report: from where the next attempt can go on.
+    pub checkpoint: Option<Value>,
     /// How long the main container runs before it ends, in seconds.
     pub run_seconds: f64,
     /// Whether the cluster ended the Pod: drain, preemption, eviction.
@@ -269,7 +273,17 @@ impl Outcome {
 
     /// The container's termination message.
     pub(super) fn termination_message(&self) -> Option<String> {
-        let Self { message, error_type, error_types, retry_after_seconds, do_not_retry, result, .. } = self;
+        let Self {
+            message,
+            error_type,
+            error_types,
+            retry_after_seconds,
+            do_not_retry,
+            result,
+            partial,
+            checkpoint,
+            ..
+        } = self;
         let mut report = Map::new();
         let mut add = |key: &str, value: Option<Value>| report.extend(value.map(|value| (key.to_owned(), value)));
         add("errorType", error_type.clone().map(Value::from));
@@ -277,6 +291,8 @@ impl Outcome {
         add("retryAfterSeconds", retry_after_seconds.map(Value::from));
         add("doNotRetry", do_not_retry.map(Value::from));
         add("result", result.clone());
+        add("partial", partial.clone());
+        add("checkpoint", checkpoint.clone());
         if report.is_empty() {
             return message.clone();
         }

@@ -237,6 +237,7 @@ impl<'a> SimulatedCluster<'a> {
             exit_code: entry.exit_code,
             signal: entry.signal,
             error_type: entry.error_type.clone(),
+            checkpoint: after.checkpoint.clone(),
             message: entry.message.clone(),
             memory: entry.memory.clone(),
             override_from: entry.override_from,

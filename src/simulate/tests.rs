@@ -164,6 +164,24 @@ fn the_termination_report_decides() {
 }
 
 #[test]
+fn a_task_can_succeed_in_part() {
+    let report = "[{exitCode: 0, partial: {failed: 3, total: 100}}]";
+    assert_eq!(story(json!({}), report), ["0 Completed 0: Complete", "0 Complete PartiallySucceeded"]);
+    assert_eq!(play(json!({}), report).end.message, "attempt 1 succeeded in part: 3 of 100 failed");
+    let rules = json!({"rules": [{"name": "some-rows", "when": {"exitCodes": [3]}, "action": "Complete"}]});
+    let ends =
+        ["0 Error 1: Retry maxRetries 1/3", "1000 Error 3 by some-rows: Complete", "1000 Complete PartiallySucceeded"];
+    assert_eq!(story(rules, "[1, 3]"), ends);
+}
+
+#[test]
+fn a_checkpoint_goes_to_the_next_attempt() {
+    let attempts = play(json!({}), "[{checkpoint: {row: 7}}, 1, 0]").attempts;
+    let checkpoints: Vec<_> = attempts.iter().map(|attempt| attempt.checkpoint.as_deref()).collect();
+    assert_eq!(checkpoints, [Some(r#"{"row":7}"#), Some(r#"{"row":7}"#), None]);
+}
+
+#[test]
 fn the_limits_in_time() {
     let spec = json!({"maxRetries": 1, "attemptTimeoutSeconds": 5, "startupTimeoutSeconds": 60});
     let timeout = [

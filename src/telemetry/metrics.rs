@@ -30,6 +30,8 @@ pub enum AttemptResult {
 pub enum TaskResult {
     /// An attempt succeeded.
     Succeeded,
+    /// An attempt succeeded in part.
+    Partial,
     /// The task failed for good, or was cancelled.
     Failed,
 }

@@ -217,10 +217,13 @@ async fn a_rule_that_cannot_work_is_refused_with_a_helpful_message() {
             "a rule without `when` matches every failure, so those after it are never reached",
         ),
         (json!([rest("all"), rest("all-again")]), "a rule without `when` matches every failure"),
-        (json!([{"name": "r", "action": "Fail", "maxRetries": 1}]), "action Fail ends the task: remove maxRetries"),
+        (
+            json!([{"name": "r", "action": "Fail", "maxRetries": 1}]),
+            "actions Fail and Complete end the task: remove maxRetries",
+        ),
         (
             json!([{"name": "r", "action": "Fail", "backoff": fixed}]),
-            "action Fail ends the task, there is nothing to wait for",
+            "actions Fail and Complete end the task, there is nothing to wait for",
         ),
         (
             json!([{"name": "r", "action": "Retry", "maxRetries": -1}]),

@@ -60,3 +60,62 @@ async fn a_task_can_return_a_delay_and_a_result() {
     assert!((4000..=5000).contains(&wait), "asked for 4 s, which are spread upwards by a quarter: {wait} ms");
     assert_eq!(status.history[0].error_type.as_deref(), Some("RateLimit"));
 }
+
+#[tokio::test]
+async fn a_task_can_succeed_in_part_by_its_report_or_by_a_rule() {
+    let scene = Scene::new("in-part").await;
+    let _operator = scene.operator().await;
+    let report = r#"{"partial": {"failed": 3, "total": 100}, "result": 97}"#;
+    let rule = json!({"rules": [{"name": "some-rows", "when": {"exitCodes": [3]}, "action": "Complete"}],
+        "onFailure": {"args": ["false"]}});
+    scene.apply(&sh("by-report", &says(report, 0), &json!({})));
+    scene.apply(&sh("by-rule", &says(report, 3), &rule));
+    let ends = [
+        ("by-report", "attempt 1 succeeded in part: 3 of 100 failed".to_owned()),
+        (
+            "by-rule",
+            format!(
+                "attempt 1 matched rule some-rows, whose action is Complete: 3 of 100 failed; the last ended with Error, \
+                 exit code 3: {report}"
+            ),
+        ),
+    ];
+    for (name, message) in ends {
+        let status = scene.finished(name).await;
+        assert_eq!((status.state, status.result.as_deref()), (Some(State::Succeeded), Some("97")), "{name}");
+        let complete = condition_list::find(&status.conditions, ConditionType::Complete).unwrap();
+        assert_eq!((complete.reason.as_str(), complete.message.as_str()), ("PartiallySucceeded", message.as_str()));
+        assert_eq!((status.fallback, status.last_failure), (None, None), "{name}: it is no failure");
+        assert_eq!(scene.event(name, "PartiallySucceeded").await, message);
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_survives_failure_suspension_restart_and_another_run() {
+    let scene = Scene::new("checkpoint").await;
+    let operator = scene.operator().await;
+    let script = r#"
+        say() { printf '{"checkpoint": {"row": %s}, "message": "got %s"}' "$1" "$(echo "${RETRYABLE_CHECKPOINT-nothing}" | tr -d '"{}')" > /dev/termination-log; }
+        case $RETRYABLE_ATTEMPT in
+            1) say 1; exit 1 ;;
+            2) trap 'say 2; exit 143' TERM; touch /tmp/ready; while :; do sleep 0.1; done ;;
+            3) printf '{"message": "got %s"}' "$(echo $RETRYABLE_CHECKPOINT | tr -d '"{}')" > /dev/termination-log; exit 1 ;;
+            *) test -z "$RETRYABLE_CHECKPOINT" ;;
+        esac"#;
+    let spec = json!({"maxRetries": 1, "backoff": {"strategy": "Fixed", "initialDelaySeconds": 0}});
+    scene.apply(&sh("rows", script, &spec));
+    scene.running("rows", 2).await;
+    scene.patch_spec("rows", &json!({"suspend": true}));
+    let suspended = scene.status("rows", "its suspension", |status| status.state == Some(State::Suspended)).await;
+    assert_eq!(suspended.checkpoint.as_deref(), Some(r#"{"row":2}"#));
+    operator.kill_9();
+    let _operator = scene.operator().await;
+    scene.patch_spec("rows", &json!({"suspend": false}));
+    let status = scene.finished("rows").await;
+    let said: Vec<&str> = status.history.iter().filter_map(|entry| entry.message.as_deref()).collect();
+    assert_eq!(said, ["got nothing", "got row:1", "got row:2"]);
+    assert_eq!((status.state, status.checkpoint.as_deref()), (Some(State::Failed), Some(r#"{"row":2}"#)));
+    scene.ask("rows", "run-again", "1 from-start");
+    let again = scene.status("rows", "its success", |status| status.state == Some(State::Succeeded)).await;
+    assert_eq!((again.attempts, again.checkpoint), (4, None));
+}

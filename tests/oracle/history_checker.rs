@@ -8,7 +8,8 @@ use super::{
 use jiff::{SignedDuration, Timestamp};
 use retryable_tasks::{
     api::{
-        Action, CurrentAttempt, HistoryEntry, MAIN_CONTAINER, RetryableTask, RetryableTaskStatus, State, StopReason,
+        Action, CurrentAttempt, HistoryEntry, MAIN_CONTAINER, RetryableTask, RetryableTaskStatus, RuleAction, State,
+        StopReason,
     },
     core::{decide::slot_of, delay, jitter_seed::jitter_seed},
 };
@@ -77,8 +78,9 @@ fn recorded_stays(record: &TaskRecord, violations: &mut Vec<Violation>) {
         for entry in &after.history {
             let Some(old) = before.history.iter().find(|old| old.attempt == entry.attempt) else { continue };
             // A deadline that passes during the wait, or a lowered limit, cancels the retry.
-            let ended = HistoryEntry { action: Action::Fail, delay_milliseconds: None, ..(**old).clone() };
-            let taken_back = matches!(old.action, Action::Retry | Action::Ignore) && **entry == ended;
+            let ended = HistoryEntry { action: entry.action, delay_milliseconds: None, ..(**old).clone() };
+            let ends = matches!(entry.action, Action::Fail | Action::Complete);
+            let taken_back = matches!(old.action, Action::Retry | Action::Ignore) && ends && **entry == ended;
             // A changed spec changes the delay.
             let moved = HistoryEntry { delay_milliseconds: entry.delay_milliseconds, ..(**old).clone() };
             let follows = entry.delay_milliseconds.is_some() && old.delay_milliseconds.is_some() && **entry == moved;
@@ -239,6 +241,7 @@ fn verdict(
     let clean = |pod: &&Value| !is_disrupted(pod) && whole(pod);
     let succeeded = codes.iter().all(|code| *code == Some(0)) && ends.iter().all(clean) && pod.abandoned.is_none();
     let has_rules = |task: &RetryableTask| task.spec.rules.as_ref().is_some_and(|rules| !rules.is_empty());
+    let by_rule = record.versions.iter().any(|(_, task)| completes(task, entry));
     let plain = !record.versions.iter().any(|(_, task)| has_rules(task));
     let disrupted = ends.iter().all(|pod| is_disrupted(pod));
     let known = matches!(rule, Some("disruption" | "doNotRetry"));
@@ -246,13 +249,19 @@ fn verdict(
         |pod: &&Value| pod["status"]["reason"].is_string() && pod["status"]["containerStatuses"].is_null();
     let never_ran = ends.iter().all(turned_away) && pod.abandoned.is_none();
     let faults = [
-        (complete && !codes.contains(&Some(0)), "it did not exit with 0"),
+        (complete && !by_rule && !codes.contains(&Some(0)), "it did not exit with 0"),
         (!complete && succeeded, "it exited with 0"),
         (plain && !complete && disrupted && !known, "it was disrupted"),
         (plain && never_ran && !disrupted && rule != Some("startup"), "it never ran"),
         (rule == Some("disruption") && !ends.iter().any(|pod| is_disrupted(pod)), "it was not disrupted"),
     ];
     faults.into_iter().filter(|(is, _)| *is).map(|(_, text)| text).collect()
+}
+
+/// Whether the entry's rule has the action Complete there.
+fn completes(task: &RetryableTask, entry: &HistoryEntry) -> bool {
+    let mut rules = task.spec.rules.iter().flatten();
+    rules.any(|rule| Some(&rule.name) == entry.rule.as_ref() && rule.action == RuleAction::Complete)
 }
 
 fn is_disrupted(pod: &Value) -> bool {

@@ -49,6 +49,10 @@ pub(super) fn what_ended(
     let attempts = if ran == 1 { "1 attempt".to_owned() } else { format!("{ran} attempts") };
     match (reason, verdict.exhausted.as_deref(), too_late) {
         (ConditionReason::DoNotRetry, ..) => format!("attempt {number} returned doNotRetry"),
+        (ConditionReason::PartiallySucceeded, ..) => {
+            let rule = verdict.rule.as_deref().unwrap_or_default();
+            format!("attempt {number} matched rule {rule}, whose action is Complete")
+        }
         (ConditionReason::RuleFailed, ..) => {
             let rule = verdict.rule.as_deref().unwrap_or_default();
             format!("attempt {number} matched rule {rule}, whose action is Fail")

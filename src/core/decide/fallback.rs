@@ -21,7 +21,7 @@ const MAX_CAUSE_BYTES: usize = 256;
 /// Whether a failure for that reason is followed by the fallback. A later run that has had no attempt has none: its slot
 /// would be the one after the last attempt of the run before.
 pub(super) fn follows(draft: &Draft, reason: ConditionReason) -> bool {
-    let ends_at_once = matches!(reason, ConditionReason::Succeeded | ConditionReason::Cancelled);
+    let ends_at_once = reason.is_success() || reason == ConditionReason::Cancelled;
     let has_slot = draft.status.run.is_none_or(|run| draft.current.number >= run.first_attempt);
     draft.situation.task.spec.on_failure.is_some() && !draft.current.fallback && !ends_at_once && has_slot
 }

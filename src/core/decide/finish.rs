@@ -2,9 +2,12 @@
 
 use super::Transition;
 use super::draft::Draft;
+use super::failed_message::the_last;
 use crate::api::{ConditionReason, ConditionType, State};
+use crate::core::classify::Verdict;
 use crate::core::condition_list;
 use crate::core::known_reasons::OOM_KILLED;
+use crate::core::message::{MAX_MESSAGE_BYTES, short};
 use crate::core::pod_snapshot::Outcome;
 use crate::core::time::{human, until};
 use jiff::SignedDuration;
@@ -13,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 /// The task ends with the current attempt.
 pub(super) fn end(draft: &mut Draft, reason: ConditionReason, message: &str) {
     let now = draft.situation.now;
-    let succeeded = reason == ConditionReason::Succeeded;
+    let succeeded = reason.is_success();
     let type_ = if succeeded { ConditionType::Complete } else { ConditionType::Failed };
     condition_list::remove(&mut draft.status.conditions, ConditionType::Reconciling);
     draft.condition((type_, true), reason, message);
@@ -24,7 +27,7 @@ pub(super) fn end(draft: &mut Draft, reason: ConditionReason, message: &str) {
     draft.show_last_failure();
     let status = &mut draft.status;
     status.state = Some(match reason {
-        ConditionReason::Succeeded => State::Succeeded,
+        reason if reason.is_success() => State::Succeeded,
         ConditionReason::Cancelled => State::Cancelled,
         _ => State::Failed,
     });
@@ -36,6 +39,19 @@ pub(super) fn end(draft: &mut Draft, reason: ConditionReason, message: &str) {
     let whole = |duration: SignedDuration| SignedDuration::from_secs(duration.as_secs());
     status.duration = status.start_time.as_ref().map(|start| human(whole(until(start.0, now))));
     draft.transitions.push(Transition::Finished { succeeded, reason, message: message.into() });
+}
+
+/// How far the task has succeeded with the attempt of that number, in words.
+pub(super) fn succeeded_message(number: i32, verdict: &Verdict, outcome: &Outcome, line: Option<&String>) -> String {
+    let partial = outcome.report.partial.filter(|partial| partial.has_failed());
+    if outcome.succeeded {
+        let in_part = partial.map(|partial| format!(" in part: {partial}")).unwrap_or_default();
+        return format!("attempt {number} succeeded{in_part}{}", but_out_of_memory(outcome));
+    }
+    let rule = verdict.rule.as_deref().unwrap_or_default();
+    let in_part = partial.map(|partial| format!(": {partial}")).unwrap_or_default();
+    let end = the_last(&outcome.reason, outcome.exit_code, line);
+    short(&format!("attempt {number} matched rule {rule}, whose action is Complete{in_part}{end}"), MAX_MESSAGE_BYTES)
 }
 
 /// What is to be said of a success during which a process ran out of memory.

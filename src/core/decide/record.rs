@@ -3,7 +3,7 @@
 use super::attempt_end::AttemptEnd;
 use super::draft::{Draft, Step};
 use super::failed_message::{LastEnd, cause_of_standstill, failed_message, the_last, what_ended};
-use super::finish::{but_out_of_memory, end};
+use super::finish::{end, succeeded_message};
 use super::history::{entry, entry_before, remember};
 use super::{Transition, deadlines, fallback, requests, retry_wait};
 use crate::api::{Action, ConditionReason, ConditionType, CurrentAttempt, FailureCount, LastFailure, StopReason};
@@ -26,6 +26,7 @@ pub(super) fn close(draft: &mut Draft, end: &AttemptEnd) -> Step {
     draft.status.start_time.get_or_insert(Time(end.started));
     let mut verdict = classify(&outcome, stop, &draft.situation.task.spec, &draft.status);
     raise_memory(draft, &outcome);
+    keep_checkpoint(draft, &outcome);
     let uncharged = (draft.status.retries, draft.status.ignored);
     charge(draft, &verdict);
     let basis = retry_wait::basis(end, &outcome, &verdict, stop);
@@ -41,7 +42,11 @@ pub(super) fn close(draft: &mut Draft, end: &AttemptEnd) -> Step {
     condition_list::remove(&mut draft.status.conditions, ConditionType::Stalled);
     let said = excerpt(&outcome, matched_message(draft, &verdict));
     let entry = entry(draft, end, &outcome, &verdict, wait, said.text);
-    let is_failure = matches!(entry.action, Action::Retry | Action::Fail) || verdict.rule.is_some();
+    let is_failure = match entry.action {
+        Action::Retry | Action::Fail => true,
+        Action::Ignore | Action::Unknown => verdict.rule.is_some(),
+        Action::Complete => false,
+    };
     // DeadlineExceeded and Cancelled say nothing of the workload: an earlier failure says more.
     let is_no_news = matches!(stop, Some(StopReason::DeadlineExceeded | StopReason::Cancelled));
     let says_less = is_no_news && draft.status.last_failure.is_some();
@@ -81,6 +86,13 @@ fn raise_memory(draft: &mut Draft, outcome: &Outcome) {
     }
 }
 
+/// The checkpoint that the attempt reported replaces the earlier one, however the attempt ended.
+fn keep_checkpoint(draft: &mut Draft, outcome: &Outcome) {
+    if let Some(checkpoint) = &outcome.report.checkpoint {
+        draft.status.checkpoint = Some(checkpoint.clone()).filter(|checkpoint| !checkpoint.is_empty());
+    }
+}
+
 fn charge(draft: &mut Draft, verdict: &Verdict) {
     let status = &mut draft.status;
     match verdict.action {
@@ -101,7 +113,7 @@ fn charge(draft: &mut Draft, verdict: &Verdict) {
 /// activeDeadlineSeconds passes before the next attempt: the task fails without it.
 pub(super) fn fail_by_deadline(draft: &mut Draft) -> Step {
     let number = draft.current.number;
-    take_back_retry(draft);
+    take_back_retry(draft, Action::Fail);
     let cause = cause_of_standstill(draft);
     let message = match draft.current.due_time.as_ref() {
         Some(due) => format!("attempt {number} would be due at {:.3}, after activeDeadlineSeconds", due.0),
@@ -112,9 +124,9 @@ pub(super) fn fail_by_deadline(draft: &mut Draft) -> Step {
     fail(draft, ConditionReason::DeadlineExceeded, &short(&message, MAX_MESSAGE_BYTES))
 }
 
-/// The spec has changed, and no longer allows the retry that waits: the task fails without it, and it is not charged.
+/// The spec has changed, and no longer allows the retry that waits: the task ends without it, and it is not charged.
 pub(super) fn fail_without_retry(draft: &mut Draft, verdict: &Verdict) -> Step {
-    take_back_retry(draft);
+    take_back_retry(draft, verdict.action);
     draft.status.exhausted_budget.clone_from(&verdict.exhausted);
     draft.current.number = draft.current.number.saturating_sub(1);
     let reason = verdict.end.unwrap_or(ConditionReason::RetriesExhausted);
@@ -126,11 +138,11 @@ pub(super) fn fail_without_retry(draft: &mut Draft, verdict: &Verdict) -> Step {
 }
 
 /// A retry that is not begun is not charged, and the attempt before it is the one that ended the task.
-fn take_back_retry(draft: &mut Draft) {
+fn take_back_retry(draft: &mut Draft, instead: Action) {
     let wait = draft.current.wait.take();
     let before = entry_before(draft).map(|entry| {
         entry.delay_milliseconds = None;
-        std::mem::replace(&mut entry.action, Action::Fail)
+        std::mem::replace(&mut entry.action, instead)
     });
     let (charged, action) = wait.map_or((false, before), |wait| (wait.charged, Some(wait.action)));
     let status = &mut draft.status;
@@ -153,8 +165,11 @@ pub(super) fn cancel(draft: &mut Draft) {
 
 fn finish(draft: &mut Draft, reason: ConditionReason, last: &LastEnd) -> Step {
     if reason == ConditionReason::Succeeded {
+        draft.status.checkpoint = None;
+    }
+    if reason.is_success() {
         draft.status.result.clone_from(&last.outcome.report.result);
-        let message = format!("attempt {} succeeded{}", draft.current.number, but_out_of_memory(last.outcome));
+        let message = succeeded_message(draft.current.number, last.verdict, last.outcome, last.line.as_ref());
         end(draft, reason, &message);
         return Step::TaskEnded;
     }
@@ -165,7 +180,7 @@ fn finish(draft: &mut Draft, reason: ConditionReason, last: &LastEnd) -> Step {
     fail(draft, reason, &message)
 }
 
-/// The task fails with the current attempt, after its fallback if it has one.
+/// The task ends with the current attempt, after its fallback if it has failed and has one.
 fn fail(draft: &mut Draft, reason: ConditionReason, message: &str) -> Step {
     if fallback::follows(draft, reason) {
         return fallback::begin(draft, reason, message);

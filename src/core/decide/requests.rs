@@ -12,6 +12,8 @@ use crate::core::pod_snapshot::Progress;
 use crate::core::{condition_list, did_you_mean};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+/// What the value of a request to run again contains if the checkpoint is not to be kept.
+const FROM_START: &str = "from-start";
 /// Most unknown annotations that are acknowledged at a time.
 const MAX_UNKNOWN: usize = 4;
 
@@ -172,11 +174,20 @@ fn replace(draft: &mut Draft) -> String {
     format!("the Pod of attempt {number}, held up by {}, is replaced", hold_up.reason)
 }
 
-/// Resets everything but the history, the acknowledged requests and the raised memory.
+/// Resets everything but the history, the acknowledged requests, the raised memory, and the checkpoint unless the value of
+/// the request says `from-start`.
 fn run_again(draft: &mut Draft) {
     let first_attempt = draft.status.attempts.max(0).saturating_add(1);
     let number = draft.status.run.map_or(1, |run| run.number).saturating_add(1);
-    acknowledge(draft, Request::RunAgain, &format!("run {number} begins with attempt {first_attempt}"));
+    let annotations = draft.situation.task.metadata.annotations.as_ref();
+    let value = annotations.and_then(|all| all.get(Request::RunAgain.annotation()));
+    let from_start = value.is_some_and(|value| value.contains(FROM_START));
+    let from = match &draft.status.checkpoint {
+        None => "",
+        Some(_) if from_start => ", without the checkpoint",
+        Some(_) => ", from the checkpoint",
+    };
+    acknowledge(draft, Request::RunAgain, &format!("run {number} begins with attempt {first_attempt}{from}"));
     let kept = std::mem::take(&mut draft.status);
     draft.status = RetryableTaskStatus {
         observed_generation: kept.observed_generation,
@@ -185,6 +196,7 @@ fn run_again(draft: &mut Draft) {
         history: kept.history,
         history_dropped: kept.history_dropped,
         memory_raises: kept.memory_raises,
+        checkpoint: kept.checkpoint.filter(|_| !from_start),
         acknowledged: kept.acknowledged,
         conditions: kept.conditions,
         run: Some(Run { number, first_attempt }),

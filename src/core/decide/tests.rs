@@ -1,6 +1,7 @@
 mod arbitrary;
 mod budgets;
 mod caps;
+mod checkpoint;
 mod cleanup;
 mod clocks;
 mod deadlines;
@@ -9,6 +10,7 @@ mod hold_up;
 mod lifecycles;
 mod lost_pods;
 mod never_created;
+mod partial;
 mod rejection;
 mod replaced;
 mod reported;

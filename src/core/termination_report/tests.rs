@@ -106,6 +106,55 @@ fn kinds_of_errors_go_from_the_most_specific_to_the_least() {
 }
 
 #[test]
+fn a_part_of_the_work_that_failed_has_numbers() {
+    let said = |text: &str| {
+        let TerminationReport { partial, unread, .. } = of(&format!(r#"{{"partial": {text}}}"#));
+        partial.map(|partial| partial.to_string()).or(unread).unwrap_or_default()
+    };
+    let cases = [
+        (r#"{"failed": 3, "total": 100}"#, "3 of 100 failed"),
+        (r#"{"failed": "3", "total": null}"#, "3 failed"),
+        (r#"{"failed": 0, "total": 0}"#, "0 of 0 failed"),
+        ("null", ""),
+    ];
+    for (text, words) in cases {
+        assert_eq!(said(text), words, "{text}");
+    }
+    for text in [r#"{"failed":4,"total":3}"#, r#"{"failed":-1}"#, r#"{"total":3}"#, "true", r#"{"failed":1.5}"#] {
+        let expected =
+            format!("partial {text} is not {{\"failed\": a number, \"total\": a number that is no smaller}}: ignored");
+        assert_eq!(said(text), expected);
+    }
+}
+
+#[test]
+fn a_checkpoint_is_any_json_whole_or_not_at_all() {
+    let cases = [
+        (json!("row 17"), Some("row 17")),
+        (json!(" $HOME\n"), Some(" $HOME\n")),
+        (json!(17), Some("17")),
+        (json!({"row": 17, "file": "a"}), Some(r#"{"file":"a","row":17}"#)),
+        (json!([1, null]), Some("[1,null]")),
+        (json!(false), Some("false")),
+        (json!(""), Some("")),
+        (json!(null), None),
+        (json!("x".repeat(1024)), Some(&*"x".repeat(1024))),
+    ];
+    for (value, text) in cases {
+        let said = of(&json!({"checkpoint": value}).to_string());
+        assert_eq!((said.checkpoint.as_deref(), said.unread), (text, None), "{value}");
+    }
+    let refused = [
+        ("x".repeat(1025), "checkpoint is 1025 bytes long, and more than 1024: ignored, an earlier one stays"),
+        ("a\0b".into(), "checkpoint has a NUL character, which no variable can have: ignored, an earlier one stays"),
+    ];
+    for (text, words) in refused {
+        let said = of(&json!({"checkpoint": text}).to_string());
+        assert_eq!((said.checkpoint, said.unread.as_deref()), (None, Some(words)));
+    }
+}
+
+#[test]
 fn a_report_whose_beginning_is_lost_says_so() {
     let whole = format!(r#"{{"doNotRetry": true, "message": "row 7", "trace": "{}"}}"#, "0".repeat(4100));
     let said = of(&whole[whole.len() - 4096..]);

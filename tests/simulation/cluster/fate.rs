@@ -156,7 +156,8 @@ fn ending(r: &mut Random, odds: &Odds) -> Ending {
         return Ending::Evicted(r.chance(500));
     }
     if r.chance(odds.success) {
-        let result = r.chance(200).then(|| r#"{"result":"42 rows"}"#.to_string());
+        let results = [r#"{"result":"42 rows"}"#, r#"{"partial":{"failed":3,"total":100}}"#];
+        let result = r.chance(200).then(|| r.pick(&results).to_string());
         return Ending::Exit(0, result);
     }
     match r.below(20) {
@@ -166,6 +167,7 @@ fn ending(r: &mut Random, odds: &Odds) -> Ending {
         3 => Ending::Unknown,
         4 => Ending::Exit(65, Some(r#"{"errorTypes":["NoSuchDay","BadInput"],"message":"no such day"}"#.into())),
         5 => Ending::Exit(75, Some(format!(r#"{{"retryAfterSeconds":{}}}"#, r.below(90)))),
+        6 if r.chance(500) => Ending::Exit(1, Some(format!(r#"{{"checkpoint":{{"row":{}}}}}"#, r.below(1000)))),
         6 => Ending::Exit(1, Some("x".repeat(4096))),
         7 => Ending::Exit(1, Some("\u{1b}[31mbroken\u{0}\" \\ \n\u{7f}".repeat(200))),
         8 if r.chance(300) => Ending::Exit(2, Some(r#"{"doNotRetry":true,"message":"give up"}"#.into())),

@@ -288,7 +288,8 @@ pub fn spec(r: &mut Random, limits: bool) -> Value {
 
 fn rules(r: &mut Random) -> Value {
     let mut rules = vec![];
-    let actions = ["Retry", "Ignore", "Fail"];
+    let actions = ["Retry", "Ignore", "Fail", "Complete"];
+    let ends = ["Fail", "Complete"];
     let mut whens = vec![
         json!({"exitCodes": ["1-40"]}),
         json!({"notExitCodes": ["30-200"]}),
@@ -305,10 +306,10 @@ fn rules(r: &mut Random) -> Value {
         let when = r.pick(&whens);
         whens.retain(|other| *other != when);
         let mut rule = json!({"name": format!("rule-{n}"), "when": when, "action": action});
-        if action != "Fail" && r.chance(500) {
+        if !ends.contains(&action) && r.chance(500) {
             rule["maxRetries"] = json!(r.below(4));
         }
-        if action != "Fail" && r.chance(300) {
+        if !ends.contains(&action) && r.chance(300) {
             rule["backoff"] = json!({"strategy": "Fixed", "initialDelaySeconds": r.below(30)});
         }
         rules.push(rule);
