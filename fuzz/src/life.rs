@@ -87,7 +87,8 @@ impl<'a> Life<'a> {
                 return None;
             }
             // A reconcile does not see the end of the Pod that it creates: that is another one's.
-            let Some(Settled { stop: _, stale_pods, cleanup, delete_task, progress: _, requeue }) = driven else {
+            let Some(Settled { stop: _, stale_pods, cleanup, delete_task, progress: _, queue: _, requeue }) = driven
+            else {
                 continue;
             };
             let Cleanup { delete, remove_finalizer } = cleanup;

@@ -18,6 +18,8 @@ pub enum ConditionType {
     /// The main container of the current attempt has started. Only ever False: it is removed once the container
     /// has started.
     AttemptStarted,
+    /// The current attempt is due and waits for its TaskQueue to start it. It is removed once that is over.
+    Queued,
     /// kstatus: the first Pod does not exist yet.
     Reconciling,
     /// kstatus: failed for good, or unable to go on without help.
@@ -34,6 +36,7 @@ impl ConditionType {
             Self::Suspended => "Suspended",
             Self::Finished => "Finished",
             Self::AttemptStarted => "AttemptStarted",
+            Self::Queued => "Queued",
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
         }
@@ -71,18 +74,23 @@ pub enum ConditionReason {
     FailedCreate,
     /// The name of the attempt's Pod is taken by a Pod that does not belong to this task.
     PodNameConflict,
+    /// There is no TaskQueue of the name that `spec.queue` gives.
+    QueueMissing,
+    /// An attempt waited longer than `spec.queue.maxWaitSeconds`.
+    QueueTimeout,
     /// The operator cannot read the spec.
     InvalidSpec,
 }
 
 impl ConditionReason {
     /// The reasons with which a task can fail.
-    const FAILURES: [Self; 6] = [
+    const FAILURES: [Self; 7] = [
         Self::RetriesExhausted,
         Self::BudgetExhausted,
         Self::RuleFailed,
         Self::DoNotRetry,
         Self::DeadlineExceeded,
+        Self::QueueTimeout,
         Self::Cancelled,
     ];
 
@@ -113,6 +121,8 @@ impl ConditionReason {
             Self::PodRejected => "PodRejected",
             Self::FailedCreate => "FailedCreate",
             Self::PodNameConflict => "PodNameConflict",
+            Self::QueueMissing => "QueueMissing",
+            Self::QueueTimeout => "QueueTimeout",
             Self::InvalidSpec => "InvalidSpec",
         }
     }

@@ -59,7 +59,7 @@ pub struct HistoryEntry {
     /// The signal that ended the container. If the runtime reports none: exit code - 128.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// Why it ended. The reason of the container, the Pod or the kubelet, such as Completed, Error, OOMKilled (even if the container exited with 0), Evicted; or the operator's reason, such as AttemptTimeout, PodDeadlineExceeded, Suspended, SpecChanged, RetryNow, Lost.
+    /// Why it ended. The reason of the container, the Pod or the kubelet, such as Completed, Error, OOMKilled (even if the container exited with 0), Evicted; or the operator's reason, such as AttemptTimeout, PodDeadlineExceeded, Suspended, QueueDrained, SpecChanged, RetryNow, Lost.
     pub reason: String,
     /// What kind of error the task reported: errorType of a JSON termination message, else the first of its errorTypes.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,7 @@ mod condition;
 mod crd;
 mod event_reason;
 mod history;
+mod queue_ref;
 mod rules;
 mod schema;
 mod status;
@@ -17,6 +18,7 @@ pub use condition::{ConditionReason, ConditionType};
 pub use crd::{RESOURCES, crd, crds};
 pub use event_reason::EventReason;
 pub use history::{Action, EndReason, FailureCount, HistoryEntry, LastFailure};
+pub use queue_ref::{QueueRef, QueueSlot, ServiceFailures};
 pub use rules::{Budgets, FailureRule, IntOrText, Preset, RuleAction, When};
 pub use status::{
     Acknowledged, CurrentAttempt, Fallback, FallbackState, HoldUp, RetryWait, RetryableTaskStatus, Run, State,

@@ -84,7 +84,7 @@ pub struct When {
     /// Reasons as in the history: Error, OOMKilled, Evicted, AttemptTimeout, PodDeadlineExceeded, ImagePullBackOff, PodDeleted, Lost …
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128)))]
-    #[x_kube(validation = Rule::new("!self.exists(r, r in ['Completed', 'Suspended', 'Cancelled', 'DeadlineExceeded', 'SpecChanged', 'RetryNow'])").message("an attempt that is Completed, Suspended, Cancelled, replaced (SpecChanged, RetryNow) or ended by the task's deadline (DeadlineExceeded) never comes to the rules: remove that reason (a Pod's own deadline is PodDeadlineExceeded)"))]
+    #[x_kube(validation = Rule::new("!self.exists(r, r in ['Completed', 'Suspended', 'Cancelled', 'DeadlineExceeded', 'SpecChanged', 'RetryNow', 'QueueDrained'])").message("an attempt that is Completed, Suspended, Cancelled, replaced (SpecChanged, RetryNow), drained by its TaskQueue (QueueDrained) or ended by the task's deadline (DeadlineExceeded) never comes to the rules: remove that reason (a Pod's own deadline is PodDeadlineExceeded)"))]
     pub reasons: Option<Vec<String>>,
 
     /// Kinds of errors that the task reports: errorType of a JSON termination message, or any of its errorTypes.

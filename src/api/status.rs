@@ -1,6 +1,6 @@
 //! The status of a `RetryableTask`.
 
-use super::{Action, FailureCount, HistoryEntry, LastFailure};
+use super::{Action, FailureCount, HistoryEntry, LastFailure, QueueSlot};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Pending, Running, Waiting, Suspended, Succeeded, Failed or Cancelled. This is for people: programs should read the conditions.
+    /// Pending, Running, Waiting, Queued, Suspended, Succeeded, Failed or Cancelled. This is for people: programs should read the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub state: Option<State>,
@@ -151,6 +151,8 @@ pub enum State {
     Running,
     /// The next attempt is due at `nextRetryTime`.
     Waiting,
+    /// The next attempt is due, and waits for its TaskQueue to start it.
+    Queued,
     /// `spec.suspend` is set.
     Suspended,
     /// The task succeeded.
@@ -184,6 +186,15 @@ pub struct CurrentAttempt {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait: Option<RetryWait>,
 
+    /// Since when it has waited for its TaskQueue, if that is not its due time. The time that the task was suspended is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queued_time: Option<MicroTime>,
+
+    /// The slot of a TaskQueue that it holds. Present from when its Pod may be created until it has ended, but not while its Pod is
+    /// rejected and the next try waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueSlot>,
+
     /// Name of its Pod. Present before the Pod is created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
@@ -213,7 +224,7 @@ pub struct CurrentAttempt {
     pub removed_pod_uid: Option<String>,
 
     /// Why the operator stops the Pod: Suspended, AttemptTimeout, StartupTimeout, DeadlineExceeded, Cancelled, SpecChanged, RetryNow,
-    /// or TaskEnded (the main container has ended, and others still run). Written before the Pod is stopped.
+    /// QueueDrained or TaskEnded (the main container has ended, and others still run). Written before the Pod is stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub stop_reason: Option<StopReason>,
@@ -300,6 +311,8 @@ pub enum StopReason {
     SpecChanged,
     /// The Pod had not started, and the user requested another try.
     RetryNow,
+    /// `stopPolicy` of its TaskQueue is `HoldAndDrain`.
+    QueueDrained,
     /// Written by another version of the operator.
     #[serde(other)]
     Unknown,
@@ -317,6 +330,7 @@ impl StopReason {
             Self::Cancelled => "Cancelled",
             Self::SpecChanged => "SpecChanged",
             Self::RetryNow => "RetryNow",
+            Self::QueueDrained => "QueueDrained",
             Self::Unknown => "Stopped",
         }
     }
@@ -328,7 +342,7 @@ impl StopReason {
 
     /// Whether the next attempt follows at once, and the stopped one is not charged.
     pub const fn is_free(self) -> bool {
-        self.replaces() || matches!(self, Self::Suspended)
+        self.replaces() || matches!(self, Self::Suspended | Self::QueueDrained)
     }
 }
 

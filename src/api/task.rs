@@ -1,6 +1,8 @@
 //! The `RetryableTask` resource: its spec.
 
-use super::{AttemptOverride, Backoff, Budgets, FailureRule, OnFailure, OnOutOfMemory, RetryableTaskStatus, schema};
+use super::{
+    AttemptOverride, Backoff, Budgets, FailureRule, OnFailure, OnOutOfMemory, QueueRef, RetryableTaskStatus, schema,
+};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +24,7 @@ use serde_json::Value;
     derive = "PartialEq",
     doc = "A task that runs as one Pod per attempt and is tried again, after a delay, until it succeeds or its retries are exhausted.",
     validation = Rule::new("self.metadata.name.size() <= 63").message("the task's name goes into its Pods' names and labels: use at most 63 characters"),
-    printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "Pending, Running, Waiting, Suspended, Succeeded, Failed or Cancelled"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "Pending, Running, Waiting, Queued, Suspended, Succeeded, Failed or Cancelled"),
     printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts", description = "Attempts that have been started"),
     printcolumn(name = "Last-Reason", type_ = "string", json_path = ".status.reason", description = "Why the current attempt has not started, else why the last attempt failed"),
     printcolumn(name = "Next-Retry", type_ = "string", json_path = ".status.nextRetryTime", description = "When the next attempt is due"),
@@ -138,6 +140,11 @@ pub struct RetryableTaskSpec {
     /// A last Pod that runs once when the task has failed for any reason but a cancellation. The task is Failed once this Pod has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
+
+    /// The TaskQueue that starts the attempts: it limits how many run at a time, and lets none start while their service is down. The fallback
+    /// asks no queue. A change counts from the next attempt, or from the next try to create a Pod that was rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueRef>,
 
     /// Longest time that one attempt may run, in seconds from the start of its main container (with completion AllContainers, of the first
     /// container). The Pod is then stopped, and the attempt fails with the reason AttemptTimeout. Default: no limit.

@@ -9,7 +9,7 @@ use super::report::log_plan;
 use super::task_api::{Created, TaskApi, Written};
 use super::work_queue::Priority;
 use super::{CachedTask, Error, TaskKey};
-use crate::api::{RetryableTask, RetryableTaskStatus};
+use crate::api::{CurrentAttempt, RetryableTask, RetryableTaskStatus};
 use crate::core::decide::{
     Cleanup, Deferrable, Lookups, Plan, PodRef, ProcessState, Requeue, Settled, Situation, StatusWrite, StopMethod,
     TrackedPod, decide, is_finished, slot_of,
@@ -19,7 +19,7 @@ use crate::core::rejection::Rejection;
 use crate::core::slot::Slot;
 use crate::core::trace_context::trace_id;
 use futures::FutureExt;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
@@ -182,7 +182,8 @@ impl ReconcileRun<'_> {
     }
 
     async fn run(mut self) -> Result<Outcome, Error> {
-        let Some(Settled { stop: _, stale_pods, cleanup, delete_task, progress, requeue }) = drive(&mut self).await?
+        let Some(Settled { stop: _, stale_pods, cleanup, delete_task, progress, queue: _, requeue }) =
+            drive(&mut self).await?
         else {
             return Ok(Outcome::Done(None));
         };
@@ -231,6 +232,7 @@ impl ReconcileRun<'_> {
             failing: state.failing(slot),
             warnings: state.warnings(),
             remaining: due.map(|due| (due, state.remaining(slot, due, now, longest))),
+            queue: None,
         });
         decide(&Situation { task: &self.task, pods: &pods, now, lookups: &self.lookups, process: &process })
     }
@@ -282,8 +284,9 @@ impl ReconcileRun<'_> {
         match self.api().create_pod(&self.task, slot).await? {
             Created::Done(pod_uid) => {
                 self.context.process_states.with(self.key, &self.uid, |state| state.created(slot, &pod_uid));
-                let due = self.task.status.as_ref().and_then(|status| status.current.as_ref()?.due_time.as_ref());
-                self.context.reporter.created(slot, due.map(|due| self.context.now().duration_since(due.0)));
+                let current = self.task.status.as_ref().and_then(|status| status.current.as_ref());
+                let start = current.and_then(may_start_from);
+                self.context.reporter.created(slot, start.map(|start| self.context.now().duration_since(start)));
             }
             Created::Adopted => self.context.process_states.with(self.key, &self.uid, TaskState::adopted),
             Created::Rejected(rejection) => {
@@ -350,6 +353,13 @@ impl ReconcileRun<'_> {
             !finished && pod.task_uid == self.uid && open.is_none_or(|open| pod.slot() >= open)
         });
     }
+}
+
+/// From when a retry may start: it is due, and its queue lets it. None for an attempt that did not wait.
+fn may_start_from(current: &CurrentAttempt) -> Option<Timestamp> {
+    let granted = current.queue.as_ref().and_then(|slot| slot.grant_time.as_ref()).map(|granted| granted.0);
+    let due = current.due_time.as_ref().map(|due| due.0)?;
+    Some(granted.map_or(due, |granted| granted.max(due)))
 }
 
 /// Zero for a wait that is over.

@@ -206,7 +206,7 @@ pub fn log_plan(task: &RetryableTask, plan: &Plan) {
         Plan::RefreshTask => tracing::debug!("decided: read the task"),
         Plan::CreatePod(_) => tracing::debug!("decided: create the Pod"),
         Plan::Settled(settled) => {
-            let Settled { stop, stale_pods, cleanup, delete_task, progress, requeue } = &**settled;
+            let Settled { stop, stale_pods, cleanup, delete_task, progress, queue, requeue } = &**settled;
             let Cleanup { delete, remove_finalizer } = cleanup;
             tracing::debug!(
                 stop = stop.as_ref().map(|(pod, _)| pod.name.as_str()),
@@ -216,6 +216,7 @@ pub fn log_plan(task: &RetryableTask, plan: &Plan) {
                 remove_finalizer = ?names(remove_finalizer),
                 delete_task,
                 progress = progress.is_some(),
+                queue = queue.as_ref().map(|demand| demand.queue.as_str()),
                 delay_milliseconds = requeue.soonest().map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
                 "decided: the status is as it should be"
             );

@@ -71,7 +71,9 @@ pub fn classify(
 /// The stops that decide on their own. The others only change the outcome that the rules see.
 fn stopped(stop: Option<StopReason>) -> Option<Verdict> {
     match stop? {
-        StopReason::Suspended | StopReason::SpecChanged | StopReason::RetryNow => Some(Verdict::of(Action::Ignore)),
+        StopReason::Suspended | StopReason::QueueDrained | StopReason::SpecChanged | StopReason::RetryNow => {
+            Some(Verdict::of(Action::Ignore))
+        }
         StopReason::DeadlineExceeded => Some(Verdict::end(Action::Fail, ConditionReason::DeadlineExceeded)),
         StopReason::Cancelled => Some(Verdict::end(Action::Fail, ConditionReason::Cancelled)),
         StopReason::AttemptTimeout | StopReason::StartupTimeout | StopReason::TaskEnded | StopReason::Unknown => None,

@@ -6,8 +6,8 @@ use super::did_you_mean::nearest;
 pub const OOM_KILLED: &str = "OOMKilled";
 
 /// Reasons that no rule can match: `classify` decides such ends before it looks at the rules.
-pub const DECIDED_BEFORE: [&str; 6] =
-    ["Completed", "Suspended", "Cancelled", "DeadlineExceeded", "SpecChanged", "RetryNow"];
+pub const DECIDED_BEFORE: [&str; 7] =
+    ["Completed", "Suspended", "Cancelled", "DeadlineExceeded", "SpecChanged", "RetryNow", "QueueDrained"];
 
 /// Reasons of attempts that never started, or that the operator stopped. Rules do not see an exit code of them.
 const WITHOUT_EXIT_CODE: [&str; 22] = [
@@ -37,7 +37,7 @@ const WITHOUT_EXIT_CODE: [&str; 22] = [
 
 /// The operator's reasons, and those of the kubelet, the scheduler, the controllers and the runtimes. Newer versions of
 /// these, and device plugins, may have others.
-pub const KNOWN: [&str; 58] = [
+pub const KNOWN: [&str; 59] = [
     "AppArmor",
     "AttemptTimeout",
     "Cancelled",
@@ -78,6 +78,7 @@ pub const KNOWN: [&str; 58] = [
     "PodRejected",
     "PreemptionByScheduler",
     "Preempting",
+    "QueueDrained",
     "RegistryUnavailable",
     "RetryNow",
     "RunContainerError",

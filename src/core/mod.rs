@@ -22,6 +22,7 @@ pub mod message;
 pub mod pod_name;
 pub mod pod_snapshot;
 pub mod pod_warning;
+pub mod queue;
 mod regex_cache;
 pub mod rejection;
 pub mod rule_match;

@@ -18,6 +18,7 @@ use crate::core::delay::DelayRange;
 use crate::core::drive::{Execute, drive};
 
 use crate::core::pod_snapshot::{PodSnapshot, Progress};
+use crate::core::queue::view::{Admission, QueueView};
 use crate::core::slot::Slot;
 use crate::core::time::{plus, until};
 use futures::FutureExt;
@@ -174,7 +175,8 @@ impl<'a> SimulatedCluster<'a> {
     fn settle(&mut self) -> Result<Option<SignedDuration>, Error> {
         // No request waits for anything here.
         let driven = drive(self).now_or_never().unwrap_or_else(|| Err(self.no_convergence()))?;
-        let Some(Settled { stop: _, stale_pods, cleanup, delete_task: _, progress: _, requeue }) = driven else {
+        let Some(Settled { stop: _, stale_pods, cleanup, delete_task: _, progress: _, queue: _, requeue }) = driven
+        else {
             return Ok(None);
         };
         let Cleanup { delete, remove_finalizer: _ } = cleanup;
@@ -195,9 +197,24 @@ impl<'a> SimulatedCluster<'a> {
 
     fn plan(&self) -> Plan {
         let pods: Vec<TrackedPod> = self.simulated.iter().map(|(_, tracked)| tracked.clone()).collect();
-        let process =
-            ProcessState { uptime: self.uptime(), warnings: self.warnings.clone(), ..ProcessState::default() };
+        let process = ProcessState {
+            uptime: self.uptime(),
+            warnings: self.warnings.clone(),
+            queue: Some(self.free_queue()),
+            ..ProcessState::default()
+        };
         decide(&Situation { task: &self.task, pods: &pods, now: self.now, lookups: &self.lookups, process: &process })
+    }
+
+    /// A queue in which a slot is always free.
+    fn free_queue(&self) -> QueueView {
+        let status = self.task.status.as_ref();
+        let attempt = status.and_then(|status| status.current.as_ref()).map_or(1, |current| current.number);
+        QueueView {
+            admission: Admission::Granted { attempt, probe: false, at: self.now },
+            failures: None,
+            drain: false,
+        }
     }
 
     fn store(&mut self, StatusWrite { status, transitions }: StatusWrite) {

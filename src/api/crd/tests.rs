@@ -121,6 +121,7 @@ fn defaults_are_those_that_are_documented() {
         r#".spec.podRetention {"failed":1,"succeeded":1}"#,
         ".spec.podRetention.failed 1",
         ".spec.podRetention.succeeded 1",
+        ".spec.queue.priority 0",
         ".spec.suspend false",
         r#".status {"observedGeneration":-1}"#,
     ];

@@ -86,6 +86,10 @@ fn ended(entry: &HistoryEntry, wait: Option<Wait>, line: Option<&str>) -> (Event
         let note = format!("attempt {attempt} was stopped: the task is suspended (not charged)");
         return (EventType::Normal, StopReason::Suspended.as_str(), note);
     }
+    if was_stopped(entry, StopReason::QueueDrained) {
+        let note = format!("attempt {attempt} was stopped: its TaskQueue drains (not charged)");
+        return (EventType::Normal, StopReason::QueueDrained.as_str(), note);
+    }
     if was_stopped(entry, StopReason::SpecChanged) {
         let why = entry.message.as_deref().unwrap_or_default();
         let note = format!("the Pod of attempt {attempt} is replaced (not charged): {why}");

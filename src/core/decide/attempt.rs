@@ -3,11 +3,12 @@
 use super::attempt_end::AttemptEnd;
 use super::deadlines::{creation_timed_out, must_not_run};
 use super::draft::{Draft, Step};
+use super::queue::in_line;
 use super::situation::{creation_in_flight_for, pod_of, time_until_abandoned};
 use super::stage::{is_same, is_stage};
 use super::stop_reasons::stops;
 use super::{PodLookup, PodRef, TrackedPod, Transition, UNSEEN_BOUND, hold_up, record};
-use crate::api::{ConditionType, CurrentAttempt, HoldUp, State, StopReason};
+use crate::api::{ConditionType, CurrentAttempt, HoldUp, QueueRef, QueueSlot, State, StopReason};
 use crate::core::condition_list;
 use crate::core::pod_snapshot::{Outcome, PodSnapshot, Progress};
 use crate::core::time::micros;
@@ -77,6 +78,7 @@ impl Draft<'_> {
             }
             (None, _) if !must_not_run && !creation_timed_out => {
                 self.current.create_time.get_or_insert(MicroTime(micros(self.situation.now)));
+                self.try_again_when_granted();
                 Step::Active
             }
             // A creation may be in flight: its Pod would run after the attempt was closed.
@@ -91,8 +93,10 @@ impl Draft<'_> {
             }
             (None, Some(_)) => {
                 // `wait` says how this retry was charged, so that the charge can be taken back if it never starts.
+                let queued_time =
+                    self.current.next_create_time.clone().filter(|_| in_line(self.situation, &self.current));
                 let CurrentAttempt { number, wait, fallback, .. } = std::mem::take(&mut self.current);
-                self.current = CurrentAttempt { number, wait, fallback, ..CurrentAttempt::default() };
+                self.current = CurrentAttempt { number, wait, queued_time, fallback, ..CurrentAttempt::default() };
                 Step::NotStarted
             }
         }
@@ -100,6 +104,7 @@ impl Draft<'_> {
 
     /// The Pod is there and has not ended.
     fn exists(&mut self, tracked: &TrackedPod) {
+        self.hold_slot_of_late_pod();
         self.current.pod_name = Some(tracked.pod.pod_name.clone());
         self.current.rejections = 0;
         self.current.next_create_time = None;
@@ -112,6 +117,15 @@ impl Draft<'_> {
             self.current.pod_uid = Some(tracked.pod.pod_uid.clone());
         }
         self.current_uid = Some(tracked.pod.pod_uid.clone());
+    }
+
+    /// A Pod that appears although its creation seemed to have failed holds a slot: it runs.
+    fn hold_slot_of_late_pod(&mut self) {
+        let gave_back = self.current.pod_name.is_none() || self.current.next_create_time.is_some();
+        let queue = self.situation.task.spec.queue.as_ref().filter(|_| gave_back && !self.current.fallback);
+        if let (Some(QueueRef { name, .. }), None) = (queue, &self.current.queue) {
+            self.current.queue = Some(QueueSlot { name: name.clone(), ..QueueSlot::default() });
+        }
     }
 
     fn stop_if_wanted(&mut self, tracked: &TrackedPod) {

@@ -218,6 +218,8 @@ fn as_stopped(outcome: &Outcome, stop: Option<StopReason>, current: &CurrentAtte
         Some(stop @ StopReason::Cancelled) => {
             Outcome { reason: stop.as_str().into(), message: said("the task was cancelled"), ..own }
         }
-        Some(stop @ (StopReason::Suspended | StopReason::Unknown)) => Outcome { reason: stop.as_str().into(), ..own },
+        Some(stop @ (StopReason::Suspended | StopReason::QueueDrained | StopReason::Unknown)) => {
+            Outcome { reason: stop.as_str().into(), ..own }
+        }
     }
 }

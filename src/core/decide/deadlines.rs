@@ -1,6 +1,6 @@
 //! The limits in time: of the task, and of a Pod's creation and start.
 
-use super::{Situation, requests};
+use super::{Situation, queue, requests};
 use crate::api::{CurrentAttempt, RetryableTaskStatus};
 use crate::core::time::{plus, until};
 use crate::core::validate::problem;
@@ -46,15 +46,20 @@ pub(super) fn creation_deadline(situation: &Situation, current: &CurrentAttempt)
 /// not count against the attempt.
 pub(super) fn creation_timed_out(situation: &Situation, current: &CurrentAttempt) -> bool {
     let was_tried = current.rejections > 0 || situation.process.failing.as_ref().is_some();
-    was_tried && creation_deadline(situation, current).is_some_and(|deadline| deadline <= situation.now)
+    // The wait for a slot is none of the Pod's.
+    was_tried
+        && !queue::in_line(situation, current)
+        && creation_deadline(situation, current).is_some_and(|deadline| deadline <= situation.now)
 }
 
-/// Whether an attempt without a Pod must not get one: the task is suspended or cancelled, its spec is invalid, or its
-/// deadline is over. The deadline does not apply to the fallback.
+/// Whether an attempt without a Pod must not get one: the task is suspended or cancelled, its spec is invalid, its queue
+/// drains or has let it wait too long, or its deadline is over. The deadline does not apply to the fallback.
 pub(super) fn must_not_run(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt) -> bool {
     situation.task.spec.suspend
         || problem(&situation.task.spec).is_some()
         || requests::is_cancelled(situation, status)
+        || queue::drains(situation, current)
+        || (current.pod_name.is_some() && queue::is_timed_out(situation, status, current))
         || (!current.fallback && is_over(situation, status, situation.now))
 }
 

@@ -1,6 +1,6 @@
 //! The next status in the making. Only state and plain changes of it: what changes follow is decided elsewhere.
 
-use super::situation::{is_finished, name_of, slot_of};
+use super::situation::{current_of, is_finished, name_of, slot_of};
 use super::stage::is_stage;
 use super::{PodRef, Situation, StatusWrite, TrackedPod, Transition};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, HoldUp, RetryableTaskStatus, State, StopReason};
@@ -8,7 +8,7 @@ use crate::core::slot::Slot;
 use crate::core::time::micros;
 use crate::core::{condition_list, message};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 
 /// What a status write may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,7 @@ impl<'a> Draft<'a> {
         let mut status = stored.clone();
         count_from_zero(&mut status);
         status.observed_generation = situation.task.metadata.generation;
-        let next = CurrentAttempt { number: status.attempts.max(0).saturating_add(1), ..CurrentAttempt::default() };
-        let current = status.current.clone().filter(|current| current.number > 0 || current.fallback).unwrap_or(next);
+        let current = current_of(&status);
         if stored.observed_generation != status.observed_generation {
             status.admitted_memory_raises = None;
         }
@@ -61,10 +60,19 @@ impl<'a> Draft<'a> {
 
     /// The status to store.
     pub(super) fn done(mut self) -> StatusWrite {
+        // Nothing has happened that is worth a write.
+        if self.status.state.is_none() && self.transitions.is_empty() {
+            let stored = self.situation.task.status.clone().unwrap_or_default();
+            return StatusWrite { status: Box::new(stored), transitions: Vec::new() };
+        }
         if is_finished(&self.status.conditions) {
             condition_list::remove(&mut self.status.conditions, ConditionType::AttemptStarted);
+            condition_list::remove(&mut self.status.conditions, ConditionType::Queued);
         } else {
             self.started_condition();
+            if self.status.state != Some(State::Queued) {
+                condition_list::remove(&mut self.status.conditions, ConditionType::Queued);
+            }
             let counts = self.current.fallback || (self.current.pod_name.is_some() && self.current.rejections == 0);
             self.status.attempts = self.current.number.saturating_sub(1).saturating_add(i32::from(counts));
             self.status.next_retry_time =
@@ -154,12 +162,18 @@ impl<'a> Draft<'a> {
         if !stalled {
             self.transitions.push(Transition::Stalled { reason, message: message.into() });
         }
-        self.status.state = Some(State::Pending);
-        self.status.reason = Some(reason.as_str().into());
         condition_list::remove(&mut self.status.conditions, ConditionType::Reconciling);
         self.condition((ConditionType::Stalled, true), reason, message);
+        self.show_stall();
+    }
+
+    /// State, reason and message are those of a task that is stalled.
+    pub(super) fn show_stall(&mut self) {
+        self.status.state = Some(State::Pending);
         let stalled = condition_list::find(&self.status.conditions, ConditionType::Stalled);
-        self.status.message = stalled.map(|condition| condition.message.clone());
+        if let Some(Condition { reason, message, .. }) = stalled.cloned() {
+            (self.status.reason, self.status.message) = (Some(reason), Some(message));
+        }
     }
 
     pub(super) fn clear_stall(&mut self, reason: ConditionReason) {

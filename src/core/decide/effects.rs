@@ -2,11 +2,14 @@
 
 use super::closed_pods::{Closed, attempts_pods, closed, may_be_of_a_next_run};
 use super::hold_up::SETTLE;
+use super::queue::wait_in_line;
 use super::rejected_creation::create_wait;
-use super::situation::{age, creation_in_flight_for, is_finished, pod_of, remaining, slot_of, time_until_abandoned};
+use super::situation::{
+    age, creation_in_flight_for, current_of, is_finished, pod_of, remaining, slot_of, time_until_abandoned,
+};
 use super::{
-    Cleanup, Plan, PodRef, Settled, Situation, StopMethod, TrackedPod, UNSEEN_BOUND, deadlines, hold_up, stop_method,
-    stop_reasons,
+    Cleanup, Plan, PodRef, Settled, Situation, StopMethod, TrackedPod, UNSEEN_BOUND, deadlines, hold_up, queue,
+    stop_method, stop_reasons,
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus};
 use crate::core::condition_list;
@@ -36,8 +39,7 @@ pub(super) fn of_stored_status(situation: &Situation, status: &RetryableTaskStat
             settled.requeue_in(until(situation.now, deadline));
         }
     } else {
-        let none = CurrentAttempt::default();
-        let request = current(situation, status, status.current.as_ref().unwrap_or(&none), &mut settled);
+        let request = current(situation, status, &current_of(status), &mut settled);
         if let Some(plan) = request {
             return plan;
         }
@@ -59,7 +61,10 @@ fn current(
 ) -> Option<Plan> {
     if current.pod_name.is_none() {
         if !situation.task.spec.suspend {
-            settled.requeue_in(remaining(situation, current.due_time.as_ref()));
+            let wait = remaining(situation, current.due_time.as_ref());
+            if !(wait.is_zero() && wait_in_line(situation, status, current, settled)) {
+                settled.requeue_in(wait);
+            }
         }
         return None;
     }
@@ -91,6 +96,10 @@ fn create(
         for deadline in deadlines.into_iter().flatten() {
             settled.requeue_in(until(situation.now, deadline));
         }
+        return None;
+    }
+    if queue::in_line(situation, current) {
+        wait_in_line(situation, status, current, settled);
         return None;
     }
     // Another process may have closed this attempt, and let its Pod go, while the cache was behind.

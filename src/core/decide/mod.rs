@@ -18,6 +18,7 @@ mod finish;
 mod history;
 mod hold_up;
 mod plan;
+mod queue;
 mod record;
 mod rejected_creation;
 mod requests;

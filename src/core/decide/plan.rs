@@ -2,6 +2,7 @@
 
 use super::{StopMethod, TrackedPod, Transition};
 use crate::api::RetryableTaskStatus;
+use crate::core::queue::view::QueueDemand;
 use crate::core::slot::Slot;
 use jiff::SignedDuration;
 
@@ -44,6 +45,8 @@ pub struct Settled {
     pub delete_task: bool,
     /// What may be written or read, and can wait while there is more urgent work.
     pub progress: Option<Deferrable>,
+    /// The attempt that waits for a queue to start it. The task is in no other line.
+    pub queue: Option<QueueDemand>,
     /// When to reconcile again if nothing happens.
     pub requeue: Requeue,
 }

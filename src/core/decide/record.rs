@@ -6,7 +6,9 @@ use super::failed_message::{LastEnd, cause_of_standstill, failed_message, the_la
 use super::finish::{end, succeeded_message};
 use super::history::{entry, entry_before, remember};
 use super::{Transition, deadlines, fallback, requests, retry_wait};
-use crate::api::{Action, ConditionReason, ConditionType, CurrentAttempt, FailureCount, LastFailure, StopReason};
+use crate::api::{
+    Action, ConditionReason, ConditionType, CurrentAttempt, FailureCount, LastFailure, QueueRef, StopReason,
+};
 use crate::core::attempt_spec::can_raise_memory;
 use crate::core::classify::{Verdict, classify};
 use crate::core::condition_list;
@@ -15,6 +17,7 @@ use crate::core::known_reasons::OOM_KILLED;
 use crate::core::main_container::main_container_name;
 use crate::core::message::{MAX_MESSAGE_BYTES, short};
 use crate::core::pod_snapshot::Outcome;
+use crate::core::time::human;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 /// Writes the end of the current attempt into the draft, and makes the next attempt due or ends the task.
@@ -115,13 +118,29 @@ pub(super) fn fail_by_deadline(draft: &mut Draft) -> Step {
     let number = draft.current.number;
     take_back_retry(draft, Action::Fail);
     let cause = cause_of_standstill(draft);
-    let message = match draft.current.due_time.as_ref() {
+    let waited = draft
+        .waited()
+        .map(|(waited, QueueRef { name, .. })| format!(", which had waited {} for TaskQueue {name}", human(waited)));
+    let message = match draft.current.due_time.as_ref().filter(|_| waited.is_none()) {
         Some(due) => format!("attempt {number} would be due at {:.3}, after activeDeadlineSeconds", due.0),
-        None => format!("activeDeadlineSeconds passed before attempt {number}"),
+        None => format!("activeDeadlineSeconds passed before attempt {number}{}", waited.unwrap_or_default()),
     };
     let message = cause.map_or(message.clone(), |cause| format!("{message}; the last cause: {cause}"));
     draft.current.number = number.saturating_sub(1);
     fail(draft, ConditionReason::DeadlineExceeded, &short(&message, MAX_MESSAGE_BYTES))
+}
+
+/// The attempt has waited too long for its queue: the task fails without it.
+pub(super) fn fail_by_queue_timeout(draft: &mut Draft) -> Step {
+    let number = draft.current.number;
+    let waited =
+        draft.waited().map(|(waited, QueueRef { name, .. })| format!("{} for TaskQueue {name}", human(waited)));
+    let waited = waited.unwrap_or_default();
+    take_back_retry(draft, Action::Fail);
+    let cause = cause_of_standstill(draft).map(|cause| format!("; the last cause: {cause}")).unwrap_or_default();
+    let message = format!("attempt {number} waited {waited}, longer than queue.maxWaitSeconds{cause}");
+    draft.current.number = number.saturating_sub(1);
+    fail(draft, ConditionReason::QueueTimeout, &short(&message, MAX_MESSAGE_BYTES))
 }
 
 /// The spec has changed, and no longer allows the retry that waits: the task ends without it, and it is not charged.

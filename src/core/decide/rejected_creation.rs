@@ -33,6 +33,8 @@ impl Draft<'_> {
         let wait =
             self.make_room(rejection).unwrap_or_else(|| delay::delay(Some(&waits), self.current.rejections, seed));
         self.current.next_create_time = Some(MicroTime(micros(plus(self.situation.now, wait))));
+        // The next try asks the queue again.
+        self.current.queue = None;
         self.stall(rejection.reason(), &rejection.message);
     }
 

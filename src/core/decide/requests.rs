@@ -5,12 +5,13 @@ use super::situation::{nothing_has_begun, pod_of, slot_of};
 use super::{Situation, TrackedPod, Transition};
 use crate::api::{
     ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, Acknowledged, ConditionType, CurrentAttempt, GROUP,
-    RetryableTaskStatus, Run, State, StopReason,
+    QueueRef, RetryableTaskStatus, Run, State, StopReason,
 };
 use crate::core::message::{MAX_WORD_BYTES, short};
 use crate::core::pod_snapshot::Progress;
+use crate::core::time::micros;
 use crate::core::{condition_list, did_you_mean};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 /// What the value of a request to run again contains if the checkpoint is not to be kept.
 const FROM_START: &str = "from-start";
@@ -139,11 +140,19 @@ fn retry_now(draft: &mut Draft) -> String {
     if is_cancelled(draft.situation, &draft.status) {
         return "no effect: the task is being cancelled".into();
     }
-    if draft.current.next_create_time.take().is_some() {
+    if let Some(next) = draft.current.next_create_time.take() {
+        if let Some(QueueRef { name, .. }) = draft.queue_to_ask() {
+            let message = format!("the Pod of attempt {number} is created as soon as TaskQueue {name} lets it start");
+            draft.current.next_create_time = Some(MicroTime(micros(next.0.min(draft.situation.now))));
+            return message;
+        }
         return format!("the Pod of attempt {number} is created without further wait");
     }
     if draft.current.pod_name.is_some() {
         return replace(draft);
+    }
+    if let Some((_, QueueRef { name, .. })) = draft.waited().filter(|_| draft.remaining().is_zero()) {
+        return format!("no effect: attempt {number} is due, and starts once TaskQueue {name} lets it");
     }
     if draft.current.due_time.take().is_none() {
         return format!("no effect: attempt {number} is due");

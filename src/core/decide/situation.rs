@@ -6,6 +6,7 @@ use crate::core::condition_list;
 use crate::core::pod_name::pod_name;
 use crate::core::pod_snapshot::DeletionDeadline;
 use crate::core::pod_warning::PodWarning;
+use crate::core::queue::view::QueueView;
 use crate::core::rejection::{FAILS_UNSAID, Rejection};
 use crate::core::slot::Slot;
 use crate::core::time::until;
@@ -60,6 +61,8 @@ pub struct ProcessState {
     pub warnings: Option<PodWarnings>,
     /// A due time, and how long the wait for it still is on the monotonic clock of this process, if it has measured.
     pub remaining: Option<(Timestamp, SignedDuration)>,
+    /// What the queue of the task says to it. None if this process does not know the queues yet, or the task has none.
+    pub queue: Option<QueueView>,
 }
 
 /// What the API server says of a Pod.
@@ -155,6 +158,12 @@ pub(super) fn name_of(situation: &Situation, slot: Slot) -> String {
 /// Whether no operator has begun anything of a task with this status.
 pub fn nothing_has_begun(status: &RetryableTaskStatus) -> bool {
     status.start_time.is_none() && status.current.is_none() && status.history.is_empty()
+}
+
+/// The attempt that is running or due: the stored one, else the next one.
+pub(super) fn current_of(status: &RetryableTaskStatus) -> CurrentAttempt {
+    let next = CurrentAttempt { number: status.attempts.max(0).saturating_add(1), ..CurrentAttempt::default() };
+    status.current.clone().filter(|current| current.number > 0 || current.fallback).unwrap_or(next)
 }
 
 /// Which Pod the current attempt is.

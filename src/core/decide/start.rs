@@ -1,6 +1,7 @@
 //! An attempt that has not started: it starts when it is due and nothing holds it back.
 
 use super::draft::{Draft, Step};
+use super::queue::Turn;
 use super::situation::remaining;
 use super::{Transition, deadlines, fallback, record, requests, retry_wait};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, State};
@@ -28,6 +29,7 @@ impl Draft<'_> {
         let was_suspended = condition_list::is_true(&self.status.conditions, ConditionType::Suspended);
         if was_suspended {
             self.suspended_condition(false);
+            self.leave_out_suspension();
             self.count_suspension();
         }
         if let Some(verdict) = retry_wait::follow_spec(self) {
@@ -51,7 +53,14 @@ impl Draft<'_> {
             self.status.state = Some(State::Waiting);
             return;
         }
-        self.start();
+        match self.take_turn() {
+            Turn::Starts => self.start(),
+            Turn::Waits => {}
+            Turn::TimedOut => match record::fail_by_queue_timeout(self) {
+                Step::NotStarted => self.start_when_due(), // the fallback, which asks no queue
+                Step::Active | Step::TaskEnded | Step::LookUpPod(_) | Step::ReadWarnings(_) => {}
+            },
+        }
     }
 
     /// The first attempt of a run is due at `startAt`, as the spec has it now.
@@ -104,7 +113,7 @@ impl Draft<'_> {
         self.status.suspended_milliseconds = self.status.suspended_milliseconds.saturating_add(millis);
     }
 
-    fn remaining(&self) -> SignedDuration {
+    pub(super) fn remaining(&self) -> SignedDuration {
         match (self.situation.process.remaining, self.moved_from, &self.current.due_time) {
             // What is left on the monotonic clock moves as the due time does.
             (Some((measured_for, left)), Some(from), Some(due)) if measured_for == from => {

@@ -1,8 +1,8 @@
-//! Why and when the operator stops the Pod of an attempt: cancel, suspend, other containers that run on, a changed spec,
+//! Why and when the operator stops the Pod of an attempt: cancel, suspend, a queue that drains, other containers that run on, a changed spec,
 //! the limits in time.
 
 use super::deadlines::{STARTUP_SECONDS, deadline, seconds};
-use super::{Situation, TrackedPod, requests};
+use super::{Situation, TrackedPod, queue, requests};
 use crate::api::{CurrentAttempt, RetryableTaskStatus, StopReason};
 use crate::core::build_pod::template_hash;
 use crate::core::pod_snapshot::{HoldUp, Progress};
@@ -35,6 +35,7 @@ pub(super) fn stops<'a>(
     let all = [
         cancel.map(|at| plain(at, StopReason::Cancelled)),
         suspend.map(|at| plain(at, StopReason::Suspended)),
+        queue::drains(situation, current).then(|| plain(situation.now, StopReason::QueueDrained)),
         main_container_exited(tracked).map(|at| plain(at, StopReason::TaskEnded)),
         spec_changed(situation, current, tracked),
         startup(situation, current, tracked),

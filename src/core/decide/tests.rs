@@ -11,6 +11,7 @@ mod lifecycles;
 mod lost_pods;
 mod never_created;
 mod partial;
+mod queue;
 mod rejection;
 mod replaced;
 mod reported;

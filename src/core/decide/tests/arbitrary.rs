@@ -1,8 +1,8 @@
 //! Any spec, any status, any Pods: no panic, the same plan again, and decisions that come to rest.
 
 use crate::api::{
-    Acknowledged, Action, Backoff, CurrentAttempt, FailureCount, HistoryEntry, HoldUp, Multiplier, RetryWait,
-    RetryableTask, RetryableTaskStatus, Run, State, StopReason, Strategy as Growth,
+    Acknowledged, Action, Backoff, CurrentAttempt, FailureCount, HistoryEntry, HoldUp, Multiplier, QueueRef, QueueSlot,
+    RetryWait, RetryableTask, RetryableTaskStatus, Run, State, StopReason, Strategy as Growth,
 };
 use crate::core::build_pod::pod;
 use crate::core::decide::{
@@ -14,6 +14,7 @@ use crate::core::drive::{Execute, drive};
 use crate::core::pod_name::pod_name;
 use crate::core::pod_snapshot::PodSnapshot;
 use crate::core::pod_warning::PodWarning;
+use crate::core::queue::view::{Admission, QueueView, QueueWaitReason};
 use crate::core::rejection::{Refusal, Rejection};
 use crate::core::slot::Slot;
 use crate::core::testing::{
@@ -118,13 +119,14 @@ prop_compose! {
         suspend in any::<bool>(), ttl in of(number()), (failed, succeeded) in (number(), number()),
         history_limit in number(), generation in of(any::<i64>()), deleted in of(Just(0)), status in of(some_status().boxed()),
         (attempt_timeout, deadline, startup_timeout) in (of(number()), of(number()), of(number())),
-        (changes, annotations, start_at) in (of(some_changes()), some_annotations(), some_start()),
+        (changes, annotations, start_at, queue) in (of(some_changes().boxed()), some_annotations(), some_start(), of(some_queue().boxed())),
     ) -> RetryableTask {
         let mut task = task_with(changes.unwrap_or_else(|| json!({"image": image}))).max_retries(max_retries).retention(failed, succeeded);
         task.spec.template = template;
         task.spec.backoff = backoff;
         task.spec.suspend = suspend;
         task.spec.start_at = start_at;
+        task.spec.queue = queue;
         task.spec.attempt_timeout_seconds = attempt_timeout;
         task.spec.active_deadline_seconds = deadline;
         task.spec.startup_timeout_seconds = startup_timeout;
@@ -154,14 +156,16 @@ prop_compose! {
         stop_reason in of(prop::sample::select(vec![
             StopReason::Suspended, StopReason::TaskEnded, StopReason::AttemptTimeout, StopReason::StartupTimeout,
             StopReason::DeadlineExceeded, StopReason::Cancelled, StopReason::SpecChanged, StopReason::RetryNow,
-            StopReason::Unknown,
+            StopReason::QueueDrained, StopReason::Unknown,
         ])),
-        (fallback, wait, start_at, held_up) in (any::<bool>(), of(some_wait().boxed()), some_start(), of("FailedMount|ContainerCreating|[^a]{0,5}")),
+        (queued_time, slot) in (micro().boxed(), of(any::<bool>()).boxed()), (fallback, wait, start_at, held_up) in (any::<bool>(), of(some_wait().boxed()), some_start(), of("FailedMount|ContainerCreating|[^a]{0,5}")),
     ) -> CurrentAttempt {
         CurrentAttempt {
             number, due_time, start_at, wait, hold_up: held_up.map(|reason| HoldUp { reason, message: None }), next_create_time, create_time, rejections, stop_reason, stop_time, fallback,
             pod_name: named.then(|| pod_name(NAME, UID, Slot { number, fallback })),
             pod_uid: pod_uid.map(Into::into),
+            queued_time,
+            queue: slot.map(|probe| QueueSlot { name: "q".into(), grant_time: None, probe }),
             ..CurrentAttempt::default()
         }
     }
@@ -169,9 +173,9 @@ prop_compose! {
 
 prop_compose! {
     fn some_condition()(
-        type_ in prop::sample::select(vec!["Complete", "Failed", "Suspended", "Finished", "Reconciling", "Stalled", "FailureTarget", "Other"]),
+        type_ in prop::sample::select(vec!["Complete", "Failed", "Suspended", "Finished", "Reconciling", "Stalled", "Queued", "FailureTarget", "Other"]),
         status in prop::sample::select(vec!["True", "False", "Unknown", ""]),
-        reason in prop::sample::select(vec!["PodRejected", "InvalidSpec", "RetriesExhausted", "Suspended", "", "Other"]),
+        reason in prop::sample::select(vec!["PodRejected", "InvalidSpec", "QueueMissing", "QueueFull", "RetriesExhausted", "Suspended", "", "Other"]),
         at in moment(), observed_generation in of(any::<i64>()),
     ) -> Condition {
         Condition {
@@ -185,7 +189,7 @@ prop_compose! {
     fn some_status()(
         (attempts, retries, ignored, history_dropped) in (number(), number(), number(), number()),
         current in of(some_current().boxed()), conditions in prop::collection::vec(some_condition(), 0..4),
-        state in of(prop::sample::select(vec![State::Pending, State::Running, State::Waiting, State::Suspended, State::Unknown])),
+        state in of(prop::sample::select(vec![State::Pending, State::Running, State::Waiting, State::Queued, State::Suspended, State::Unknown])),
         (start, completion, next) in (of(moment()), of(moment()), micro()), generation in of(any::<i64>()),
         disruptions in of(number()), history in prop::collection::vec((number(), of(any::<i64>())), 0..3),
         ((memory_raises, admitted_memory_raises), run, heard) in ((number(), of(number())), of((number(), number())), some_annotations()),
@@ -305,10 +309,30 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn some_view()(
+        drain in any::<bool>(), attempt in number(), probe in any::<bool>(), at in moment(), kind in 0..3,
+        reason in prop::sample::select(vec![QueueWaitReason::Full, QueueWaitReason::CircuitOpen, QueueWaitReason::Held]),
+    ) -> QueueView {
+        let admission = match kind {
+            0 => Admission::Granted { attempt, probe, at },
+            1 => Admission::Waits { reason, message: "waits".into() },
+            _ => Admission::Missing,
+        };
+        QueueView { admission, failures: None, drain }
+    }
+}
+
+prop_compose! {
+    fn some_queue()(priority in number(), max_wait_seconds in of(number()), fairness_key in of(Just("a"))) -> QueueRef {
+        QueueRef { name: "q".into(), priority, fairness_key: fairness_key.map(Into::into), max_wait_seconds }
+    }
+}
+
 /// A situation, owned.
 #[derive(Clone, Debug)]
 struct Given {
-    task: RetryableTask,
+    task: Box<RetryableTask>,
     pods: Vec<TrackedPod>,
     now: Timestamp,
     lookups: Lookups,
@@ -388,14 +412,14 @@ prop_compose! {
     fn given()(
         task in some_task().boxed(), pods in prop::collection::vec(some_seen().boxed(), 0..4),
         lookup in of(prop::sample::select(vec![PodLookup::Found, PodLookup::NotFound, PodLookup::NotOwned])),
-        age in of(duration()), (failing, rejected) in (of(some_failing()), any::<bool>()), remaining in of((moment(), duration())), now in moment(),
+        age in of(duration()), (failing, rejected) in (of(some_failing().boxed()), any::<bool>()), remaining in of((moment(), duration())), now in moment(),
         uptime in duration(), create_in_flight in of(duration()), task_is_live in any::<bool>(),
-        is_busy in any::<bool>(), warnings in of(some_warnings()),
+        is_busy in any::<bool>(), warnings in of(some_warnings().boxed()), queue in of(some_view().boxed()),
     ) -> Given {
         let rejection = failing.clone().filter(|_| rejected).map(|failing| failing.rejection);
         let created = age.map(|age| Created { pod_uid: "pod-1".into(), age });
-        let process = ProcessState { uptime, created, create_in_flight, failing, warnings, remaining };
-        Given { task, pods, now, lookups: Lookups { pod: lookup, rejection, task_is_live }, process, is_busy }
+        let process = ProcessState { uptime, created, create_in_flight, failing, warnings, remaining, queue };
+        Given { task: Box::new(task), pods, now, lookups: Lookups { pod: lookup, rejection, task_is_live }, process, is_busy }
     }
 }
 

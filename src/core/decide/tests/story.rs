@@ -1,7 +1,7 @@
 //! A story: what somebody does, and what the world looks like after the reconcile that follows.
 //! The lines are those of [`World::gist`].
 
-use super::world::{Server, World, whole_second};
+use super::world::{Line, Server, World, whole_second};
 use crate::api::RetryableTask;
 use crate::core::decide::STOP_DEADLINE_SECONDS;
 use crate::core::pod_snapshot::PodSnapshot;
@@ -43,6 +43,8 @@ pub enum Step {
     Api(Server),
     /// Creations that got no answer arrive.
     Land,
+    /// From now on the queue does so.
+    Queue(Line),
     /// Another process takes over.
     Restart,
     /// The watch stands still, or goes on.
@@ -52,8 +54,8 @@ pub enum Step {
 }
 
 use Step::{
-    Api, Ask, Blind, DeletePod, DeleteTask, Drain, Edit, Exit, Jump, Kubelet, Land, Look, Pass, Restart, Resume, Run,
-    Say, Suspend, Vanish,
+    Api, Ask, Blind, DeletePod, DeleteTask, Drain, Edit, Exit, Jump, Kubelet, Land, Look, Pass, Queue, Restart, Resume,
+    Run, Say, Suspend, Vanish,
 };
 
 pub fn take(world: &mut World, step: Step) {
@@ -84,6 +86,7 @@ pub fn take(world: &mut World, step: Step) {
         Resume => world.edit(|task| task.spec.suspend = false),
         Api(server) => world.server = server,
         Land => world.land(),
+        Queue(line) => world.line = line,
         Restart => world.restart(),
         Blind(blind) => world.blind = blind,
         DeleteTask => world.task.metadata.deletion_timestamp = Some(now),

@@ -14,6 +14,7 @@ use crate::core::drive::{Execute, drive};
 use crate::core::pod_name::pod_name;
 use crate::core::pod_snapshot::{PodSnapshot, Progress};
 use crate::core::pod_warning::PodWarning;
+use crate::core::queue::view::{Admission, QueueDemand, QueueView, QueueWaitReason};
 use crate::core::rejection::{Refusal, Rejection};
 use crate::core::slot::Slot;
 use crate::core::testing::{BuildPod, UID, at, pod_of};
@@ -36,6 +37,22 @@ pub enum Server {
     HasForeignPod,
     /// The request gets no answer, and lands when [`World::land`] is called.
     IsSlow,
+}
+
+/// What the task's queue does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Line {
+    /// This process does not know the queues yet.
+    Unknown,
+    /// It grants what is asked for.
+    Grants,
+    /// It grants a probe.
+    Probes,
+    Full,
+    Open,
+    Missing,
+    /// It holds, and drains what runs.
+    Drains,
 }
 
 /// What a process knows that is not stored.
@@ -71,6 +88,10 @@ pub struct World {
     pub questions: u32,
     pub requeue: Option<SignedDuration>,
     pub task_is_deleted: bool,
+    pub line: Line,
+    /// What the task asks of its queue.
+    pub demand: Option<QueueDemand>,
+    granted: Option<(i32, Timestamp)>,
     process: Process,
     wall: Timestamp,
     monotonic: SignedDuration,
@@ -97,6 +118,9 @@ impl World {
             questions: 0,
             requeue: None,
             task_is_deleted: false,
+            line: Line::Unknown,
+            demand: None,
+            granted: None,
             // Up for long: what an earlier process may have sent has landed.
             process: Process { begun: SignedDuration::from_hours(-1), ..Process::default() },
             wall: at(0),
@@ -171,14 +195,42 @@ impl World {
     /// One reconcile: drives the task until there is nothing left but to wait.
     pub fn reconcile(&mut self) {
         self.process.lookups = Lookups::default();
-        let driven = drive(self).now_or_never().expect("nothing waits here").unwrap_or_else(|error| panic!("{error}"));
-        let Settled { stop: _, stale_pods, cleanup, delete_task, progress: _, requeue } =
-            driven.expect("the task is there");
+        let mut settled = self.drive();
+        self.granted =
+            self.granted.filter(|(attempt, _)| settled.queue.as_ref().is_some_and(|d| d.attempt == *attempt));
+        if let Some(QueueDemand { attempt, .. }) = settled.queue
+            && matches!(self.line, Line::Grants | Line::Probes)
+        {
+            self.granted = Some((attempt, self.wall));
+            settled = self.drive();
+            self.granted = None;
+        }
+        let Settled { stop: _, stale_pods, cleanup, delete_task, progress: _, queue, requeue } = settled;
+        self.demand = queue;
         let Cleanup { delete, remove_finalizer } = cleanup;
         self.task_is_deleted |= delete_task;
         let delete: Vec<_> = stale_pods.into_iter().chain(delete).collect();
         self.cleanup(&delete, &remove_finalizer);
         self.requeue = requeue.soonest();
+    }
+
+    fn drive(&mut self) -> Settled {
+        let driven = drive(self).now_or_never().expect("nothing waits here").unwrap_or_else(|error| panic!("{error}"));
+        driven.expect("the task is there")
+    }
+
+    fn queue_says(&self) -> Option<QueueView> {
+        let waits = |reason| Admission::Waits { reason, message: format!("TaskQueue q: {reason:?}") };
+        let granted = |(attempt, at)| Admission::Granted { attempt, probe: self.line == Line::Probes, at };
+        let admission = match self.line {
+            Line::Unknown => return None,
+            Line::Grants | Line::Probes => self.granted.map(granted)?,
+            Line::Full => waits(QueueWaitReason::Full),
+            Line::Open => waits(QueueWaitReason::CircuitOpen),
+            Line::Missing => Admission::Missing,
+            Line::Drains => waits(QueueWaitReason::Held),
+        };
+        Some(QueueView { admission, failures: None, drain: self.line == Line::Drains })
     }
 
     pub fn watch(&mut self) {
@@ -230,6 +282,7 @@ impl World {
             failing,
             warnings,
             remaining,
+            queue: self.queue_says(),
         };
         decide(&Situation { task: &self.task, pods: &pods, now: self.wall, lookups: &lookups, process: &process })
     }

@@ -28,6 +28,8 @@ impl World {
         assert_eq!((slot, finished), (slot_of(&current), false), "status before Pod");
         assert_eq!(current.pod_name, Some(self.name_of(slot)), "status before Pod");
         assert!(!self.task.spec.suspend && self.task.metadata.deletion_timestamp.is_none(), "it must not run");
+        let asks = self.task.spec.queue.is_some() && !slot.fallback;
+        assert_eq!(current.queue.is_some(), asks, "a Pod needs a slot");
         if let Some((due, end, seen_through)) = self.due {
             let by_the_wall = !seen_through && self.wall >= due;
             assert!(self.monotonic >= end || by_the_wall, "too early");
@@ -35,13 +37,17 @@ impl World {
     }
 
     fn check_settled(&self, settled: &Settled) {
-        let Settled { stop, stale_pods, cleanup, delete_task, progress, requeue } = settled;
+        let Settled { stop, stale_pods, cleanup, delete_task, progress, queue, requeue } = settled;
         let idle = stop.is_none() && stale_pods.is_empty() && cleanup.is_empty() && !delete_task && progress.is_none();
         if idle {
             assert_ne!(requeue.soonest(), Some(SignedDuration::ZERO), "it would decide the same at once: {settled:?}");
         }
         let current = self.status().current.unwrap_or_default();
         let finished = is_finished(&self.status().conditions);
+        if queue.is_some() {
+            let may_start = !finished && !self.task.spec.suspend && !current.fallback;
+            assert!(may_start && current.queue.is_none(), "it asks for a slot that it does not need: {settled:?}");
+        }
         let leaving = self.task.metadata.deletion_timestamp.is_some();
         let open = slot_of(&current);
         let slot = |pod: &PodRef| self.process.cache.get(&pod.uid).unwrap().pod.slot();
