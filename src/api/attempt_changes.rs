@@ -32,7 +32,7 @@ pub struct AttemptOverride {
 
     /// Compute resources of the main container, instead of the previous ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::resources")]
+    #[schemars(schema_with = "schema::other_resources")]
     pub resources: Option<Value>,
 
     /// Labels that the Pod's node must have, instead of the previous ones. {} means no labels.
@@ -47,7 +47,7 @@ pub struct AttemptOverride {
 
     /// Environment variables of the main container, added to the previous ones. They win over previous ones of the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::env")]
+    #[schemars(schema_with = "schema::more_env")]
     pub env: Option<Vec<Value>>,
 }
 
@@ -81,7 +81,7 @@ pub struct OnFailure {
     /// Environment variables of the main container, added to those of the attempts. They win over those of the same name.
     /// Every container also gets RETRYABLE_FALLBACK (true), RETRYABLE_FAILURE_REASON, RETRYABLE_FAILURE_MESSAGE and RETRYABLE_HISTORY (status.history of this run as JSON).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::env")]
+    #[schemars(schema_with = "schema::more_env")]
     pub env: Option<Vec<Value>>,
 
     /// Sources of environment variables of the main container, after those of the attempts. If two set the same name, the last one wins.
@@ -91,7 +91,7 @@ pub struct OnFailure {
 
     /// Compute resources of the main container. Default: those of the attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::resources")]
+    #[schemars(schema_with = "schema::other_resources")]
     pub resources: Option<Value>,
 
     /// Pod template, instead of spec.template. Its main container is found as in spec.template. spec.completion applies to it too.

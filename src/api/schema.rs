@@ -15,8 +15,47 @@ const RUNS_ONCE_OR_AS_SIDECAR: &str = "an init container runs once, or as long a
 const NO_RESTART_RULES: &str =
     "an attempt runs its containers once and the operator does the retrying: remove the container's restartPolicyRules";
 
+/// What few tasks have in a Pod, as paths below the template's spec. It is typed only when the API server gets the Pod: these parts are
+/// two fifths of a Pod's schema, and the definition has that schema twice.
+pub(super) const UNTYPED: [(&str, &[&str]); 6] = [
+    (
+        "volumes[]",
+        &[
+            "awsElasticBlockStore",
+            "azureDisk",
+            "azureFile",
+            "cephfs",
+            "cinder",
+            "fc",
+            "flexVolume",
+            "flocker",
+            "gcePersistentDisk",
+            "gitRepo",
+            "glusterfs",
+            "iscsi",
+            "photonPersistentDisk",
+            "portworxVolume",
+            "quobyte",
+            "rbd",
+            "scaleIO",
+            "storageos",
+            "vsphereVolume",
+        ],
+    ),
+    ("volumes[].ephemeral.volumeClaimTemplate", &["metadata"]),
+    ("volumes[].projected.sources[]", &["clusterTrustBundle", "podCertificate"]),
+    ("containers[]", &["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"]),
+    ("initContainers[]", &["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"]),
+    ("affinity", &["podAffinity", "podAntiAffinity"]),
+];
+
 pub(super) fn env(_: &mut SchemaGenerator) -> Schema {
     list_of(&inline::<EnvVar>(), 500, "Environment variables of the main container.")
+}
+
+/// As [`env`]. What is inside is explained once, in `spec.env`.
+pub(super) fn more_env(_: &mut SchemaGenerator) -> Schema {
+    list_of(&without_descriptions::<EnvVar>(), 500, "Environment variables of the main container.")
 }
 
 pub(super) fn env_from(_: &mut SchemaGenerator) -> Schema {
@@ -27,10 +66,13 @@ pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
     into_schema(inline::<ResourceRequirements>())
 }
 
+/// As [`resources`]. What is inside is explained once, in `spec.resources`.
+pub(super) fn other_resources(_: &mut SchemaGenerator) -> Schema {
+    into_schema(without_descriptions::<ResourceRequirements>())
+}
+
 pub(super) fn tolerations(_: &mut SchemaGenerator) -> Schema {
-    let mut items = inline::<Toleration>();
-    strip_descriptions(&mut items);
-    list_of(&items, 100, "Taints that the Pod tolerates.")
+    list_of(&without_descriptions::<Toleration>(), 100, "Taints that the Pod tolerates.")
 }
 
 pub(super) fn node_selector(_: &mut SchemaGenerator) -> Schema {
@@ -42,14 +84,20 @@ pub(super) fn node_selector(_: &mut SchemaGenerator) -> Schema {
     }))
 }
 
-/// The Pod template: typed as far as this version knows Pods, and open to other fields. Descriptions are left out: they are most of its
-/// size, and client-side `kubectl apply` accepts at most 262,144 bytes.
+/// The Pod template: typed as far as this version knows Pods, but for [`UNTYPED`], and open to other fields. Descriptions are left out:
+/// they are most of its size, and client-side `kubectl apply` accepts at most 262,144 bytes.
 pub(super) fn template(_: &mut SchemaGenerator) -> Schema {
-    let mut schema = inline::<PodTemplateSpec>();
-    strip_descriptions(&mut schema);
+    let mut schema = without_descriptions::<PodTemplateSpec>();
     schema["properties"]["metadata"] = template_metadata();
     schema["x-kubernetes-validations"] =
         json!([{"rule": DEFAULT_CONTAINER_RULE, "message": DEFAULT_CONTAINER_MESSAGE}]);
+    for (path, names) in UNTYPED {
+        for name in names {
+            if let Some(part) = below(&mut schema["properties"]["spec"], path).and_then(|parent| parent.get_mut(name)) {
+                *part = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+            }
+        }
+    }
     if let Some(spec) = schema["properties"]["spec"].as_object_mut() {
         spec.remove("required");
         if let Some(properties) = spec.get_mut("properties").and_then(Value::as_object_mut) {
@@ -102,6 +150,15 @@ fn bound_containers(containers: &mut Value, restart_policy_rule: &str, message: 
     }
 }
 
+/// The properties of the schema at `path`, such as `volumes[].projected`.
+fn below<'a>(schema: &'a mut Value, path: &str) -> Option<&'a mut Value> {
+    let found = path.split('.').try_fold(schema, |schema, segment| {
+        let property = schema.get_mut("properties")?.get_mut(segment.trim_end_matches("[]"))?;
+        if segment.ends_with("[]") { property.get_mut("items") } else { Some(property) }
+    });
+    found?.get_mut("properties")
+}
+
 fn list_of(items: &Value, max_items: u32, description: &str) -> Schema {
     into_schema(json!({"type": "array", "description": description, "maxItems": max_items, "items": items}))
 }
@@ -122,6 +179,13 @@ fn inline<T: JsonSchema>() -> Value {
         root.remove("$schema");
     }
     keep_unknown_fields(&mut schema);
+    strip_quantities(&mut schema);
+    schema
+}
+
+fn without_descriptions<T: JsonSchema>() -> Value {
+    let mut schema = inline::<T>();
+    strip_descriptions(&mut schema);
     schema
 }
 
@@ -139,6 +203,21 @@ fn keep_unknown_fields(schema: &mut Value) {
         match (keyword.as_str(), value) {
             ("properties", Value::Object(properties)) => properties.values_mut().for_each(keep_unknown_fields),
             ("items" | "additionalProperties", value) => keep_unknown_fields(value),
+            _ => {}
+        }
+    }
+}
+
+/// Removes what explains a quantity from maps of them, which have a description themselves: 2.4 kB for each.
+fn strip_quantities(schema: &mut Value) {
+    let Some(map) = schema.as_object_mut() else { return };
+    for (keyword, value) in map.iter_mut() {
+        match (keyword.as_str(), value) {
+            ("properties", Value::Object(properties)) => properties.values_mut().for_each(strip_quantities),
+            ("additionalProperties", value) if value.get("x-kubernetes-int-or-string").is_some() => {
+                strip_descriptions(value);
+            }
+            ("items" | "additionalProperties", value) => strip_quantities(value),
             _ => {}
         }
     }

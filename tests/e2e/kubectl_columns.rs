@@ -73,13 +73,13 @@ async fn the_columns_are_printed_as_documented() {
     let printed = scene.kubectl(&["get", "retryabletasks"]).ok();
     let ages = cells_of(&printed, "AGE");
     let rows = [
-        ["NAME", "STATE", "ATTEMPTS", "LAST-REASON", "NEXT-RETRY", "AGE"],
-        ["a-success", "Succeeded", "1", "", "", &ages[0]],
-        ["b-failure", "Failed", "1", "Error", "", &ages[1]],
-        ["c-waiting", "Waiting", "1", "Error", &due, &ages[2]],
-        ["d-suspended", "Suspended", "0", "", "", &ages[3]],
-        ["e-running", "Running", "1", "", "", &ages[4]],
-        ["f-pending", "Pending", "1", "ErrImageNeverPull", "", &ages[5]],
+        ["NAME", "STATE", "ATTEMPTS", "LAST-REASON", "FAILED", "NEXT-RETRY", "AGE"],
+        ["a-success", "Succeeded", "1", "", "", "", &ages[0]],
+        ["b-failure", "Failed", "1", "Error", "RetriesExhausted", "", &ages[1]],
+        ["c-waiting", "Waiting", "1", "Error", "", &due, &ages[2]],
+        ["d-suspended", "Suspended", "0", "", "", "", &ages[3]],
+        ["e-running", "Running", "1", "", "", "", &ages[4]],
+        ["f-pending", "Pending", "1", "ErrImageNeverPull", "", "", &ages[5]],
     ];
     assert_eq!(printed, table(&rows.map(|row| words(&row))));
     let by_short_name = scene.kubectl(&["get", "rt", "--no-headers", "-o", "name"]).ok();
@@ -103,16 +103,48 @@ async fn the_wide_columns_are_printed_as_documented() {
     let ages = cells_of(&printed, "AGE");
     let full = "the disk is full";
     let (failed, none) = ("Error", "");
-    let wide =
-        ["NAME", "STATE", "ATTEMPTS", "LAST-REASON", "NEXT-RETRY", "AGE", "DURATION", "EXIT-CODE", "MESSAGE", "IMAGE"];
+    let exhausted = "RetriesExhausted";
+    let wide = [
+        "NAME",
+        "STATE",
+        "ATTEMPTS",
+        "LAST-REASON",
+        "FAILED",
+        "NEXT-RETRY",
+        "AGE",
+        "DURATION",
+        "EXIT-CODE",
+        "MESSAGE",
+        "IMAGE",
+    ];
     let rows = [
         wide,
-        ["a-success", "Succeeded", "1", none, none, &ages[0], &success, none, none, IMAGE],
-        ["b-failure", "Failed", "1", failed, none, &ages[1], &failure, "3", full, IMAGE],
-        ["c-waiting", "Waiting", "1", failed, &due, &ages[2], none, "4", "nobody home", IMAGE],
-        ["d-suspended", "Suspended", "0", none, none, &ages[3], none, none, none, IMAGE],
-        ["e-running", "Running", "1", none, none, &ages[4], none, none, none, IMAGE],
-        ["f-pending", "Pending", "1", "ErrImageNeverPull", none, &ages[5], none, none, &message, "absent:1"],
+        ["a-success", "Succeeded", "1", none, none, none, &ages[0], &success, none, none, IMAGE],
+        ["b-failure", "Failed", "1", failed, exhausted, none, &ages[1], &failure, "3", full, IMAGE],
+        ["c-waiting", "Waiting", "1", failed, none, &due, &ages[2], none, "4", "nobody home", IMAGE],
+        ["d-suspended", "Suspended", "0", none, none, none, &ages[3], none, none, none, IMAGE],
+        ["e-running", "Running", "1", none, none, none, &ages[4], none, none, none, IMAGE],
+        ["f-pending", "Pending", "1", "ErrImageNeverPull", none, none, &ages[5], none, none, &message, "absent:1"],
     ];
     assert_eq!(printed, table(&rows.map(|row| words(&row))));
+}
+
+#[tokio::test]
+async fn tasks_are_selected_by_their_state() {
+    let scene = Scene::new("selected").await;
+    let _operator = scene.operator().await;
+    one_of_each(&scene).await;
+    let names = |selector: &str| {
+        let printed = scene.kubectl(&["get", "rt", "--field-selector", selector, "-o", "name"]).ok();
+        printed.lines().filter_map(|line| line.split_once('/')).map(|(_, name)| name.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("status.state=Failed"), ["b-failure"]);
+    assert_eq!(names("status.state!=Failed"), ["a-success", "c-waiting", "d-suspended", "e-running", "f-pending"]);
+    assert_eq!(names("status.state=Waiting,metadata.name=a-success"), [""; 0]);
+
+    scene.kubectl(&["delete", "rt", "--field-selector", "status.state=Succeeded"]).ok();
+    assert_eq!(names("status.state=Succeeded"), [""; 0]);
+    assert_eq!(names("status.state=Failed"), ["b-failure"], "the others stay");
+    let unknown = scene.kubectl(&["get", "rt", "--field-selector", "status.reason=Error"]).refused();
+    assert!(unknown.contains("field label not supported"), "{unknown}");
 }
