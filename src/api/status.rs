@@ -7,7 +7,11 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What has happened, why, and what comes next. Only the operator writes it.
+///
+/// Hence the API server needs not track who owns which of its fields: that is a tenth of its time for a status update.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "What has happened, why, and what comes next. Only the operator writes it.")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 #[serde(rename_all = "camelCase", default)]
 pub struct RetryableTaskStatus {
     /// The generation of the spec that this status reflects. -1 until the operator has seen the task.

@@ -203,6 +203,11 @@ fn the_status_has_no_enums_that_a_rollback_would_break() {
 }
 
 #[test]
+fn the_status_has_one_owner() {
+    assert_eq!(root().pointer("/properties/status/x-kubernetes-map-type"), Some(&json!("atomic")));
+}
+
+#[test]
 fn visiting_reaches_every_schema() {
     let mut crd = crd();
     let root = crd.spec.versions[0].schema.as_mut().unwrap().open_api_v3_schema.as_mut().unwrap();
