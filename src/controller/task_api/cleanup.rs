@@ -9,15 +9,18 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, PatchParams, Preconditions, PropagationPolicy};
 
 impl TaskApi<'_> {
-    /// Deletes Pods, then removes the finalizer from Pods. A failure at one Pod does not keep the others. False if any
+    /// Removes the finalizer from Pods, then deletes Pods. A failure at one Pod does not keep the others. False if any
     /// failed.
+    ///
+    /// A Pod that is in both lists goes at once in this order. Deleted with its finalizer it would stay, and its kubelet
+    /// would read and delete it too.
     pub async fn cleanup(&self, delete: &[PodRef], remove_finalizer: &[PodRef]) -> bool {
         let mut ok = true;
-        for pod in delete {
-            ok &= self.log_failure("cannot delete the Pod", pod, &self.delete_pod(pod).await);
-        }
         for pod in remove_finalizer {
             ok &= self.log_failure("cannot remove the finalizer from the Pod", pod, &self.remove_finalizer(pod).await);
+        }
+        for pod in delete {
+            ok &= self.log_failure("cannot delete the Pod", pod, &self.delete_pod(pod).await);
         }
         ok
     }

@@ -37,6 +37,16 @@ async fn a_conflict_means_a_deleted_pod_only_if_a_read_says_so() {
 }
 
 #[tokio::test]
+async fn a_pod_loses_its_finalizer_before_it_is_deleted() {
+    let (context, requests) = context(Arc::new(|_: &str| (200_u16, serde_json::json!(pod_of(&task(), 1)))));
+    let pod = PodRef { name: "p".into(), uid: "known".into() };
+    assert!(TaskApi::new(&context, &key()).cleanup(std::slice::from_ref(&pod), std::slice::from_ref(&pod)).await);
+    let verbs: Vec<String> =
+        requests.lock().unwrap().iter().filter_map(|line| line.split(' ').next()).map(String::from).collect();
+    assert_eq!(verbs, ["PATCH", "DELETE"]);
+}
+
+#[tokio::test]
 async fn a_read_that_fails_does_not_mean_a_deleted_pod() {
     let (context, _) = context(Arc::new(|line| {
         if line.starts_with("GET") { refusal(500, "InternalError") } else { refusal(409, "Conflict") }
