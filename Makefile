@@ -114,6 +114,7 @@ check: deny ## what CI refuses: warnings, formatting, stale generated files, fau
 	tests/simulation/mutate --check
 	$(STEP) "Go"
 	cd tests/cluster && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./image && go test ./image
+	cd bench/apiserver && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet .
 	$(STEP) "workflows"
 	cd .ci && go tool actionlint ../.github/workflows/*.yaml
 	.ci/release --check
@@ -129,6 +130,10 @@ bench: image ## side by side with batch/v1 Job, about 50 minutes; SCALE=small is
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --target $(TARGET) -p side-by-side
 	$(IN_CLUSTER) $(TARGET_DIR)/$(TARGET)/release/side-by-side --program $(BINARY) --image $(IMAGE_TAR) --out $(BENCH) \
 	  $(if $(PUBLISH),--publish docs/performance.md)
+
+.PHONY: bench-status
+bench-status: ## what a status update costs the API server, by its own code, and what each constraint of the definition has in it; minutes
+	cd bench/apiserver && go run . $(ARGS) ../../crds/retryabletasks.yaml
 
 ##@ Pieces
 
