@@ -42,7 +42,7 @@ demo: ## build everything, start a real cluster, watch tasks being retried; CLUS
 	@CLUSTER="$(CLUSTER)" IMAGE="$(IMAGE)" demo/run
 
 .PHONY: test
-test: preflight unit simulation cluster-test ## everything: pure tests, simulation, the real clusters; takes them down
+test: preflight unit python simulation cluster-test ## everything: pure tests, simulation, the real clusters; takes them down
 	@$(MAKE) e2e && code=0 || code=$$?; printf '\n==> take the clusters down\n'; $(MAKE) cluster-down; exit $$code
 
 .PHONY: demo-down
@@ -55,6 +55,18 @@ demo-down: ## take the demo down; CLUSTER=current uninstalls it from your own cl
 unit: ## the pure tests: seconds, no cluster
 	$(STEP) "pure tests"
 	$(CARGO) test --locked --lib --test cli --test corpus --test pages --test reference -- $(ARGS)
+
+PYTHON ?= python3
+PYTEST := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/retryable-tasks/pytest
+
+.PHONY: python
+python: ## the Python package: seconds, no cluster; installs pytest into the cache where there is none
+	$(STEP) "Python package"
+	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here: the Python package is not tested"; exit 0; }; \
+	  python=$(PYTHON); if ! $(PYTHON) -c 'import pytest' 2>/dev/null; then \
+	    python=$(PYTEST)/bin/python; \
+	    "$$python" -c 'import pytest' 2>/dev/null || { $(PYTHON) -m venv $(PYTEST) && $(PYTEST)/bin/pip install --quiet pytest; }; \
+	  fi; cd sdk/python && PYTHONDONTWRITEBYTECODE=1 "$$python" -m pytest --quiet $(if $(ARGS),-k "$(ARGS)")
 
 SIMULATION := $(CARGO) test --locked --profile simulation --test simulation -- --nocapture
 

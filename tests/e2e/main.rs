@@ -38,6 +38,7 @@ mod overrides_and_memory;
 mod pod_disruption;
 mod pod_rejection;
 mod probes_metrics_logs;
+mod python_package;
 mod retention_and_scope;
 mod rights;
 mod simulated;
