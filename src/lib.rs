@@ -4,12 +4,14 @@
 //! - [`admission`]: validates a manifest as the API server does, without a cluster.
 //! - [`core`]: the policy, without effects. It reads Pods, judges their ends, computes waits and decides what to do next.
 //! - [`controller`]: the effects. Watches, the reconcile, leader election.
+//! - [`convert`]: a task out of a Job or of an Argo Workflow of one step.
 //! - [`simulate`]: the schedule of a task, without a cluster: the same policy, on Pods whose ends are given.
 //! - [`telemetry`]: logs, metrics, health.
 
 pub mod admission;
 pub mod api;
 pub mod controller;
+pub mod convert;
 pub mod core;
 pub mod simulate;
 pub mod telemetry;

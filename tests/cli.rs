@@ -1,4 +1,4 @@
-//! The command line as people and programs meet it: `simulate` needs no cluster.
+//! The command line as people and programs meet it: `simulate` and `convert` need no cluster.
 
 #![allow(clippy::unwrap_used)]
 
@@ -27,10 +27,15 @@ struct Said {
     err: String,
 }
 
-/// What the program says to that standard input.
+/// What `simulate` says to that standard input.
 fn simulate(input: &str, args: &[&str]) -> Said {
+    said("simulate", input, args)
+}
+
+/// What a command says to that standard input.
+fn said(command: &str, input: &str, args: &[&str]) -> Said {
     let mut child = Command::new(env!("CARGO_BIN_EXE_retryable-tasks"))
-        .args(["simulate", "-"])
+        .args([command, "-"])
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -243,4 +248,33 @@ fn the_task_of_every_night_is_accepted() {
         task.lines().filter_map(|line| line.strip_prefix("    ")).flat_map(|line| [line, "\n"]).collect();
     let Said { code, err, .. } = simulate(&task, &[]);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{task}");
+}
+
+#[test]
+fn convert_prints_a_manifest_and_says_what_differs() {
+    const JOB: &str = "
+apiVersion: batch/v1
+kind: Job
+metadata: {name: x}
+spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}
+";
+    let Said { code, out, err } = said("convert", JOB, &[]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with("apiVersion: retryable.dev/v1alpha1\nkind: RetryableTask\n"), "{out}");
+    let Said { code: simulated, .. } = simulate(&out, &[]);
+    assert_eq!(simulated, Some(0));
+
+    let Said { code, out, err } = said("convert", &JOB.replace("Never", "OnFailure"), &["--modern"]);
+    assert_eq!((code, out.is_empty()), (Some(2), false));
+    assert!(err.contains("\ndiffers: Job \"x\": spec.template.spec.restartPolicy: "), "{err}");
+
+    let several = JOB.replacen("spec: {", "spec: {completions: 2, ", 1);
+    let refused = "\
+error: standard input: Job \"x\" cannot be converted:
+* spec.completions: a task has one Pod at a time: convert with --expand, which makes 2 tasks of it
+";
+    let Said { code, out, err } = said("convert", &several, &[]);
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(1), "", refused));
+    let Said { code, out, .. } = said("convert", &several, &["--expand"]);
+    assert_eq!((code, out.matches("kind: RetryableTask").count()), (Some(2), 2));
 }

@@ -1,5 +1,6 @@
-//! The command line: run | crd | remove-finalizers | self-test | simulate.
+//! The command line: run | crd | remove-finalizers | self-test | simulate | convert.
 
+mod convert;
 mod run_operator;
 mod self_test;
 mod simulate;
@@ -51,6 +52,8 @@ enum Command {
     SelfTest(SelfTestArgs),
     /// Show the schedule of a task's attempts, and what follows which failure, without a cluster
     Simulate(simulate::SimulateArgs),
+    /// Convert a Job, or an Argo Workflow of one step, into a task, without a cluster
+    Convert(convert::ConvertArgs),
 }
 
 #[derive(Debug, Args)]
@@ -142,6 +145,9 @@ struct SelfTestArgs {
 impl Cli {
     /// Executes the subcommand. Errors go to standard error.
     pub fn execute(self) -> ExitCode {
+        if let Command::Convert(args) = &self.command {
+            return convert::convert(args);
+        }
         match self.dispatch() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -155,7 +161,7 @@ impl Cli {
         match &self.command {
             Command::Crd(args) => return print_crds(args),
             Command::Simulate(args) => return simulate::simulate(args).map_err(Into::into),
-            Command::Run(_) | Command::RemoveFinalizers(_) | Command::SelfTest(_) => {}
+            Command::Run(_) | Command::RemoveFinalizers(_) | Command::SelfTest(_) | Command::Convert(_) => {}
         }
         let format = match self.log_format {
             LogFormat::Text => telemetry::logs::LogFormat::Text,
@@ -165,7 +171,7 @@ impl Cli {
         tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
             match self.command {
                 Command::Run(args) => run_operator::run(args).await.map_err(Into::into),
-                Command::Crd(_) | Command::Simulate(_) => Ok(()),
+                Command::Crd(_) | Command::Simulate(_) | Command::Convert(_) => Ok(()),
                 Command::RemoveFinalizers(args) => remove_finalizers_of(args).await,
                 Command::SelfTest(args) => {
                     let limit = Duration::from_secs(args.timeout_seconds);

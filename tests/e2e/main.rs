@@ -19,6 +19,7 @@ mod annotation_requests;
 mod attempt_outcomes;
 mod backoff_delays;
 mod chart;
+mod convert;
 mod crowd;
 mod deadlines;
 mod deletion;

@@ -1,0 +1,87 @@
+//! The `convert` command: a task out of a Job or an Argo Workflow.
+
+use super::print_error;
+use clap::Args;
+use retryable_tasks::admission::Admission;
+use retryable_tasks::convert::{self, ConvertError, Converted, Kind, Options};
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+
+/// Something means something else in the task.
+const DIFFERS: u8 = 2;
+
+#[derive(Debug, Args)]
+pub(super) struct ConvertArgs {
+    /// The manifest, YAML or JSON, such as kubectl get job NAME -o yaml; - means standard input
+    file: String,
+
+    /// Take the defaults of a task, instead of waits and budgets as before
+    #[arg(long)]
+    modern: bool,
+
+    /// Make one task of each completion of a Job
+    #[arg(long)]
+    expand: bool,
+}
+
+/// Why nothing is converted.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{file}: {why}")]
+    Read { file: String, why: io::Error },
+    #[error("{file}: {why}")]
+    Convert { file: String, why: ConvertError },
+    #[error(transparent)]
+    Write(#[from] io::Error),
+}
+
+/// Converts a file: the manifests to standard output, what to know to standard error. Ends with 0 if all is as before, 2 if
+/// something differs, 1 if something cannot be converted.
+pub(super) fn convert(args: &ConvertArgs) -> ExitCode {
+    match write(args) {
+        Ok(true) => ExitCode::from(DIFFERS),
+        Ok(false) => ExitCode::SUCCESS,
+        Err(error) => {
+            print_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write(args: &ConvertArgs) -> Result<bool, Error> {
+    let ConvertArgs { file, modern, expand } = args;
+    let name = || if file == "-" { "standard input" } else { file }.to_owned();
+    let text = read(file).map_err(|why| Error::Read { file: name(), why })?;
+    let options = Options { modern: *modern, expand: *expand };
+    let converted =
+        convert::convert(&text, options, &Admission::new()).map_err(|why| Error::Convert { file: name(), why })?;
+    print_notes(&converted);
+    match io::stdout().write_all(converted.yaml.as_bytes()) {
+        // The reader, such as `head`, has closed the pipe.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(converted.differs()),
+        result => Ok(result.map(|()| converted.differs())?),
+    }
+}
+
+fn read(file: &str) -> io::Result<String> {
+    let mut text = String::new();
+    match file {
+        "-" => io::stdin().read_to_string(&mut text),
+        _ => std::fs::File::open(file).and_then(|mut opened| opened.read_to_string(&mut text)),
+    }?;
+    Ok(text)
+}
+
+#[allow(clippy::print_stderr)] // standard output has the manifests
+fn print_notes(converted: &Converted) {
+    for skipped in &converted.skipped {
+        eprintln!("{skipped}");
+    }
+    for note in &converted.notes {
+        let word = match note.kind {
+            Kind::Difference => "differs",
+            Kind::Comment | Kind::Remark => "note",
+        };
+        eprintln!("{word}: {}: {}: {}", note.title, note.path, note.text);
+    }
+}
