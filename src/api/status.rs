@@ -40,6 +40,10 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
 
+    /// The operator's default for ttlSecondsAfterFinished when it first saw the task. It applies while the spec has none.
+    #[serde(rename = "defaultTTLSecondsAfterFinished", skip_serializing_if = "Option::is_none")]
+    pub default_ttl_seconds_after_finished: Option<i32>,
+
     /// Since when the task has been suspended. activeDeadlineSeconds does not count this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspended_time: Option<MicroTime>,

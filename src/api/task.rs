@@ -173,7 +173,8 @@ pub struct RetryableTaskSpec {
     #[serde(default)]
     pub suspend: bool,
 
-    /// Delete the task and its Pods this many seconds after the task has ended. Default: they are kept.
+    /// Delete the task and its Pods this many seconds after the task has ended. Default: that of the operator, as recorded in
+    /// status.defaultTTLSecondsAfterFinished; else they are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 0").message("ttlSecondsAfterFinished counts from the end: use 0 to delete the task at once, or leave it out to keep it"))]
     pub ttl_seconds_after_finished: Option<i32>,

@@ -103,6 +103,11 @@ struct RunArgs {
     /// watch is renewed every 290 s
     #[arg(long, env = "RETRYABLE_WATCH_STALL_SECONDS", default_value_t = 400)]
     watch_stall_seconds: u64,
+
+    /// How long finished tasks are kept whose spec has no ttlSecondsAfterFinished, in seconds. It applies to tasks that
+    /// are new when the operator sees them. They are kept for ever if not given
+    #[arg(long, env = "RETRYABLE_DEFAULT_TTL_SECONDS_AFTER_FINISHED", value_parser = clap::value_parser!(i32).range(0..))]
+    default_ttl_seconds_after_finished: Option<i32>,
 }
 
 #[derive(Debug, Args)]

@@ -120,6 +120,7 @@ async fn lead(
         may_write: Arc::new(move || valid.is_valid()),
         own_namespace: args.operator_namespace.clone(),
         concurrency: args.concurrency,
+        default_ttl_seconds: args.default_ttl_seconds_after_finished,
         identity: identity.to_owned(),
     };
     let namespaces: BTreeSet<&String> = args.namespaces.iter().filter(|namespace| !namespace.is_empty()).collect();

@@ -225,6 +225,7 @@ impl ReconcileRun<'_> {
         let slot = current.map_or(1.into(), slot_of);
         let longest = self.task.status.as_ref().and_then(last_delay);
         let uptime = self.context.pod_cache.uptime();
+        let default_ttl_seconds = self.context.settings.default_ttl_seconds;
         let process = self.context.process_states.with(self.key, &self.uid, |state| ProcessState {
             uptime,
             created: state.creation_of(slot),
@@ -233,6 +234,7 @@ impl ReconcileRun<'_> {
             warnings: state.warnings(),
             remaining: due.map(|due| (due, state.remaining(slot, due, now, longest))),
             queue: None,
+            default_ttl_seconds,
         });
         decide(&Situation { task: &self.task, pods: &pods, now, lookups: &self.lookups, process: &process })
     }

@@ -44,6 +44,7 @@ pub fn context(script: Script) -> (Context, Requests) {
         may_write: Arc::new(|| true),
         own_namespace: None,
         concurrency: 1,
+        default_ttl_seconds: None,
         identity: "test".into(),
     };
     let (orphans, _) = mpsc::unbounded_channel();

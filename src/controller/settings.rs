@@ -30,6 +30,8 @@ pub struct Settings {
     pub own_namespace: Option<String>,
     /// How many tasks are reconciled at a time, and beside them up to four times that number that are due.
     pub concurrency: u16,
+    /// The `ttlSecondsAfterFinished` of new tasks whose spec has none, in seconds from 0.
+    pub default_ttl_seconds: Option<i32>,
     /// The name that Events carry as their reporting instance.
     pub identity: String,
 }

@@ -73,6 +73,34 @@ async fn a_finished_task_is_deleted_after_its_ttl() {
     assert_eq!(scene.task("stays").await.status.unwrap().state, Some(State::Succeeded));
 }
 
+/// Tasks that were seen without the default stay, and a spec of their own wins.
+#[tokio::test]
+async fn the_default_ttl_deletes_new_tasks_whose_spec_has_none() {
+    let scene = Scene::new("default-ttl").await;
+    let operator = scene.operator().await;
+    scene.apply(&sh("seen-before", "true", &json!({})));
+    scene.finished("seen-before").await;
+    drop(operator);
+    let manifest = sh("new", "while ! test -e /tmp/go; do sleep 0.2; done", &json!({}));
+    scene.apply(&manifest);
+    scene.apply(&sh("keeps-itself", "true", &json!({"ttlSecondsAfterFinished": 3600})));
+    let _operator = scene.operator_with(&["--default-ttl-seconds-after-finished=1"]).at_work().await;
+    let pod = scene.running("new", 1).await.name_any();
+    let task = scene.task("new").await;
+    assert_eq!(task.spec.ttl_seconds_after_finished, None, "what was applied stays as it was written");
+    assert_eq!(task.status.unwrap().default_ttl_seconds_after_finished, Some(1));
+    scene.apply(&manifest);
+    assert_eq!(scene.task("new").await.metadata.generation, Some(1), "it changed nothing");
+    scene.kubectl(&["exec", &pod, "--", "touch", "/tmp/go"]).ok();
+    eventually("the new task to be gone", async || {
+        scene.tasks().get_opt("new").await.unwrap().map_or(Ok(()), |task| Err(format!("{:#?}", task.status)))
+    })
+    .await;
+    scene.no_pods_of("new").await;
+    scene.finished("keeps-itself").await;
+    assert_eq!(scene.task("seen-before").await.status.unwrap().default_ttl_seconds_after_finished, None);
+}
+
 #[tokio::test]
 async fn the_history_is_cut_and_the_cut_is_counted() {
     let scene = Scene::new("history").await;

@@ -2,7 +2,7 @@
 
 use super::situation::{current_of, is_finished, name_of, slot_of};
 use super::stage::is_stage;
-use super::{PodRef, Situation, StatusWrite, TrackedPod, Transition};
+use super::{PodRef, Situation, StatusWrite, TrackedPod, Transition, time_to_live};
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, HoldUp, RetryableTaskStatus, State, StopReason};
 use crate::core::slot::Slot;
 use crate::core::time::micros;
@@ -50,6 +50,7 @@ impl<'a> Draft<'a> {
     pub(super) fn new(situation: &'a Situation<'a>, stored: &RetryableTaskStatus, scope: Scope) -> Self {
         let mut status = stored.clone();
         count_from_zero(&mut status);
+        time_to_live::record_default(&mut status, situation.process);
         status.observed_generation = situation.task.metadata.generation;
         let current = current_of(&status);
         if stored.observed_generation != status.observed_generation {

@@ -9,7 +9,7 @@ use super::situation::{
 };
 use super::{
     Cleanup, Plan, PodRef, Settled, Situation, StopMethod, TrackedPod, UNSEEN_BOUND, deadlines, hold_up, queue,
-    stop_method, stop_reasons,
+    stop_method, stop_reasons, ttl_seconds,
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus};
 use crate::core::condition_list;
@@ -163,7 +163,7 @@ fn cleanup(situation: &Situation, status: &RetryableTaskStatus, settled: &mut Se
 
 /// A finished task goes when its time is over.
 fn expire(situation: &Situation, status: &RetryableTaskStatus, settled: &mut Settled) {
-    let Some(ttl) = situation.task.spec.ttl_seconds_after_finished else { return };
+    let Some(ttl) = ttl_seconds(&situation.task.spec, status) else { return };
     let Some(ended) = status.completion_time.as_ref() else { return };
     let wait = until(situation.now, plus(ended.0, SignedDuration::from_secs(i64::from(ttl))));
     if wait.is_zero() {

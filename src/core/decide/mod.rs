@@ -28,6 +28,7 @@ mod stage;
 mod start;
 mod stop_method;
 mod stop_reasons;
+mod time_to_live;
 mod tracked_pod;
 mod transition;
 mod unreadable;
@@ -40,6 +41,7 @@ pub use situation::{
     is_finished, nothing_has_begun, slot_of,
 };
 pub use stop_method::{STOP_DEADLINE_SECONDS, StopMethod};
+pub use time_to_live::ttl_seconds;
 pub use tracked_pod::TrackedPod;
 pub use transition::{Transition, Wait};
 pub use unreadable::unreadable;

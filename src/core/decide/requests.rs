@@ -183,8 +183,8 @@ fn replace(draft: &mut Draft) -> String {
     format!("the Pod of attempt {number}, held up by {}, is replaced", hold_up.reason)
 }
 
-/// Resets everything but the history, the acknowledged requests, the raised memory, and the checkpoint unless the value of
-/// the request says `from-start`.
+/// Resets everything but the history, the acknowledged requests, the raised memory, the recorded default, and the checkpoint
+/// unless the value of the request says `from-start`.
 fn run_again(draft: &mut Draft) {
     let first_attempt = draft.status.attempts.max(0).saturating_add(1);
     let number = draft.status.run.map_or(1, |run| run.number).saturating_add(1);
@@ -200,6 +200,7 @@ fn run_again(draft: &mut Draft) {
     let kept = std::mem::take(&mut draft.status);
     draft.status = RetryableTaskStatus {
         observed_generation: kept.observed_generation,
+        default_ttl_seconds_after_finished: kept.default_ttl_seconds_after_finished,
         state: Some(State::Pending),
         attempts: kept.attempts,
         history: kept.history,

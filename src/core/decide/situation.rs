@@ -63,6 +63,8 @@ pub struct ProcessState {
     pub remaining: Option<(Timestamp, SignedDuration)>,
     /// What the queue of the task says to it. None if this process does not know the queues yet, or the task has none.
     pub queue: Option<QueueView>,
+    /// The `ttlSecondsAfterFinished` that this process was told to give to tasks whose spec has none.
+    pub default_ttl_seconds: Option<i32>,
 }
 
 /// What the API server says of a Pod.

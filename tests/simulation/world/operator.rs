@@ -80,6 +80,7 @@ async fn operate(
         may_write: Arc::new(move || valid.is_valid()),
         own_namespace: Some(OWN_NAMESPACE.into()),
         concurrency: 32,
+        default_ttl_seconds: None,
         identity,
     };
     tokio::select! { biased;

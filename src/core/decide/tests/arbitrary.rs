@@ -415,10 +415,11 @@ prop_compose! {
         age in of(duration()), (failing, rejected) in (of(some_failing().boxed()), any::<bool>()), remaining in of((moment(), duration())), now in moment(),
         uptime in duration(), create_in_flight in of(duration()), task_is_live in any::<bool>(),
         is_busy in any::<bool>(), warnings in of(some_warnings().boxed()), queue in of(some_view().boxed()),
+        default_ttl_seconds in of(number()).boxed(),
     ) -> Given {
         let rejection = failing.clone().filter(|_| rejected).map(|failing| failing.rejection);
         let created = age.map(|age| Created { pod_uid: "pod-1".into(), age });
-        let process = ProcessState { uptime, created, create_in_flight, failing, warnings, remaining, queue };
+        let process = ProcessState { uptime, created, create_in_flight, failing, warnings, remaining, queue, default_ttl_seconds };
         Given { task: Box::new(task), pods, now, lookups: Lookups { pod: lookup, rejection, task_is_live }, process, is_busy }
     }
 }

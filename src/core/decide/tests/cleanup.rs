@@ -1,6 +1,6 @@
 //! Retention, the finalizer, the time to live, and the history's limit.
 
-use super::story::Step::{DeletePod, Exit, Look, Pass, Restart};
+use super::story::Step::{Ask, DeletePod, Exit, Look, Pass, Restart};
 use super::story::{play, play_in, take};
 use super::world::World;
 use crate::api::RetryableTask;
@@ -124,6 +124,84 @@ fn a_finished_task_is_deleted_after_its_ttl() {
     kept.pass(SignedDuration::from_hours(100_000));
     kept.reconcile();
     assert!(!kept.task_is_deleted);
+}
+
+/// A world whose operator has this default.
+fn with_default(task: RetryableTask, seconds: i32) -> World {
+    let mut world = World::new(task);
+    world.default_ttl_seconds = Some(seconds);
+    world
+}
+
+fn finish(world: &mut World) {
+    world.reconcile();
+    take(world, Exit(0));
+    world.reconcile();
+}
+
+/// Whether the task is still there, after so many seconds and a look.
+fn is_kept_for(world: &mut World, seconds: i64) -> bool {
+    world.pass(SignedDuration::from_secs(seconds));
+    world.reconcile();
+    !world.task_is_deleted
+}
+
+#[test]
+fn a_new_task_without_ttl_has_the_operators_default_and_shows_it() {
+    let mut world = with_default(task(), 60);
+    finish(&mut world);
+    assert_eq!(world.status().default_ttl_seconds_after_finished, Some(60));
+    assert!(is_kept_for(&mut world, 59));
+    assert!(!is_kept_for(&mut world, 1));
+    let mut at_once = with_default(task(), 0);
+    finish(&mut at_once);
+    assert!(at_once.task_is_deleted);
+}
+
+#[test]
+fn a_ttl_in_the_spec_wins_over_the_default_as_long_as_it_is_there() {
+    for explicit in [600, 0] {
+        let mut world = with_default(task().ttl(explicit), 60);
+        finish(&mut world);
+        assert_eq!(is_kept_for(&mut world, 599), explicit == 600, "{explicit}");
+    }
+    let mut world = with_default(task().ttl(600), 60);
+    finish(&mut world);
+    assert!(is_kept_for(&mut world, 100));
+    world.edit(|task| task.spec.ttl_seconds_after_finished = None);
+    assert!(!is_kept_for(&mut world, 0), "without it the default holds, from the same end");
+}
+
+#[test]
+fn a_default_that_changes_leaves_the_tasks_that_were_seen_as_they_are() {
+    for (old, new) in [(None, Some(0)), (Some(100), Some(0)), (Some(100), None)] {
+        let mut world = World::new(task().backoff(fixed(100)));
+        world.default_ttl_seconds = old;
+        world.reconcile();
+        world.default_ttl_seconds = new;
+        world.restart();
+        finish(&mut world);
+        assert_eq!(world.status().default_ttl_seconds_after_finished, old);
+        assert!(is_kept_for(&mut world, 99), "{old:?} {new:?}");
+        assert_eq!(is_kept_for(&mut world, 1), old.is_none(), "{old:?} {new:?}");
+    }
+}
+
+#[test]
+fn a_suspended_task_has_been_seen_and_a_run_again_keeps_its_default() {
+    let mut suspended = World::new(task().change(|task| task.spec.suspend = true));
+    suspended.reconcile();
+    suspended.default_ttl_seconds = Some(0);
+    suspended.edit(|task| task.spec.suspend = false);
+    finish(&mut suspended);
+    assert!(!suspended.task_is_deleted);
+    let mut again = with_default(task(), 60);
+    finish(&mut again);
+    take(&mut again, Ask("run-again", "1"));
+    again.default_ttl_seconds = None;
+    finish(&mut again);
+    assert_eq!((again.status().run.map(|run| run.number), is_kept_for(&mut again, 59)), (Some(2), true));
+    assert!(!is_kept_for(&mut again, 1));
 }
 
 #[test]

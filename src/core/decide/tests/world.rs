@@ -92,6 +92,8 @@ pub struct World {
     /// What the task asks of its queue.
     pub demand: Option<QueueDemand>,
     granted: Option<(i32, Timestamp)>,
+    /// The default that the operator is started with.
+    pub default_ttl_seconds: Option<i32>,
     process: Process,
     wall: Timestamp,
     monotonic: SignedDuration,
@@ -121,6 +123,7 @@ impl World {
             line: Line::Unknown,
             demand: None,
             granted: None,
+            default_ttl_seconds: None,
             // Up for long: what an earlier process may have sent has landed.
             process: Process { begun: SignedDuration::from_hours(-1), ..Process::default() },
             wall: at(0),
@@ -283,6 +286,7 @@ impl World {
             warnings,
             remaining,
             queue: self.queue_says(),
+            default_ttl_seconds: self.default_ttl_seconds,
         };
         decide(&Situation { task: &self.task, pods: &pods, now: self.wall, lookups: &lookups, process: &process })
     }
