@@ -138,7 +138,7 @@ check: deny ## what CI refuses: warnings, formatting, stale generated files, fau
 BENCH := $(TARGET_DIR)/bench
 
 .PHONY: bench
-bench: image ## side by side with batch/v1 Job, about 50 minutes; SCALE=small is a tenth, ONLY=drain,waiting parts of it, PUBLISH=1 updates docs/performance.md and the table and pictures beside it
+bench: image ## side by side with batch/v1 Job, 30 minutes at most; SCALE=small is a tenth, ONLY=drain,waiting parts of it, PUBLISH=1 updates their rows in docs/performance.md, and the table and pictures beside it
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --target $(TARGET) -p side-by-side
 	$(IN_CLUSTER) $(TARGET_DIR)/$(TARGET)/release/side-by-side --program $(BINARY) --image $(IMAGE_TAR) --out $(BENCH) \
 	  $(if $(PUBLISH),--publish docs/performance.md)

@@ -4,34 +4,38 @@
 //! - [`work`]: the work that both run.
 //! - [`audit`], [`requests`], [`bystander`], [`pods`], [`process`], [`lateness`]: the sources of the figures: the audit log,
 //!   the operator's log, and the operating system.
-//! - [`attempts`], [`bare`], [`drain`], [`waiting`], [`sharing`]: the parts.
-//! - [`report`], [`plot`], [`stats`]: tables and plots.
+//! - [`attempts`], [`history`], [`bare`], [`drain`], [`waiting`], [`sharing`]: the parts.
+//! - [`report`], [`row`], [`attempt_rows`], [`page`], [`plot`], [`stats`]: tables and plots.
 
+mod attempt_rows;
 mod attempts;
 mod audit;
 mod bare;
 mod bystander;
 mod cluster;
 mod drain;
+mod history;
 mod lateness;
+mod page;
 mod plot;
 mod pods;
 mod process;
 mod report;
 mod requests;
+mod row;
 mod sharing;
 mod stats;
 mod waiting;
 mod work;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use attempts::Scenario;
 use clap::{Parser, ValueEnum};
 use cluster::{Cluster, Limits};
-use report::{Report, SideBySide};
+use report::{Idle, MAIN_ROWS, ONE_AT_A_TIME, Report, SideBySide};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use work::{Kind, Work};
 
 /// How often the work is retried that both run.
@@ -55,9 +59,54 @@ struct Args {
     /// The scale of the benchmark.
     #[arg(long, env = "SCALE", default_value = "full")]
     scale: Scale,
-    /// Run only these parts: one, hundred, thousand, spread, growth, drain, waiting, size, sharing.
+    /// Run only these parts; all of them if not given.
     #[arg(long, env = "ONLY", value_delimiter = ',')]
-    only: Vec<String>,
+    only: Vec<Part>,
+    /// After so many minutes the rest is left out, and said to be.
+    #[arg(long, env = "MINUTES", default_value_t = 30)]
+    minutes: u32,
+}
+
+/// What can be measured by itself, in the order in which it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Memory of an idle operator, and bytes of a task.
+    Size,
+    /// One at a time.
+    One,
+    /// With a full history.
+    History,
+    /// A thousand at once.
+    Thousand,
+    /// Ten thousand that wait, and restarts among them.
+    Waiting,
+    /// A thousand failures at once.
+    Drain,
+    /// A hundred at once, and Job's default limits.
+    Hundred,
+    /// A thousand, one after the other.
+    Spread,
+    /// The same attempts among more and more tasks.
+    Growth,
+    /// Two operators.
+    Sharing,
+}
+
+impl Part {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Size => "size",
+            Self::One => "one",
+            Self::History => "history",
+            Self::Thousand => "thousand",
+            Self::Waiting => "waiting",
+            Self::Drain => "drain",
+            Self::Hundred => "hundred",
+            Self::Spread => "spread",
+            Self::Growth => "growth",
+            Self::Sharing => "sharing",
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -84,114 +133,133 @@ async fn main() -> Result<()> {
     fs::create_dir_all(&args.out)?;
     let mut report =
         Report { machine: machine(), versions: versions(&args.program)?, tree: tree()?, ..Report::default() };
-    report.scope = scope(&args);
+    report.date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    if args.scale == Scale::Small {
+        report.date += ", a tenth of the full scale";
+    }
     report.binary = fs::metadata(&args.program)?.len();
     report.image = args.image.as_ref().map(fs::metadata).transpose()?.map(|file| file.len());
-    tokio::select! {
-        () = measure(&args, &mut report) => {}
-        _ = tokio::signal::ctrl_c() => report.failed.push("what was left when it was interrupted".into()),
+    let limit = Duration::from_secs(60) * args.minutes;
+    let ended = tokio::select! {
+        () = measure(&args, &mut report) => None,
+        () = tokio::time::sleep(limit) => Some(format!("when {} minutes were over (MINUTES=)", args.minutes)),
+        _ = tokio::signal::ctrl_c() => Some("when it was interrupted".to_owned()),
+    };
+    if let Some(why) = ended {
+        let left = wanted(&args).filter(|part| !report.seconds.contains_key(part.name())).map(Part::name);
+        let left = left.collect::<Vec<_>>().join(", ");
+        report.failed.push(format!("what was left {why}: {left}"));
     }
     cluster::down()?;
     draw(&args.out, &report)?;
     fs::write(args.out.join("result.json"), serde_json::to_string_pretty(&report)?)?;
-    fs::write(args.out.join("table.md"), report.table())?;
-    println!("{}", report.table());
+    fs::write(args.out.join("table.md"), report.text())?;
+    println!("{}", report.text());
     if let Some(page) = &args.publish {
-        publish(page, &report)?;
+        let whole = args.only.is_empty() && report.failed.is_empty();
+        page::publish(page, &report.table(), &MAIN_ROWS, whole)?;
+        draw(&page.with_extension(""), &report)?;
     }
     println!("also as JSON, and each distribution as a picture, in {}", args.out.display());
     anyhow::ensure!(report.failed.is_empty(), "{} parts could not be measured", report.failed.len());
     Ok(())
 }
 
-/// Which parts or numbers were left out. Empty if none.
-fn scope(args: &Args) -> String {
-    let parts = if args.only.is_empty() { String::new() } else { format!("Only the parts {}", args.only.join(", ")) };
-    let scale = if args.scale == Scale::Small { "A tenth of the full scale" } else { "" };
-    let scope: Vec<&str> = [parts.as_str(), scale].into_iter().filter(|text| !text.is_empty()).collect();
-    scope.join(". ")
+fn wanted(args: &Args) -> impl Iterator<Item = Part> {
+    let all = Part::value_variants().iter().copied();
+    all.filter(|part| args.only.is_empty() || args.only.contains(part))
 }
 
-/// Measures all parts. If one fails, the others are still measured.
+/// Measures the parts. If one fails, the others are still measured.
 async fn measure(args: &Args, report: &mut Report) {
     let (program, scale) = (args.program.as_path(), args.scale);
-    let wanted = |part: &str| args.only.is_empty() || args.only.iter().any(|only| only == part);
-    if wanted("size") {
-        report.idle_memory = measured_part(report, "an idle operator", idle(program).await);
-        report.twenty_failures = measured_part(report, "twenty failures", twenty_failures(program).await);
-    }
-    if wanted("waiting") {
-        report.waiting = measured_part(report, "tasks that wait", waiting::run(program, scale.of(10_000)).await);
-    }
-    let second = Duration::from_secs(1);
-    let pace_of_a_thousand = scale.pace(180);
-    // With its default limits the Job controller starts three attempts a second: a thousand would take too long.
-    let scenarios = [
-        ("one", "one at a time".to_owned(), scale.of(40), Some(second * 9 / 10), true),
-        ("hundred", format!("{} at once", scale.of(100)), scale.of(100), None, true),
-        ("thousand", format!("{} at once", scale.of(1000)), scale.of(1000), None, false),
-        ("spread", format!("{} in three minutes", scale.of(1000)), scale.of(1000), Some(pace_of_a_thousand), false),
-    ];
-    for (part, name, count, pace, by_default) in scenarios {
-        if !wanted(part) {
-            continue;
-        }
-        let of = |kind, limits| {
-            let work = Work::as_a_job_waits(RETRIES);
-            Scenario { kind, work, count, pace, limits, waiting: 0 }
-        };
-        let at = report.attempts.len();
-        report.attempts.push(SideBySide { name: name.clone(), ..SideBySide::default() });
-        let measured = measured_part(report, &name, attempts::run(program, of(Kind::Task, Limits::Lifted)).await);
-        report.attempts[at].task = measured;
-        // At a pace at which nothing queues, the number does not matter.
-        if part != "spread" {
-            let bare = bare::first_pods(program, count, pace).await;
-            report.attempts[at].bare =
-                measured_part(report, &format!("{name}, the two writes alone"), bare).unwrap_or_default();
-            let due_after =
-                report.attempts[at].task.as_ref().map(|task| task.late.due_after.clone()).unwrap_or_default();
-            if !due_after.is_empty() {
-                let late = bare::due_pods(program, &due_after).await;
-                let late = measured_part(report, &format!("{name}, the two writes alone when they are due"), late);
-                report.attempts[at].bare_late = late.unwrap_or_default();
+    for part in wanted(args) {
+        let began = Instant::now();
+        match part {
+            Part::Size => {
+                report.idle = measured_part(report, "an idle operator", idle(program).await);
+                report.twenty_failures = measured_part(report, "twenty failures", twenty_failures(program).await);
+            }
+            Part::Waiting => {
+                report.waiting =
+                    measured_part(report, "tasks that wait", waiting::run(program, scale.of(10_000)).await);
+            }
+            Part::History => {
+                let measured = history::run(program, scale.of(20)).await;
+                report.full_history = measured_part(report, "a full history", measured);
+            }
+            Part::One | Part::Hundred | Part::Thousand | Part::Spread => {
+                side_by_side(program, part, scale, report).await;
+            }
+            Part::Growth => growth(program, scale, report).await,
+            Part::Drain => drains(program, scale.of(1000), report).await,
+            Part::Sharing => {
+                let measured = sharing::run(program, scale.of(100)).await;
+                report.sharing = measured_part(report, "two operators", measured).unwrap_or_default();
             }
         }
-        let job = format!("{name}, Job");
-        let measured = measured_part(report, &job, attempts::run(program, of(Kind::Job, Limits::Lifted)).await);
-        report.attempts[at].job = measured;
-        if by_default {
-            let job = format!("{job} with its default limits");
-            let measured = measured_part(report, &job, attempts::run(program, of(Kind::Job, Limits::Default)).await);
-            report.attempts[at].job_by_default = measured;
-        }
+        report.seconds.insert(part.name(), began.elapsed().as_secs());
     }
-    if wanted("growth") {
-        // A warm-up, with fewer tasks than any measurement.
-        let count = scale.of(50);
-        for all in [scale.of(100), scale.of(1000), scale.of(10_000)] {
-            let waiting = all - count;
-            let pace = Some(pace_of_a_thousand);
-            let (kind, work, limits) = (Kind::Task, Work::that_fails_often(), Limits::Lifted);
-            let scenario = Scenario { kind, work, count, pace, limits, waiting };
-            let name = format!("{count} of {all} tasks");
-            let measured = measured_part(report, &name, attempts::run(program, scenario).await);
-            report.growth.extend(measured);
-        }
+}
+
+/// The same work as RetryableTask and as Job.
+async fn side_by_side(program: &Path, part: Part, scale: Scale, report: &mut Report) {
+    let second = Duration::from_secs(1);
+    let (name, count, pace) = match part {
+        Part::One => (ONE_AT_A_TIME.to_owned(), scale.of(40), Some(second * 9 / 10)),
+        Part::Hundred => (format!("{} at once", scale.of(100)), scale.of(100), None),
+        Part::Spread => (format!("{} in three minutes", scale.of(1000)), scale.of(1000), Some(scale.pace(180))),
+        _ => (format!("{} at once", scale.of(1000)), scale.of(1000), None),
+    };
+    let of = |kind, limits| {
+        let work = Work::as_a_job_waits(RETRIES);
+        Scenario { kind, work, count, pace, limits, waiting: 0 }
+    };
+    let at = report.attempts.len();
+    report.attempts.push(SideBySide { name: name.clone(), ..SideBySide::default() });
+    let measured = measured_part(report, &name, attempts::run(program, of(Kind::Task, Limits::Lifted)).await);
+    report.attempts[at].task = measured;
+    let measured = attempts::run(program, of(Kind::Job, Limits::Lifted)).await;
+    report.attempts[at].job = measured_part(report, &format!("{name}, Job"), measured);
+    // Where nothing queues, one number of tasks is enough to know what the two writes take.
+    if matches!(part, Part::One | Part::Thousand) {
+        let bare = bare::first_pods(program, count, pace).await;
+        report.attempts[at].bare =
+            measured_part(report, &format!("{name}, the two writes alone"), bare).unwrap_or_default();
     }
-    if wanted("drain") {
-        let count = scale.of(1000);
-        report.drain = measured_part(report, "drain", drain::run(program, Kind::Task, count, Limits::Lifted).await);
-        report.drain_job =
-            measured_part(report, "drain of Jobs", drain::run(program, Kind::Job, count, Limits::Lifted).await);
-        let few = count / 5;
-        let default = drain::run(program, Kind::Job, few, Limits::Default).await;
-        report.drain_job_default = measured_part(report, "drain of Jobs with default limits", default);
+    if part == Part::Thousand {
+        let due_after = report.attempts[at].task.as_ref().map(|task| task.late.due_after.clone()).unwrap_or_default();
+        let late = bare::due_pods(program, &due_after).await;
+        let late = measured_part(report, &format!("{name}, the two writes alone when they are due"), late);
+        report.attempts[at].bare_late = late.unwrap_or_default();
     }
-    if wanted("sharing") {
-        report.sharing =
-            measured_part(report, "two operators", sharing::run(program, scale.of(100)).await).unwrap_or_default();
+    // With its default limits the Job controller starts three attempts a second: a thousand would take too long.
+    if part == Part::Hundred {
+        let job = attempts::run(program, of(Kind::Job, Limits::Default)).await;
+        report.attempts[at].job_by_default =
+            measured_part(report, &format!("{name}, Job with its default limits"), job);
     }
+}
+
+/// The same attempts among more and more tasks that wait.
+async fn growth(program: &Path, scale: Scale, report: &mut Report) {
+    // A warm-up, with fewer tasks than any measurement.
+    let count = scale.of(50);
+    for all in [scale.of(100), scale.of(10_000)] {
+        let (kind, work, limits) = (Kind::Task, Work::that_fails_often(), Limits::Lifted);
+        let scenario = Scenario { kind, work, count, pace: Some(scale.pace(180)), limits, waiting: all - count };
+        let name = format!("{count} of {all} tasks");
+        let measured = measured_part(report, &name, attempts::run(program, scenario).await);
+        report.growth.extend(measured);
+    }
+}
+
+async fn drains(program: &Path, count: usize, report: &mut Report) {
+    report.drain = measured_part(report, "drain", drain::run(program, Kind::Task, count, Limits::Lifted).await);
+    report.drain_job =
+        measured_part(report, "drain of Jobs", drain::run(program, Kind::Job, count, Limits::Lifted).await);
+    let default = drain::run(program, Kind::Job, count / 5, Limits::Default).await;
+    report.drain_job_default = measured_part(report, "drain of Jobs with default limits", default);
 }
 
 fn measured_part<T>(report: &mut Report, part: &str, result: Result<T>) -> Option<T> {
@@ -208,11 +276,16 @@ fn measured_part<T>(report: &mut Report, part: &str, result: Result<T>) -> Optio
     }
 }
 
-async fn idle(program: &Path) -> Result<u64> {
+async fn idle(program: &Path) -> Result<Idle> {
     let cluster = Cluster::fresh(program, Limits::Lifted).await?;
     let operator = cluster.operator(&cluster.account("operator", None)?, &[]).await?;
+    let apiserver = process::Process::of_cluster("apiserver")?;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    operator.process().memory()
+    let (before, began) = (apiserver.cpu()?, Instant::now());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let used = apiserver.cpu()?.saturating_sub(before);
+    let apiserver_cpu = used.as_secs_f64() * 1000.0 / began.elapsed().as_secs_f64();
+    Ok(Idle { memory: operator.process().memory()?, apiserver_cpu })
 }
 
 /// The bytes of a task after twenty failures, and of the Pods that it keeps.
@@ -261,34 +334,16 @@ fn draw(out: &Path, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// Writes the main rows into the page, and all rows and the plots into the folder beside it.
-fn publish(page: &Path, report: &Report) -> Result<()> {
-    let beside = page.with_extension("");
-    replace_block(page, &report.main_rows())?;
-    replace_block(&beside.join("table.md"), &report.table())?;
-    draw(&beside, report)
-}
-
-/// Replaces the text between the file's markers.
-fn replace_block(file: &Path, block: &str) -> Result<()> {
-    const BEGIN: &str = "<!-- make bench: begin -->";
-    const END: &str = "<!-- make bench: end -->";
-    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    let (before, rest) = text.split_once(BEGIN).with_context(|| format!("{} has no {BEGIN}", file.display()))?;
-    let (_, after) = rest.split_once(END).with_context(|| format!("{} has no {END}", file.display()))?;
-    Ok(fs::write(file, format!("{before}{BEGIN}\n{block}{END}{after}"))?)
-}
-
-/// The date of the measurement, and the commit.
+/// The commit of the tree, as `git describe` says it.
 fn tree() -> Result<String> {
     let git = |args: &[&str]| -> Result<String> {
         let output = std::process::Command::new("git").args(args).output()?;
+        anyhow::ensure!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     };
-    let changed =
-        if git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty() { "" } else { ", changed since" };
-    let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
-    Ok(format!("Measured on {today}, commit {}{changed}", git(&["rev-parse", "--short", "HEAD"])?))
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    let commit = git(&["rev-parse", "--short", "HEAD"])?;
+    Ok(if changed.is_empty() { commit } else { format!("{commit}-dirty") })
 }
 
 fn machine() -> String {
@@ -311,5 +366,5 @@ fn versions(program: &Path) -> Result<String> {
     let kubernetes = cluster::kubectl(&["version", "--client", "--output=json"], "")?;
     let kubernetes: serde_json::Value = serde_json::from_str(&kubernetes)?;
     let kubernetes = kubernetes["clientVersion"]["gitVersion"].as_str().unwrap_or_default().to_owned();
-    Ok(format!("{}, Kubernetes {kubernetes}; all of it on this machine", own.trim()))
+    Ok(format!("{}, Kubernetes {kubernetes}, all on this machine", own.trim()))
 }

@@ -20,8 +20,8 @@ const QUIET: Duration = Duration::from_secs(5);
 const WINDOW: Duration = Duration::from_secs(30);
 /// How many new tasks there are when the operator restarts.
 const NEW: usize = 100;
-/// How often it is killed and restarted.
-const RESTARTS: usize = 3;
+/// How often it is killed and restarted. Single ones are slow by chance.
+const RESTARTS: usize = 10;
 
 /// The measurements.
 #[derive(Debug, Default, Serialize)]
