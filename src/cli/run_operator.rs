@@ -36,6 +36,9 @@ pub enum Error {
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}")]
     Signals(#[from] std::io::Error),
+    /// The thread that watches the memory cannot be started.
+    #[error("no thread could be started: {0}")]
+    Thread(#[source] std::io::Error),
     /// A part of the operator ended because of a bug.
     #[error(transparent)]
     TaskExited(#[from] retryable_tasks::controller::main_loop::TaskExited),
@@ -49,11 +52,13 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     let telemetry = Arc::new(Telemetry::new(Duration::from_secs(args.watch_stall_seconds)));
     let listener = http::bind(&args.http_address).await?;
     let stop = stop_signal()?;
+    telemetry.memory.watch().map_err(Error::Thread)?;
     let serving = tokio::spawn(http::serve(listener, telemetry.clone(), stop.clone()));
     let config = kube::Config::infer().await.map_err(Error::Config)?;
     let client = client::client(config, telemetry.clone()).map_err(Error::Client)?;
     let identity = args.identity.clone().unwrap_or_else(host_name);
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), identity, "starting");
+    let memory_limit = telemetry.memory.in_use().map(|in_use| in_use.limit);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), identity, memory_limit, "starting");
 
     let result = match elect(&args, &client, &identity, stop.clone()).await? {
         None => Ok(()), // stopped while it waited for the lease

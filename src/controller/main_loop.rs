@@ -52,7 +52,7 @@ pub async fn run(
     background.spawn(orphaned_pods::work(context.clone(), orphaned));
     let task_store = watch::Tasks::new(writer, work_queue);
     let tasks_synced = task_store.synced();
-    background.spawn(watch_tasks(context.clone(), tasks, task_store));
+    background.spawn(watch_tasks(context.clone(), health.namespace.clone(), tasks, task_store));
     background.spawn(watch_pods(context.clone(), pods));
 
     // A decision needs the task's Pods.
@@ -141,9 +141,14 @@ fn apis(settings: &Settings, namespace: Option<&str>) -> (Api<CachedTask>, Api<P
     }
 }
 
-async fn watch_tasks(context: Arc<Context>, api: Api<CachedTask>, mut tasks: watch::Tasks) {
+async fn watch_tasks(context: Arc<Context>, namespace: Option<String>, api: Api<CachedTask>, mut tasks: watch::Tasks) {
     let telemetry = context.settings.telemetry.clone();
-    watch::follow("retryabletasks", telemetry, watcher(api, watch::config()), |event| tasks.apply(&event)).await;
+    let memory = telemetry.memory.clone();
+    watch::follow("retryabletasks", telemetry, watcher(api, watch::config()), |event| {
+        tasks.apply(&event);
+        memory.holds("retryabletasks", namespace.as_deref(), tasks.count());
+    })
+    .await;
 }
 
 async fn watch_pods(context: Arc<Context>, api: Api<Pod>) {

@@ -3,6 +3,7 @@
 use super::work_queue::{Priority, WorkQueue};
 use super::{CachedTask, TaskKey};
 use crate::telemetry::Telemetry;
+use crate::telemetry::memory::ListInProgress;
 use futures::{Stream, StreamExt};
 use kube_runtime::watcher::{self, DefaultBackoff, Event};
 use kube_runtime::{WatchStreamExt, reflector::store::Writer};
@@ -31,10 +32,19 @@ pub async fn follow<K: Debug + Send + 'static>(
     mut apply: impl FnMut(Event<K>) + Send,
 ) {
     let mut stream = std::pin::pin!(stream.backoff(DefaultBackoff::default()));
+    let mut list = ListInProgress::new(telemetry.memory.clone());
     while let Some(event) = stream.next().await {
         match event {
-            Ok(event) => apply(event),
+            Ok(event) => {
+                match event {
+                    Event::Init => list.set(true),
+                    Event::InitDone => list.set(false),
+                    Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {}
+                }
+                apply(event);
+            }
             Err(error) => {
+                list.set(false);
                 telemetry.metrics.reconcile_failed("watch");
                 tracing::warn!(kind, %error, "the watch failed; starting it again");
             }
@@ -65,6 +75,11 @@ impl Tasks {
         async move {
             synced.wait().await;
         }
+    }
+
+    /// How many tasks it holds. While a list is being read, the old and the new ones are there at once.
+    pub fn count(&self) -> usize {
+        self.known.len() + self.listed.len()
     }
 
     /// Applies a watch event.

@@ -77,7 +77,7 @@ fn router(telemetry: Arc<Telemetry>) -> Router {
 }
 
 async fn show_metrics(State(telemetry): State<Arc<Telemetry>>) -> Response {
-    match telemetry.metrics.encode() {
+    match telemetry.metrics_text() {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

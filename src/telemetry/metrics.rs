@@ -1,11 +1,20 @@
 //! Metrics in the `OpenMetrics` format. No label has the name of an object, so the number of series is bounded.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::memory::MemoryUse;
 use crate::api::{ConditionReason, EndReason, StopReason};
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, text},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::Histogram,
+        info::Info,
+    },
     registry::{Registry, Unit},
 };
 use serde::de::value::Error as ValueError;
@@ -137,6 +146,23 @@ struct QueueLabels {
     priority: &'static str,
 }
 
+/// What is in use of the memory limit. Without a limit there is no metric.
+#[derive(Debug, Clone, Default)]
+struct MemoryMetrics(Arc<Mutex<Option<MemoryUse>>>);
+
+impl Collector for MemoryMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let Some(in_use) = *self.0.lock().unwrap_or_else(PoisonError::into_inner) else { return Ok(()) };
+        let usage = ConstGauge::new(in_use.share());
+        let help = "Share of the memory limit that is in use, 1 at the limit; absent without a limit";
+        let ratio = Unit::Other("ratio".to_owned());
+        usage.encode(encoder.encode_descriptor("memory_usage", help, Some(&ratio), usage.metric_type())?)?;
+        let limit = ConstGauge::new(i64::try_from(in_use.limit).unwrap_or(i64::MAX));
+        let help = "Memory limit of the process, where the kernel kills it; absent without a limit";
+        limit.encode(encoder.encode_descriptor("memory_limit", help, Some(&Unit::Bytes), limit.metric_type())?)
+    }
+}
+
 /// The metrics of the work queues for one priority.
 #[derive(Debug, Clone)]
 pub struct QueueMetrics {
@@ -171,6 +197,7 @@ pub struct Metrics {
     status_update_failures: Counter,
     api_requests: Family<RequestLabels, Counter>,
     leader: Gauge,
+    memory: MemoryMetrics,
 }
 
 impl Default for Metrics {
@@ -195,6 +222,7 @@ impl Metrics {
             status_update_failures: Counter::default(),
             api_requests: Family::default(),
             leader: Gauge::default(),
+            memory: MemoryMetrics::default(),
         };
         metrics.register();
         metrics
@@ -245,6 +273,7 @@ impl Metrics {
             self.api_requests.clone(),
         );
         registry.register("leader", "1 while this process does the work, 0 while it stands by", self.leader.clone());
+        registry.register_collector(Box::new(self.memory.clone()));
         registry.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     }
 
@@ -302,6 +331,11 @@ impl Metrics {
     /// Sets whether this process leads or is a standby.
     pub fn set_leader(&self, leader: bool) {
         self.leader.set(leader.into());
+    }
+
+    /// Sets what is in use of the memory limit, `None` without a limit.
+    pub fn set_memory(&self, in_use: Option<MemoryUse>) {
+        *self.memory.0.lock().unwrap_or_else(PoisonError::into_inner) = in_use;
     }
 
     /// All metrics as `OpenMetrics` text of the type [`CONTENT_TYPE`].

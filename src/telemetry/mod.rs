@@ -1,27 +1,42 @@
-//! Logs, metrics and health, and the HTTP server for the last two.
+//! Logs, metrics, health and memory, and the HTTP server for what can be asked.
 
 pub mod health;
 pub mod http;
 pub mod logs;
+pub mod memory;
 pub mod metrics;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use health::Health;
+use memory::Memory;
 use metrics::Metrics;
 
-/// The metrics and the health of this process, shared by all of its parts.
+/// The metrics, the health and the memory of this process, shared by all of its parts.
 #[derive(Debug)]
 pub struct Telemetry {
     /// Counters, gauges and histograms, served at `/metrics`.
     pub metrics: Metrics,
     /// Liveness and readiness, served at `/healthz` and `/readyz`.
     pub health: Health,
+    /// How full the memory limit is.
+    pub memory: Arc<Memory>,
 }
 
 impl Telemetry {
     /// `stall_limit` is how long a watch or the controller's loop may make no progress before the liveness probe fails.
     pub fn new(stall_limit: Duration) -> Self {
-        Self { metrics: Metrics::new(), health: Health::new(stall_limit) }
+        let memory = Arc::new(Memory::of_this_process());
+        Self { metrics: Metrics::new(), health: Health::new(stall_limit), memory }
+    }
+
+    /// All metrics as they are now; see [`Metrics::encode`].
+    ///
+    /// # Errors
+    /// When a metric cannot be formatted.
+    pub fn metrics_text(&self) -> Result<String, std::fmt::Error> {
+        self.metrics.set_memory(self.memory.in_use());
+        self.metrics.encode()
     }
 }

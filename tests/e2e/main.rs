@@ -31,6 +31,7 @@ mod hostile;
 mod kubectl_columns;
 mod kubelet_reports;
 mod leader_election;
+mod memory_limit;
 mod node_selection;
 mod operator_killed;
 #[path = "../oracle/mod.rs"]

@@ -18,6 +18,7 @@ fn every_metric_is_shown_under_its_name() {
     metrics.status_update_failed();
     metrics.api_request("update", "retryabletasks/status", "409");
     metrics.set_leader(true);
+    metrics.set_memory(Some(MemoryUse { used: 192 << 20, limit: 256 << 20 }));
     let text = metrics.encode().unwrap();
     for line in [
         r#"retryabletask_attempts_total{result="Failed",reason="OOMKilled"} 2"#,
@@ -36,6 +37,8 @@ fn every_metric_is_shown_under_its_name() {
         "retryabletask_status_update_failures_total 1",
         r#"retryabletask_api_requests_total{verb="update",resource="retryabletasks/status",code="409"} 1"#,
         "retryabletask_leader 1",
+        "retryabletask_memory_usage_ratio 0.75",
+        "retryabletask_memory_limit_bytes 268435456",
         concat!("retryabletask_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line} is missing in\n{text}");
@@ -67,6 +70,15 @@ fn reasons_are_bounded() {
     }
     let text = metrics.encode().unwrap();
     assert_eq!(text.matches("retryabletask_attempts_total{").count(), 1, "{text}");
+}
+
+#[test]
+fn without_a_memory_limit_none_is_shown() {
+    let metrics = Metrics::new();
+    for in_use in [None, Some(MemoryUse { used: 1, limit: 2 }), None] {
+        metrics.set_memory(in_use);
+        assert_eq!(metrics.encode().unwrap().contains("retryabletask_memory_"), in_use.is_some());
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! - [`told`]: what a status tells, in few words.
 //! - [`oracle`]: the life that a task was made for, and that it had it by every rule.
 //! - [`gates`]: attempts that end when the test says so, even with the API server gone.
+//! - [`memory_group`]: a memory limit.
 //! - [`machine`]: the cluster's own processes, to be killed and started again.
 //! - [`trace`]: all of this in the shape that the oracle judges that the simulation has too.
 //! - [`audit`]: what was asked of the API server, by whom, and when.
@@ -22,6 +23,7 @@ pub mod gates;
 pub mod kubectl;
 pub mod machine;
 pub mod manifest;
+pub mod memory_group;
 pub mod operator;
 pub mod oracle;
 pub mod proxy;

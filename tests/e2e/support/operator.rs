@@ -1,6 +1,7 @@
 //! The operator as a process of its own, so that it can be killed, stopped and started again.
 
 use super::cluster;
+use super::memory_group::MemoryGroup;
 use super::wait::{LIMIT, eventually};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -32,12 +33,24 @@ impl Operator {
 
     /// As [`Operator::spawn`], with a kubeconfig of its own.
     pub fn spawn_with(user: &str, namespaces: &str, more: &[&str], kubeconfig: Option<&Path>) -> Self {
+        let mut program = cluster::program();
+        program.envs(kubeconfig.map(|path| ("KUBECONFIG", path)));
+        Self::spawn_program(program, user, namespaces, more)
+    }
+
+    /// As [`Operator::spawn`], in a control group.
+    pub fn spawn_in(group: &MemoryGroup, user: &str, namespaces: &str, more: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"echo $$ >"$0/cgroup.procs" && exec "$@""#]).arg(group.folder());
+        shell.arg(cluster::program().get_program());
+        Self::spawn_program(shell, user, namespaces, more)
+    }
+
+    fn spawn_program(mut program: Command, user: &str, namespaces: &str, more: &[&str]) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         let first = namespaces.split(',').next().unwrap_or_default();
         let log = log_folder().join(format!("{first}-{}.log", NEXT_LOG.fetch_add(1, Ordering::Relaxed)));
         let output = File::create(&log).unwrap();
-        let mut program = cluster::program();
-        program.envs(kubeconfig.map(|path| ("KUBECONFIG", path)));
         let process = program
             .args(["--log-level", "info,retryable_tasks=debug", "run", "--namespaces", namespaces])
             .args(["--http-address", &address])
