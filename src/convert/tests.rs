@@ -1,8 +1,8 @@
 //! Each manifest in `tests/convert` with what becomes of it; `WRITE_CONVERTED=1` writes it anew, to be read and committed.
 
 use super::{ConvertError, Converted, Kind, Options};
-use crate::admission::Admission;
-use crate::simulate::{self, Outcomes, manifest::Manifests};
+use crate::admission::{Admission, Notation};
+use crate::simulate::{self, Outcomes};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -82,8 +82,9 @@ fn the_page_shows_what_is_printed() {
 
 /// The waits that `simulate` shows of a manifest: earliest, latest, in milliseconds.
 fn waits(yaml: &str) -> Vec<(i64, i64)> {
-    let tasks = Manifests::read(yaml).unwrap().admit(&ADMISSION).unwrap();
-    let simulation = simulate::simulate(&tasks[0], &Outcomes::default(), 50).unwrap();
+    let manifest: serde_json::Value = serde_yaml_ng::from_str(yaml).unwrap();
+    let task = ADMISSION.admit(&manifest, Notation::Json).unwrap();
+    let simulation = simulate::simulate(&task, &Outcomes::default(), 50).unwrap();
     let json = serde_json::to_value(&simulation).unwrap();
     let number = |attempt: &serde_json::Value, key: &str| attempt[key].as_i64().unwrap();
     let attempts = json["attempts"].as_array().unwrap();
