@@ -55,6 +55,7 @@ fn failed(task: &RetryableTask, number: i32) -> TrackedPod {
         known_since: SignedDuration::ZERO,
         deleting_since: None,
         stopping_since: None,
+        ungated: None,
         end_seen: Some(at(number * 1000 + 2)),
         deleted: false,
     }

@@ -215,6 +215,10 @@ pub struct CurrentAttempt {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_up: Option<HoldUp>,
 
+    /// When the operator saw that the scheduling gates of its Pod were gone. startupTimeoutSeconds counts from here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ungated_time: Option<MicroTime>,
+
     /// When the operator decided to create its Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub create_time: Option<MicroTime>,

@@ -162,8 +162,8 @@ pub struct RetryableTaskSpec {
 
     /// Longest time until the main container starts (with completion AllContainers: until all have started), in seconds. The attempt then
     /// fails with the reason that kept it from starting, else StartupTimeout. If given, the time counts from the Pod's creation or from the
-    /// first try to create it, and includes the wait for a node and the init containers. Default: 600 from when the Pod has a node and its
-    /// init containers have ended, and no limit on the time before that.
+    /// first try to create it, and includes the wait for a node and the init containers. Scheduling gates stop the clock: it begins when they
+    /// are gone. Default: 600 from when the Pod has a node and its init containers have ended, and no limit on the time before that.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self > 0").message("startupTimeoutSeconds is a time above 0; leave it out for 600 s from the moment that the Pod has a node"))]
     pub startup_timeout_seconds: Option<i32>,

@@ -5,7 +5,7 @@ use super::main_container::{DEFAULT_CONTAINER, main_container_name, name_of};
 use super::pod_name::pod_name;
 use super::slot::Slot;
 use super::trace_context::traceparent;
-use super::{attempt_spec, condition_list, hash};
+use super::{attempt_spec, condition_list, hash, kueue};
 use crate::api::{
     ANNOTATION_COMPLETION, ANNOTATION_GENERATION, ANNOTATION_TEMPLATE_HASH, Completion, ConditionType, FINALIZER,
     GROUP, LABEL_ATTEMPT, LABEL_FALLBACK, LABEL_TASK_NAME, LABEL_TASK_UID, RetryableTask, RetryableTaskSpec,
@@ -76,6 +76,7 @@ fn metadata(task: &RetryableTask, slot: Slot, has_finalizer: bool, (template, ma
     let name = task.metadata.name.as_deref().unwrap_or_default();
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
     let (mut labels, mut annotations) = template_metadata(template);
+    kueue::copy_labels(task, &mut labels);
     labels.insert(LABEL_TASK_NAME.into(), name.into());
     labels.insert(LABEL_TASK_UID.into(), uid.into());
     labels.insert(LABEL_ATTEMPT.into(), slot.number.to_string().into());

@@ -37,7 +37,7 @@ const WITHOUT_EXIT_CODE: [&str; 22] = [
 
 /// The operator's reasons, and those of the kubelet, the scheduler, the controllers and the runtimes. Newer versions of
 /// these, and device plugins, may have others.
-pub const KNOWN: [&str; 59] = [
+pub const KNOWN: [&str; 63] = [
     "AppArmor",
     "AttemptTimeout",
     "Cancelled",
@@ -67,6 +67,8 @@ pub const KNOWN: [&str; 59] = [
     "NodeLost",
     "NodePorts",
     "NodeShutdown",
+    "NoMatchingWorkload",
+    "NotAdmitted",
     "OOMKilled",
     "OutOfcpu",
     "OutOfephemeral-storage",
@@ -97,6 +99,8 @@ pub const KNOWN: [&str; 59] = [
     "Unknown",
     "Unschedulable",
     "PostStartHookError",
+    "WorkloadDeleted",
+    "WorkloadEvicted",
 ];
 
 /// Whether rules see neither an exit code nor a signal of an attempt with that reason.

@@ -16,6 +16,7 @@ pub mod excerpt;
 mod hash;
 pub mod jitter_seed;
 pub mod known_reasons;
+pub mod kueue;
 pub mod main_container;
 pub mod memory_raise;
 pub mod message;

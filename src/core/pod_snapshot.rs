@@ -23,6 +23,10 @@ pub const FORCED_DELETION_BOUND: SignedDuration = SignedDuration::from_secs(30);
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 /// The condition that says that the cluster, not the task, ended the Pod (KEP-3329).
 const DISRUPTION_TARGET: &str = "DisruptionTarget";
+/// The condition by which Kueue says that it ends the Pod, for preemption or because its quota is gone. It then deletes the Pod.
+const TERMINATION_TARGET: &str = "TerminationTarget";
+/// The reason of a Pod that its scheduling gates hold back.
+pub const SCHEDULING_GATED: &str = "SchedulingGated";
 
 /// One attempt, as its Pod shows it.
 #[allow(clippy::struct_excessive_bools)] // independent facts
@@ -60,6 +64,8 @@ pub struct PodSnapshot {
     /// Since when the main container could have started: the Pod had a node, and its init containers had ended. None
     /// while one of them runs.
     pub starting: Option<Timestamp>,
+    /// Whether scheduling gates hold the Pod back.
+    pub gated: bool,
     /// When the main container started. If all containers decide: when the first of them did.
     pub started: Option<Timestamp>,
     /// The ordinary containers that still run after the end of the main one. Empty if all containers decide.
@@ -233,6 +239,7 @@ impl PodSnapshot {
             deleting: pod.metadata.deletion_timestamp.is_some(),
             created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
             starting: view.starting(),
+            gated: view.gates().next().is_some(),
             started: view.started(),
             still_running: view.still_running(),
             has_run: view.has_run(),

@@ -71,7 +71,9 @@ const REASONS: &[&str] = &[
     "InvalidNodeInfo",
     "NodeAffinity",
     "NodePorts",
+    "NoMatchingWorkload",
     "NodeShutdown",
+    "NotAdmitted",
     "OOMKilled",
     "OutOfcpu",
     "OutOfephemeral-storage",
@@ -101,6 +103,8 @@ const REASONS: &[&str] = &[
     "Unhealthy",
     "Unschedulable",
     "VolumeAttachmentLimitExceeded",
+    "WorkloadDeleted",
+    "WorkloadEvicted",
 ];
 
 /// The reason itself if it is known, else `Other`. A Pod's reason may be any text, and each would be a new series.

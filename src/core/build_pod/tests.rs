@@ -45,6 +45,30 @@ fn a_pod_has_labels_an_owner_and_the_finalizer() {
 }
 
 #[test]
+fn a_pod_has_the_tasks_labels_for_kueue_and_no_others() {
+    let label = |name: &str| format!("kueue.x-k8s.io/{name}");
+    let names = ["queue-name", "priority-class", "max-exec-time-seconds"];
+    let labelled = |task: RetryableTask| {
+        let own = names.map(|name| (label(name), format!("task-{name}")));
+        task.change(|task| task.metadata.labels = Some(own.into_iter().chain([("team".into(), "a".into())]).collect()))
+    };
+    let labels = super::pod(&labelled(task()), 1, true)["metadata"]["labels"].clone();
+    for name in names {
+        assert_eq!(labels[label(name)], format!("task-{name}"));
+    }
+    assert_eq!(labels.as_object().unwrap().len(), 3 + 3, "{labels}");
+    let fallback = super::pod(&labelled(task()), Slot { number: 1, fallback: true }, true);
+    assert_eq!(fallback["metadata"]["labels"][label("queue-name")], "task-queue-name", "it needs room too");
+    let of_template = json!({"metadata": {"labels": {label("queue-name"): "other"}}});
+    let labels = super::pod(&labelled(task().template(of_template)), 1, true)["metadata"]["labels"].clone();
+    assert_eq!(
+        (&labels[label("queue-name")], &labels[label("priority-class")]),
+        (&json!("other"), &json!("task-priority-class"))
+    );
+    assert_eq!(template_hash(&labelled(task()), 1.into()), template_hash(&task(), 1.into()), "no label replaces a Pod");
+}
+
+#[test]
 fn the_main_container_comes_from_the_spec() {
     let pod = pod_of(json!({
         "image": "busybox", "command": ["sh"], "args": ["-c", "true"], "resources": {"limits": {"memory": "1Gi"}},

@@ -6,7 +6,7 @@ use super::draft::{Draft, Step};
 use super::queue::in_line;
 use super::situation::{creation_in_flight_for, pod_of, time_until_abandoned};
 use super::stage::{is_same, is_stage};
-use super::stop_reasons::stops;
+use super::stop_reasons::{is_gated, stops, ungated};
 use super::{PodLookup, PodRef, TrackedPod, Transition, UNSEEN_BOUND, hold_up, record};
 use crate::api::{ConditionType, CurrentAttempt, HoldUp, QueueRef, QueueSlot, State, StopReason};
 use crate::core::condition_list;
@@ -105,12 +105,19 @@ impl Draft<'_> {
     /// The Pod is there and has not ended.
     fn exists(&mut self, tracked: &TrackedPod) {
         self.hold_slot_of_late_pod();
+        self.ungated = ungated(&self.current, tracked).filter(|_| !tracked.pod.gated);
         self.current.pod_name = Some(tracked.pod.pod_name.clone());
         self.current.rejections = 0;
         self.current.next_create_time = None;
         condition_list::remove(&mut self.status.conditions, ConditionType::Stalled);
         self.status.start_time.get_or_insert(Time(tracked.pod.created));
+        let was_gated = is_gated(&self.current);
         self.report_progress(tracked);
+        // The write that says so has the time too: what follows no longer tells that there were gates.
+        if was_gated && !is_gated(&self.current) {
+            self.current.ungated_time =
+                self.current.ungated_time.take().or(self.ungated.map(|at| MicroTime(micros(at))));
+        }
         self.stop_if_wanted(tracked);
         // Without the finalizer the Pod can vanish, and only its recorded UID shows that it existed.
         if !tracked.pod.has_finalizer {

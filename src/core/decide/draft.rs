@@ -42,6 +42,8 @@ pub(super) struct Draft<'a> {
     pub(super) transitions: Vec<Transition>,
     /// The UID of the current attempt's Pod, which a write that is needed anyway takes along.
     pub(super) current_uid: Option<String>,
+    /// When the scheduling gates of the current attempt's Pod went, which a write that is needed anyway takes along.
+    pub(super) ungated: Option<Timestamp>,
     /// The stored due time, if the spec has moved it.
     pub(super) moved_from: Option<Timestamp>,
 }
@@ -56,7 +58,16 @@ impl<'a> Draft<'a> {
         if stored.observed_generation != status.observed_generation {
             status.admitted_memory_raises = None;
         }
-        Self { situation, scope, status, current, transitions: Vec::new(), current_uid: None, moved_from: None }
+        Self {
+            situation,
+            scope,
+            status,
+            current,
+            transitions: Vec::new(),
+            current_uid: None,
+            ungated: None,
+            moved_from: None,
+        }
     }
 
     /// The status to store.
@@ -84,12 +95,15 @@ impl<'a> Draft<'a> {
         StatusWrite { status: Box::new(self.status), transitions: self.transitions }
     }
 
-    /// A write that is needed anyway takes the Pod's UID along.
+    /// A write that is needed anyway takes along the Pod's UID, and when its gates went.
     fn record_uid_by_the_way(&mut self) {
         if self.situation.task.status.as_ref() != Some(&self.status)
             && let (Some(current), Some(uid)) = (self.status.current.as_mut(), self.current_uid.take())
         {
             current.pod_uid = Some(uid);
+            if let Some(ungated) = self.ungated {
+                current.ungated_time.get_or_insert(MicroTime(micros(ungated)));
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::stop_reasons;
 use super::{PodRef, PodWarnings, Situation, TrackedPod};
 use crate::api::{CurrentAttempt, HoldUp, RetryableTaskStatus, StopReason};
 use crate::core::message::same_but_for_numbers;
-use crate::core::pod_snapshot::{PodSnapshot, Progress};
+use crate::core::pod_snapshot::{PodSnapshot, Progress, SCHEDULING_GATED};
 use crate::core::pod_warning::{FAILED_SCHEDULING, PodWarning};
 use crate::core::time::plus;
 use jiff::SignedDuration;
@@ -94,6 +94,12 @@ pub(super) fn of(
         return stored.filter(|_| matches!(tracked.pod.progress, Progress::Pending(_))).cloned();
     }
     let now = match &tracked.pod.progress {
+        // Gates that go soon are not worth a write.
+        Progress::Pending(Some(hold_up))
+            if hold_up.reason == SCHEDULING_GATED && stored.is_none() && !is_settled(situation, scope, tracked) =>
+        {
+            return None;
+        }
         Progress::Pending(Some(hold_up)) => {
             return stored.filter(|stored| is_same(&stored.reason, &hold_up.reason)).or(Some(hold_up)).cloned();
         }
@@ -143,7 +149,7 @@ fn waited(situation: &Situation, tracked: &TrackedPod) -> SignedDuration {
 
 /// Whether a stored reason may still hold the Pod up, given that nothing newer is known.
 fn can_still_be(reason: &str, pod: &PodSnapshot) -> bool {
-    let of_scheduling = matches!(reason, FAILED_SCHEDULING | "Unschedulable" | "SchedulingGated");
+    let of_scheduling = matches!(reason, FAILED_SCHEDULING | "Unschedulable" | SCHEDULING_GATED);
     let is_over = is_at_work(pod) || (of_scheduling && has_a_node(pod));
     !is_over && !is_stage_reason(reason)
 }

@@ -5,7 +5,7 @@ use super::deadlines::{STARTUP_SECONDS, deadline, seconds};
 use super::{Situation, TrackedPod, queue, requests};
 use crate::api::{CurrentAttempt, RetryableTaskStatus, StopReason};
 use crate::core::build_pod::template_hash;
-use crate::core::pod_snapshot::{HoldUp, Progress};
+use crate::core::pod_snapshot::{HoldUp, Progress, SCHEDULING_GATED};
 use crate::core::time::plus;
 use crate::core::validate::problem;
 use jiff::{SignedDuration, Timestamp};
@@ -62,14 +62,36 @@ fn startup<'a>(situation: &Situation, current: &'a CurrentAttempt, tracked: &'a 
     let Progress::Pending(hold_up) = &tracked.pod.progress else { return None };
     let cause = hold_up.as_ref().or(current.hold_up.as_ref());
     let never = hold_up.as_ref().is_some_and(|hold_up| is_permanent(&hold_up.reason));
+    if tracked.pod.gated {
+        return None;
+    }
+    let since = startup_since(current, tracked);
     let at = match (never, situation.task.spec.startup_timeout_seconds) {
         (true, _) => Some(situation.now),
-        (false, Some(limit)) => Some(plus(tracked.pod.created, seconds(limit))),
-        (false, None) if current.fallback => Some(plus(tracked.pod.created, seconds(STARTUP_SECONDS))),
+        (false, Some(limit)) => Some(plus(since, seconds(limit))),
+        (false, None) if current.fallback => Some(plus(since, seconds(STARTUP_SECONDS))),
         // A busy cluster may take its time to find a node, unless the user has set a limit.
         (false, None) => tracked.pod.starting.map(|since| plus(since, seconds(STARTUP_SECONDS))),
     };
     at.map(|at| Stop { at, reason: StopReason::StartupTimeout, cause })
+}
+
+/// From when the Pod could have started: it was created, and no scheduling gate held it back any more.
+fn startup_since(current: &CurrentAttempt, tracked: &TrackedPod) -> Timestamp {
+    ungated(current, tracked).map_or(tracked.pod.created, |ungated| ungated.max(tracked.pod.created))
+}
+
+/// When the Pod's scheduling gates went, as far as it is known. Kubernetes records no time for that.
+pub(super) fn ungated(current: &CurrentAttempt, tracked: &TrackedPod) -> Option<Timestamp> {
+    let stored = current.ungated_time.as_ref().map(|at| at.0);
+    // Another process saw the gates last.
+    let seen_without = (is_gated(current) && !tracked.pod.gated).then_some(tracked.first_seen);
+    stored.or(tracked.ungated).or(seen_without)
+}
+
+/// Whether the last that was said of the Pod is that gates hold it back.
+pub(super) fn is_gated(current: &CurrentAttempt) -> bool {
+    current.hold_up.as_ref().is_some_and(|hold_up| hold_up.reason == SCHEDULING_GATED)
 }
 
 /// A Pod whose main container has not started is replaced if the spec would make another Pod now. The fallback's Pod is

@@ -6,6 +6,7 @@ mod cleanup;
 mod clocks;
 mod deadlines;
 mod fallback;
+mod gates;
 mod hold_up;
 mod lifecycles;
 mod lost_pods;

@@ -17,6 +17,8 @@ pub struct TrackedPod {
     pub deleting_since: Option<SignedDuration>,
     /// `Situation::uptime` when this process first saw that its deadline was set to stop it.
     pub stopping_since: Option<SignedDuration>,
+    /// When this process saw that its scheduling gates were gone, if it had seen them.
+    pub ungated: Option<Timestamp>,
     /// When this process first saw that it, or its main container, had ended.
     pub end_seen: Option<Timestamp>,
     /// Whether its deletion was seen.
@@ -37,7 +39,9 @@ impl TrackedPod {
         if let Some(Self { pod: PodSnapshot { progress: end @ Progress::Ended(_), .. }, .. }) = before {
             pod.progress = end.clone();
         }
+        let gates_went = before.is_some_and(|before| before.pod.gated) && !pod.gated;
         Self {
+            ungated: before.and_then(|before| before.ungated).or(gates_went.then_some(now)),
             first_seen: before.map_or(now, |before| before.first_seen),
             known_since: before.map_or(uptime, |before| before.known_since),
             deleting_since,

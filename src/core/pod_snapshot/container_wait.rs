@@ -1,7 +1,7 @@
 //! Why a Pod's main container has not started.
 
 use super::pod_status::{PodView, has_run, plain};
-use super::{HoldUp, Progress, Stage};
+use super::{HoldUp, Progress, SCHEDULING_GATED, Stage};
 use crate::core::message;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus};
 
@@ -15,13 +15,24 @@ impl PodView<'_> {
                     message: waiting.message.as_deref().and_then(message::stored),
                 })
             });
-        waiting.or_else(|| {
+        waiting.or_else(|| self.held_by_gates()).or_else(|| {
             let condition = self.condition("PodScheduled").filter(|c| c.status == "False")?;
             Some(HoldUp {
                 reason: plain(condition.reason.as_deref()).unwrap_or_else(|| "Unschedulable".into()),
                 message: condition.message.as_deref().and_then(message::stored),
             })
         })
+    }
+
+    /// The names of the gates that hold the Pod back.
+    pub(super) fn gates(&self) -> impl Iterator<Item = &str> {
+        self.spec.scheduling_gates.iter().flatten().map(|gate| gate.name.as_str())
+    }
+
+    fn held_by_gates(&self) -> Option<HoldUp> {
+        let names: Vec<&str> = self.gates().collect();
+        let message = format!("the Pod waits for its scheduling gates to be removed: {}", names.join(", "));
+        (!names.is_empty()).then(|| HoldUp { reason: SCHEDULING_GATED.into(), message: message::stored(&message) })
     }
 
     /// The stage of a Pod whose main container has not started and whose status names no problem.

@@ -3,7 +3,7 @@
 use super::pod_status::{PodView, end, plain};
 use super::{
     DEADLINE_EXCEEDED, DISRUPTION_TARGET, DeletionDeadline, FORCED_DELETION_BOUND, LOST_NODE_BOUND, Outcome,
-    PastDeadline,
+    PastDeadline, TERMINATION_TARGET,
 };
 use crate::api::EndReason;
 use crate::core::known_reasons::OOM_KILLED;
@@ -90,7 +90,8 @@ impl<'a> PodView<'a> {
     }
 
     fn disruption(&self) -> Option<&'a PodCondition> {
-        self.condition(DISRUPTION_TARGET).filter(|condition| condition.status == "True")
+        let is_true = |type_| self.condition(type_).filter(|condition| condition.status == "True");
+        is_true(DISRUPTION_TARGET).or_else(|| is_true(TERMINATION_TARGET))
     }
 
     /// The message of the Pod, else of its disruption.

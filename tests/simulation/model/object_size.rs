@@ -38,6 +38,7 @@ fn ended(task: &RetryableTask, at: Timestamp) -> TrackedPod {
         known_since: known,
         deleting_since: None,
         stopping_since: None,
+        ungated: None,
         end_seen: Some(at),
         deleted: false,
     }

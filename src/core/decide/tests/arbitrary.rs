@@ -279,9 +279,10 @@ prop_compose! {
         known_since in duration(),
         deleting_since in of(duration()),
         stopping_since in of(duration()),
+        ungated in of(moment()),
         deleted in any::<bool>(),
     ) -> TrackedPod {
-        TrackedPod { pod: PodSnapshot::of(&pod).unwrap(), first_seen, known_since, deleting_since, stopping_since, end_seen, deleted }
+        TrackedPod { pod: PodSnapshot::of(&pod).unwrap(), first_seen, known_since, deleting_since, stopping_since, ungated, end_seen, deleted }
     }
 }
 

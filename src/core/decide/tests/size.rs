@@ -39,6 +39,7 @@ fn the_status_stays_small_after_ten_thousand_failures() {
                 known_since: SignedDuration::ZERO,
                 deleting_since: None,
                 stopping_since: None,
+                ungated: None,
                 end_seen: Some(at(4)),
                 deleted: false,
             };

@@ -43,6 +43,21 @@ fn the_end_of_a_pod_is_read_from_code_signal_reasons_and_conditions() {
             disrupted("EvictionByEvictionAPI", Some(137), Some(9)),
         ),
         (
+            "Kueue preempts",
+            pod().ended(killed()).deleted_at(10).condition("TerminationTarget", true, "WorkloadEvicted", "", 10),
+            disrupted("WorkloadEvicted", Some(137), Some(9)),
+        ),
+        (
+            "Kueue was about to, and the work is done",
+            pod().exit(0).deleted_at(1).condition("TerminationTarget", true, "WorkloadEvicted", "", 1),
+            Gist(true, "Completed".into(), Some(0), None, true),
+        ),
+        (
+            "a TerminationTarget that is not true says nothing",
+            pod().exit(3).condition("TerminationTarget", false, "WorkloadEvicted", "", 1),
+            failed("Error", Some(3), None),
+        ),
+        (
             "preemption",
             pod().ended(killed()).deleted_at(10).disrupted("PreemptionByScheduler", 10),
             disrupted("PreemptionByScheduler", Some(137), Some(9)),
