@@ -14,6 +14,7 @@ use retryable_tasks::core::drive::{Execute, drive};
 use retryable_tasks::core::message::{MAX_MESSAGE_BYTES, MAX_WORD_BYTES};
 use retryable_tasks::core::pod_name::pod_name;
 use retryable_tasks::core::pod_snapshot::PodSnapshot;
+use retryable_tasks::core::queue::view::{Admission, QueueView};
 use retryable_tasks::core::rejection::{Refusal, Rejection};
 use retryable_tasks::core::slot::Slot;
 use serde_json::{Value, json};
@@ -99,9 +100,18 @@ impl<'a> Life<'a> {
 
     fn plan(&self) -> Plan {
         let uptime = self.now.duration_since(self.begun) + SignedDuration::from_secs(60);
-        let process = ProcessState { uptime, warnings: self.warnings.clone(), ..ProcessState::default() };
+        let queue = Some(self.free_queue());
+        let process = ProcessState { uptime, warnings: self.warnings.clone(), queue, ..ProcessState::default() };
         let Self { task, tracked, now, lookups, .. } = self;
         decide(&Situation { task, pods: tracked, now: *now, lookups, process: &process })
+    }
+
+    /// A queue in which a slot is free for whatever attempt is next.
+    fn free_queue(&self) -> QueueView {
+        let status = self.task.status.as_ref();
+        let attempt = status.and_then(|status| status.current.as_ref()).map_or(1, |current| current.number);
+        let admission = Admission::Granted { attempt, probe: false, at: self.now };
+        QueueView { admission, failures: None, drain: false }
     }
 
     fn store(&mut self, status: &RetryableTaskStatus) {
