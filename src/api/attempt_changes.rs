@@ -57,8 +57,6 @@ pub struct AttemptOverride {
 #[x_kube(
     validation = Rule::new("has(self.image) || has(self.command) || has(self.args) || has(self.env) || has(self.envFrom) || (has(self.template) && has(self.template.spec))")
         .message("onFailure says what to run when the task has failed: give image, command, args, env, envFrom or template"),
-    validation = Rule::new("!has(self.template) || !has(self.template.spec) || !has(self.template.spec.restartPolicy) || self.template.spec.restartPolicy == 'Never'")
-        .message("a fallback runs once: remove onFailure.template.spec.restartPolicy or set it to Never"),
     validation = Rule::new("!has(self.image) || !has(self.template) || !has(self.template.spec) || !has(self.template.spec.containers) || self.template.spec.containers.size() == 0 || self.template.spec.containers.exists(c, c.name == 'task' || (has(self.template.metadata) && has(self.template.metadata.annotations) && 'kubectl.kubernetes.io/default-container' in self.template.metadata.annotations && c.name == self.template.metadata.annotations['kubectl.kubernetes.io/default-container']))")
         .message("onFailure.image is for the container named task, and onFailure.template.spec.containers has none: name the container that does the work task, or move the image into it, or add one named task if all of them run beside it")
 )]

@@ -23,6 +23,7 @@ use serde_json::Value;
     status = "RetryableTaskStatus",
     derive = "PartialEq",
     selectable = ".status.state",
+    selectable = ".spec.queue.name",
     doc = "A task that runs as one Pod per attempt and is tried again, after a delay, until it succeeds or its retries are exhausted.",
     validation = Rule::new("self.metadata.name.size() <= 63").message("the task's name goes into its Pods' names and labels: use at most 63 characters"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "Pending, Running, Waiting, Queued, Suspended, Succeeded, Failed or Cancelled"),
@@ -39,8 +40,6 @@ use serde_json::Value;
 #[x_kube(
     validation = Rule::new("has(self.image) || (has(self.template) && has(self.template.spec) && has(self.template.spec.containers) && self.template.spec.containers.size() > 0)")
         .message("nothing to run: set spec.image, or give spec.template.spec.containers a container"),
-    validation = Rule::new("!has(self.template) || !has(self.template.spec) || !has(self.template.spec.restartPolicy) || self.template.spec.restartPolicy == 'Never'")
-        .message("an attempt runs once and the operator does the retrying: remove spec.template.spec.restartPolicy or set it to Never"),
     validation = Rule::new("!has(self.image) || !has(self.template) || !has(self.template.spec) || !has(self.template.spec.containers) || self.template.spec.containers.size() == 0 || self.template.spec.containers.exists(c, c.name == 'task' || (has(self.template.metadata) && has(self.template.metadata.annotations) && 'kubectl.kubernetes.io/default-container' in self.template.metadata.annotations && c.name == self.template.metadata.annotations['kubectl.kubernetes.io/default-container']))")
         .message("spec.image is for the container named task, and spec.template.spec.containers has none: name the container that does the work task, or move the image into it, or add one named task if all of them run beside it")
 )]

@@ -73,8 +73,8 @@ async fn percent_out_of_range() {
 
 #[tokio::test]
 async fn restart_policy_of_the_template() {
-    let message = "an attempt runs once and the operator does the retrying: \
-                 remove spec.template.spec.restartPolicy or set it to Never";
+    let message = "a Pod runs once and the operator does the retrying: \
+                 remove the template's restartPolicy or set it to Never";
     let template = json!({"spec": {"restartPolicy": "OnFailure"}});
     refused("restart", &[json!({"image": IMAGE, "template": template})], message).await;
 }

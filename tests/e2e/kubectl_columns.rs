@@ -145,6 +145,7 @@ async fn tasks_are_selected_by_their_state() {
     scene.kubectl(&["delete", "rt", "--field-selector", "status.state=Succeeded"]).ok();
     assert_eq!(names("status.state=Succeeded"), [""; 0]);
     assert_eq!(names("status.state=Failed"), ["b-failure"], "the others stay");
+    assert_eq!(names("spec.queue.name=none"), [""; 0]);
     let unknown = scene.kubectl(&["get", "rt", "--field-selector", "status.reason=Error"]).refused();
     assert!(unknown.contains("field label not supported"), "{unknown}");
 }

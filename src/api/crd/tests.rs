@@ -169,7 +169,7 @@ fn the_names_and_columns() {
     let [version] = crd.spec.versions.as_slice() else { panic!("one version") };
     assert!(version.subresources.as_ref().unwrap().status.is_some());
     let selectable: Vec<_> = version.selectable_fields.iter().flatten().map(|field| field.json_path.as_str()).collect();
-    assert_eq!(selectable, [".status.state"]);
+    assert_eq!(selectable, [".status.state", ".spec.queue.name"]);
     let columns: Vec<_> = version.additional_printer_columns.iter().flatten().collect();
     let line: Vec<_> =
         columns.iter().map(|c| format!("{} {} {} {}", c.name, c.type_, c.json_path, c.priority.unwrap_or(0))).collect();

@@ -52,7 +52,7 @@ fn refused() -> Vec<(&'static str, Vec<Value>)> {
     vec![
         ("use at most 63 characters", vec![long_name]),
         ("nothing to run", vec![task(&json!({})), task(&json!({"template": {}})), template(json!([]))]),
-        ("remove spec.template.spec.restartPolicy", vec![restart("Always"), restart("OnFailure"), restart("")]),
+        ("remove the template's restartPolicy", vec![restart("Always"), restart("OnFailure"), restart("")]),
         (
             "give both or neither",
             vec![
@@ -255,7 +255,7 @@ fn refused_changes() -> Vec<(&'static str, Vec<Value>)> {
             "onFailure.image is for the container named task",
             vec![fallback(json!({"image": "y", "template": {"spec": {"containers": [{"name": "notify"}]}}}))],
         ),
-        ("remove onFailure.template.spec.restartPolicy", vec![fallback(json!({"template": restart}))]),
+        ("remove the template's restartPolicy", vec![fallback(json!({"template": restart}))]),
         ("onFailure.timeoutSeconds is", vec![fallback(json!({"image": "x", "timeoutSeconds": 0}))]),
     ]
 }
