@@ -1,5 +1,5 @@
 //! How long a decision takes: `cargo bench`. The task has twenty failures in its history, as many as it keeps unless its
-//! spec says otherwise, and its last Pod is still there.
+//! spec says otherwise, and its last Pod is still there. The queue has 10,000 tasks in its line.
 
 // What cannot be made here ends the benchmark; and criterion's macros document nothing.
 #![allow(clippy::expect_used, missing_docs)]
@@ -7,10 +7,13 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
-use retryable_tasks::api::{RetryableTask, RetryableTaskStatus};
+use retryable_tasks::api::{RetryableTask, RetryableTaskStatus, TaskQueue};
 use retryable_tasks::core::build_pod::pod;
 use retryable_tasks::core::decide::{Lookups, Plan, ProcessState, Situation, TrackedPod, decide};
 use retryable_tasks::core::pod_snapshot::PodSnapshot;
+use retryable_tasks::core::queue::facts::TaskFacts;
+use retryable_tasks::core::queue::ledger::Ledger;
+use retryable_tasks::core::queue::view::QueueDemand;
 use serde_json::json;
 use std::hint::black_box;
 
@@ -111,5 +114,52 @@ fn benchmarks(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(decisions, benchmarks);
+/// A task that wants to start its first attempt.
+fn queued(number: i32) -> (TaskFacts, QueueDemand) {
+    let tenant = format!("tenant-{}", number % 100);
+    let queue = json!({"name": "q", "fairnessKey": tenant, "priority": number % 5});
+    let spec = json!({"image": "registry.example/import:1.4", "queue": queue});
+    let mut task = RetryableTask::new(&format!("task-{number}"), serde_json::from_value(spec).expect("a spec"));
+    task.metadata.uid = Some(format!("{number:08}-5d0c-4a3b-8a55-0f8f2b3f6f10"));
+    let demand = QueueDemand {
+        queue: "q".into(),
+        attempt: 1,
+        is_retry: false,
+        retries_left: 3,
+        priority: number % 5,
+        fairness_key: Some(tenant),
+        since: at(number),
+    };
+    (TaskFacts::of(&task, at(0)).expect("a task with a queue"), demand)
+}
+
+fn queues(criterion: &mut Criterion) {
+    let spec = json!({"maxConcurrent": 100, "retries": {"maxPercent": 25}, "circuitBreaker": {}});
+    let mut queue = TaskQueue::new("q", serde_json::from_value(spec).expect("a spec"));
+    queue.metadata.uid = Some("queue".into());
+    let now = at(20_000);
+    let mut ledger = Ledger::new("q".into(), now);
+    ledger.set_queue(&queue, now);
+    if let Some(circuit) = ledger.circuit_to_store(now) {
+        ledger.stored(circuit, now);
+    }
+    let tasks: Vec<_> = (0..10_100).map(queued).collect();
+    let mut running: Vec<usize> = Vec::new();
+    let index = |name: &str| name.trim_start_matches("task-").parse::<usize>().expect("its number");
+    for (facts, demand) in &tasks {
+        ledger.observe(facts, false, now);
+        ledger.demand(facts, Some(demand), now);
+        running.extend(ledger.advance(now).iter().map(|name| index(name)));
+    }
+    criterion.bench_function("a slot that falls free, with 10,000 tasks in the line", |bencher| {
+        bencher.iter(|| {
+            let (facts, demand) = &tasks[running.pop().expect("one runs")];
+            ledger.demand(facts, None, now);
+            running.extend(ledger.advance(now).iter().map(|name| index(name)));
+            ledger.demand(facts, Some(demand), now);
+        });
+    });
+}
+
+criterion_group!(decisions, benchmarks, queues);
 criterion_main!(decisions);

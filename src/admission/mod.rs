@@ -8,6 +8,7 @@ mod schema_check;
 
 use crate::api::{self, RetryableTask};
 use crate::core::validate::problem;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
@@ -33,9 +34,14 @@ pub enum Notation {
 }
 
 impl Admission {
-    /// The CustomResourceDefinition as the `crd` subcommand prints it.
+    /// Of the definition of tasks, as the `crd` subcommand prints it.
     pub fn new() -> Self {
-        let mut schema = schema_of_crd();
+        Self::of(&api::crd())
+    }
+
+    /// Of any definition.
+    pub fn of(definition: &CustomResourceDefinition) -> Self {
+        let mut schema = schema_of(definition);
         let rules = Rules::of(&schema);
         for field in ["apiVersion", "kind"] {
             schema["properties"][field] = json!({"type": "string"});
@@ -47,6 +53,12 @@ impl Admission {
     /// The task as the API server would store it, with its defaults; or everything for which the API server would
     /// reject it or the operator would not run it.
     pub fn admit(&self, manifest: &Value, notation: Notation) -> Result<RetryableTask, Vec<String>> {
+        self.check(manifest, notation).and_then(readable)
+    }
+
+    /// The object as the API server would store it, with its defaults; or everything for which the API server would reject
+    /// it.
+    pub fn check(&self, manifest: &Value, notation: Notation) -> Result<Value, Vec<String>> {
         let mut object = manifest.clone();
         if let Some(map) = object.as_object_mut() {
             // The API server ignores the status in a manifest.
@@ -64,7 +76,7 @@ impl Admission {
         } else {
             refusals.extend(self.rules.refusals(&object));
         }
-        if refusals.is_empty() { readable(object) } else { Err(refusals) }
+        if refusals.is_empty() { Ok(object) } else { Err(refusals) }
     }
 }
 
@@ -84,9 +96,14 @@ fn readable(object: Value) -> Result<RetryableTask, Vec<String>> {
     }
 }
 
-/// The `openAPIV3Schema` of the resource.
+/// The `openAPIV3Schema` of tasks.
 pub fn schema_of_crd() -> Value {
-    let mut definition = serde_json::to_value(api::crd()).unwrap_or_default();
+    schema_of(&api::crd())
+}
+
+/// The `openAPIV3Schema` of a definition.
+pub fn schema_of(definition: &CustomResourceDefinition) -> Value {
+    let mut definition = serde_json::to_value(definition).unwrap_or_default();
     definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").map(Value::take).unwrap_or_default()
 }
 

@@ -1,6 +1,6 @@
 //! The CustomResourceDefinitions, as the `crd` subcommand prints them.
 
-use super::{RetryableTask, schema};
+use super::{RetryableTask, TaskQueue, schema};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps,
 };
@@ -8,16 +8,21 @@ use kube::CustomResourceExt;
 use serde_json::json;
 
 /// The plurals of all resources.
-pub const RESOURCES: [&str; 1] = ["retryabletasks"];
+pub const RESOURCES: [&str; 2] = ["retryabletasks", "taskqueues"];
 
 /// The CustomResourceDefinitions of [`RESOURCES`].
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![crd()]
+    vec![crd(), queue_crd()]
 }
 
 /// The CustomResourceDefinition of `RetryableTask`.
 pub fn crd() -> CustomResourceDefinition {
     refined(RetryableTask::crd())
+}
+
+/// The CustomResourceDefinition of `TaskQueue`.
+pub fn queue_crd() -> CustomResourceDefinition {
+    refined(TaskQueue::crd())
 }
 
 fn refined(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {

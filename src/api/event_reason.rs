@@ -21,6 +21,16 @@ pub enum EventReason {
     ContainersStopped,
     /// An annotation under the operator's group is not a known request.
     UnknownAnnotation,
+    /// The circuit of a TaskQueue has opened: no attempt starts.
+    CircuitOpened,
+    /// The circuit of a TaskQueue lets probes start.
+    CircuitHalfOpened,
+    /// The circuit of a TaskQueue has closed: attempts start again.
+    CircuitClosed,
+    /// The circuit of a TaskQueue, which is only observed, would have opened.
+    CircuitWouldOpen,
+    /// A TaskQueue starts nothing, because its `stopPolicy` says so.
+    Held,
 }
 
 impl EventReason {
@@ -35,6 +45,11 @@ impl EventReason {
             Self::StatusUpdateFailed => "StatusUpdateFailed",
             Self::ContainersStopped => "ContainersStopped",
             Self::UnknownAnnotation => "UnknownAnnotation",
+            Self::CircuitOpened => "CircuitOpened",
+            Self::CircuitHalfOpened => "CircuitHalfOpened",
+            Self::CircuitClosed => "CircuitClosed",
+            Self::CircuitWouldOpen => "CircuitWouldOpen",
+            Self::Held => "Held",
         }
     }
 }

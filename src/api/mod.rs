@@ -6,6 +6,7 @@ mod condition;
 mod crd;
 mod event_reason;
 mod history;
+mod queue;
 mod queue_ref;
 mod rules;
 mod schema;
@@ -15,10 +16,14 @@ mod task;
 pub use attempt_changes::{AttemptOverride, OnFailure, OnOutOfMemory};
 pub use backoff::{Backoff, Jitter, JitterMode, Multiplier, Strategy};
 pub use condition::{ConditionReason, ConditionType};
-pub use crd::{RESOURCES, crd, crds};
+pub use crd::{RESOURCES, crd, crds, queue_crd};
 pub use event_reason::EventReason;
 pub use history::{Action, EndReason, FailureCount, HistoryEntry, LastFailure};
-pub use queue_ref::{QueueRef, QueueSlot, ServiceFailures};
+pub use queue::{
+    Circuit, CircuitBreaker, CircuitMode, CircuitState, OpenAfter, Probe, Probes, QueueConditionType, RetryShare,
+    ServiceFailures, StartRate, StopPolicy, TaskQueue, TaskQueueSpec, TaskQueueStatus,
+};
+pub use queue_ref::{QueueRef, QueueSlot};
 pub use rules::{Budgets, FailureRule, IntOrText, Preset, RuleAction, When};
 pub use status::{
     Acknowledged, CurrentAttempt, Fallback, FallbackState, HoldUp, RetryWait, RetryableTaskStatus, Run, State,

@@ -53,21 +53,3 @@ pub struct QueueSlot {
 fn is_false(flag: &bool) -> bool {
     !flag
 }
-
-/// Which failed attempts are failures of the service that a `TaskQueue` protects. Both lists together: an attempt must match one value
-/// of each that is given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.errorTypes) || has(self.reasons)").message("empty failures match nothing: give errorTypes or reasons, or leave failures out to count every failure that is retried"))]
-pub struct ServiceFailures {
-    /// Kinds of errors that the tasks report: errorType of a JSON termination message.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128)))]
-    pub error_types: Option<Vec<String>>,
-
-    /// Reasons as in the tasks' history, such as Error or AttemptTimeout.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128)))]
-    #[x_kube(validation = Rule::new("!self.exists(r, r in ['Completed', 'Suspended', 'Cancelled', 'DeadlineExceeded', 'SpecChanged', 'RetryNow', 'QueueDrained'])").message("an attempt that is Completed, Suspended, Cancelled, replaced (SpecChanged, RetryNow), drained (QueueDrained) or ended by the task's deadline (DeadlineExceeded) says nothing of the service: remove that reason"))]
-    pub reasons: Option<Vec<String>>,
-}

@@ -18,7 +18,7 @@ pub struct FailureRule {
     /// Name of the rule, unique in the task. It appears in status.history and status.failureCounts.
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("a rule's name consists of letters, digits, '-', '_' and '.', and begins and ends with a letter or digit"))]
-    #[x_kube(validation = Rule::new("!(self in ['disruption', 'outOfMemory', 'startup', 'doNotRetry', 'maxRetries'])").message("disruption, outOfMemory, startup, doNotRetry and maxRetries are built in: choose another name"))]
+    #[x_kube(validation = Rule::new("!(self in ['disruption', 'outOfMemory', 'startup', 'circuit', 'doNotRetry', 'maxRetries'])").message("disruption, outOfMemory, startup, circuit, doNotRetry and maxRetries are built in: choose another name"))]
     pub name: String,
 
     /// Which failures the rule matches. All given matchers must match, each by any of its values. Without `when` the rule matches every

@@ -2,6 +2,7 @@
 
 use super::pod_cache::PodCache;
 use super::process_state::ProcessStates;
+use super::queues::Queues;
 use super::report::Reporter;
 use super::work_queue::WorkQueue;
 use super::{Settings, TaskKey};
@@ -19,6 +20,8 @@ pub struct Context {
     pub pod_cache: PodCache,
     /// What this process knows of each task beyond what is stored.
     pub process_states: ProcessStates,
+    /// The TaskQueues of the tasks.
+    pub queues: Queues,
     /// The tasks that are reconciled next.
     pub work_queue: Arc<WorkQueue>,
     /// Where log lines, metrics and Events of a stored status go.
@@ -40,6 +43,7 @@ impl Context {
         reporter: Reporter,
     ) -> Self {
         Self {
+            queues: Queues::new(&settings.clock, work_queue.clone()),
             settings,
             pod_cache: PodCache::default(),
             process_states: ProcessStates::default(),

@@ -4,9 +4,10 @@
 //! Controller has a queue of its own, which would be a second one behind ours and wakes by the millisecond.
 
 use super::context::Context;
+use super::queues::{QueueObject, watch_queues};
 use super::reconcile::reconcile;
 use super::work_queue::{Priority, WorkQueue};
-use super::{CachedTask, Settings, TaskKey, orphaned_pods, report, watch};
+use super::{CachedTask, Settings, TaskKey, orphaned_pods, queues, report, watch};
 use crate::api::LABEL_TASK_UID;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -36,7 +37,7 @@ pub async fn run(
     namespace: Option<String>,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), TaskExited> {
-    let (tasks, pods) = apis(&settings, namespace.as_deref());
+    let (tasks, pods, task_queues) = apis(&settings, namespace.as_deref());
     let (store, writer) = reflector::store();
     let (orphans, orphaned) = mpsc::unbounded_channel();
     let (reporter, sending_events) = report::reporter(&settings);
@@ -50,16 +51,19 @@ pub async fn run(
     events.spawn(sending_events);
     let mut background = JoinSet::new();
     background.spawn(orphaned_pods::work(context.clone(), orphaned));
-    let task_store = watch::Tasks::new(writer, work_queue);
+    let task_store = watch::Tasks::new(writer, context.clone());
     let tasks_synced = task_store.synced();
     background.spawn(watch_tasks(context.clone(), health.namespace.clone(), tasks, task_store));
     background.spawn(watch_pods(context.clone(), pods));
+    background.spawn(watch_queues(context.clone(), task_queues, health.namespace.clone()));
+    background.spawn(queues::work(context.clone()));
 
     // A decision needs the task's Pods.
     let pods_seen = context.clone();
     let filled = async move {
         tasks_synced.await;
         pods_seen.pod_cache.synced().await;
+        pods_seen.queues.pods_listed();
     };
     let result = Loop { context, store }.run(&health, (filled, stop), &mut background).await;
     health.end();
@@ -133,11 +137,15 @@ async fn reconcile_key(key: TaskKey, priority: Priority, store: Store<CachedTask
     key
 }
 
-fn apis(settings: &Settings, namespace: Option<&str>) -> (Api<CachedTask>, Api<Pod>) {
+fn apis(settings: &Settings, namespace: Option<&str>) -> (Api<CachedTask>, Api<Pod>, Api<QueueObject>) {
     let client = settings.client.clone();
     match namespace {
-        None => (Api::all(client.clone()), Api::all(client)),
-        Some(namespace) => (Api::namespaced(client.clone(), namespace), Api::namespaced(client, namespace)),
+        None => (Api::all(client.clone()), Api::all(client.clone()), Api::all(client)),
+        Some(namespace) => (
+            Api::namespaced(client.clone(), namespace),
+            Api::namespaced(client.clone(), namespace),
+            Api::namespaced(client, namespace),
+        ),
     }
 }
 
@@ -170,6 +178,8 @@ struct HealthOf {
 
 impl HealthOf {
     const RESOURCES: [&str; 2] = ["retryabletasks", "pods"];
+    /// Watched only where the operator may list it.
+    const TASK_QUEUES: &str = "taskqueues";
 
     fn begin(&self) {
         self.context.settings.telemetry.health.begun(self.namespace.as_deref());
@@ -188,7 +198,7 @@ impl HealthOf {
     }
 
     fn end(&self) {
-        for resource in Self::RESOURCES {
+        for resource in Self::RESOURCES.into_iter().chain([Self::TASK_QUEUES]) {
             self.context.settings.telemetry.health.stopped_watching(self.namespace.as_deref(), resource);
         }
     }

@@ -6,6 +6,7 @@
 //! - [`task_api`]: the requests that concern one task and its Pods.
 //! - [`context`]: what the reconciles of one controller share.
 //! - [`task_cache`] and [`pod_cache`]: what the watches have shown. [`process_state`]: what this process knows beyond it.
+//! - [`queues`]: which attempts may start, where tasks share a TaskQueue.
 //! - [`orphaned_pods`]: removes the finalizer from Pods whose task is deleted. [`remove_finalizers`]: from all Pods, before
 //!   an uninstall.
 //! - [`report`]: log lines, metrics and Events.
@@ -20,6 +21,7 @@ pub mod main_loop;
 pub mod orphaned_pods;
 pub mod pod_cache;
 pub mod process_state;
+pub mod queues;
 pub mod reconcile;
 pub mod remove_finalizers;
 pub mod report;

@@ -73,6 +73,7 @@ pub async fn reconcile(task: &CachedTask, priority: Priority, context: &Arc<Cont
             Err(error) => {
                 context.settings.telemetry.metrics.reconcile_failed(error.kind());
                 tracing::warn!(%error, "the reconcile failed");
+                context.queues.reconcile_failed(&uid);
                 (Some(context.process_states.with(&key, &uid, TaskState::failed)), None)
             }
         };
@@ -182,11 +183,14 @@ impl ReconcileRun<'_> {
     }
 
     async fn run(mut self) -> Result<Outcome, Error> {
-        let Some(Settled { stop: _, stale_pods, cleanup, delete_task, progress, queue: _, requeue }) =
-            drive(&mut self).await?
-        else {
-            return Ok(Outcome::Done(None));
-        };
+        let Some(mut settled) = drive(&mut self).await? else { return Ok(Outcome::Done(None)) };
+        // Its queue lets it start at once: it does, in the same reconcile.
+        if self.context.queues.demand(self.key, &self.task, settled.queue.as_ref()) {
+            let Some(started) = drive(&mut self).await? else { return Ok(Outcome::Done(None)) };
+            settled = started;
+            self.context.queues.demand(self.key, &self.task, settled.queue.as_ref());
+        }
+        let Settled { stop: _, stale_pods, cleanup, delete_task, progress, queue: _, requeue } = settled;
         // Before the requests below, which may take long.
         let Requeue { for_attempt, deferrable } = requeue;
         let for_attempt = for_attempt.map(|wait| unsigned(wait).min(LONGEST_REQUEUE));
@@ -226,6 +230,7 @@ impl ReconcileRun<'_> {
         let longest = self.task.status.as_ref().and_then(last_delay);
         let uptime = self.context.pod_cache.uptime();
         let default_ttl_seconds = self.context.settings.default_ttl_seconds;
+        let queue = self.context.queues.view(self.key, &self.task);
         let process = self.context.process_states.with(self.key, &self.uid, |state| ProcessState {
             uptime,
             created: state.creation_of(slot),
@@ -233,7 +238,7 @@ impl ReconcileRun<'_> {
             failing: state.failing(slot),
             warnings: state.warnings(),
             remaining: due.map(|due| (due, state.remaining(slot, due, now, longest))),
-            queue: None,
+            queue,
             default_ttl_seconds,
         });
         decide(&Situation { task: &self.task, pods: &pods, now, lookups: &self.lookups, process: &process })
@@ -247,6 +252,7 @@ impl ReconcileRun<'_> {
         match stored.inspect_err(|error| self.not_stored(error, None))? {
             Written::Done(task) => {
                 self.task = Arc::new(*task);
+                self.context.queues.observe(&self.key.namespace, &self.task);
                 self.lookups = Lookups { task_is_live: true, ..Lookups::default() };
                 self.context.process_states.with(self.key, &self.uid, |state| {
                     state.wrote(self.task.clone());
@@ -277,6 +283,7 @@ impl ReconcileRun<'_> {
         let live = self.api().read_task().await?;
         let Some(live) = live.filter(|live| live.uid().unwrap_or_default() == self.uid) else { return Ok(false) };
         self.task = Arc::new(live);
+        self.context.queues.observe(&self.key.namespace, &self.task);
         self.lookups.task_is_live = true;
         Ok(true)
     }

@@ -83,6 +83,18 @@ impl Reporter {
         self.send(event, task);
     }
 
+    /// Reports what happened to a queue.
+    pub fn of_queue(&self, queue: ObjectReference, is_warning: bool, reason: EventReason, note: &str) {
+        let event = Event {
+            type_: if is_warning { EventType::Warning } else { EventType::Normal },
+            reason: reason.as_str().into(),
+            note: Some(short(note, MAX_NOTE_BYTES)),
+            action: "Reconcile".into(),
+            secondary: None,
+        };
+        self.send(event, queue);
+    }
+
     fn send(&self, event: Event, task: ObjectReference) {
         if self.events.try_send((event, task)).is_err() {
             tracing::warn!("too many Events wait to be sent; dropping one");

@@ -18,6 +18,7 @@ pub struct CachedTask {
     /// Name, namespace, UID and version, nothing else.
     metadata: ObjectMeta,
     is_new: bool,
+    has_queue: bool,
     /// The task without its `managedFields`.
     json: Box<[u8]>,
 }
@@ -33,6 +34,11 @@ impl CachedTask {
             let metadata = whole.unwrap_or_else(|_| self.metadata.clone());
             Box::new(InvalidObject { error: error.to_string(), metadata })
         })
+    }
+
+    /// Whether it has to do with a TaskQueue.
+    pub fn has_queue(&self) -> bool {
+        self.has_queue
     }
 
     /// Whether no attempt of it has begun.
@@ -57,10 +63,18 @@ struct Names {
     resource_version: Option<String>,
 }
 
-/// A task with as much of its status as says whether it has begun.
+/// A task with as much as says whether it has begun, and whether it has to do with a queue.
 #[derive(Deserialize)]
-struct Status {
+struct Outline {
+    spec: Option<HasQueue>,
     status: Option<Begun>,
+}
+
+/// A part of a task that may name a queue.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct HasQueue {
+    queue: Option<IgnoredAny>,
 }
 
 /// What [`nothing_has_begun`](crate::core::decide::nothing_has_begun) reads, without the parts of a long history.
@@ -68,7 +82,7 @@ struct Status {
 #[serde(default, rename_all = "camelCase")]
 struct Begun {
     start_time: Option<IgnoredAny>,
-    current: Option<IgnoredAny>,
+    current: Option<HasQueue>,
     history: Option<Vec<IgnoredAny>>,
 }
 
@@ -86,10 +100,13 @@ impl<'de> Deserialize<'de> for CachedTask {
         let Meta { metadata } = serde_json::from_slice(&json).map_err(D::Error::custom)?;
         let Names { name, namespace, uid, resource_version } = metadata;
         // A status that cannot be parsed is a status: the task is not new.
-        let is_new =
-            serde_json::from_slice(&json).is_ok_and(|Status { status }| status.is_none_or(|begun| begun.is_nothing()));
+        let (is_new, has_queue) = serde_json::from_slice(&json).map_or((false, true), |Outline { spec, status }| {
+            let current = status.as_ref().and_then(|begun| begun.current.as_ref());
+            let has_queue = spec.iter().chain(current).any(|part| part.queue.is_some());
+            (status.is_none_or(|begun| begun.is_nothing()), has_queue)
+        });
         let metadata = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };
-        Ok(Self { metadata, is_new, json: json.into() })
+        Ok(Self { metadata, is_new, has_queue, json: json.into() })
     }
 }
 

@@ -1,10 +1,13 @@
 //! Watch streams that never end. Each has a back-off of its own, so one that fails delays no other.
 
-use super::work_queue::{Priority, WorkQueue};
+use super::context::Context;
+use super::work_queue::Priority;
 use super::{CachedTask, TaskKey};
+use crate::api::RetryableTask;
 use crate::telemetry::Telemetry;
 use crate::telemetry::memory::ListInProgress;
 use futures::{Stream, StreamExt};
+use kube::ResourceExt;
 use kube_runtime::watcher::{self, DefaultBackoff, Event};
 use kube_runtime::{WatchStreamExt, reflector::store::Writer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,17 +59,19 @@ pub async fn follow<K: Debug + Send + 'static>(
 /// has all of them.
 pub struct Tasks {
     writer: Writer<CachedTask>,
-    work_queue: Arc<WorkQueue>,
+    context: Arc<Context>,
     known: BTreeSet<TaskKey>,
     listed: BTreeMap<TaskKey, Priority>,
+    /// Those of a list that have to do with a queue.
+    queued: Vec<(String, RetryableTask)>,
     synced: Arc<SetOnce<()>>,
 }
 
 impl Tasks {
-    /// Writes to `writer`, adds to `work_queue`.
-    pub fn new(writer: Writer<CachedTask>, work_queue: Arc<WorkQueue>) -> Self {
+    /// Writes to `writer`, adds to the context's work queue.
+    pub fn new(writer: Writer<CachedTask>, context: Arc<Context>) -> Self {
         let synced = Arc::new(SetOnce::new());
-        Self { writer, work_queue, known: BTreeSet::new(), listed: BTreeMap::new(), synced }
+        Self { writer, context, known: BTreeSet::new(), listed: BTreeMap::new(), queued: Vec::new(), synced }
     }
 
     /// Resolves when the first list is complete.
@@ -86,17 +91,22 @@ impl Tasks {
     pub fn apply(&mut self, event: &Event<CachedTask>) {
         self.writer.apply_watcher_event(event);
         match event {
-            Event::Init => self.listed.clear(),
+            Event::Init => {
+                self.listed.clear();
+                self.queued.clear();
+            }
             Event::InitApply(task) => {
                 self.listed.insert(key(task), priority(task));
+                self.queued.extend(queued(task).map(|queued| (key(task).namespace, queued)));
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed);
+                self.context.queues.tasks_listed(std::mem::take(&mut self.queued).into_iter());
                 for deleted in self.known.iter().filter(|key| !listed.contains_key(key)) {
-                    self.work_queue.add(deleted.clone(), Priority::Active);
+                    self.context.work_queue.add(deleted.clone(), Priority::Active);
                 }
                 for (key, priority) in &listed {
-                    self.work_queue.add(key.clone(), *priority);
+                    self.context.work_queue.add(key.clone(), *priority);
                 }
                 self.known = listed.into_keys().collect();
                 // Each later list fails here, which is fine.
@@ -104,18 +114,27 @@ impl Tasks {
             }
             Event::Apply(task) => {
                 self.known.insert(key(task));
-                self.work_queue.add(key(task), priority(task));
+                match queued(task) {
+                    Some(task_of_queue) => self.context.queues.observe(&key(task).namespace, &task_of_queue),
+                    None => self.context.queues.leave(task.uid().as_deref()),
+                }
+                self.context.work_queue.add(key(task), priority(task));
             }
             Event::Delete(task) => {
                 self.known.remove(&key(task));
-                self.work_queue.add(key(task), Priority::Active);
+                self.context.queues.remove(task.uid().as_deref().unwrap_or_default());
+                self.context.work_queue.add(key(task), Priority::Active);
             }
         }
     }
 }
 
+/// The task, if it has to do with a queue and can be read.
+fn queued(task: &CachedTask) -> Option<RetryableTask> {
+    task.has_queue().then(|| task.task().ok()).flatten()
+}
+
 fn key(task: &CachedTask) -> TaskKey {
-    use kube::ResourceExt;
     TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() }
 }
 

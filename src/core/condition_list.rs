@@ -24,6 +24,17 @@ pub fn set_for(
     (type_, is): (ConditionType, bool),
     reason: &str,
     message: &str,
+    at: (Timestamp, Option<i64>),
+) {
+    set_named(conditions, (type_.as_str(), is), reason, message, at);
+}
+
+/// The same for a condition of any type.
+pub fn set_named(
+    conditions: &mut Vec<Condition>,
+    (type_, is): (&str, bool),
+    reason: &str,
+    message: &str,
     (now, generation): (Timestamp, Option<i64>),
 ) {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -32,7 +43,7 @@ pub fn set_for(
         && reason.chars().all(|c| is_word(c) || matches!(c, ',' | ':'));
     let reason = if fits { reason } else { "Other" };
     let new = Condition {
-        type_: type_.as_str().into(),
+        type_: type_.into(),
         status: if is { "True" } else { "False" }.into(),
         reason: reason.into(),
         message: message.into(),

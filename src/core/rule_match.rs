@@ -23,7 +23,8 @@ pub fn matches(rule: &FailureRule, outcome: &Outcome) -> bool {
     rule.when.as_ref().is_none_or(|when| all_match(when, outcome))
 }
 
-fn all_match(when: &When, outcome: &Outcome) -> bool {
+/// Whether all given matchers match.
+pub(super) fn all_match(when: &When, outcome: &Outcome) -> bool {
     let When { preset, exit_codes, not_exit_codes, signals, reasons, error_types, pod_conditions, message } = when;
     // If the operator stopped the Pod, the exit code and the signal are the effect of that stop.
     let code = outcome.exit_code.filter(|_| !outcome.stopped).map(i64::from);
@@ -78,7 +79,8 @@ pub fn problem(rules: &[FailureRule]) -> Option<String> {
     })
 }
 
-fn when_problem(when: &When) -> Option<String> {
+/// What is wrong with the matchers.
+pub(super) fn when_problem(when: &When) -> Option<String> {
     let codes = [&when.exit_codes, &when.not_exit_codes].into_iter().flatten().flatten();
     let bad_code = codes
         .filter(|code| code_range(code).is_none())

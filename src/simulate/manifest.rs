@@ -1,18 +1,21 @@
 //! Reads manifests: YAML or JSON, several in one file, and lists.
 
 use crate::admission::{Admission, Notation};
-use crate::api::{GROUP, RetryableTask};
+use crate::api::{GROUP, RetryableTask, queue_crd};
 use serde::Deserialize;
 use serde_json::Value;
 
 const KIND: &str = "RetryableTask";
+const QUEUE: &str = "TaskQueue";
 
 /// The tasks of a file, and what else is in it.
 #[derive(Debug, Default)]
 pub struct Manifests {
     /// The tasks in their order.
     tasks: Vec<Manifest>,
-    /// Messages about objects that are not a RetryableTask.
+    /// The queues, which are validated and not simulated.
+    queues: Vec<Manifest>,
+    /// Messages about objects of other kinds.
     pub skipped: Vec<String>,
 }
 
@@ -29,10 +32,12 @@ struct Manifest {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Invalid(pub Vec<Refused>);
 
-/// What is wrong with one task.
+/// What is wrong with one object.
 #[derive(Debug, thiserror::Error)]
-#[error("RetryableTask {title} is invalid:\n{}", .messages.iter().map(|message| format!("* {message}")).collect::<Vec<_>>().join("\n"))]
+#[error("{kind} {title} is invalid:\n{}", .messages.iter().map(|message| format!("* {message}")).collect::<Vec<_>>().join("\n"))]
 pub struct Refused {
+    /// Its kind.
+    pub kind: &'static str,
     /// Its name in quotes, or its position in the file.
     pub title: String,
     /// Each of its faults, with the path of the field.
@@ -83,11 +88,12 @@ impl Manifests {
         let name = value["metadata"]["name"].as_str().filter(|name| !name.is_empty());
         match kind.as_str() {
             "" => return Err(ManifestError::NoObject(number)),
-            KIND => {
+            KIND | QUEUE => {
                 let title = name.map_or_else(|| format!("in document {number}"), |name| format!("\"{name}\""));
-                self.tasks.push(Manifest { value, notation, title });
+                let list = if kind == KIND { &mut self.tasks } else { &mut self.queues };
+                list.push(Manifest { value, notation, title });
             }
-            "List" | "RetryableTaskList" => {
+            "List" | "RetryableTaskList" | "TaskQueueList" => {
                 for item in value["items"].as_array().into_iter().flatten() {
                     self.add(item.clone(), notation, number)?;
                 }
@@ -100,19 +106,35 @@ impl Manifests {
     /// The tasks as the API server would store them, or everything that is wrong with them.
     pub fn admit(&self, admission: &Admission) -> Result<Vec<RetryableTask>, Invalid> {
         let (mut tasks, mut refused) = (Vec::new(), Vec::new());
-        for Manifest { value, notation, title } in &self.tasks {
-            let version = value["apiVersion"].as_str().unwrap_or_default();
-            let admitted = if version == format!("{GROUP}/v1alpha1") {
-                admission.admit(value, *notation)
-            } else {
-                Err(vec![format!("apiVersion: no matches for kind \"{KIND}\" in version \"{version}\"")])
-            };
-            match admitted {
+        for manifest in &self.tasks {
+            match manifest.of(KIND, |value, notation| admission.admit(value, notation)) {
                 Ok(task) => tasks.push(task),
-                Err(messages) => refused.push(Refused { title: title.clone(), messages }),
+                Err(error) => refused.push(error),
             }
         }
+        let of_queues = (!self.queues.is_empty()).then(|| Admission::of(&queue_crd()));
+        for (manifest, admission) in self.queues.iter().zip(of_queues.iter().cycle()) {
+            refused.extend(manifest.of(QUEUE, |value, notation| admission.check(value, notation)).err());
+        }
         if refused.is_empty() { Ok(tasks) } else { Err(Invalid(refused)) }
+    }
+}
+
+impl Manifest {
+    /// What admission says of it.
+    fn of<T>(
+        &self,
+        kind: &'static str,
+        admit: impl FnOnce(&Value, Notation) -> Result<T, Vec<String>>,
+    ) -> Result<T, Refused> {
+        let Self { value, notation, title } = self;
+        let version = value["apiVersion"].as_str().unwrap_or_default();
+        let admitted = if version == format!("{GROUP}/v1alpha1") {
+            admit(value, *notation)
+        } else {
+            Err(vec![format!("apiVersion: no matches for kind \"{kind}\" in version \"{version}\"")])
+        };
+        admitted.map_err(|messages| Refused { kind, title: title.clone(), messages })
     }
 }
 

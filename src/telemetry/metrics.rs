@@ -1,4 +1,9 @@
-//! Metrics in the `OpenMetrics` format. No label has the name of an object, so the number of series is bounded.
+//! Metrics in the `OpenMetrics` format. No label has the name of an object but a TaskQueue's, so the number of series is
+//! bounded.
+
+mod task_queues;
+
+pub use task_queues::{ProbeResult, QueueDepth, TaskQueueMetrics};
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -202,6 +207,7 @@ pub struct Metrics {
     api_requests: Family<RequestLabels, Counter>,
     leader: Gauge,
     memory: MemoryMetrics,
+    task_queues: TaskQueueMetrics,
 }
 
 impl Default for Metrics {
@@ -227,6 +233,7 @@ impl Metrics {
             api_requests: Family::default(),
             leader: Gauge::default(),
             memory: MemoryMetrics::default(),
+            task_queues: TaskQueueMetrics::new(),
         };
         metrics.register();
         metrics
@@ -278,6 +285,7 @@ impl Metrics {
         );
         registry.register("leader", "1 while this process does the work, 0 while it stands by", self.leader.clone());
         registry.register_collector(Box::new(self.memory.clone()));
+        self.task_queues.register(registry);
         registry.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     }
 
@@ -340,6 +348,11 @@ impl Metrics {
     /// Sets what is in use of the memory limit, `None` without a limit.
     pub fn set_memory(&self, in_use: Option<MemoryUse>) {
         *self.memory.0.lock().unwrap_or_else(PoisonError::into_inner) = in_use;
+    }
+
+    /// The metrics of TaskQueues.
+    pub fn task_queues(&self) -> &TaskQueueMetrics {
+        &self.task_queues
     }
 
     /// All metrics as `OpenMetrics` text of the type [`CONTENT_TYPE`].

@@ -41,6 +41,7 @@ mod pod_disruption;
 mod pod_rejection;
 mod probes_metrics_logs;
 mod python_package;
+mod queue;
 mod retention_and_scope;
 mod rights;
 mod simulated;

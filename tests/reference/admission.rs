@@ -2,11 +2,13 @@
 
 use crate::page::{code, table as markdown};
 use retryable_tasks::admission::{Admission, Notation};
+use retryable_tasks::api::queue_crd;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
 /// To compile the rules takes longer than to ask them all.
 static ADMISSION: LazyLock<Admission> = LazyLock::new(Admission::new);
+static QUEUE: LazyLock<Admission> = LazyLock::new(|| Admission::of(&queue_crd()));
 
 /// What is said of a task that the API server admits and the operator does not take up.
 const STALLED: &str = "admitted, but the task would stall (InvalidSpec): ";
@@ -14,8 +16,8 @@ const STALLED: &str = "admitted, but the task would stall (InvalidSpec): ";
 const NOT_ALL: &str = "some validation rules were not checked";
 
 /// The table of what the API server refuses. `body` is the one before: its first column stays, the words follow.
-pub fn refused(body: &str) -> String {
-    table(body, "Answer", |piece, said| {
+pub fn refused(kind: &str, body: &str) -> String {
+    table(kind, body, "Answer", |piece, said| {
         assert!(!said.starts_with(STALLED), "{piece} is admitted");
         said.to_owned()
     })
@@ -23,15 +25,15 @@ pub fn refused(body: &str) -> String {
 
 /// The table of what is admitted and then stalls the task.
 pub fn stalled(body: &str) -> String {
-    table(body, "Message of `Stalled`", |piece, said| {
+    table("RetryableTask", body, "Message of `Stalled`", |piece, said| {
         said.strip_prefix(STALLED).unwrap_or_else(|| panic!("{piece} does not stall a task: {said}")).to_owned()
     })
 }
 
-fn table(body: &str, title: &str, words: impl Fn(&str, &str) -> String) -> String {
+fn table(kind: &str, body: &str, title: &str, words: impl Fn(&str, &str) -> String) -> String {
     let rows: Vec<Vec<String>> = pieces(body)
         .map(|piece| {
-            let said = refusals(piece);
+            let said = refusals(kind, piece);
             let words: Vec<String> = said.iter().map(|said| code(&words(piece, said))).collect();
             assert!(!words.is_empty(), "nothing is wrong with {piece}");
             vec![code(piece), words.join("<br>")]
@@ -46,17 +48,23 @@ fn pieces(body: &str) -> impl Iterator<Item = &str> {
     body.lines().skip(2).filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(piece, _)| piece))
 }
 
-fn refusals(piece: &str) -> Vec<String> {
+fn refusals(kind: &str, piece: &str) -> Vec<String> {
     let mut given: Map<String, Value> = serde_yaml_ng::from_str(&format!("{{{piece}}}")).unwrap();
     let metadata = given.remove("metadata").unwrap_or_else(|| json!({"name": "shown"}));
-    let mut spec = json!({"image": "registry.example/shown:1"});
+    let is_task = kind == "RetryableTask";
+    let mut spec = if is_task { json!({"image": "registry.example/shown:1"}) } else { json!({}) };
     for (field, value) in given {
         spec[field] = value;
     }
     let manifest = json!({
-        "apiVersion": "retryable.dev/v1alpha1", "kind": "RetryableTask", "metadata": metadata, "spec": spec,
+        "apiVersion": "retryable.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec,
     });
-    let said = ADMISSION.admit(&manifest, Notation::Yaml).err().unwrap_or_default();
+    let said = if is_task {
+        ADMISSION.admit(&manifest, Notation::Yaml).err()
+    } else {
+        QUEUE.check(&manifest, Notation::Yaml).err()
+    };
+    let said = said.unwrap_or_default();
     said.into_iter().filter(|said| !said.starts_with(NOT_ALL)).collect()
 }
 

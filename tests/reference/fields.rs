@@ -13,11 +13,21 @@ const KUBERNETES: [(&str, &str); 6] = [
     ("tolerations", "list of Toleration"),
 ];
 
+/// The kind that an argument such as `TaskQueue/spec` names; tasks unless it names one.
+pub fn kind(argument: &str) -> &str {
+    argument.split_once('/').map_or("RetryableTask", |(kind, _)| kind)
+}
+
+fn path_of(argument: &str) -> &str {
+    argument.split_once('/').map_or(argument, |(_, path)| path)
+}
+
 /// The table of an object's fields. Objects inside it stand in the same table, unless they have one of their own.
-pub fn table(schema: &Value, path: &str, page: &Page) -> String {
+pub fn table(schema: &Value, argument: &str, page: &Page) -> String {
+    let (kind, path) = (kind(argument), path_of(argument));
     let mut rows = Vec::new();
     let object = node(schema, path);
-    collect(&Context { schema, page }, object, (path, ""), &mut rows);
+    collect(&Context { kind, schema, page }, object, (path, ""), &mut rows);
     if path.starts_with("spec") {
         return markdown(&["Field", "Type", "Default", "Meaning"], &rows);
     }
@@ -29,6 +39,7 @@ pub fn table(schema: &Value, path: &str, page: &Page) -> String {
 }
 
 struct Context<'a> {
+    kind: &'a str,
     schema: &'a Value,
     page: &'a Page,
 }
@@ -74,10 +85,13 @@ fn collect(context: &Context, object: &Value, (path, prefix): (&str, &str), rows
 
 /// The link to the table of that object, or of one that has the same fields.
 fn link(context: &Context, object: &Value, path: &str) -> Option<String> {
-    let same = |other: &str| node(context.schema, other)["properties"] == object["properties"];
-    let tables = || context.page.parts().filter(|part| part.kind == "fields").map(|part| part.argument.as_str());
-    let own = tables().find(|other| *other == path);
-    own.or_else(|| tables().find(|other| same(other))).and_then(|path| context.page.link("fields", path))
+    let same = |other: &str| node(context.schema, path_of(other))["properties"] == object["properties"];
+    let tables = || {
+        let arguments = context.page.parts().filter(|part| part.kind == "fields").map(|part| part.argument.as_str());
+        arguments.filter(|argument| kind(argument) == context.kind)
+    };
+    let own = tables().find(|other| path_of(other) == path);
+    own.or_else(|| tables().find(|other| same(other))).and_then(|argument| context.page.link("fields", argument))
 }
 
 /// The description, and what it says of the default in a sentence of its own that begins with that word.

@@ -13,12 +13,14 @@ mod page;
 mod reasons;
 
 use page::{Page, Part};
-use retryable_tasks::admission::schema_of_crd;
+use retryable_tasks::admission::{schema_of, schema_of_crd};
+use retryable_tasks::api::queue_crd;
 use serde_json::Value;
 use std::sync::LazyLock;
 
 const PAGE: &str = "docs/reference.md";
 static SCHEMA: LazyLock<Value> = LazyLock::new(schema_of_crd);
+static QUEUE: LazyLock<Value> = LazyLock::new(|| schema_of(&queue_crd()));
 
 fn path() -> String {
     format!("{}/{PAGE}", env!("CARGO_MANIFEST_DIR"))
@@ -28,14 +30,23 @@ fn page() -> Page {
     Page::read(&std::fs::read_to_string(path()).unwrap())
 }
 
+/// The schema of a kind.
+fn schema(kind: &str) -> &'static Value {
+    match kind {
+        "RetryableTask" => &SCHEMA,
+        "TaskQueue" => &QUEUE,
+        other => panic!("{PAGE}: nothing defines {other:?}"),
+    }
+}
+
 /// What is to stand in that part.
 fn generated(page: &Page, part: &Part) -> String {
     let Part { kind, argument, body } = part;
     match kind.as_str() {
-        "fields" => fields::table(&SCHEMA, argument, page),
+        "fields" => fields::table(schema(fields::kind(argument)), argument, page),
         "flags" => flags::table(argument),
         "metrics" => metrics::table(),
-        "refused" => admission::refused(body),
+        "refused" => admission::refused(fields::kind(argument), body),
         "stalled" => admission::stalled(body),
         _ => panic!("{PAGE}: nothing is generated for {kind:?}"),
     }
@@ -64,13 +75,16 @@ fn the_generated_parts_are_as_the_program_is() {
 fn nothing_is_left_out() {
     let page = page();
     let has = |kind: &str, argument: &str| page.parts().any(|part| part.kind == kind && part.argument == argument);
-    assert!(has("fields", "spec") && has("fields", "status") && has("metrics", ""));
+    for object in ["spec", "status", "TaskQueue/spec", "TaskQueue/status"] {
+        assert!(has("fields", object), "{PAGE} has no `<!-- generated: fields {object} -->`");
+    }
+    assert!(has("metrics", ""));
     assert!(has("flags", ""), "the flags of all commands");
     for command in flags::commands() {
         assert!(has("flags", &command), "{PAGE} has no `<!-- generated: flags {command} -->`");
     }
     let rows: String = page.parts().filter(|part| part.kind == "refused").map(|part| part.body.as_str()).collect();
-    for message in admission::messages(&SCHEMA) {
+    for message in [&*SCHEMA, &*QUEUE].into_iter().flat_map(admission::messages) {
         assert!(rows.contains(&message), "{PAGE}: no row shows what is refused with {message:?}");
     }
 }

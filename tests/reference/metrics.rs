@@ -3,7 +3,7 @@
 use crate::page::{cell, code, table as markdown};
 use retryable_tasks::api::ConditionReason;
 use retryable_tasks::telemetry::memory::MemoryUse;
-use retryable_tasks::telemetry::metrics::{AttemptResult, Metrics, TaskResult};
+use retryable_tasks::telemetry::metrics::{AttemptResult, Metrics, ProbeResult, QueueDepth, TaskResult};
 use std::time::Duration;
 
 /// The text with at least one series of each metric.
@@ -20,6 +20,11 @@ fn text() -> String {
     metrics.api_request("get", "pods", "200");
     metrics.set_leader(true);
     metrics.set_memory(Some(MemoryUse { used: 1, limit: 2 }));
+    let depth = QueueDepth { running: 0, slots: Some(1), queued: 0, oldest_wait: Duration::ZERO };
+    metrics.task_queues().set("shop", "payments", depth, Some("Closed"));
+    metrics.task_queues().started("shop", "payments", Duration::ZERO);
+    metrics.task_queues().circuit_changed("shop", "payments", "Open");
+    metrics.task_queues().probed("shop", "payments", ProbeResult::Passed);
     metrics.encode().unwrap()
 }
 
@@ -53,7 +58,9 @@ fn labels(text: &str, name: &str) -> String {
 
 #[test]
 fn every_metric_that_is_registered_has_a_row() {
-    let source = include_str!("../../src/telemetry/metrics.rs");
+    let sources =
+        [include_str!("../../src/telemetry/metrics.rs"), include_str!("../../src/telemetry/metrics/task_queues.rs")];
+    let source = sources.concat();
     let registered = ["registry.register(", "registry.register_with_unit(", "encoder.encode_descriptor("]
         .map(|call| source.matches(call).count())
         .iter()

@@ -8,6 +8,12 @@
   resources: [retryabletasks/status]
   verbs: [update]
 - apiGroups: [retryable.dev]
+  resources: [taskqueues]
+  verbs: [list, watch]
+- apiGroups: [retryable.dev]
+  resources: [taskqueues/status]
+  verbs: [update]
+- apiGroups: [retryable.dev]
   # A Pod's owner reference blocks the deletion of its task; where OwnerReferencesPermissionEnforcement is on, setting
   # it takes this.
   resources: [retryabletasks/finalizers]

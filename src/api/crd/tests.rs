@@ -1,4 +1,5 @@
 mod admission;
+mod queue;
 
 use super::*;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;

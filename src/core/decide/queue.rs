@@ -3,10 +3,15 @@
 use super::draft::Draft;
 use super::rejected_creation::create_wait;
 use super::{Settled, Situation, deadlines};
-use crate::api::{ConditionReason, ConditionType, CurrentAttempt, QueueRef, QueueSlot, RetryableTaskStatus, State};
+use crate::api::{
+    Action, ConditionReason, ConditionType, CurrentAttempt, QueueRef, QueueSlot, RetryableTaskStatus, State,
+};
 use crate::core::attempt_spec::number_in_run;
+use crate::core::classify::Verdict;
 use crate::core::condition_list;
 use crate::core::jitter_seed::jitter_seed;
+use crate::core::pod_snapshot::Outcome;
+use crate::core::queue::failures;
 use crate::core::queue::view::{Admission, QueueDemand, QueueView, QueueWaitReason};
 use crate::core::time::{micros, plus, until};
 use jiff::{SignedDuration, Timestamp};
@@ -221,6 +226,18 @@ fn timeout(situation: &Situation, status: &RetryableTaskStatus, current: &Curren
     let limit = SignedDuration::from_secs(i64::from(of(situation, current)?.max_wait_seconds?));
     situation.process.queue.as_ref()?;
     Some(plus(since(situation, status, current)?, limit))
+}
+
+/// The verdict on an attempt that may have been a probe: it volunteered, so a failure of the service is not charged to it.
+pub(super) fn spare_probe(draft: &Draft, outcome: &Outcome, verdict: Verdict) -> Verdict {
+    let is_probe = draft.current.queue.as_ref().is_some_and(|slot| slot.probe);
+    let view = draft.situation.process.queue.as_ref().filter(|_| is_probe);
+    match view {
+        Some(QueueView { failures, .. }) if failures::spares(failures.as_ref(), outcome, &verdict) => {
+            Verdict { action: Action::Ignore, rule: Some(failures::CIRCUIT.into()), ..Verdict::default() }
+        }
+        Some(_) | None => verdict,
+    }
 }
 
 /// Whether the queue stops attempts that hold a slot.

@@ -5,7 +5,7 @@ use super::draft::{Draft, Step};
 use super::failed_message::{LastEnd, cause_of_standstill, failed_message, the_last, what_ended};
 use super::finish::{end, succeeded_message};
 use super::history::{entry, entry_before, remember};
-use super::{Transition, deadlines, fallback, requests, retry_wait};
+use super::{Transition, deadlines, fallback, queue, requests, retry_wait};
 use crate::api::{
     Action, ConditionReason, ConditionType, CurrentAttempt, FailureCount, LastFailure, QueueRef, StopReason,
 };
@@ -27,7 +27,8 @@ pub(super) fn close(draft: &mut Draft, end: &AttemptEnd) -> Step {
         return fallback::close(draft, end, &outcome, stop);
     }
     draft.status.start_time.get_or_insert(Time(end.started));
-    let mut verdict = classify(&outcome, stop, &draft.situation.task.spec, &draft.status);
+    let verdict = classify(&outcome, stop, &draft.situation.task.spec, &draft.status);
+    let mut verdict = queue::spare_probe(draft, &outcome, verdict);
     raise_memory(draft, &outcome);
     keep_checkpoint(draft, &outcome);
     let uncharged = (draft.status.retries, draft.status.ignored);

@@ -1,13 +1,14 @@
-//! A cluster that does not know the resource.
+//! A cluster that does not know the resources.
 
 use crate::support::cluster::program;
 use crate::support::kubectl::run;
 use crate::support::{TIMEOUT, eventually, kubectl, kubectl_with};
+use retryable_tasks::api::RESOURCES;
 
 /// The definition's name.
 pub const NAME: &str = "retryabletasks.retryable.dev";
 
-/// Takes the definition off the cluster, and with it every task; with this value it comes back. For tests that are
+/// Takes the definitions off the cluster, and with them every task; with this value it comes back. For tests that are
 /// alone.
 pub struct Undefined;
 
@@ -36,7 +37,9 @@ impl Drop for Undefined {
 }
 
 fn delete() -> crate::support::kubectl::Output {
-    kubectl(&["delete", "customresourcedefinition", NAME, "--ignore-not-found", TIMEOUT])
+    let all = RESOURCES.map(|resource| format!("{resource}.retryable.dev"));
+    let names: Vec<&str> = all.iter().map(String::as_str).collect();
+    kubectl(&[&["delete", "customresourcedefinition", "--ignore-not-found", TIMEOUT], &*names].concat())
 }
 
 /// Whether the cluster has the definition.
@@ -46,5 +49,5 @@ pub fn is_there() -> bool {
 
 /// Waits until the resource is served: the API server takes a moment.
 pub async fn served() {
-    eventually("the resource to be served", async || kubectl(&["get", "retryabletasks", "-A"]).result()).await;
+    eventually("the resource to be served", async || kubectl(&["get", &RESOURCES.join(","), "-A"]).result()).await;
 }

@@ -36,9 +36,10 @@ async fn ends_as_it_says(scene: &Scene, task: &RetryableTask) {
         "Complete" => ConditionType::Complete,
         "Failed" => ConditionType::Failed,
         "Suspended" => ConditionType::Suspended,
+        "Queued" => ConditionType::Queued,
         other => panic!("the example {name} ends {other}"),
     };
-    let ends = [ConditionType::Complete, ConditionType::Failed, ConditionType::Suspended];
+    let ends = [ConditionType::Complete, ConditionType::Failed, ConditionType::Suspended, end];
     let ended = scene
         .status(&name, &format!("its end, {end:?},"), |status| {
             ends.iter().any(|end| condition_list::is_true(&status.conditions, *end))

@@ -50,6 +50,9 @@ async fn is_needed(right: &Right) {
         "delete retryabletasks" => a_finished_task_stays(place).await,
         "update retryabletasks/status" => no_attempt_is_begun(place).await,
         "update retryabletasks/finalizers" => a_pod_that_blocks_its_owners_deletion_is_refused(place).await,
+        "list taskqueues" => a_task_with_a_queue_waits_and_others_do_not(place).await,
+        "watch taskqueues" => a_new_queue_is_not_seen(place).await,
+        "update taskqueues/status" => a_queue_has_no_status(place).await,
         "get pods" => what_has_the_pods_name_cannot_be_told(place).await,
         "watch pods" => an_end_is_not_seen(place).await,
         "create pods" => no_pod_is_created(place).await,
@@ -140,6 +143,46 @@ async fn an_end_is_not_seen(place: &Place) {
     let status = scene.task("short").await.status.unwrap();
     assert!(!condition_list::is_true(&status.conditions, ConditionType::Finished), "{status:#?}");
     assert_eq!(status.history.len(), 0);
+}
+
+fn queue(name: &str) -> serde_json::Value {
+    json!({"apiVersion": "retryable.dev/v1alpha1", "kind": "TaskQueue", "metadata": {"name": name}, "spec": {"maxConcurrent": 1}})
+}
+
+async fn a_task_with_a_queue_waits_and_others_do_not(place: &Place) {
+    let scene = &place.scene;
+    let operator = scene.operator_with(&["--watch-stall-seconds=5"]).at_work().await;
+    scene.apply(&queue("narrow"));
+    scene.apply(&sh("queued", "true", &json!({"queue": {"name": "narrow"}})));
+    scene.apply(&sh("free", "true", &json!({})));
+    assert_eq!(scene.finished("free").await.state, Some(State::Succeeded));
+    let status = scene.status("queued", "why it waits", |status| status.state == Some(State::Queued)).await;
+    let message = status.message.unwrap_or_default();
+    assert!(message.contains("cannot list TaskQueues") && message.contains("forbidden"), "{message}");
+    place.denied(&operator, 2).await;
+}
+
+async fn a_new_queue_is_not_seen(place: &Place) {
+    let scene = &place.scene;
+    let operator = scene.operator_with(&["--watch-stall-seconds=5"]).at_work().await;
+    scene.apply(&queue("narrow"));
+    scene.apply(&sh("queued", "true", &json!({"queue": {"name": "narrow"}})));
+    place.denied(&operator, 2).await;
+    let status = scene.status("queued", "Stalled", is_stalled).await;
+    assert_eq!(status.attempts, 0);
+}
+
+async fn a_queue_has_no_status(place: &Place) {
+    let scene = &place.scene;
+    let operator = scene.operator().await;
+    scene.apply(&queue("narrow"));
+    scene.apply(&sh("queued", "true", &json!({"queue": {"name": "narrow"}})));
+    assert_eq!(
+        scene.finished("queued").await.state,
+        Some(State::Succeeded),
+        "without a breaker nothing is to be stored first"
+    );
+    place.denied(&operator, 2).await;
 }
 
 async fn a_finished_task_stays(place: &Place) {

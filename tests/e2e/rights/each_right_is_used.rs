@@ -29,6 +29,13 @@ async fn all_of_it(scene: &Scene) {
     let soon = json!({"strategy": "Fixed", "initialDelaySeconds": 1});
     scene.apply(&sh("stopped", UNTIL_STOPPED, &json!({})));
     scene.apply(&sh("orphaned", UNTIL_STOPPED, &json!({})));
+    let queue = json!({"apiVersion": "retryable.dev/v1alpha1", "kind": "TaskQueue", "metadata": {"name": "narrow"}, "spec": {}});
+    scene.apply(&queue);
+    eventually("the queue's status", async || {
+        let said = scene.kubectl(&["get", "taskqueue", "narrow", "-o", "jsonpath={.status.running}"]).result()?;
+        if said.is_empty() { Err("it has none".to_owned()) } else { Ok(()) }
+    })
+    .await;
     let more = json!({"backoff": soon, "podRetention": {"failed": 0}, "ttlSecondsAfterFinished": 30});
     // Seen by its record: on a slow machine it may be gone before anybody looks at it.
     let retried = Record::of(scene, "retried").await;

@@ -93,7 +93,8 @@ fn install_definition() -> Result<(), String> {
 fn until_served() -> Result<(), String> {
     let began = Instant::now();
     loop {
-        let Err(problem) = kubectl(&["get", "retryabletasks", "--all-namespaces"]).result() else { return Ok(()) };
+        let all = retryable_tasks::api::RESOURCES.join(",");
+        let Err(problem) = kubectl(&["get", &all, "--all-namespaces"]).result() else { return Ok(()) };
         if began.elapsed() > LIMIT {
             return Err(format!("the definition was applied and is not served: {problem}"));
         }

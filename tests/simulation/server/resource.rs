@@ -5,6 +5,8 @@
 pub enum Resource {
     /// `retryabletasks.retryable.dev`.
     Tasks,
+    /// `taskqueues.retryable.dev`.
+    Queues,
     /// Pods.
     Pods,
     /// Leases.
@@ -20,12 +22,13 @@ pub enum Resource {
 
 impl Resource {
     /// Every resource.
-    pub const ALL: [Self; 6] = [Self::Tasks, Self::Pods, Self::Leases, Self::Events, Self::ClusterEvents, Self::Nodes];
+    pub const ALL: [Self; 7] =
+        [Self::Tasks, Self::Queues, Self::Pods, Self::Leases, Self::Events, Self::ClusterEvents, Self::Nodes];
 
     /// The API group; empty for the core group.
     pub fn group(self) -> &'static str {
         match self {
-            Self::Tasks => "retryable.dev",
+            Self::Tasks | Self::Queues => "retryable.dev",
             Self::Leases => "coordination.k8s.io",
             Self::Events => "events.k8s.io",
             Self::Pods | Self::ClusterEvents | Self::Nodes => "",
@@ -34,7 +37,7 @@ impl Resource {
 
     /// The version of the group.
     pub fn version(self) -> &'static str {
-        if self == Self::Tasks { "v1alpha1" } else { "v1" }
+        if self.custom() { "v1alpha1" } else { "v1" }
     }
 
     /// `apiVersion` of its objects.
@@ -47,6 +50,7 @@ impl Resource {
     pub fn kind(self) -> &'static str {
         match self {
             Self::Tasks => "RetryableTask",
+            Self::Queues => "TaskQueue",
             Self::Pods => "Pod",
             Self::Leases => "Lease",
             Self::Events | Self::ClusterEvents => "Event",
@@ -58,6 +62,7 @@ impl Resource {
     pub fn plural(self) -> &'static str {
         match self {
             Self::Tasks => "retryabletasks",
+            Self::Queues => "taskqueues",
             Self::Pods => "pods",
             Self::Leases => "leases",
             Self::Events | Self::ClusterEvents => "events",
@@ -78,17 +83,17 @@ impl Resource {
 
     /// Whether a user-defined resource: no strategic merge, items of a list with their kind.
     pub fn custom(self) -> bool {
-        self == Self::Tasks
+        matches!(self, Self::Tasks | Self::Queues)
     }
 
     /// Whether it has a status subresource.
     pub fn has_status(self) -> bool {
-        matches!(self, Self::Tasks | Self::Pods | Self::Nodes)
+        matches!(self, Self::Tasks | Self::Queues | Self::Pods | Self::Nodes)
     }
 
     /// Whether `metadata.generation` counts the changes of its spec.
     pub fn has_generation(self) -> bool {
-        matches!(self, Self::Tasks | Self::Pods)
+        matches!(self, Self::Tasks | Self::Queues | Self::Pods)
     }
 
     /// Whether a PUT without resourceVersion overwrites unconditionally.

@@ -156,7 +156,7 @@ pub fn valid(resource: Resource, name: &str, object: &Value) -> Result<(), ApiEr
     match resource {
         Resource::Pods => valid_pod(name, object),
         Resource::Events => valid_event(name, object),
-        Resource::Tasks | Resource::Leases | Resource::ClusterEvents | Resource::Nodes => Ok(()),
+        Resource::Tasks | Resource::Queues | Resource::Leases | Resource::ClusterEvents | Resource::Nodes => Ok(()),
     }
 }
 

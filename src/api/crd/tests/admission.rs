@@ -213,7 +213,10 @@ fn refused_rules() -> Vec<(&'static str, Vec<Value>)> {
         ("remove backoff or change the action", vec![fatal("backoff", json!({}))]),
         ("a rule's maxRetries counts", vec![rules(json!([{"name": "a", "action": "Retry", "maxRetries": -1}]))]),
         ("a rule's name consists", ["", "-a", "a-", "a b", "ä"].map(named).to_vec()),
-        ("are built in", ["disruption", "outOfMemory", "startup", "doNotRetry", "maxRetries"].map(named).to_vec()),
+        (
+            "are built in",
+            ["disruption", "outOfMemory", "startup", "circuit", "doNotRetry", "maxRetries"].map(named).to_vec(),
+        ),
         ("an empty when", vec![rule(&json!({}))]),
         ("exitCodes are", of("exitCodes", &codes)),
         ("notExitCodes are", of("notExitCodes", &codes)),

@@ -439,3 +439,20 @@ fn an_attempt_that_ends_does_not_start_the_next_on_its_own_slot() {
     );
     assert_eq!(world.status().state, Some(State::Queued));
 }
+
+#[test]
+fn a_probe_that_the_service_fails_is_not_charged() {
+    let story = [(Look, "Running 1/0/0 [Reconciling] 1P"), (Exit(3), "Waiting 1/0/1 due 60000 Error 1E")];
+    let world = play_from(Line::Probes, queued().backoff(fixed(60)).max_retries(0), &story);
+    let status = world.status();
+    let last = status.history.last().unwrap();
+    assert_eq!((last.rule.as_deref(), last.action), (Some("circuit"), Action::Ignore));
+    assert!(status.failure_counts.is_empty(), "it is no budget of its own");
+    // what costs no retry, or says nothing of the service, is judged as ever
+    let world = play_from(
+        Line::Probes,
+        queued(),
+        &[(Look, "Running 1/0/0 [Reconciling] 1P"), (Exit(0), "Succeeded 1/0/0 [Complete Finished] 1E")],
+    );
+    assert_eq!(world.status().history[0].rule, None);
+}

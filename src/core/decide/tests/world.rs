@@ -227,7 +227,8 @@ impl World {
         let granted = |(attempt, at)| Admission::Granted { attempt, probe: self.line == Line::Probes, at };
         let admission = match self.line {
             Line::Unknown => return None,
-            Line::Grants | Line::Probes => self.granted.map(granted)?,
+            Line::Grants => self.granted.map(granted)?,
+            Line::Probes => self.granted.map_or_else(|| waits(QueueWaitReason::Full), granted),
             Line::Full => waits(QueueWaitReason::Full),
             Line::Open => waits(QueueWaitReason::CircuitOpen),
             Line::Missing => Admission::Missing,

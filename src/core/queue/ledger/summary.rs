@@ -1,0 +1,108 @@
+//! What the queue's status says.
+
+use super::{Ledger, Queue, State};
+use crate::api::{Circuit, CircuitState, QueueConditionType, TaskQueueStatus};
+use crate::core::condition_list;
+use crate::core::queue::settings::Settings;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+/// How many attempts run and wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Attempts that hold a slot.
+    pub running: usize,
+    /// How many may.
+    pub slots: Option<usize>,
+    /// Tasks that wait for the queue.
+    pub queued: usize,
+    /// Tasks whose next attempt is not due yet.
+    pub waiting: usize,
+}
+
+impl Ledger {
+    /// How many attempts run and wait.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            running: self.slots,
+            slots: self.queue.as_ref().and_then(|queue| queue.settings.max_concurrent),
+            queued: self.firsts.len() + self.retries.len() + self.spread.len(),
+            waiting: self.waiting,
+        }
+    }
+
+    /// Since when the task that has waited longest waits.
+    pub fn oldest_wait(&self) -> Option<Timestamp> {
+        let since = |state: &State| match state {
+            State::Queued(place) => Some(place.demand.since),
+            State::Idle | State::Granted(_) | State::Holds(..) => None,
+        };
+        self.members.values().filter_map(|member| since(&member.state)).min()
+    }
+
+    /// How long those waited who have been let in since this was last asked.
+    pub fn take_waits(&mut self) -> Vec<SignedDuration> {
+        std::mem::take(&mut self.waits)
+    }
+
+    /// The circuit as it is stored.
+    pub fn circuit(&self) -> Option<&Circuit> {
+        self.circuit.as_ref()
+    }
+
+    /// The status with that circuit. `before` is what is stored; a condition that has not changed keeps its time.
+    pub fn status(&self, before: &TaskQueueStatus, circuit: Option<Circuit>, now: Timestamp) -> TaskQueueStatus {
+        let Counts { running, slots, queued, waiting } = self.counts();
+        let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        let mut conditions = before.conditions.clone();
+        let generation = self.queue.as_ref().and_then(|queue| queue.generation);
+        if let Some(Queue { settings, .. }) = &self.queue {
+            set_conditions(&mut conditions, settings, circuit.as_ref(), (now, generation));
+        }
+        TaskQueueStatus {
+            observed_generation: generation,
+            running: Some(slots.map_or_else(|| running.to_string(), |slots| format!("{running}/{slots}"))),
+            queued: number(queued),
+            waiting: number(waiting),
+            circuit,
+            conditions,
+        }
+    }
+}
+
+fn set_conditions(
+    conditions: &mut Vec<Condition>,
+    settings: &Settings,
+    circuit: Option<&Circuit>,
+    at: (Timestamp, Option<i64>),
+) {
+    let state = circuit.map(|circuit| circuit.state);
+    let is_open = matches!(state, Some(CircuitState::Open | CircuitState::HalfOpen));
+    let cause = circuit.and_then(|circuit| circuit.cause.clone()).unwrap_or_default();
+    let mut set = |type_: QueueConditionType, is: bool, reason: &str, message: &str| {
+        condition_list::set_named(conditions, (type_.as_str(), is), reason, message, at);
+    };
+    let (active, reason, message) = match &settings.problem {
+        Some(problem) => (false, "InvalidSpec", problem.clone()),
+        None if settings.drain => {
+            (false, "HeldAndDrained", "stopPolicy is HoldAndDrain: no attempt starts, and none runs on".into())
+        }
+        None if settings.hold => (false, "Held", "stopPolicy is Hold: no attempt starts".into()),
+        None if is_open => (false, "CircuitOpen", cause.clone()),
+        None => (true, "Active", "attempts start".into()),
+    };
+    set(QueueConditionType::Active, active, reason, &message);
+    let mut or_remove = |type_: QueueConditionType, is_there: bool, is: bool, message: &str| {
+        if is_there {
+            let reason = state.map_or("Closed", CircuitState::as_str);
+            condition_list::set_named(conditions, (type_.as_str(), is), reason, message, at);
+        } else {
+            conditions.retain(|condition| condition.type_ != type_.as_str());
+        }
+    };
+    let would_open = state == Some(CircuitState::WouldOpen);
+    let observes = settings.breaker.as_ref().is_some_and(|breaker| breaker.mode == crate::api::CircuitMode::Observe);
+    let said = if cause.is_empty() { "the circuit is closed" } else { &cause };
+    or_remove(QueueConditionType::CircuitOpen, settings.breaker.is_some() && !observes, is_open, said);
+    or_remove(QueueConditionType::CircuitWouldOpen, observes, would_open, said);
+}
