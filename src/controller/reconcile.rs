@@ -376,9 +376,17 @@ fn unsigned(wait: SignedDuration) -> Duration {
     Duration::try_from(wait).unwrap_or_default()
 }
 
-/// The delay that was last decided. The current wait is no longer than it.
+/// The delay that was last decided. The current wait is no longer than it, unless a run begins: that one waits for
+/// `startAt`, and the last delay is of the run before.
 fn last_delay(status: &RetryableTaskStatus) -> Option<SignedDuration> {
-    status.history.last()?.delay_milliseconds.map(|millis| SignedDuration::from_millis(millis.saturating_add(1)))
+    let run = status.run.zip(status.current.as_ref());
+    let begins = run.is_some_and(|(run, current)| run.first_attempt == current.number);
+    status
+        .history
+        .last()
+        .filter(|_| !begins)?
+        .delay_milliseconds
+        .map(|millis| SignedDuration::from_millis(millis.saturating_add(1)))
 }
 
 #[cfg(test)]

@@ -163,3 +163,16 @@ async fn a_task_that_cannot_be_marked_as_unreadable_is_counted() {
     let metrics = context.settings.telemetry.metrics.encode().unwrap();
     assert!(metrics.contains("status_update_failures_total 1"), "{metrics}");
 }
+
+#[test]
+fn the_last_delay_of_a_run_limits_no_wait_of_the_next() {
+    let history = serde_json::json!([{"attempt": 3, "podName": "p", "reason": "Error", "action": "Retry",
+                                      "delayMilliseconds": 5000}]);
+    let of = |first_attempt| {
+        let status = serde_json::json!({"history": history, "current": {"number": 4},
+                                        "run": {"number": 2, "firstAttempt": first_attempt}});
+        last_delay(&serde_json::from_value(status).unwrap())
+    };
+    assert_eq!(of(2), Some(SignedDuration::from_millis(5001)));
+    assert_eq!(of(4), None, "it waits for startAt");
+}
