@@ -150,7 +150,7 @@ impl Queues {
         match object.queue() {
             Ok(queue) => self.set(&key, queue),
             Err(error) => {
-                tracing::warn!(queue = %key, %error, "this version cannot read the TaskQueue; it stays as it was")
+                tracing::warn!(queue = %key, %error, "this version cannot read the TaskQueue; it stays as it was");
             }
         }
     }

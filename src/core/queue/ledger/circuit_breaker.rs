@@ -29,7 +29,9 @@ impl Ledger {
         self.is_closing = false;
         let finished: Vec<_> =
             self.members.iter().filter(|(_, member)| member.is_finished).map(|(uid, _)| uid.clone()).collect();
-        finished.iter().for_each(|uid| self.forget_if_done(uid));
+        for uid in &finished {
+            self.forget_if_done(uid);
+        }
         if before == state(&self.circuit) {
             return;
         }
