@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 const DEFAULT_CONTAINER_RULE: &str = "!has(self.metadata) || !has(self.metadata.annotations) || !('kubectl.kubernetes.io/default-container' in self.metadata.annotations) || (has(self.spec) && has(self.spec.containers) && self.spec.containers.size() > 0 ? self.spec.containers.exists(c, c.name == self.metadata.annotations['kubectl.kubernetes.io/default-container']) && (self.metadata.annotations['kubectl.kubernetes.io/default-container'] == 'task' || !self.spec.containers.exists(c, c.name == 'task')) : self.metadata.annotations['kubectl.kubernetes.io/default-container'] == 'task')";
 const DEFAULT_CONTAINER_MESSAGE: &str = "the annotation kubectl.kubernetes.io/default-container names the main container: it must be one of the template's containers (task where there are none), and no other may be named task";
-const POD_RUNS_ONCE: &str = "a Pod runs once and the operator does the retrying: remove the template's restartPolicy or set it to Never";
+const POD_RUNS_ONCE: &str =
+    "a Pod runs once and the operator does the retrying: remove the template's restartPolicy or set it to Never";
 const RUNS_ONCE: &str = "an attempt runs its containers once and the operator does the retrying: remove the container's restartPolicy or set it to Never";
 const RUNS_ONCE_OR_AS_SIDECAR: &str = "an init container runs once, or as long as the Pod as a native sidecar: remove its restartPolicy or set it to Never, or to Always for a sidecar";
 const NO_RESTART_RULES: &str =
@@ -111,7 +112,8 @@ pub(super) fn template(_: &mut SchemaGenerator) -> Schema {
             }
             if let Some(restart_policy) = properties.get_mut("restartPolicy") {
                 restart_policy["maxLength"] = json!(32);
-                restart_policy["x-kubernetes-validations"] = json!([{"rule": "self == 'Never'", "message": POD_RUNS_ONCE}]);
+                restart_policy["x-kubernetes-validations"] =
+                    json!([{"rule": "self == 'Never'", "message": POD_RUNS_ONCE}]);
             }
         }
     }

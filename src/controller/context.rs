@@ -4,6 +4,7 @@ use super::pod_cache::PodCache;
 use super::process_state::ProcessStates;
 use super::queues::Queues;
 use super::report::Reporter;
+use super::task_cache::TaskCache;
 use super::work_queue::WorkQueue;
 use super::{Settings, TaskKey};
 use jiff::Timestamp;
@@ -16,6 +17,8 @@ use tokio::sync::mpsc::UnboundedSender;
 pub struct Context {
     /// What the controller was started with.
     pub settings: Settings,
+    /// The tasks that the watch has shown.
+    pub task_cache: TaskCache,
     /// The Pods that the watch has shown.
     pub pod_cache: PodCache,
     /// What this process knows of each task beyond what is stored.
@@ -45,6 +48,7 @@ impl Context {
         Self {
             queues: Queues::new(&settings.clock, work_queue.clone()),
             settings,
+            task_cache: TaskCache::default(),
             pod_cache: PodCache::default(),
             process_states: ProcessStates::default(),
             work_queue,

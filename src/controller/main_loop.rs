@@ -6,12 +6,12 @@
 use super::context::Context;
 use super::queues::{QueueObject, watch_queues};
 use super::reconcile::reconcile;
+use super::task_cache::{Cached, FinishedTask, KnownTask};
 use super::work_queue::{Priority, WorkQueue};
-use super::{CachedTask, Settings, TaskKey, orphaned_pods, queues, report, watch};
+use super::{CachedTask, Settings, TaskKey, finished_tasks, orphaned_pods, queues, report, watch};
 use crate::api::LABEL_TASK_UID;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube_runtime::reflector::{self, Store};
 use kube_runtime::watcher::watcher;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,11 +38,10 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), TaskExited> {
     let (tasks, pods, task_queues) = apis(&settings, namespace.as_deref());
-    let (store, writer) = reflector::store();
     let (orphans, orphaned) = mpsc::unbounded_channel();
     let (reporter, sending_events) = report::reporter(&settings);
     let work_queue = Arc::new(WorkQueue::new(settings.concurrency, &settings.telemetry.metrics));
-    let context = Arc::new(Context::new(settings, orphans, work_queue.clone(), reporter));
+    let context = Arc::new(Context::new(settings, orphans, work_queue, reporter));
     let health = HealthOf { context: context.clone(), namespace };
     health.begin();
 
@@ -51,9 +50,10 @@ pub async fn run(
     events.spawn(sending_events);
     let mut background = JoinSet::new();
     background.spawn(orphaned_pods::work(context.clone(), orphaned));
-    let task_store = watch::Tasks::new(writer, context.clone());
-    let tasks_synced = task_store.synced();
-    background.spawn(watch_tasks(context.clone(), health.namespace.clone(), tasks, task_store));
+    background.spawn(finished_tasks::expire(context.clone()));
+    let watched = watch::Tasks::new(context.clone(), health.namespace.clone());
+    let tasks_ready = watched.ready();
+    background.spawn(watch::tasks(context.clone(), tasks, watched));
     background.spawn(watch_pods(context.clone(), pods));
     background.spawn(watch_queues(context.clone(), task_queues, health.namespace.clone()));
     background.spawn(queues::work(context.clone()));
@@ -61,11 +61,11 @@ pub async fn run(
     // A decision needs the task's Pods.
     let pods_seen = context.clone();
     let filled = async move {
-        tasks_synced.await;
+        tasks_ready.await;
         pods_seen.pod_cache.synced().await;
         pods_seen.queues.pods_listed();
     };
-    let result = Loop { context, store }.run(&health, (filled, stop), &mut background).await;
+    let result = Loop { context }.run(&health, (filled, stop), &mut background).await;
     health.end();
     background.shutdown().await;
     // No sender is left, so this ends once the waiting Events are sent.
@@ -77,7 +77,6 @@ pub async fn run(
 /// What the loop starts reconciles from.
 struct Loop {
     context: Arc<Context>,
-    store: Store<CachedTask>,
 }
 
 impl Loop {
@@ -108,7 +107,7 @@ impl Loop {
                     Err(error) => return Err(task_exited(Some(error))),
                 },
                 (key, priority) = self.context.work_queue.next(), if is_filled && !is_stopping => {
-                    reconciles.spawn(reconcile_key(key, priority, self.store.clone(), self.context.clone()));
+                    reconciles.spawn(reconcile_key(key, priority, self.context.clone()));
                 }
             }
         }
@@ -123,16 +122,22 @@ fn task_exited(error: Option<JoinError>) -> TaskExited {
     TaskExited
 }
 
-/// Reconciles the task and returns its key. A task that is not in the store is deleted: its Pods must not keep the
+/// Reconciles the task and returns its key. A task that is not in the cache is deleted: its Pods must not keep the
 /// finalizer.
-async fn reconcile_key(key: TaskKey, priority: Priority, store: Store<CachedTask>, context: Arc<Context>) -> TaskKey {
-    if let Some(task) = store.get(&key.reference()) {
-        // It logs and counts its errors.
-        let _ = reconcile(&task, priority, &context).await;
-    } else {
-        context.process_states.forget(&key);
-        context.work_queue.forget(&key);
-        context.add_orphans(key.clone());
+async fn reconcile_key(key: TaskKey, priority: Priority, context: Arc<Context>) -> TaskKey {
+    match context.task_cache.get(&key) {
+        Cached::NotListed => {}
+        Cached::Known(KnownTask::AtRest(FinishedTask { uid: _, expires }))
+            if finished_tasks::goes_on_resting(&context, &key, expires) => {}
+        Cached::Known(task) => {
+            // It logs and counts its errors.
+            let _ = reconcile(&key, &task, priority, &context).await;
+        }
+        Cached::Absent => {
+            context.process_states.forget(&key);
+            context.work_queue.forget(&key);
+            context.add_orphans(key.clone());
+        }
     }
     key
 }
@@ -147,16 +152,6 @@ fn apis(settings: &Settings, namespace: Option<&str>) -> (Api<CachedTask>, Api<P
             Api::namespaced(client, namespace),
         ),
     }
-}
-
-async fn watch_tasks(context: Arc<Context>, namespace: Option<String>, api: Api<CachedTask>, mut tasks: watch::Tasks) {
-    let telemetry = context.settings.telemetry.clone();
-    let memory = telemetry.memory.clone();
-    watch::follow("retryabletasks", telemetry, watcher(api, watch::config()), |event| {
-        tasks.apply(&event);
-        memory.holds("retryabletasks", namespace.as_deref(), tasks.count());
-    })
-    .await;
 }
 
 async fn watch_pods(context: Arc<Context>, api: Api<Pod>) {

@@ -7,6 +7,7 @@
 //! - [`context`]: what the reconciles of one controller share.
 //! - [`task_cache`] and [`pod_cache`]: what the watches have shown. [`process_state`]: what this process knows beyond it.
 //! - [`queues`]: which attempts may start, where tasks share a TaskQueue.
+//! - [`finished_tasks`]: when a finished task is at rest, and when its time to live is over.
 //! - [`orphaned_pods`]: removes the finalizer from Pods whose task is deleted. [`remove_finalizers`]: from all Pods, before
 //!   an uninstall.
 //! - [`report`]: log lines, metrics and Events.
@@ -16,6 +17,7 @@ pub mod client;
 pub mod context;
 mod error;
 mod finalizer;
+pub mod finished_tasks;
 pub mod leader_election;
 pub mod main_loop;
 pub mod orphaned_pods;

@@ -34,6 +34,8 @@ struct Entry {
     version: u64,
     /// Whether the watch has shown its deletion. A later answer does not undo it.
     deleted: bool,
+    /// Whether nothing is left to do with it as long as it and its task stay as they are.
+    is_left_alone: bool,
 }
 
 /// Where a version of a Pod comes from.
@@ -113,6 +115,21 @@ impl PodCache {
             .collect()
     }
 
+    /// Nothing is left to do with these Pods of a task, seen so.
+    pub fn leave_alone(&self, key: &TaskKey, seen: &[TrackedPod]) {
+        let mut inner = self.lock();
+        for entry in inner.tasks.get_mut(key).into_iter().flat_map(BTreeMap::values_mut) {
+            entry.is_left_alone |= seen.contains(&entry.tracked);
+        }
+    }
+
+    /// Whether the task has a Pod that is not deleted and not left alone.
+    pub fn has_news(&self, key: &TaskKey) -> bool {
+        let inner = self.lock();
+        let mut entries = inner.tasks.get(key).into_iter().flat_map(BTreeMap::values);
+        entries.any(|entry| !entry.tracked.deleted && !entry.is_left_alone)
+    }
+
     /// Drops the messages of attempts that are recorded.
     pub fn forget_texts(&self, key: &TaskKey, recorded: impl Fn(&PodSnapshot) -> bool) {
         let mut inner = self.lock();
@@ -132,6 +149,11 @@ impl PodCache {
                 inner.tasks.remove(key);
             }
         }
+    }
+
+    /// Whether the first list is complete.
+    pub fn is_synced(&self) -> bool {
+        self.synced.get().is_some()
     }
 
     /// Waits until the first list is complete.
@@ -176,7 +198,8 @@ impl Inner {
         let is_deleted = source == Source::WatchDeletion;
         let tracked = TrackedPod::update(old.map(|old| &old.tracked), snapshot, (now, uptime));
         let tracked = TrackedPod { deleted: is_deleted, ..tracked };
-        let entry = Entry { tracked, version, deleted: is_deleted };
+        let is_left_alone = old.is_some_and(|old| old.is_left_alone && old.version == version);
+        let entry = Entry { tracked, version, deleted: is_deleted, is_left_alone };
         self.tasks.entry(key.clone()).or_default().insert(entry.tracked.pod.pod_name.clone(), Box::new(entry));
         Some(key)
     }

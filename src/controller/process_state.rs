@@ -1,6 +1,7 @@
 //! What this process knows of each task beyond what is stored. Losing it costs requests, never correctness.
 
 use super::TaskKey;
+use super::task_cache::version_of;
 use crate::api::RetryableTask;
 use crate::core::decide::{Created, Failing, PodWarnings};
 use crate::core::delay;
@@ -78,6 +79,11 @@ impl ProcessStates {
         f(state)
     }
 
+    /// Whether anything is known of the task: a reconcile has run, or runs, that did not end with [`forget`](Self::forget).
+    pub fn has(&self, key: &TaskKey) -> bool {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+    }
+
     /// Forgets the task.
     pub fn forget(&self, key: &TaskKey) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
@@ -88,7 +94,7 @@ impl TaskState {
     /// The newer of the cached task and the one that this process wrote last: the cache may be older than our own write.
     pub fn newest(&mut self, cached: Arc<RetryableTask>) -> Arc<RetryableTask> {
         match &self.last_write {
-            Some(written) if version(written) > version(&cached) => written.clone(),
+            Some(written) if version_of(&written.metadata) > version_of(&cached.metadata) => written.clone(),
             _ => {
                 self.last_write = None;
                 cached
@@ -244,11 +250,6 @@ fn wait(failures: i32, uid: &str) -> Duration {
         ..Default::default()
     };
     Duration::try_from(delay::delay(Some(&waits), failures, jitter_seed(uid, -failures))).unwrap_or_default()
-}
-
-/// The object's version as a number, which Kubernetes allows since 1.35 (KEP-5504).
-fn version(task: &RetryableTask) -> u64 {
-    task.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]

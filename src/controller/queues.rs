@@ -235,16 +235,17 @@ impl Queues {
         may_start
     }
 
-    /// All tasks are listed.
-    pub fn tasks_listed(&self, tasks: impl Iterator<Item = (String, RetryableTask)>) {
+    /// What the queues need of the task; `None` if it has nothing to do with one.
+    pub fn facts(&self, task: &RetryableTask) -> Option<TaskFacts> {
+        TaskFacts::of(task, self.now())
+    }
+
+    /// All tasks are listed: these have to do with a queue, by namespace.
+    pub fn tasks_listed(&self, tasks: impl Iterator<Item = (String, TaskFacts)>) {
         let now = self.now();
         let mut inner = self.lock();
-        let known: HashMap<Uid, Known> = tasks
-            .filter_map(|(namespace, task)| {
-                let facts = TaskFacts::of(&task, now)?;
-                Some((facts.uid.clone(), Known { namespace, facts }))
-            })
-            .collect();
+        let known: HashMap<Uid, Known> =
+            tasks.map(|(namespace, facts)| (facts.uid.clone(), Known { namespace, facts })).collect();
         let gone: Vec<_> = inner.tasks.uids().filter(|uid| !known.contains_key(uid)).collect();
         let mut changed: Vec<_> = gone.iter().flat_map(|uid| inner.remove_task(uid)).collect();
         for Known { namespace, facts } in known.into_values() {

@@ -1,5 +1,6 @@
 //! One reconcile of one task: decide by what is known, act, and decide again until the task can only wait.
 
+mod outcome;
 mod unreadable_task;
 mod unstored_status;
 
@@ -7,12 +8,13 @@ use super::context::Context;
 use super::process_state::TaskState;
 use super::report::log_plan;
 use super::task_api::{Created, TaskApi, Written};
+use super::task_cache::{FinishedTask, KnownTask, version_of};
 use super::work_queue::Priority;
-use super::{CachedTask, Error, TaskKey};
+use super::{Error, TaskKey, finished_tasks};
 use crate::api::{CurrentAttempt, RetryableTask, RetryableTaskStatus};
 use crate::core::decide::{
     Cleanup, Deferrable, Lookups, Plan, PodRef, ProcessState, Requeue, Settled, Situation, StatusWrite, StopMethod,
-    TrackedPod, decide, is_finished, slot_of,
+    TrackedPod, at_rest, decide, slot_of,
 };
 use crate::core::drive::{Execute, drive};
 use crate::core::rejection::Rejection;
@@ -21,6 +23,7 @@ use crate::core::trace_context::trace_id;
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
+use outcome::{LONGEST_REQUEUE, Outcome, unsigned};
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -36,51 +39,29 @@ const MAX_CONFLICTS: u32 = 5;
 const NO_CLEANUP_BEFORE: Duration = Duration::from_secs(2);
 /// Longest delay of a progress report at a time, while more urgent work waits.
 const DEFERRAL: Duration = Duration::from_secs(5);
-/// Longest time between two reconciles of a task.
-const LONGEST_REQUEUE: Duration = Duration::from_secs(3600);
-
-/// How a reconcile ended, and after which delay the task is added with the priority `Cleanup`; `None` for not at all.
-enum Outcome {
-    /// All is done.
-    Done(Option<Duration>),
-    /// Cleanup was deferred for more urgent work: its failure back-off is not reset yet.
-    CleanupDeferred(Duration),
-}
 
 /// Reconciles a task within [`LIMIT`], catches a panic, and adds the task to the work queue again, after a delay.
 ///
 /// # Errors
 /// They are logged and counted already.
-pub async fn reconcile(task: &CachedTask, priority: Priority, context: &Arc<Context>) -> Result<(), Error> {
-    let key = TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() };
-    let uid = task.uid().unwrap_or_default();
+pub async fn reconcile(
+    key: &TaskKey,
+    task: &KnownTask,
+    priority: Priority,
+    context: &Arc<Context>,
+) -> Result<(), Error> {
+    let uid = task.uid();
     let span = tracing::info_span!("task", namespace = key.namespace, name = key.name, trace_id = trace_id(&uid));
     async {
         let started = tokio::time::Instant::now();
-        let caught = AssertUnwindSafe(reconcile_task(&key, task, priority, context)).catch_unwind();
+        let caught = AssertUnwindSafe(reconcile_task(key, task, priority, context)).catch_unwind();
         let result = match tokio::time::timeout(LIMIT, caught).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(Error::Panic { task: key.clone(), message: panic_message(panic.as_ref()) }),
             Err(_) => Err(Error::Timeout { task: key.clone(), limit: LIMIT }),
         };
         context.settings.telemetry.metrics.reconciled(started.elapsed());
-        let (retry, cleanup) = match &result {
-            Ok(Outcome::Done(wait)) => {
-                context.process_states.with(&key, &uid, TaskState::succeeded);
-                (None, Some(*wait))
-            }
-            Ok(Outcome::CleanupDeferred(wait)) => (None, Some(Some(*wait))),
-            Err(error) => {
-                context.settings.telemetry.metrics.reconcile_failed(error.kind());
-                tracing::warn!(%error, "the reconcile failed");
-                context.queues.reconcile_failed(&uid);
-                (Some(context.process_states.with(&key, &uid, TaskState::failed)), None)
-            }
-        };
-        context.work_queue.add_after(key.clone(), Priority::Active, retry);
-        if let Some(wait) = cleanup {
-            context.work_queue.add_after(key.clone(), Priority::Cleanup, wait);
-        }
+        outcome::apply(key, &uid, &result, context);
         result.map(drop)
     }
     .instrument(span)
@@ -94,14 +75,27 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 
 async fn reconcile_task(
     key: &TaskKey,
-    task: &CachedTask,
+    known: &KnownTask,
     priority: Priority,
     context: &Arc<Context>,
 ) -> Result<Outcome, Error> {
-    let task = match task.task() {
+    let (cached, task_is_live) = match known {
+        KnownTask::Whole(task) => (task.clone(), false),
+        KnownTask::AtRest(FinishedTask { uid, expires: _ }) | KnownTask::Uncertain(uid) => {
+            let live = TaskApi::new(context, key).read_cached_task().await?;
+            let Some(live) = live.filter(|live| live.uid().as_deref() == Some(uid)) else {
+                if context.task_cache.remove_gone(key, uid) {
+                    context.work_queue.add(key.clone(), Priority::Active);
+                }
+                return Ok(Outcome::Done(None));
+            };
+            (Arc::new(live), true)
+        }
+    };
+    let task = match cached.task() {
         Ok(task) => Arc::new(task),
         Err(invalid) => {
-            return unreadable_task::handle(key, task.object_ref(&()), &invalid, context).await.map(Outcome::Done);
+            return unreadable_task::handle(key, cached.object_ref(&()), &invalid, context).await.map(Outcome::Done);
         }
     };
     let uid = task.uid().unwrap_or_default();
@@ -109,7 +103,8 @@ async fn reconcile_task(
         context.add_orphans(key.clone());
     }
     let task = context.process_states.with(key, &uid, |state| state.newest(task));
-    ReconcileRun { key, uid, priority, context, task, lookups: Lookups::default(), conflicts: 0 }.run().await
+    let lookups = Lookups { task_is_live, ..Lookups::default() };
+    ReconcileRun { key, uid, priority, context, task, pods: Vec::new(), lookups, conflicts: 0 }.run().await
 }
 
 /// A reconcile that runs.
@@ -119,6 +114,8 @@ struct ReconcileRun<'a> {
     priority: Priority,
     context: &'a Arc<Context>,
     task: Arc<RetryableTask>,
+    /// The Pods of the last decision.
+    pods: Vec<TrackedPod>,
     lookups: Lookups,
     conflicts: u32,
 }
@@ -190,20 +187,25 @@ impl ReconcileRun<'_> {
             settled = started;
             self.context.queues.demand(self.key, &self.task, settled.queue.as_ref());
         }
+        if let Some(at_rest) = at_rest(&self.task, self.context.now(), &settled).filter(|_| !settled.delete_task) {
+            self.context.pod_cache.leave_alone(self.key, &self.pods);
+            finished_tasks::prune_caches(self.context, self.key, &self.task);
+            return Ok(Outcome::AtRest(version_of(&self.task.metadata), at_rest));
+        }
         let Settled { stop: _, stale_pods, cleanup, delete_task, progress, queue: _, requeue } = settled;
         // Before the requests below, which may take long.
-        let Requeue { for_attempt, deferrable } = requeue;
+        let Requeue { for_attempt, deferrable, expiry } = requeue;
         let for_attempt = for_attempt.map(|wait| unsigned(wait).min(LONGEST_REQUEUE));
         self.context.work_queue.add_after(self.key.clone(), Priority::Due, for_attempt);
         let stale_pods_again = self.cleanup(&stale_pods, &[]).await;
         let has_cleanup = delete_task || !cleanup.is_empty();
         if has_cleanup && let Some(wait) = self.cleanup_deferral(for_attempt) {
-            self.prune_caches();
+            finished_tasks::prune_caches(self.context, self.key, &self.task);
             return Ok(Outcome::CleanupDeferred(wait));
         }
         let Cleanup { delete, remove_finalizer } = cleanup;
         let cleanup_again = self.cleanup(&delete, &remove_finalizer).await;
-        self.prune_caches();
+        finished_tasks::prune_caches(self.context, self.key, &self.task);
         if delete_task {
             self.api().delete_task(&self.task).await?;
             return Ok(Outcome::Done(None));
@@ -211,18 +213,20 @@ impl ReconcileRun<'_> {
         let deferred =
             progress.map(|Deferrable { report: _, required_in }| required_in.map_or(DEFERRAL, unsigned).min(DEFERRAL));
         let longest = for_attempt.is_none().then_some(LONGEST_REQUEUE);
-        let waits = deferrable.map(unsigned).into_iter().chain(deferred).chain(stale_pods_again).chain(cleanup_again);
+        let waits = deferrable
+            .into_iter()
+            .chain(expiry)
+            .map(unsigned)
+            .chain(deferred)
+            .chain(stale_pods_again)
+            .chain(cleanup_again);
         Ok(Outcome::Done(waits.chain(longest).map(|wait| wait.min(LONGEST_REQUEUE)).min()))
     }
 
-    fn plan(&self) -> Plan {
-        let pods: Vec<TrackedPod> = self
-            .context
-            .pod_cache
-            .of(self.key)
-            .into_iter()
-            .filter(|tracked| tracked.pod.task_uid == self.uid)
-            .collect();
+    fn plan(&mut self) -> Plan {
+        let mut pods = self.context.pod_cache.of(self.key);
+        pods.retain(|tracked| tracked.pod.task_uid == self.uid);
+        self.pods = pods;
         let now = self.context.now();
         let current = self.task.status.as_ref().and_then(|status| status.current.as_ref());
         let due = current.and_then(|current| current.due_time.as_ref()).map(|due| due.0);
@@ -241,7 +245,7 @@ impl ReconcileRun<'_> {
             queue,
             default_ttl_seconds,
         });
-        decide(&Situation { task: &self.task, pods: &pods, now, lookups: &self.lookups, process: &process })
+        decide(&Situation { task: &self.task, pods: &self.pods, now, lookups: &self.lookups, process: &process })
     }
 
     /// Writes the status. False if the task is deleted. After a conflict, reads the task to decide again.
@@ -342,26 +346,6 @@ impl ReconcileRun<'_> {
             (!ok).then(|| state.cleanup_wait())
         })
     }
-
-    /// Drops what the caches no longer need: a deleted Pod is kept until its attempt is recorded.
-    fn prune_caches(&self) {
-        let status = self.task.status.as_ref();
-        let finished = status.is_some_and(|status| is_finished(&status.conditions));
-        let open = status.and_then(|status| status.current.as_ref()).map(slot_of);
-        let has_begun = status.and_then(|status| status.current.as_ref()?.pod_name.as_ref()).is_some();
-        if finished || !has_begun {
-            self.context.process_states.with(self.key, &self.uid, TaskState::nothing_begun);
-        }
-        let last = status.map(|status| Slot { number: status.attempts, fallback: status.fallback.is_some() });
-        self.context.pod_cache.forget_texts(self.key, |pod| {
-            // An outdated status has fewer attempts.
-            let recorded = open.is_some_and(|open| pod.slot() < open) || (finished && last >= Some(pod.slot()));
-            pod.task_uid != self.uid || recorded
-        });
-        self.context.pod_cache.forget_deleted(self.key, |pod| {
-            !finished && pod.task_uid == self.uid && open.is_none_or(|open| pod.slot() >= open)
-        });
-    }
 }
 
 /// From when a retry may start: it is due, and its queue lets it. None for an attempt that did not wait.
@@ -369,11 +353,6 @@ fn may_start_from(current: &CurrentAttempt) -> Option<Timestamp> {
     let granted = current.queue.as_ref().and_then(|slot| slot.grant_time.as_ref()).map(|granted| granted.0);
     let due = current.due_time.as_ref().map(|due| due.0)?;
     Some(granted.map_or(due, |granted| granted.max(due)))
-}
-
-/// Zero for a wait that is over.
-fn unsigned(wait: SignedDuration) -> Duration {
-    Duration::try_from(wait).unwrap_or_default()
 }
 
 /// The delay that was last decided. The current wait is no longer than it, unless a run begins: that one waits for

@@ -1,7 +1,5 @@
 //! The name of a task in its namespace.
 
-use super::CachedTask;
-use kube_runtime::reflector::ObjectRef;
 use std::fmt;
 
 /// Namespace and name of a task: the key of caches and of the work queue.
@@ -11,13 +9,6 @@ pub struct TaskKey {
     pub namespace: String,
     /// Its name.
     pub name: String,
-}
-
-impl TaskKey {
-    /// The key of the task in the store.
-    pub fn reference(&self) -> ObjectRef<CachedTask> {
-        ObjectRef::new(&self.name).within(&self.namespace)
-    }
 }
 
 impl fmt::Display for TaskKey {

@@ -6,7 +6,7 @@ fn key() -> TaskKey {
     TaskKey { namespace: NAMESPACE.into(), name: NAME.into() }
 }
 
-fn version_of(version: &str) -> Arc<RetryableTask> {
+fn of_version(version: &str) -> Arc<RetryableTask> {
     Arc::new(task().change(|task| task.metadata.resource_version = Some(version.into())))
 }
 
@@ -17,14 +17,14 @@ fn seconds(n: i64) -> SignedDuration {
 #[test]
 fn our_own_last_write_counts_until_the_cache_has_seen_it() {
     let mut state = TaskState::default();
-    assert_eq!(version(&state.newest(version_of("9"))), 9);
-    state.wrote(version_of("10"));
-    assert_eq!(version(&state.newest(version_of("9"))), 10, "as numbers");
-    assert_eq!(version(&state.newest(version_of("9"))), 10, "as long as it takes");
-    assert_eq!(version(&state.newest(version_of("10"))), 10);
+    assert_eq!(version_of(&state.newest(of_version("9")).metadata), 9);
+    state.wrote(of_version("10"));
+    assert_eq!(version_of(&state.newest(of_version("9")).metadata), 10, "as numbers");
+    assert_eq!(version_of(&state.newest(of_version("9")).metadata), 10, "as long as it takes");
+    assert_eq!(version_of(&state.newest(of_version("10")).metadata), 10);
     assert!(state.last_write.is_none(), "seen");
-    state.wrote(version_of("11"));
-    assert_eq!(version(&state.newest(version_of("12"))), 12, "others have written since");
+    state.wrote(of_version("11"));
+    assert_eq!(version_of(&state.newest(of_version("12")).metadata), 12, "others have written since");
 }
 
 #[test]

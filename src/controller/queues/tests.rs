@@ -60,7 +60,8 @@ fn demand() -> QueueDemand {
 fn serving(tasks: Vec<RetryableTask>) -> (Queues, Arc<WorkQueue>) {
     let (queues, work_queue) = queues();
     queues.apply(object(json!({"maxConcurrent": 1}), 1));
-    queues.tasks_listed(tasks.into_iter().map(|task| ("ns".to_owned(), task)));
+    let facts = tasks.into_iter().filter_map(|task| queues.facts(&task));
+    queues.tasks_listed(facts.map(|facts| ("ns".to_owned(), facts)));
     queues.pods_listed();
     queues.queues_listed(&[key("q")].into());
     while work_queue.try_next().is_some() {}
@@ -72,7 +73,7 @@ async fn nothing_is_granted_before_tasks_pods_and_queues_are_listed() {
     let (queues, work_queue) = queues();
     let one = task("a", 1);
     queues.apply(object(json!({"maxConcurrent": 1}), 1));
-    queues.tasks_listed([("ns".to_owned(), one.clone())].into_iter());
+    queues.tasks_listed(queues.facts(&one).map(|facts| ("ns".to_owned(), facts)).into_iter());
     assert_eq!(queues.view(&key("a"), &one), None);
     assert!(!queues.demand(&key("a"), &one, Some(&demand())));
     queues.pods_listed();

@@ -15,13 +15,18 @@ async fn cleanup_runs_only_with_its_own_priority() {
     let (context, requests) = context(Arc::new(move |_| (200, serde_json::json!(freed))));
     let context = Arc::new(context);
     context.pod_cache.apply(&Event::Apply(pod), at(0));
-    let kept: CachedTask = serde_json::from_value(serde_json::to_value(&deleted).unwrap()).unwrap();
+    let kept = known(serde_json::to_value(&deleted).unwrap());
     for priority in [Priority::New, Priority::Active, Priority::Due, Priority::Cleanup] {
         assert!(requests.lock().unwrap().is_empty(), "before {priority:?}");
-        reconcile(&kept, priority, &context).await.unwrap();
+        reconcile(&key(), &kept, priority, &context).await.unwrap();
     }
     let sent = requests.lock().unwrap().clone();
     assert!(matches!(&sent[..], [patch] if patch.starts_with("PATCH ")), "{sent:?}");
+}
+
+/// The task as the watch has shown it.
+fn known(manifest: serde_json::Value) -> KnownTask {
+    KnownTask::Whole(Arc::new(serde_json::from_value(manifest).unwrap()))
 }
 
 /// The task as it is once all is stored that is known of its Pods.
@@ -48,9 +53,9 @@ async fn cleanup_is_deferred_once_while_the_task_is_due_soon() {
         context.pod_cache.apply(&Event::Apply(pod), at(0));
         let task = settled(task, &context);
         tokio::time::advance(unsigned(LATE_POST_BOUND)).await;
-        let kept: CachedTask = serde_json::from_value(serde_json::to_value(&task).unwrap()).unwrap();
+        let kept = known(serde_json::to_value(&task).unwrap());
         let cleanup = async || {
-            reconcile(&kept, Priority::Cleanup, &context).await.unwrap();
+            reconcile(&key(), &kept, Priority::Cleanup, &context).await.unwrap();
             (requests.lock().unwrap().len(), context.work_queue.delay(&key(), Priority::Cleanup))
         };
         assert_eq!(cleanup().await, (first, again), "{wait} s before");
@@ -70,13 +75,13 @@ async fn progress_is_reported_when_the_work_queue_is_idle() {
     let task = settled(task, &context);
     let long_ago = -SETTLE.as_secs();
     context.pod_cache.apply(&Event::Apply(pod.created(long_ago).version(2)), at(0));
-    let kept: CachedTask = serde_json::from_value(serde_json::to_value(&task).unwrap()).unwrap();
+    let kept = known(serde_json::to_value(&task).unwrap());
     let others = ["one", "two"].map(|name| TaskKey { name: name.into(), ..key() });
     for priority in [Priority::Due, Priority::Active, Priority::New] {
         for other in &others {
             context.work_queue.add(other.clone(), priority);
         }
-        reconcile(&kept, Priority::Cleanup, &context).await.unwrap();
+        reconcile(&key(), &kept, Priority::Cleanup, &context).await.unwrap();
         while let Some((other, _)) = context.work_queue.try_next() {
             context.work_queue.done(&other);
         }
@@ -84,7 +89,7 @@ async fn progress_is_reported_when_the_work_queue_is_idle() {
         let delay = context.work_queue.delay(&key(), Priority::Cleanup);
         assert!(delay.is_some_and(|delay| delay < LONGEST_REQUEUE), "{priority:?}: {delay:?}");
     }
-    reconcile(&kept, Priority::Cleanup, &context).await.unwrap_err();
+    reconcile(&key(), &kept, Priority::Cleanup, &context).await.unwrap_err();
     let sent = requests.lock().unwrap().clone();
     let [list, put] = &sent[..] else { panic!("{sent:?}") };
     assert!(list.starts_with("GET ") && list.contains("/events"), "why it has not started: {list}");
@@ -111,8 +116,8 @@ async fn what_is_known_of_the_start_of_an_attempt_is_dropped_after_its_end() {
             state.warned("known".into(), None);
             state.not_created(1.into(), &rejection, Instant::now());
         });
-        let kept: CachedTask = serde_json::from_value(serde_json::to_value(&task).unwrap()).unwrap();
-        reconcile(&kept, Priority::Due, &context).await.unwrap();
+        let kept = known(serde_json::to_value(&task).unwrap());
+        reconcile(&key(), &kept, Priority::Due, &context).await.unwrap();
         let left = context.process_states.with(&key(), &task.uid().unwrap(), |state| {
             (state.warnings().is_some(), state.failing(1.into()).is_some())
         });
@@ -135,13 +140,13 @@ async fn a_cleanup_that_fails_waits_longer_each_time() {
         _ => panic!("{line}"),
     }));
     let context = Arc::new(context);
-    let kept: CachedTask = serde_json::from_value(serde_json::to_value(&over).unwrap()).unwrap();
+    let kept = known(serde_json::to_value(&over).unwrap());
     let mut waits = Vec::new();
     for _ in 0..3 {
-        assert!(reconcile(&kept, Priority::Cleanup, &context).await.is_err());
-        let uid = kept.uid().unwrap();
+        assert!(reconcile(&key(), &kept, Priority::Cleanup, &context).await.is_err());
+        let uid = kept.uid();
         waits.push(context.process_states.with(&key(), &uid, TaskState::failed));
-        reconcile(&kept, Priority::Active, &context).await.unwrap();
+        reconcile(&key(), &kept, Priority::Active, &context).await.unwrap();
     }
     assert_eq!(requests.lock().unwrap().len(), 3);
     assert!(waits.is_sorted_by(|sooner, later| sooner < later), "{waits:?}");
@@ -157,8 +162,8 @@ async fn a_task_that_cannot_be_marked_as_unreadable_is_counted() {
         _ => refusal(500, "InternalError"),
     }));
     let context = Arc::new(context);
-    let kept: CachedTask = serde_json::from_value(manifest).unwrap();
-    reconcile(&kept, Priority::Active, &context).await.unwrap_err();
+    let kept = known(manifest);
+    reconcile(&key(), &kept, Priority::Active, &context).await.unwrap_err();
     assert_eq!(requests.lock().unwrap().len(), 2, "a look, and a write that fails");
     let metrics = context.settings.telemetry.metrics.encode().unwrap();
     assert!(metrics.contains("status_update_failures_total 1"), "{metrics}");

@@ -2,7 +2,7 @@
 
 use super::TaskApi;
 use crate::api::RetryableTask;
-use crate::controller::Error;
+use crate::controller::{CachedTask, Error};
 use crate::core::decide::{PodLookup, PodRef};
 use crate::core::pod_snapshot::PodSnapshot;
 use crate::core::pod_warning::{PodWarning, newest_warning};
@@ -26,6 +26,15 @@ impl TaskApi<'_> {
             live.managed_fields_mut().clear();
         }
         Ok(live)
+    }
+
+    /// The same, as the cache holds it.
+    ///
+    /// # Errors
+    /// When the request failed.
+    pub async fn read_cached_task(&self) -> Result<Option<CachedTask>, Error> {
+        let api: Api<CachedTask> = Api::namespaced(self.context.settings.client.clone(), &self.key.namespace);
+        api.get_opt(&self.key.name).await.map_err(Error::request(self.key, "cannot read the task"))
     }
 
     /// The UID of the task that has the name now.

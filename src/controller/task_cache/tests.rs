@@ -1,93 +1,171 @@
-use super::CachedTask;
-use crate::api::{RetryableTask, RetryableTaskStatus};
-use crate::core::decide::nothing_has_begun;
-use kube::ResourceExt;
-use kube::core::{ObjectList, WatchEvent};
-use serde_json::{Value, json};
+use super::*;
+use crate::core::testing::{at, task};
+use serde_json::json;
 
-fn kept(manifest: &Value) -> CachedTask {
-    serde_json::from_value(manifest.clone()).unwrap()
+fn cached(name: &str, version: u64) -> CachedTask {
+    let mut task = json!(task());
+    task["metadata"]["name"] = name.into();
+    task["metadata"]["resourceVersion"] = version.to_string().into();
+    serde_json::from_value(task).unwrap()
 }
 
-/// As a list has it, and as a watch does, with its type before the object and after it.
-fn as_it_comes(manifest: &Value) -> [CachedTask; 3] {
-    let list = format!(
-        r#"{{"apiVersion": "retryable.dev/v1alpha1", "kind": "List", "metadata": {{}}, "items": [{manifest}]}}"#
-    );
-    let mut listed: ObjectList<CachedTask> = serde_json::from_str(&list).unwrap();
-    let watched = [
-        format!(r#"{{"type": "ADDED", "object": {manifest}}}"#),
-        format!(r#"{{"object": {manifest}, "type": "ADDED"}}"#),
-    ];
-    let [type_first, type_last] = watched.map(|event| match serde_json::from_str(&event).unwrap() {
-        WatchEvent::Added(kept) => kept,
-        other => panic!("{other:?}"),
-    });
-    [listed.items.remove(0), type_first, type_last]
+fn key(name: &str) -> TaskKey {
+    cached(name, 1).key()
 }
 
-fn manifest() -> Value {
-    json!({
-        "apiVersion": "retryable.dev/v1alpha1", "kind": "RetryableTask",
-        "metadata": {"name": "a", "namespace": "b", "uid": "c", "resourceVersion": "7", "generation": 2,
-                     "annotations": {"retryable.dev/cancel": "now"}, "managedFields": [{"manager": "kubectl"}]},
-        "spec": {"image": "busybox", "template": {"spec": {"nodeName": "n"}}},
-    })
-}
-
-#[test]
-fn a_task_is_kept_whole_without_its_managed_fields() {
-    let mut manifest = manifest();
-    manifest["status"] = json!({"attempts": 1, "state": "Waiting", "nextRetryTime": "2026-11-22T10:00:07.130001Z",
-            "current": {"number": 2, "dueTime": "2026-11-22T10:00:07.130001Z"},
-            "history": [{"attempt": 1, "podName": "a-x-1", "reason": "Error", "action": "Retry", "exitCode": 3}]});
-    let mut before: RetryableTask = serde_json::from_value(manifest.clone()).unwrap();
-    assert_eq!(before.managed_fields().len(), 1);
-    before.managed_fields_mut().clear();
-    for kept in as_it_comes(&manifest) {
-        let after = kept.task().unwrap();
-        assert_eq!(after.metadata.managed_fields.iter().flatten().count(), 0);
-        assert_eq!(after.annotations(), before.annotations());
-        assert_eq!(after.metadata.generation, before.metadata.generation);
-        assert_eq!(after.spec, before.spec);
-        assert_eq!(after.status, before.status);
-        let names = (kept.name_any(), kept.namespace(), kept.uid(), kept.resource_version());
-        assert_eq!(names, ("a".into(), Some("b".into()), Some("c".into()), Some("7".into())));
+fn resting(cache: &TaskCache, name: &str) -> Option<FinishedTask> {
+    match cache.get(&key(name)) {
+        Cached::Known(KnownTask::AtRest(finished)) => Some(finished),
+        Cached::Known(KnownTask::Whole(_) | KnownTask::Uncertain(_)) | Cached::Absent | Cached::NotListed => None,
     }
 }
 
-#[test]
-fn a_task_is_new_as_long_as_nothing_of_it_has_begun() {
-    assert!(kept(&manifest()).is_new());
-    let with = |status: &Value| {
-        let mut manifest = manifest();
-        manifest["status"] = status.clone();
-        kept(&manifest)
-    };
-    let begun = json!({"attempt": 1, "podName": "a-x-1", "reason": "Error", "action": "Retry"});
-    for status in [
-        json!({}),
-        json!({"observedGeneration": -1}), // what the schema gives a task that nobody has seen
-        json!({"history": []}),
-        json!({"current": null, "startTime": null}),
-        json!({"current": {"number": 1}}),
-        json!({"startTime": "2026-11-22T10:00:07Z"}),
-        json!({"history": [begun]}),
-    ] {
-        let read: RetryableTaskStatus = serde_json::from_value(status.clone()).unwrap();
-        assert_eq!(with(&status).is_new(), nothing_has_begun(&read), "{status}");
-    }
-    assert!(with(&Value::Null).is_new());
-    assert!(!with(&json!("odd")).is_new(), "whatever it is, it is not none");
+fn is_whole(cache: &TaskCache, name: &str) -> bool {
+    matches!(cache.get(&key(name)), Cached::Known(KnownTask::Whole(_)))
+}
+
+const FOR_EVER: AtRest = AtRest { expires: None };
+
+fn until(seconds: i64) -> AtRest {
+    AtRest { expires: Some(at(seconds)) }
 }
 
 #[test]
-fn a_task_that_cannot_be_read_says_why() {
-    let mut manifest = manifest();
-    manifest["spec"] = json!({"maxRetries": "many"});
-    let kept = kept(&manifest);
-    assert!(kept.is_new());
-    let invalid = kept.task().unwrap_err();
-    assert!(invalid.error.contains("many"), "{}", invalid.error);
-    assert_eq!(invalid.metadata.generation, Some(2), "all that is known of it");
+fn a_list_removes_what_it_does_not_show() {
+    let cache = TaskCache::default();
+    cache.begin_list();
+    for name in ["stays", "goes", "rests", "rests-and-goes"] {
+        cache.show(cached(name, 1), name.starts_with("rests").then_some(FOR_EVER));
+    }
+    assert_eq!(cache.end_list(), []);
+    cache.begin_list();
+    cache.show(cached("stays", 1), None);
+    assert!(cache.still_rests(&key("rests"), 1));
+    assert_eq!(cache.end_list(), [key("goes"), key("rests-and-goes")]);
+    assert!(is_whole(&cache, "stays") && resting(&cache, "rests").is_some());
+    assert!(matches!(cache.get(&key("goes")), Cached::Absent));
+}
+
+#[test]
+fn a_list_that_breaks_off_removes_nothing() {
+    let cache = TaskCache::default();
+    cache.begin_list();
+    cache.show(cached("a", 1), None);
+    cache.end_list();
+    cache.begin_list();
+    cache.begin_list();
+    cache.show(cached("a", 1), None);
+    assert_eq!(cache.end_list(), []);
+}
+
+#[test]
+fn no_task_is_absent_before_a_list_says_so() {
+    let cache = TaskCache::default();
+    cache.begin_list();
+    for name in ["shown", "resting", "gone"] {
+        assert!(matches!(cache.get(&key(name)), Cached::NotListed), "{name}");
+    }
+    cache.show(cached("shown", 1), None);
+    cache.show(cached("resting", 1), Some(FOR_EVER));
+    assert_eq!(cache.end_list(), [key("gone")], "its Pods may have the finalizer");
+    assert!(matches!(cache.get(&key("gone")), Cached::Absent));
+}
+
+#[test]
+fn only_the_version_that_was_reconciled_is_held_as_one_at_rest() {
+    let cache = TaskCache::default();
+    assert!(!cache.rest(&key("a"), ("uid", 1), FOR_EVER), "it is deleted");
+    cache.show(cached("a", 2), None);
+    for (version, rests) in [(1, false), (3, false), (0, false), (2, true)] {
+        assert_eq!(cache.rest(&key("a"), ("uid", version), until(5)), rests, "version {version}");
+        assert_eq!(resting(&cache, "a").is_some(), rests, "version {version}");
+    }
+    assert_eq!(resting(&cache, "a"), Some(FinishedTask { uid: "uid".into(), expires: Some(at(5)) }));
+    assert!(!cache.still_rests(&key("a"), 3));
+    cache.show(cached("a", 3), None);
+    assert!(is_whole(&cache, "a"));
+    assert!(!cache.still_rests(&key("a"), 3), "it is held whole");
+    assert_eq!(cache.next_expiry(), None, "who has work left has no time to live");
+}
+
+#[test]
+fn a_task_without_a_version_is_never_taken_for_the_one_that_rests() {
+    let cache = TaskCache::default();
+    cache.show(cached("a", 0), Some(FOR_EVER));
+    assert!(!cache.still_rests(&key("a"), 0));
+}
+
+#[test]
+fn what_expires_is_returned_once_in_its_order() {
+    let cache = TaskCache::default();
+    for (name, version, seconds) in [("b", 1, 20), ("a", 1, 10), ("c", 1, 30), ("d", 1, 5)] {
+        cache.show(cached(name, version), Some(until(seconds)));
+    }
+    cache.show(cached("a", 2), Some(until(40)));
+    cache.remove(&key("d"), 1);
+    assert_eq!((cache.next_expiry(), cache.take_expired(at(9))), (Some(at(20)), vec![]));
+    assert_eq!(cache.take_expired(at(30)), [key("b"), key("c")]);
+    assert_eq!(cache.take_expired(at(30)), []);
+    cache.expire_later(&key("b"));
+    assert!(cache.still_rests(&key("c"), 1), "a list shows it once more");
+    assert_eq!(cache.take_expired(at(50)), [key("b"), key("c"), key("a")]);
+}
+
+#[test]
+fn an_answer_removes_only_the_task_at_rest_that_it_is_about() {
+    let cache = TaskCache::default();
+    cache.show(cached("a", 1), Some(FOR_EVER));
+    let uid = cached("a", 1).uid().unwrap();
+    assert!(!cache.remove_gone(&key("a"), "another"));
+    assert!(cache.remove_gone(&key("a"), &uid));
+    assert!(!cache.remove_gone(&key("a"), &uid));
+    cache.show(cached("a", 2), None);
+    assert!(!cache.remove_gone(&key("a"), &uid), "the watch has shown it since");
+}
+
+fn is_uncertain(cache: &TaskCache, name: &str) -> bool {
+    matches!(cache.get(&key(name)), Cached::Known(KnownTask::Uncertain(_)))
+}
+
+#[test]
+fn unfinished_tasks_are_known_before_the_list_of_all_is_complete() {
+    let cache = TaskCache::default();
+    assert!(matches!(cache.get(&key("asked-for")), Cached::NotListed));
+    for name in ["asked-for", "edited", "finished", "created-later", "deleted"] {
+        assert!(cache.show_unfinished(cached(name, 5)));
+    }
+    cache.begin_list();
+    cache.show(cached("asked-for", 5), None);
+    cache.show(cached("edited", 5), None);
+    assert!(cache.show_unfinished(cached("edited", 7)));
+    assert!(!cache.show_unfinished(cached("edited", 6)), "that is older");
+    cache.show(cached("finished", 6), Some(FOR_EVER));
+    assert!(cache.doubt_unfinished(&key("deleted"), 8));
+    assert!(!cache.doubt_unfinished(&key("finished"), 6), "the list has shown it since");
+    assert!(is_uncertain(&cache, "deleted"));
+    assert_eq!(cache.end_list(), [key("created-later"), key("deleted")]);
+    assert!(["created-later", "deleted"].into_iter().all(|name| is_uncertain(&cache, name)), "the API server knows");
+    assert!(is_whole(&cache, "asked-for") && is_whole(&cache, "edited") && resting(&cache, "finished").is_some());
+    assert!(!cache.show_unfinished(cached("deleted", 9)), "from now on the watch of all tasks decides");
+    cache.show(cached("created-later", 5), None);
+    assert!(is_whole(&cache, "created-later"));
+    assert!(cache.remove_gone(&key("deleted"), &cached("deleted", 1).uid().unwrap()));
+}
+
+#[test]
+fn a_list_that_is_behind_replaces_nothing_that_is_newer() {
+    let cache = TaskCache::default();
+    assert!(cache.show_unfinished(cached("runs-again", 9)));
+    cache.begin_list();
+    cache.show(cached("runs-again", 8), Some(FOR_EVER));
+    assert!(is_whole(&cache, "runs-again"));
+    assert_eq!(cache.end_list(), [], "the list has shown it");
+    cache.show(cached("runs-again", 8), Some(FOR_EVER));
+    cache.remove(&key("runs-again"), 8);
+    assert!(is_whole(&cache, "runs-again"), "nor does the watch that follows it");
+    cache.show(cached("runs-again", 9), Some(FOR_EVER));
+    cache.show(cached("runs-again", 3), None);
+    assert!(is_whole(&cache, "runs-again"), "from now on what it shows counts");
+    cache.remove(&key("runs-again"), 3);
+    assert!(matches!(cache.get(&key("runs-again")), Cached::Absent));
 }

@@ -169,6 +169,6 @@ fn expire(situation: &Situation, status: &RetryableTaskStatus, settled: &mut Set
     if wait.is_zero() {
         settled.delete_task = true;
     } else {
-        settled.requeue_deferrable(wait);
+        settled.requeue.expiry = Some(wait);
     }
 }

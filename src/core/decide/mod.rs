@@ -6,6 +6,7 @@
 //! followed by one that reads the same status and decides the same. A task that is being deleted is the exception: its
 //! Pods lose the finalizer without a write.
 
+mod at_rest;
 mod attempt;
 mod attempt_end;
 mod closed_pods;
@@ -33,6 +34,7 @@ mod tracked_pod;
 mod transition;
 mod unreadable;
 
+pub use at_rest::{AtRest, at_rest};
 pub use hold_up::{SETTLE, WARNINGS_HOLD};
 pub use plan::{Cleanup, Deferrable, Plan, PodRef, ProgressReport, Requeue, Settled, StatusWrite};
 pub use requests::Request;

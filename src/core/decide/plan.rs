@@ -92,15 +92,17 @@ pub enum ProgressReport {
 pub struct Requeue {
     /// For the current attempt: it is due, or its time is over, or its Pod must be looked up.
     pub for_attempt: Option<SignedDuration>,
-    /// For the Pods of ended attempts, or the task itself, or a report of progress.
+    /// For the Pods of ended attempts, or a report of progress.
     pub deferrable: Option<SignedDuration>,
+    /// For the task itself: its time to live after the end is over. It can wait too.
+    pub expiry: Option<SignedDuration>,
 }
 
 impl Requeue {
     /// The sooner of them.
     pub fn soonest(self) -> Option<SignedDuration> {
-        let Self { for_attempt, deferrable } = self;
-        for_attempt.into_iter().chain(deferrable).min()
+        let Self { for_attempt, deferrable, expiry } = self;
+        for_attempt.into_iter().chain(deferrable).chain(expiry).min()
     }
 }
 
@@ -120,6 +122,14 @@ impl From<&TrackedPod> for PodRef {
 }
 
 impl Settled {
+    /// Whether nothing is left to do but to delete the task, now or when its time to live is over.
+    pub(super) fn is_idle(&self) -> bool {
+        let Self { stop, stale_pods, cleanup, delete_task: _, progress, queue, requeue } = self;
+        let Requeue { for_attempt, deferrable, expiry: _ } = requeue;
+        let has_work = stop.is_some() || !stale_pods.is_empty() || !cleanup.is_empty() || progress.is_some();
+        !has_work && queue.is_none() && for_attempt.is_none() && deferrable.is_none()
+    }
+
     pub(super) fn requeue_in(&mut self, wait: SignedDuration) {
         shorten(&mut self.requeue.for_attempt, wait);
     }

@@ -55,6 +55,11 @@ impl ApiError {
         Self::new(422, "Invalid", format!("{} \"{name}\" is invalid: {why}", resource.kind()))
     }
 
+    /// Objects cannot be selected by this field.
+    pub fn unknown_field(path: &str) -> Self {
+        Self::bad_request(format!("field label not supported: {path}"))
+    }
+
     /// The request is malformed.
     pub fn bad_request(why: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", why)

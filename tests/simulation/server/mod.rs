@@ -71,6 +71,7 @@ impl State {
     /// Does what the call asks for.
     pub fn execute(&mut self, actor: Actor, call: &Call) -> Result<Reply, ApiError> {
         Policies::authorize(actor, call)?;
+        self.schema.check_selector(call)?;
         let behind = self.behind(call);
         match call.verb {
             Verb::Get => self.get(call, behind),

@@ -1,18 +1,35 @@
 //! The schema of the custom resource: prunes unknown fields, sets defaults, validates types and limits.
 
-use super::{error::ApiError, resource::Resource};
+use super::{error::ApiError, resource::Resource, route::Call};
 use serde_json::{Map, Value, json};
 
-/// The `openAPIV3Schema` of the tasks; without one everything is accepted.
+/// The `openAPIV3Schema` of the tasks, without which everything is accepted, and the fields that can be selected.
 #[derive(Clone, Debug, Default)]
-pub struct Schema(Option<std::sync::Arc<Value>>);
+pub struct Schema(Option<std::sync::Arc<Value>>, Vec<String>);
 
 impl Schema {
     /// The schema in this `CustomResourceDefinition`.
     pub fn of(definition: &Value) -> Self {
-        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let version = &definition["spec"]["versions"][0];
+        let schema = &version["schema"]["openAPIV3Schema"];
         assert!(schema.is_object(), "the definition has no schema");
-        Self(Some(schema.clone().into()))
+        let selectable = version["selectableFields"].as_array().into_iter().flatten();
+        let paths = selectable.filter_map(|field| field["jsonPath"].as_str());
+        Self(Some(schema.clone().into()), paths.map(|path| path.trim_start_matches('.').into()).collect())
+    }
+
+    /// The same of an older API server, which selects by no field of the resource's own.
+    pub fn without_selectable_fields(self) -> Self {
+        Self(self.0, vec![])
+    }
+
+    /// Whether the call selects by fields that can be selected.
+    pub fn check_selector(&self, call: &Call) -> Result<(), ApiError> {
+        let is_known = |path: &&str| path.starts_with("metadata.") || self.1.iter().any(|known| known == path);
+        match call.selector.fields().find(|path| !is_known(path)) {
+            Some(unknown) if call.resource == Resource::Tasks => Err(ApiError::unknown_field(unknown)),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Prunes, defaults and validates the object, or only its status if only that is written.

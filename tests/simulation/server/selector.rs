@@ -42,6 +42,14 @@ impl Selector {
         Ok(Self(requirements))
     }
 
+    /// The fields of the requirements.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|requirement| match &requirement.subject {
+            Subject::Field(path) => Some(path.as_str()),
+            Subject::Label(_) => None,
+        })
+    }
+
     /// Whether the object is selected.
     pub fn matches(&self, object: &Value) -> bool {
         self.0.iter().all(|requirement| requirement.matches(object))
@@ -117,10 +125,12 @@ fn field(resource: Resource, term: &str) -> Result<Requirement, ApiError> {
     let known = match resource {
         Resource::Pods => ["metadata.name", "metadata.namespace", "spec.nodeName", "status.phase"].as_slice(),
         Resource::ClusterEvents => &["metadata.name", "metadata.namespace", "involvedObject.uid", "type"],
+        // What else can be selected is said by the definition.
+        Resource::Tasks => &[path],
         _ => ["metadata.name", "metadata.namespace"].as_slice(),
     };
     if !known.contains(&path) {
-        return Err(ApiError::bad_request(format!("field label not supported: {path}")));
+        return Err(ApiError::unknown_field(path));
     }
     Ok(Requirement { subject: Subject::Field(path.into()), test })
 }

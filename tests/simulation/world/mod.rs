@@ -46,7 +46,8 @@ pub fn run(plan: Plan, log: bool) -> Outcome {
     determinism::isolated(plan.seed, move || async move {
         let clock = WorldClock::new();
         let server = Server::new(plan.seed, clock, plan.rates.clone());
-        server.lock().schema = Schema::of(&DEFINITION);
+        let schema = Schema::of(&DEFINITION);
+        server.lock().schema = if plan.selects() { schema } else { schema.without_selectable_fields() };
         server.lock().policies.denials.clone_from(&plan.denials);
         let truths = Truths::default();
         let records = chaos::Records::default();

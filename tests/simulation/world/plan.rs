@@ -37,6 +37,8 @@ pub enum Kind {
     Clocks,
     /// As `Users`, with some tasks in the operator's own namespace.
     Unheld,
+    /// As `Users`, with many tasks that end soon.
+    Finished,
 }
 
 /// A world before it begins.
@@ -85,8 +87,12 @@ impl Plan {
             Kind::Clocks,
             Kind::Unheld,
         ]);
-        let unadmitted = kind == Kind::Calm && random.chance(400);
-        Self::of_kind(seed, if unadmitted { Kind::Unadmitted } else { kind })
+        let kind = match kind {
+            Kind::Calm if random.chance(400) => Kind::Unadmitted,
+            Kind::Users if random.chance(300) => Kind::Finished,
+            kind => kind,
+        };
+        Self::of_kind(seed, kind)
     }
 
     /// The plan of this seed for a world of this kind.
@@ -99,11 +105,18 @@ impl Plan {
             // The outcome of a Pod whose node is down, or that starts late, depends on when the operator looks.
             (odds.node_death, odds.trouble) = (0, 0);
         }
-        let count = r.between(1, 2);
+        let count = if kind == Kind::Finished { r.between(6, 12) } else { r.between(1, 2) };
         let namespaces: &[&str] = if kind == Kind::Unheld { &["default", OWN_NAMESPACE] } else { &["default"] };
         let mut tasks: Vec<_> = (0..count)
             .map(|n| (r.pick(namespaces).to_string(), format!("task-{n}"), spec(r, kind != Kind::Faults)))
             .collect();
+        if kind == Kind::Finished {
+            odds.run_millis = 500;
+            for (.., spec) in tasks.iter_mut().skip(1) {
+                spec["maxRetries"] = json!(r.below(2));
+                spec["backoff"] = json!({"strategy": "Fixed", "initialDelaySeconds": 1});
+            }
+        }
         if kind == Kind::Unadmitted {
             // Every task ends, even if no Pod is admitted.
             for (.., spec) in &mut tasks {
@@ -127,6 +140,11 @@ impl Plan {
         let long = jumps || replicas == 1 && r.chance(100);
         let silence = if long { LONG_SILENCE } else { SILENCE };
         Self { seed, kind, rates, odds, tasks, trouble, denials, kills, users, replicas, jumps, silence }
+    }
+
+    /// Whether the API server can select tasks by their state, as it does since Kubernetes 1.31.
+    pub fn selects(&self) -> bool {
+        Random::fork(self.seed, "selects").chance(800)
     }
 
     /// The same world in which only Pods fail.

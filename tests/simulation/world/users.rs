@@ -64,6 +64,10 @@ async fn meddle(server: &Server, key: &Key, random: &mut Random) {
             let _ = server.user(Verb::Delete, key, json!({}));
             create(server, key, spec(random, true));
         }
+        9 if server.lock().store.get(key).is_some_and(|task| task["status"]["completionTime"].is_string()) => {
+            // A time to live that comes after the end, or changes then.
+            patch(server, key, json!({"spec": {"ttlSecondsAfterFinished": random.below(600)}}));
+        }
         9 => create(server, key, spec(random, true)),
         10 => take_name(server, key, random).await,
         11 => copy_pod(server, key, random).await,

@@ -92,7 +92,7 @@ fn a_cleanup_can_wait_and_what_is_due_cannot() {
         task().backoff(fixed(60)),
         &[(Look, "Running 1/0/0 [Reconciling] 1P"), (Exit(1), "Waiting 1/1/0 due 60000 Error 1E")],
     );
-    let Requeue { for_attempt, deferrable } = world.settled().requeue;
+    let Requeue { for_attempt, deferrable, expiry: _ } = world.settled().requeue;
     assert_eq!((for_attempt, deferrable), (Some(SignedDuration::from_secs(60)), Some(LATE_POST_BOUND)));
 }
 

@@ -36,7 +36,7 @@ fn that_an_attempt_has_not_ended_is_told_later_while_there_is_much_to_do() {
     let mut world = play_in(world, &[(Pass(9_999), "Running 1/0/0 [Reconciling] 1P")]);
     assert_eq!(world.settled().requeue.deferrable, Some(SignedDuration::from_millis(1)));
     let mut world = play_in(world, &[(Pass(20_000), "Running 1/0/0 [Reconciling] 1P")]);
-    let Requeue { for_attempt, deferrable } = world.settled().requeue;
+    let Requeue { for_attempt, deferrable, expiry: _ } = world.settled().requeue;
     assert_eq!(for_attempt, Some(SignedDuration::from_millis(30_001)), "what is urgent is not put off");
     assert_eq!(deferrable, None);
     let progress = world.settled().progress.expect("what can be reported");

@@ -1,0 +1,169 @@
+//! A task that was watched: JSON text, which takes less memory than typed values. It is copied while the API server's
+//! answer is read, so no values are built before a reconcile needs them.
+
+mod json_copy;
+
+use crate::api::RetryableTask;
+use crate::controller::TaskKey;
+use json_copy::JsonCopy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use kube::core::error_boundary::InvalidObject;
+use serde::de::{DeserializeSeed, Error, IgnoredAny};
+use serde::{Deserialize, Deserializer};
+use std::borrow::Cow;
+
+/// A task that was watched. It is parsed by its reconcile, so a task that cannot be parsed hides no others.
+#[derive(Clone, Debug)]
+pub struct CachedTask {
+    /// Name, namespace, UID and version, nothing else.
+    metadata: ObjectMeta,
+    is_new: bool,
+    has_ended: bool,
+    has_queue: bool,
+    /// The task without its `managedFields`.
+    json: Box<[u8]>,
+}
+
+impl CachedTask {
+    /// Parses the task.
+    ///
+    /// # Errors
+    /// When this version cannot parse it.
+    pub fn task(&self) -> Result<RetryableTask, Box<InvalidObject>> {
+        serde_json::from_slice(&self.json).map_err(|error| {
+            let whole = serde_json::from_slice(&self.json).map(|Meta { metadata }| metadata);
+            let metadata = whole.unwrap_or_else(|_| self.metadata.clone());
+            Box::new(InvalidObject { error: error.to_string(), metadata })
+        })
+    }
+
+    /// Whether no attempt of it has begun.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Whether its status has a time of its end.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Whether it has to do with a TaskQueue.
+    pub fn has_queue(&self) -> bool {
+        self.has_queue
+    }
+
+    /// Its namespace and name.
+    pub fn key(&self) -> TaskKey {
+        let ObjectMeta { namespace, name, .. } = &self.metadata;
+        TaskKey { namespace: namespace.clone().unwrap_or_default(), name: name.clone().unwrap_or_default() }
+    }
+
+    /// Its version as a number; 0 if it is none.
+    pub fn version(&self) -> u64 {
+        version_of(&self.metadata)
+    }
+}
+
+/// The object's version as a number, which Kubernetes allows since 1.35 (KEP-5504); 0 if it is none.
+pub fn version_of(metadata: &ObjectMeta) -> u64 {
+    metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+/// An object's metadata; the rest may be anything.
+#[derive(Deserialize)]
+struct Meta<M = ObjectMeta> {
+    metadata: M,
+}
+
+/// The metadata that the cache needs.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Names {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+}
+
+/// A task with as much as says how far it is, and whether it has to do with a queue.
+#[derive(Deserialize)]
+struct Outline {
+    spec: Option<HasQueue>,
+    status: Option<Stage>,
+}
+
+/// A part of a task that may name a queue.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct HasQueue {
+    queue: Option<IgnoredAny>,
+}
+
+/// What [`nothing_has_begun`](crate::core::decide::nothing_has_begun) reads, without the parts of a long history, and the
+/// time of the end.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Stage {
+    start_time: Option<IgnoredAny>,
+    current: Option<HasQueue>,
+    history: Option<Vec<IgnoredAny>>,
+    completion_time: Option<IgnoredAny>,
+}
+
+impl Stage {
+    fn is_new(&self) -> bool {
+        let Self { start_time, current, history, completion_time: _ } = self;
+        start_time.is_none() && current.is_none() && history.as_ref().is_none_or(Vec::is_empty)
+    }
+}
+
+impl<'de> Deserialize<'de> for CachedTask {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut json = Vec::new();
+        JsonCopy::of_object(&mut json).deserialize(deserializer)?;
+        let Meta { metadata } = serde_json::from_slice(&json).map_err(D::Error::custom)?;
+        let Names { name, namespace, uid, resource_version } = metadata;
+        // A status that cannot be parsed is a status: the task is not new.
+        let outline = serde_json::from_slice(&json);
+        let (is_new, has_ended, has_queue) = outline.map_or((false, false, true), |Outline { spec, status }| {
+            let stage = status.unwrap_or_default();
+            let has_queue = spec.iter().chain(&stage.current).any(|part| part.queue.is_some());
+            (stage.is_new(), stage.completion_time.is_some(), has_queue)
+        });
+        let metadata = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };
+        Ok(Self { metadata, is_new, has_ended, has_queue, json: json.into() })
+    }
+}
+
+impl Resource for CachedTask {
+    type DynamicType = ();
+    type Scope = <RetryableTask as Resource>::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        RetryableTask::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        RetryableTask::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        RetryableTask::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        RetryableTask::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+#[cfg(test)]
+mod tests;
