@@ -114,7 +114,6 @@ fn job(spec: &str, pod: &str) -> String {
 
 #[test]
 fn what_cannot_be_is_refused_with_its_path_and_what_to_do() {
-    let code = |rule: &str| format!("podFailurePolicy: {{rules: [{{action: FailJob, onExitCodes: {{{rule}}}}}]}}");
     let cases = [
         (
             job("completions: 5", ""),
@@ -155,6 +154,18 @@ fn what_cannot_be_is_refused_with_its_path_and_what_to_do() {
             job("activeDeadlineSeconds: 3000000000", ""),
             "spec.activeDeadlineSeconds: a task's is a time from 1 to 2147483647: 3000000000 is none",
         ),
+    ];
+    are_refused(&cases);
+    let many = refused(&job("completions: 1001", ""), EXPAND);
+    assert_eq!(many, ["spec.completions: --expand makes 1 to 1000 tasks of a Job, not 1001: make them by a script"]);
+    let none = refused(&job("completionMode: Indexed", ""), EXPAND);
+    assert_eq!(none, ["spec.completions: an Indexed Job has completions: give them"]);
+}
+
+#[test]
+fn a_field_or_a_rule_that_no_task_has_is_refused_too() {
+    let code = |rule: &str| format!("podFailurePolicy: {{rules: [{{action: FailJob, onExitCodes: {{{rule}}}}}]}}");
+    let cases = [
         (job("backoffLimit: many", ""), "spec: invalid type: string \"many\", expected i32"),
         (job("backofLimit: 3", ""), "spec.backofLimit: unknown field: remove it, or correct its name"),
         (
@@ -215,14 +226,14 @@ fn what_cannot_be_is_refused_with_its_path_and_what_to_do() {
         ),
         (format!("{}\nspecs: 1", job("", "")), "specs: unknown field: remove it"),
     ];
+    are_refused(&cases);
+}
+
+fn are_refused(cases: &[(String, &str)]) {
     for (manifest, reason) in cases {
-        let reasons = refused(&manifest, BEFORE);
+        let reasons = refused(manifest, BEFORE);
         assert!(reasons.iter().any(|said| said == reason), "{manifest}\nwanted: {reason}\nsaid: {reasons:#?}");
     }
-    let many = refused(&job("completions: 1001", ""), EXPAND);
-    assert_eq!(many, ["spec.completions: --expand makes 1 to 1000 tasks of a Job, not 1001: make them by a script"]);
-    let none = refused(&job("completionMode: Indexed", ""), EXPAND);
-    assert_eq!(none, ["spec.completions: an Indexed Job has completions: give them"]);
 }
 
 #[test]

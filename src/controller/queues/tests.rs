@@ -35,6 +35,7 @@ fn running(name: &str, version: u64) -> RetryableTask {
     task
 }
 
+#[allow(clippy::needless_pass_by_value)] // a literal at each call
 fn object(spec: serde_json::Value, version: u64) -> QueueObject {
     serde_json::from_value(json!({
         "apiVersion": "retryable.dev/v1alpha1", "kind": "TaskQueue",

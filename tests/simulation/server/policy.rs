@@ -62,9 +62,8 @@ impl Policies {
     pub fn authorize(actor: Actor, call: &Call) -> Result<(), ApiError> {
         let granted = match (call.resource, call.status) {
             (Resource::Tasks, false) => [Verb::Get, Verb::List, Verb::Watch, Verb::Delete].as_slice(),
-            (Resource::Tasks, true) => &[Verb::Update],
+            (Resource::Tasks | Resource::Queues, true) => &[Verb::Update],
             (Resource::Queues, false) => &[Verb::List, Verb::Watch],
-            (Resource::Queues, true) => &[Verb::Update],
             (Resource::Pods, false) => &[Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Patch, Verb::Delete],
             (Resource::Events, false) => &[Verb::Create],
             (Resource::ClusterEvents, false) => &[Verb::List],

@@ -3,6 +3,7 @@
 use super::*;
 use crate::api::{CircuitState, Probe};
 
+#[allow(clippy::needless_pass_by_value)] // a literal at each call
 fn breaker(more: Value) -> Value {
     let mut breaker = json!({
         "failures": {"errorTypes": ["Unavailable"]},
