@@ -73,7 +73,12 @@ fn decided(task: &RetryableTask, pods: &[TrackedPod], now: Timestamp) -> Plan {
 fn next(task: &RetryableTask, pods: &[TrackedPod], now: Timestamp) -> Option<RetryableTaskStatus> {
     match decided(task, pods, now) {
         Plan::WriteStatus(write) => Some(*write.status),
-        Plan::LookUpPod(_) | Plan::ReadWarnings(_) | Plan::RefreshTask | Plan::CreatePod(_) | Plan::Settled(_) => None,
+        Plan::LookUpPod(_)
+        | Plan::LookUpTasks(_)
+        | Plan::ReadWarnings(_)
+        | Plan::RefreshTask
+        | Plan::CreatePod(_)
+        | Plan::Settled(_) => None,
     }
 }
 

@@ -233,6 +233,13 @@ impl Execute for Life<'_> {
         Ok(())
     }
 
+    async fn look_up_tasks(&mut self, names: Vec<String>) -> Result<(), String> {
+        for name in names {
+            assert!(self.lookups.tasks.insert(name.clone(), None).is_none(), "looked up twice: {name}");
+        }
+        Ok(())
+    }
+
     async fn read_warnings(&mut self, pod: PodRef) -> Result<(), String> {
         self.warnings = Some(PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, readable: true, newest: None });
         Ok(())

@@ -20,6 +20,8 @@ pub enum ConditionType {
     AttemptStarted,
     /// The current attempt is due and waits for its TaskQueue to start it. It is removed once that is over.
     Queued,
+    /// The first attempt waits for the tasks of `spec.after`. It is removed once that is over.
+    Blocked,
     /// kstatus: the first Pod does not exist yet.
     Reconciling,
     /// kstatus: failed for good, or unable to go on without help.
@@ -37,6 +39,7 @@ impl ConditionType {
             Self::Finished => "Finished",
             Self::AttemptStarted => "AttemptStarted",
             Self::Queued => "Queued",
+            Self::Blocked => "Blocked",
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
         }
@@ -78,19 +81,29 @@ pub enum ConditionReason {
     QueueMissing,
     /// An attempt waited longer than `spec.queue.maxWaitSeconds`.
     QueueTimeout,
+    /// A task of `spec.after` has not ended yet.
+    DependencyPending,
+    /// A task of `spec.after` cannot end any more as it must.
+    DependencyFailed,
+    /// The tasks of `spec.after` have taken longer than `afterTimeoutSeconds`.
+    DependencyTimeout,
+    /// The tasks of `spec.after` wait for this task.
+    DependencyCycle,
     /// The operator cannot read the spec.
     InvalidSpec,
 }
 
 impl ConditionReason {
     /// The reasons with which a task can fail.
-    const FAILURES: [Self; 7] = [
+    const FAILURES: [Self; 9] = [
         Self::RetriesExhausted,
         Self::BudgetExhausted,
         Self::RuleFailed,
         Self::DoNotRetry,
         Self::DeadlineExceeded,
         Self::QueueTimeout,
+        Self::DependencyFailed,
+        Self::DependencyTimeout,
         Self::Cancelled,
     ];
 
@@ -123,6 +136,10 @@ impl ConditionReason {
             Self::PodNameConflict => "PodNameConflict",
             Self::QueueMissing => "QueueMissing",
             Self::QueueTimeout => "QueueTimeout",
+            Self::DependencyPending => "DependencyPending",
+            Self::DependencyFailed => "DependencyFailed",
+            Self::DependencyTimeout => "DependencyTimeout",
+            Self::DependencyCycle => "DependencyCycle",
             Self::InvalidSpec => "InvalidSpec",
         }
     }

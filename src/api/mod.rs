@@ -1,5 +1,6 @@
 //! The `RetryableTask` resource, as users write and read it: types, schema and admission rules, no behaviour.
 
+mod after;
 mod attempt_changes;
 mod backoff;
 mod condition;
@@ -13,6 +14,7 @@ mod schema;
 mod status;
 mod task;
 
+pub use after::{After, AfterCondition, AfterStatus};
 pub use attempt_changes::{AttemptOverride, OnFailure, OnOutOfMemory};
 pub use backoff::{Backoff, Jitter, JitterMode, Multiplier, Strategy};
 pub use condition::{ConditionReason, ConditionType};

@@ -1,6 +1,6 @@
 //! The status of a `RetryableTask`.
 
-use super::{Action, FailureCount, HistoryEntry, LastFailure, QueueSlot};
+use super::{Action, AfterStatus, FailureCount, HistoryEntry, LastFailure, QueueSlot};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ pub struct RetryableTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Pending, Running, Waiting, Queued, Suspended, Succeeded, Failed or Cancelled. This is for people: programs should read the conditions.
+    /// Pending, Blocked, Running, Waiting, Queued, Suspended, Succeeded, Failed or Cancelled. This is for people: programs should read the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub state: Option<State>,
@@ -86,6 +86,11 @@ pub struct RetryableTaskStatus {
     /// RETRYABLE_CHECKPOINT. Success clears it, a success in part does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
+
+    /// The tasks of spec.after, as they were seen. It does not change once the first attempt has started.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["task"]))]
+    pub after: Vec<AfterStatus>,
 
     /// How often onOutOfMemory has raised the main container's memory.
     #[serde(skip_serializing_if = "is_zero")]
@@ -155,6 +160,8 @@ pub enum State {
     /// Something keeps the current attempt from starting, or the task is about to run again. An attempt whose Pod may be
     /// created is `Running`.
     Pending,
+    /// The first attempt waits for the tasks of `spec.after`.
+    Blocked,
     /// An attempt runs.
     Running,
     /// The next attempt is due at `nextRetryTime`.
@@ -188,6 +195,10 @@ pub struct CurrentAttempt {
     /// The spec.startAt from which dueTime was taken, so that a change moves it and a wait that the user skipped stays skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_at: Option<String>,
+
+    /// Since when it has waited for the tasks of spec.after. The time that the task was suspended is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked_time: Option<MicroTime>,
 
     /// What the wait before it is computed from, so that a changed spec changes the wait, and a retry that gets no Pod is not
     /// charged.

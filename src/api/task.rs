@@ -1,7 +1,8 @@
 //! The `RetryableTask` resource: its spec.
 
 use super::{
-    AttemptOverride, Backoff, Budgets, FailureRule, OnFailure, OnOutOfMemory, QueueRef, RetryableTaskStatus, schema,
+    After, AttemptOverride, Backoff, Budgets, FailureRule, OnFailure, OnOutOfMemory, QueueRef, RetryableTaskStatus,
+    schema,
 };
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -26,7 +27,8 @@ use serde_json::Value;
     selectable = ".spec.queue.name",
     doc = "A task that runs as one Pod per attempt and is tried again, after a delay, until it succeeds or its retries are exhausted.",
     validation = Rule::new("self.metadata.name.size() <= 63").message("the task's name goes into its Pods' names and labels: use at most 63 characters"),
-    printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "Pending, Running, Waiting, Queued, Suspended, Succeeded, Failed or Cancelled"),
+    validation = Rule::new("!has(self.spec.after) || self.spec.after.all(a, a.task != self.metadata.name)").message("a task cannot wait for itself: remove it from spec.after"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "Pending, Blocked, Running, Waiting, Queued, Suspended, Succeeded, Failed or Cancelled"),
     printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts", description = "Attempts that have been started"),
     printcolumn(name = "Last-Reason", type_ = "string", json_path = ".status.reason", description = "Why the current attempt has not started, else why the last attempt failed"),
     printcolumn(name = "Failed", type_ = "string", json_path = ".status.conditions[?(@.type==\"Failed\")].reason", description = "Why the task has failed: RetriesExhausted, BudgetExhausted, RuleFailed, DoNotRetry, DeadlineExceeded or Cancelled"),
@@ -38,6 +40,7 @@ use serde_json::Value;
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1)
 )]
 #[x_kube(
+    validation = Rule::new("!has(self.afterTimeoutSeconds) || has(self.after)").message("afterTimeoutSeconds limits the wait for the tasks of spec.after: give both, or neither"),
     validation = Rule::new("has(self.image) || (has(self.template) && has(self.template.spec) && has(self.template.spec.containers) && self.template.spec.containers.size() > 0)")
         .message("nothing to run: set spec.image, or give spec.template.spec.containers a container"),
     validation = Rule::new("!has(self.image) || !has(self.template) || !has(self.template.spec) || !has(self.template.spec.containers) || self.template.spec.containers.size() == 0 || self.template.spec.containers.exists(c, c.name == 'task' || (has(self.template.metadata) && has(self.template.metadata.annotations) && 'kubectl.kubernetes.io/default-container' in self.template.metadata.annotations && c.name == self.template.metadata.annotations['kubectl.kubernetes.io/default-container']))")
@@ -64,7 +67,7 @@ pub struct RetryableTaskSpec {
     /// Environment variables of the main container. They win over those of the same name in the template.
     /// Every container also gets RETRYABLE_TASK_NAME, RETRYABLE_TASK_UID (an idempotency key that all attempts share), RETRYABLE_ATTEMPT
     /// (from 1), RETRYABLE_MAX_RETRIES, RETRYABLE_LAST_EXIT_CODE, RETRYABLE_LAST_REASON,
-    /// RETRYABLE_CHECKPOINT (once an attempt has reported one) and TRACEPARENT (one trace per task).
+    /// RETRYABLE_CHECKPOINT (once an attempt has reported one), RETRYABLE_AFTER_<NAME>_RESULT (of the tasks of spec.after) and TRACEPARENT (one trace per task).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::env")]
     pub env: Option<Vec<Value>>,
@@ -99,6 +102,20 @@ pub struct RetryableTaskSpec {
     #[serde(default = "default_max_retries")]
     #[x_kube(validation = Rule::new("self >= 0").message("maxRetries counts the tries after the first one: use 0 to run once, 3 for at most four attempts"))]
     pub max_retries: i32,
+
+    /// Tasks of this namespace that must have ended before the first attempt starts. All must hold. Until then the state is Blocked. If one
+    /// of them can no longer hold, the task fails at once with the reason DependencyFailed, without an attempt and without its fallback. Their
+    /// results come as RETRYABLE_AFTER_<NAME>_RESULT. A change counts until the first attempt starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.task.replace('.', '-') == a.task.replace('.', '-')))").message("two entries of after have the same task, or names that differ in '.' and '-' only: their results would be one variable"))]
+    pub after: Option<Vec<After>>,
+
+    /// Longest wait for the tasks of spec.after, in seconds from when nothing else holds the first attempt back. Suspensions do not count.
+    /// The task then fails with the reason DependencyTimeout, without an attempt and without its fallback. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self > 0").message("afterTimeoutSeconds is a time above 0; leave it out to wait without limit"))]
+    pub after_timeout_seconds: Option<i32>,
 
     /// When the first attempt is due, as RFC 3339 with a zone: 2026-12-01T06:00:00Z or 2026-12-01T07:00:00+01:00. In the past: at once.
     /// It counts for the first attempt of every run, and a change counts until that attempt starts.

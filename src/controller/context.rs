@@ -1,5 +1,6 @@
 //! What the reconciles of one controller share.
 
+use super::dependents::Dependents;
 use super::pod_cache::PodCache;
 use super::process_state::ProcessStates;
 use super::queues::Queues;
@@ -21,6 +22,8 @@ pub struct Context {
     pub task_cache: TaskCache,
     /// The Pods that the watch has shown.
     pub pod_cache: PodCache,
+    /// Which tasks wait for which others.
+    pub dependents: Dependents,
     /// What this process knows of each task beyond what is stored.
     pub process_states: ProcessStates,
     /// The TaskQueues of the tasks.
@@ -50,6 +53,7 @@ impl Context {
             settings,
             task_cache: TaskCache::default(),
             pod_cache: PodCache::default(),
+            dependents: Dependents::default(),
             process_states: ProcessStates::default(),
             work_queue,
             reporter,

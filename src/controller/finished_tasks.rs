@@ -32,7 +32,8 @@ pub fn rests(context: &Context, key: &TaskKey, cached: &CachedTask) -> Option<At
     }
     let default_ttl_seconds = context.settings.default_ttl_seconds;
     let uptime = context.pod_cache.uptime();
-    let process = ProcessState { uptime, default_ttl_seconds, ..ProcessState::default() };
+    let is_awaited = context.dependents.is_awaited(key);
+    let process = ProcessState { uptime, default_ttl_seconds, is_awaited, ..ProcessState::default() };
     let (now, lookups) = (context.now(), Lookups::default());
     match decide(&Situation { task: &task, pods: &pods, now, lookups: &lookups, process: &process }) {
         Plan::Settled(settled) => {
@@ -41,9 +42,12 @@ pub fn rests(context: &Context, key: &TaskKey, cached: &CachedTask) -> Option<At
             prune_pods(context, key, &task);
             Some(at_rest)
         }
-        Plan::WriteStatus(_) | Plan::LookUpPod(_) | Plan::ReadWarnings(_) | Plan::RefreshTask | Plan::CreatePod(_) => {
-            None
-        }
+        Plan::WriteStatus(_)
+        | Plan::LookUpPod(_)
+        | Plan::LookUpTasks(_)
+        | Plan::ReadWarnings(_)
+        | Plan::RefreshTask
+        | Plan::CreatePod(_) => None,
     }
 }
 

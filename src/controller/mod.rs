@@ -15,6 +15,7 @@
 
 pub mod client;
 pub mod context;
+mod dependents;
 mod error;
 mod finalizer;
 pub mod finished_tasks;

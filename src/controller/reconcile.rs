@@ -138,6 +138,14 @@ impl Execute for ReconcileRun<'_> {
         Ok(())
     }
 
+    async fn look_up_tasks(&mut self, names: Vec<String>) -> Result<(), Error> {
+        for name in names {
+            let found = self.api().look_up_other(&name).await?;
+            self.lookups.tasks.insert(name, found);
+        }
+        Ok(())
+    }
+
     async fn read_warnings(&mut self, pod: PodRef) -> Result<(), Error> {
         let newest = self.api().newest_warning(&pod).await;
         self.context.process_states.with(self.key, &self.uid, |state| match newest {
@@ -235,12 +243,14 @@ impl ReconcileRun<'_> {
         let uptime = self.context.pod_cache.uptime();
         let default_ttl_seconds = self.context.settings.default_ttl_seconds;
         let queue = self.context.queues.view(self.key, &self.task);
+        let is_awaited = self.context.dependents.is_awaited(self.key);
         let process = self.context.process_states.with(self.key, &self.uid, |state| ProcessState {
             uptime,
             created: state.creation_of(slot),
             create_in_flight: state.sent_for(slot),
             failing: state.failing(slot),
             warnings: state.warnings(),
+            is_awaited,
             remaining: due.map(|due| (due, state.remaining(slot, due, now, longest))),
             queue,
             default_ttl_seconds,

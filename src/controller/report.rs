@@ -214,6 +214,7 @@ pub fn log_plan(task: &RetryableTask, plan: &Plan) {
     match plan {
         Plan::WriteStatus(_) => tracing::debug!("decided: write the status"),
         Plan::LookUpPod(pod) => tracing::debug!(pod, "decided: look up the Pod"),
+        Plan::LookUpTasks(names) => tracing::debug!(?names, "decided: look up other tasks"),
         Plan::ReadWarnings(pod) => tracing::debug!(pod = pod.name, "decided: read the Warning events about the Pod"),
         Plan::RefreshTask => tracing::debug!("decided: read the task"),
         Plan::CreatePod(_) => tracing::debug!("decided: create the Pod"),

@@ -3,7 +3,7 @@
 
 mod cached_task;
 
-pub use cached_task::{CachedTask, version_of};
+pub use cached_task::{CachedTask, Milestone, version_of};
 
 use super::TaskKey;
 use crate::core::decide::AtRest;

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::work_queue::Priority;
-use super::{CachedTask, finished_tasks};
+use super::{CachedTask, TaskKey, finished_tasks};
 use crate::api::RetryableTask;
 use crate::core::queue::facts::TaskFacts;
 use crate::telemetry::Telemetry;
@@ -153,12 +153,15 @@ impl Tasks {
             Event::Init => {}
             Event::InitApply(task) | Event::Apply(task) => {
                 let (key, priority) = (task.key(), priority(&task));
+                let wake = self.context.dependents.see(&task);
                 if self.context.task_cache.show_unfinished(task) {
                     self.context.work_queue.add(key, priority);
+                    self.wake(wake);
                 }
             }
             Event::Delete(task) => {
                 let key = task.key();
+                self.wake(self.context.dependents.of(&key));
                 if self.context.task_cache.doubt_unfinished(&key, task.version()) {
                     self.context.work_queue.add(key, Priority::Active);
                 }
@@ -172,6 +175,18 @@ impl Tasks {
 
     /// Applies a watch event.
     pub fn apply(&self, event: Event<CachedTask>) {
+        let wake = self.context.dependents.apply(&event);
+        self.apply_to_caches(event);
+        self.wake(wake);
+    }
+
+    fn wake(&self, dependents: Vec<TaskKey>) {
+        for key in dependents {
+            self.context.work_queue.add(key, Priority::Active);
+        }
+    }
+
+    fn apply_to_caches(&self, event: Event<CachedTask>) {
         match event {
             Event::Init => {
                 self.context.task_cache.begin_list();

@@ -1,6 +1,7 @@
 //! Builds the Pod of an attempt: the user's template, the main container and the operator's own metadata. They are
 //! merged as JSON, so that a field that this version does not know reaches the API server.
 
+use super::dependency::result_variable;
 use super::main_container::{DEFAULT_CONTAINER, main_container_name, name_of};
 use super::pod_name::pod_name;
 use super::slot::Slot;
@@ -156,6 +157,9 @@ fn own_env(task: &RetryableTask, slot: Slot) -> Vec<Value> {
     if let Some(last) = &status.last_failure {
         env.push(variable("RETRYABLE_LAST_REASON", &last.reason));
         env.extend(last.exit_code.map(|code| variable("RETRYABLE_LAST_EXIT_CODE", &code.to_string())));
+    }
+    for seen in &status.after {
+        env.extend(seen.result.as_deref().map(|result| variable(&result_variable(&seen.task), result)));
     }
     env.extend(status.checkpoint.as_deref().map(|checkpoint| variable("RETRYABLE_CHECKPOINT", checkpoint)));
     if slot.fallback {

@@ -24,6 +24,9 @@ pub trait Execute: Send {
     /// Looks up the Pod of that name.
     fn look_up_pod(&mut self, pod_name: String) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
+    /// Looks up the tasks of those names.
+    fn look_up_tasks(&mut self, names: Vec<String>) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
     /// Reads the Warning events about the Pod.
     fn read_warnings(&mut self, pod: PodRef) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
@@ -49,10 +52,15 @@ pub trait Execute: Send {
 /// # Errors
 /// Those of the requests, and that the plans did not converge.
 pub async fn drive<E: Execute>(executor: &mut E) -> Result<Option<Settled>, E::Error> {
-    for _ in 0..MAX_PLANS {
-        let flow = match executor.decide() {
+    let mut plans = 0;
+    while plans < MAX_PLANS {
+        let plan = executor.decide();
+        // Each names tasks that are not known yet, so there is an end to it.
+        plans += u32::from(!matches!(plan, Plan::LookUpTasks(_)));
+        let flow = match plan {
             Plan::WriteStatus(write) => executor.write_status(write).await?,
             Plan::LookUpPod(pod_name) => go_on(executor.look_up_pod(pod_name).await?),
+            Plan::LookUpTasks(names) => go_on(executor.look_up_tasks(names).await?),
             Plan::ReadWarnings(pod) => go_on(executor.read_warnings(pod).await?),
             Plan::RefreshTask => executor.refresh_task().await?,
             Plan::CreatePod(slot) => executor.create_pod(slot).await?,

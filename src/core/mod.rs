@@ -9,6 +9,7 @@ pub mod classify;
 pub mod condition_list;
 pub mod decide;
 pub mod delay;
+pub mod dependency;
 pub mod did_you_mean;
 pub mod drive;
 pub mod end_text;

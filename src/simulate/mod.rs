@@ -169,6 +169,11 @@ pub fn simulate(task: &RetryableTask, script: &Outcomes, limit: usize) -> Result
     if let Some(start_at) = &task.spec.start_at {
         notes.push(format!("spec.startAt is {start_at}: times count from the start of the first attempt"));
     }
+    let after: Vec<&str> = task.spec.after.iter().flatten().map(|after| after.task.as_str()).collect();
+    if !after.is_empty() {
+        let after = after.join(", ");
+        notes.push(format!("spec.after names {after}: this shows what happens once that has ended as it must"));
+    }
     notes.extend(main_container_note(task));
     notes.extend(unknown_reasons(task));
     let bounds = [(JitterPick::Lowest, "shortest"), (JitterPick::Highest, "longest")];

@@ -80,6 +80,11 @@ impl Execute for SimulatedCluster<'_> {
         Ok(())
     }
 
+    /// The task is shown without `spec.after`.
+    async fn look_up_tasks(&mut self, _: Vec<String>) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn read_warnings(&mut self, pod: PodRef) -> Result<(), Error> {
         let warnings = PodWarnings { pod_uid: pod.uid, age: SignedDuration::ZERO, readable: true, newest: None };
         self.warnings = Some(warnings);
@@ -120,6 +125,7 @@ impl<'a> SimulatedCluster<'a> {
         let mut task = task.clone();
         task.spec.suspend = false;
         task.spec.start_at = None;
+        task.spec.after = None;
         task.status = None;
         task.metadata.generation = Some(1);
         Self {

@@ -278,6 +278,9 @@ fn a_suspended_task_is_shown_as_if_it_went_on() {
 fn times_count_from_the_first_attempt_whenever_it_starts() {
     let simulation = play(json!({"startAt": "2100-01-01T00:00:00Z", "activeDeadlineSeconds": 60}), "[0]");
     assert_eq!((simulation.attempts[0].start_milliseconds, simulation.end.type_), (0, EndType::Complete));
+    let after = play(json!({"after": [{"task": "a"}, {"task": "b"}]}), "[0]");
+    assert!(after.notes[0].starts_with("spec.after names a, b: "), "{:?}", after.notes);
+    assert_eq!(after.end.type_, EndType::Complete);
     assert!(simulation.notes[0].starts_with("spec.startAt is 2100-01-01T00:00:00Z"), "{:?}", simulation.notes);
 }
 

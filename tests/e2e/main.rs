@@ -14,6 +14,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::large_futures)]
 
 mod admission;
+mod after;
 mod alone;
 mod annotation_requests;
 mod attempt_outcomes;

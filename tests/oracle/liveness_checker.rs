@@ -55,6 +55,9 @@ fn prompt(trace: &Trace, record: &TaskRecord, violations: &mut Vec<Violation>) {
 fn due(trace: &Trace, at: Duration, task: &RetryableTask) -> Option<Duration> {
     let status = task.status.as_ref().filter(|status| status.completion_time.is_none())?;
     let current = status.current.as_ref().filter(|current| current.pod_name.is_none() && !task.spec.suspend)?;
+    if current.blocked_time.is_some() {
+        return None; // other tasks decide
+    }
     let due = current
         .due_time
         .as_ref()
@@ -91,7 +94,7 @@ fn written_with_cause(trace: &Trace, record: &TaskRecord, violations: &mut Vec<V
 fn still_waits(before: &Change, after: &Change) -> bool {
     let (before, after) = (&before.object["status"], &after.object["status"]);
     let waits = |status: &Value| status["state"] == "Waiting";
-    waits(before) && waits(after) && before["current"] == after["current"]
+    waits(before) && waits(after) && before["current"] == after["current"] && before["after"] == after["after"]
 }
 
 /// A refused request is not repeated at once.

@@ -5,12 +5,14 @@
 //!
 //! - [`record`]: the trace, grouped by task and Pod.
 //! - [`sequence_checker`]: one Pod at a time; status before Pod, outcome before the finalizer's removal, intent before stop.
+//! - [`after_checker`]: a task waits for those of `spec.after`, and no longer.
 //! - [`history_checker`]: the history matches the Pods, and delays are kept.
 //! - [`leader_checker`]: only the leader creates Pods.
 //! - [`liveness_checker`]: steps that are due follow soon, and no write is repeated in a loop.
 //! - [`totals_checker`]: counters match the history, and budgets are kept.
 //! - [`quiescence_checker`]: at the end nothing is left behind, and nothing is written any more.
 
+mod after_checker;
 mod history_checker;
 mod leader_checker;
 mod liveness_checker;
@@ -147,6 +149,8 @@ pub fn judge(trace: &Trace) -> (Vec<Violation>, Vec<String>) {
         quiescence_checker::check(trace, record, &mut violations);
         liveness_checker::check(trace, record, &mut violations);
     }
+    after_checker::check(trace, &tasks, &mut violations);
+    after_checker::awaited_stay(trace, &tasks, &mut violations);
     quiescence_checker::check_all(trace, &mut violations);
     liveness_checker::check_refusals(trace, &mut violations);
     sequence_checker::foreign_pods(trace, &mut violations);

@@ -15,7 +15,11 @@ const SETTLED: Duration = Duration::from_secs(600);
 pub fn check(trace: &Trace, record: &TaskRecord, violations: &mut Vec<Violation>) {
     let status = record.last_status();
     let ended = status.completion_time.is_some();
-    if record.deleted_at.is_none() && !ended && !(record.last().spec.suspend && status.state == Some(State::Suspended))
+    let is_blocked = status.state == Some(State::Blocked);
+    if record.deleted_at.is_none()
+        && !ended
+        && !is_blocked
+        && !(record.last().spec.suspend && status.state == Some(State::Suspended))
     {
         let text = format!("{}: it stays in {:?} with {:?}", record.name, status.state, status.current);
         violations.push(Violation::new("a task goes on until it ends", text));

@@ -137,6 +137,7 @@ fn defaults_are_those_that_are_documented() {
         !is_kubernetes_own(path)
     });
     let expected = [
+        r#".spec.after[].condition "Succeeded""#,
         ".spec.avoidFailedNodes true",
         r#".spec.completion "MainContainer""#,
         ".spec.historyLimit 20",

@@ -4,6 +4,7 @@ use super::TaskApi;
 use crate::api::RetryableTask;
 use crate::controller::{CachedTask, Error};
 use crate::core::decide::{PodLookup, PodRef};
+use crate::core::dependency::TaskFact;
 use crate::core::pod_snapshot::PodSnapshot;
 use crate::core::pod_warning::{PodWarning, newest_warning};
 use k8s_openapi::api::core::v1::Event;
@@ -35,6 +36,21 @@ impl TaskApi<'_> {
     pub async fn read_cached_task(&self) -> Result<Option<CachedTask>, Error> {
         let api: Api<CachedTask> = Api::namespaced(self.context.settings.client.clone(), &self.key.namespace);
         api.get_opt(&self.key.name).await.map_err(Error::request(self.key, "cannot read the task"))
+    }
+
+    /// What is to be known of another task of the namespace; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// When the request failed.
+    pub async fn look_up_other(&self, name: &str) -> Result<Option<TaskFact>, Error> {
+        let others: Api<CachedTask> = Api::namespaced(self.context.settings.client.clone(), &self.key.namespace);
+        let found =
+            others.get_opt(name).await.map_err(Error::request(self.key, "cannot look up a task of spec.after"))?;
+        // Of one that this version cannot read only the UID is known: it has not ended as far as we can tell.
+        Ok(found.map(|found| match found.task() {
+            Ok(task) => TaskFact::of(&task),
+            Err(_) => TaskFact { uid: found.uid().unwrap_or_default(), ..TaskFact::default() },
+        }))
     }
 
     /// The UID of the task that has the name now.

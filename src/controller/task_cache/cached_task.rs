@@ -21,6 +21,9 @@ pub struct CachedTask {
     is_new: bool,
     has_ended: bool,
     has_queue: bool,
+    /// The tasks that it waits for, as long as no attempt of its run has begun.
+    waits_for: Box<[String]>,
+    is_finished: bool,
     /// The task without its `managedFields`.
     json: Box<[u8]>,
 }
@@ -36,6 +39,17 @@ impl CachedTask {
             let metadata = whole.unwrap_or_else(|_| self.metadata.clone());
             Box::new(InvalidObject { error: error.to_string(), metadata })
         })
+    }
+
+    /// The names of the tasks that it waits for.
+    pub fn waits_for(&self) -> &[String] {
+        &self.waits_for
+    }
+
+    /// What may matter to those that wait for it.
+    pub fn milestone(&self) -> Milestone {
+        let ObjectMeta { uid, generation, .. } = &self.metadata;
+        Milestone { uid: uid.clone(), generation: *generation, is_finished: self.is_finished }
     }
 
     /// Whether no attempt of it has begun.
@@ -70,6 +84,14 @@ pub fn version_of(metadata: &ObjectMeta) -> u64 {
     metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
+/// What of a task may matter to those that wait for it. The same again means that nothing has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Milestone {
+    uid: Option<String>,
+    generation: Option<i64>,
+    is_finished: bool,
+}
+
 /// An object's metadata; the rest may be anything.
 #[derive(Deserialize)]
 struct Meta<M = ObjectMeta> {
@@ -84,13 +106,37 @@ struct Names {
     namespace: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
+    generation: Option<i64>,
 }
 
 /// A task with as much as says how far it is, and whether it has to do with a queue.
 #[derive(Deserialize)]
 struct Outline {
-    spec: Option<HasQueue>,
+    spec: Option<Spec>,
     status: Option<Stage>,
+}
+
+/// The parts of a spec that say whether it has a queue, and which tasks it waits for.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Spec {
+    queue: Option<IgnoredAny>,
+    after: Option<Vec<Named>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    task: String,
+}
+
+/// A condition's type, and whether it is true.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Is {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
 }
 
 /// A part of a task that may name a queue.
@@ -109,11 +155,17 @@ struct Stage {
     current: Option<HasQueue>,
     history: Option<Vec<IgnoredAny>>,
     completion_time: Option<IgnoredAny>,
+    conditions: Option<Vec<Is>>,
 }
 
 impl Stage {
+    fn is_finished(&self) -> bool {
+        let is_end = |is: &Is| is.status == "True" && matches!(is.type_.as_str(), "Finished" | "Complete" | "Failed");
+        self.conditions.iter().flatten().any(is_end)
+    }
+
     fn is_new(&self) -> bool {
-        let Self { start_time, current, history, completion_time: _ } = self;
+        let Self { start_time, current, history, completion_time: _, conditions: _ } = self;
         start_time.is_none() && current.is_none() && history.as_ref().is_none_or(Vec::is_empty)
     }
 }
@@ -123,16 +175,36 @@ impl<'de> Deserialize<'de> for CachedTask {
         let mut json = Vec::new();
         JsonCopy::of_object(&mut json).deserialize(deserializer)?;
         let Meta { metadata } = serde_json::from_slice(&json).map_err(D::Error::custom)?;
-        let Names { name, namespace, uid, resource_version } = metadata;
+        let Names { name, namespace, uid, resource_version, generation } = metadata;
+        let metadata = ObjectMeta { name, namespace, uid, resource_version, generation, ..ObjectMeta::default() };
         // A status that cannot be parsed is a status: the task is not new.
-        let outline = serde_json::from_slice(&json);
-        let (is_new, has_ended, has_queue) = outline.map_or((false, false, true), |Outline { spec, status }| {
-            let stage = status.unwrap_or_default();
-            let has_queue = spec.iter().chain(&stage.current).any(|part| part.queue.is_some());
-            (stage.is_new(), stage.completion_time.is_some(), has_queue)
-        });
-        let metadata = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };
-        Ok(Self { metadata, is_new, has_ended, has_queue, json: json.into() })
+        let outline = serde_json::from_slice(&json)
+            .map(|Outline { spec, status }| (spec.unwrap_or_default(), status.unwrap_or_default()));
+        let Ok((spec, stage)) = outline else {
+            let (waits_for, json) = ([].into(), json.into());
+            return Ok(Self {
+                metadata,
+                is_new: false,
+                has_ended: false,
+                has_queue: true,
+                waits_for,
+                is_finished: false,
+                json,
+            });
+        };
+        let has_queue = spec.queue.is_some() || stage.current.as_ref().is_some_and(|current| current.queue.is_some());
+        let is_finished = stage.is_finished();
+        let has_begun = is_finished || stage.start_time.is_some();
+        let after = spec.after.into_iter().flatten().filter(|_| !has_begun);
+        Ok(Self {
+            metadata,
+            is_new: stage.is_new(),
+            has_ended: stage.completion_time.is_some(),
+            has_queue,
+            waits_for: after.map(|named| named.task).collect(),
+            is_finished,
+            json: json.into(),
+        })
     }
 }
 

@@ -80,8 +80,12 @@ impl<'a> Draft<'a> {
         if is_finished(&self.status.conditions) {
             condition_list::remove(&mut self.status.conditions, ConditionType::AttemptStarted);
             condition_list::remove(&mut self.status.conditions, ConditionType::Queued);
+            condition_list::remove(&mut self.status.conditions, ConditionType::Blocked);
         } else {
             self.started_condition();
+            if self.status.state != Some(State::Blocked) {
+                condition_list::remove(&mut self.status.conditions, ConditionType::Blocked);
+            }
             if self.status.state != Some(State::Queued) {
                 condition_list::remove(&mut self.status.conditions, ConditionType::Queued);
             }

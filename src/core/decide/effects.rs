@@ -8,7 +8,7 @@ use super::situation::{
     age, creation_in_flight_for, current_of, is_finished, pod_of, remaining, slot_of, time_until_abandoned,
 };
 use super::{
-    Cleanup, Plan, PodRef, Settled, Situation, StopMethod, TrackedPod, UNSEEN_BOUND, deadlines, hold_up, queue,
+    Cleanup, Plan, PodRef, Settled, Situation, StopMethod, TrackedPod, UNSEEN_BOUND, after, deadlines, hold_up, queue,
     stop_method, stop_reasons, ttl_seconds,
 };
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTaskStatus};
@@ -16,6 +16,9 @@ use crate::core::condition_list;
 use crate::core::pod_snapshot::Progress;
 use crate::core::time::{plus, until};
 use jiff::SignedDuration;
+
+/// How soon a finished task whose time is over is looked at again while another task waits for it.
+const AWAITED_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// A task that is being deleted removes the finalizer from its Pods.
 pub(super) fn of_deleted_task(situation: &Situation) -> Settled {
@@ -60,7 +63,7 @@ fn current(
     settled: &mut Settled,
 ) -> Option<Plan> {
     if current.pod_name.is_none() {
-        if !situation.task.spec.suspend {
+        if !situation.task.spec.suspend && !after::requeue(situation, current, settled) {
             let wait = remaining(situation, current.due_time.as_ref());
             if !(wait.is_zero() && wait_in_line(situation, status, current, settled)) {
                 settled.requeue_in(wait);
@@ -166,7 +169,9 @@ fn expire(situation: &Situation, status: &RetryableTaskStatus, settled: &mut Set
     let Some(ttl) = ttl_seconds(&situation.task.spec, status) else { return };
     let Some(ended) = status.completion_time.as_ref() else { return };
     let wait = until(situation.now, plus(ended.0, SignedDuration::from_secs(i64::from(ttl))));
-    if wait.is_zero() {
+    if wait.is_zero() && situation.process.is_awaited {
+        settled.requeue_deferrable(AWAITED_AGAIN);
+    } else if wait.is_zero() {
         settled.delete_task = true;
     } else {
         settled.requeue.expiry = Some(wait);

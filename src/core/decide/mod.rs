@@ -6,6 +6,7 @@
 //! followed by one that reads the same status and decides the same. A task that is being deleted is the exception: its
 //! Pods lose the finalizer without a write.
 
+mod after;
 mod at_rest;
 mod attempt;
 mod attempt_end;
@@ -61,6 +62,7 @@ pub fn decide(situation: &Situation) -> Plan {
     let stored = situation.task.status.as_ref().unwrap_or(&none);
     match next_status(situation, stored, Scope::Required) {
         Next::LookUpPod(pod_name) => Plan::LookUpPod(pod_name),
+        Next::LookUpTasks(names) => Plan::LookUpTasks(names),
         Next::ReadWarnings(pod) => Plan::ReadWarnings(pod),
         Next::Status(write) if *write.status != *stored => Plan::WriteStatus(with_progress(situation, stored, write)),
         Next::Status(_) => match effects::of_stored_status(situation, stored) {
@@ -76,6 +78,7 @@ pub fn decide(situation: &Situation) -> Plan {
 /// What the status should be, or what must be known first.
 enum Next {
     LookUpPod(String),
+    LookUpTasks(Vec<String>),
     ReadWarnings(PodRef),
     Status(StatusWrite),
 }
@@ -102,7 +105,13 @@ fn next_status(situation: &Situation, stored: &RetryableTaskStatus, scope: Scope
         Step::NotStarted => match problem {
             Some(problem) if !draft.is_over(situation.now) => draft.stall(ConditionReason::InvalidSpec, &problem),
             // An invalid spec after the deadline fails by the deadline there.
-            Some(_) | None => draft.start_when_due(),
+            Some(_) | None => {
+                let unknown = draft.unknown_tasks();
+                if !unknown.is_empty() {
+                    return Next::LookUpTasks(unknown);
+                }
+                draft.start_when_due();
+            }
         },
         Step::Active | Step::TaskEnded => {}
     }
@@ -125,7 +134,7 @@ fn with_progress(situation: &Situation, stored: &RetryableTaskStatus, write: Sta
     match next_status(situation, stored, Scope::WithProgress) {
         Next::Status(write) => write,
         // Progress would need another request first: only what is required is written.
-        Next::LookUpPod(_) | Next::ReadWarnings(_) => write,
+        Next::LookUpPod(_) | Next::LookUpTasks(_) | Next::ReadWarnings(_) => write,
     }
 }
 
@@ -135,7 +144,7 @@ fn progress(situation: &Situation, stored: &RetryableTaskStatus) -> Option<Defer
         return None;
     }
     let report = match next_status(situation, stored, Scope::WithProgress) {
-        Next::LookUpPod(_) => return None,
+        Next::LookUpPod(_) | Next::LookUpTasks(_) => return None,
         Next::ReadWarnings(pod) => ProgressReport::ReadWarnings(pod),
         Next::Status(write) if *write.status == *stored => return None,
         Next::Status(write) => ProgressReport::WriteStatus(write),

@@ -13,6 +13,8 @@ pub enum Plan {
     WriteStatus(StatusWrite),
     /// Look up the Pod of that name.
     LookUpPod(String),
+    /// Look up the tasks of those names in the task's namespace.
+    LookUpTasks(Vec<String>),
     /// Read the Warning events about the Pod.
     ReadWarnings(PodRef),
     /// Read the task live.

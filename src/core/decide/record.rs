@@ -170,6 +170,13 @@ fn take_back_retry(draft: &mut Draft, instead: Action) {
     status.ignored = status.ignored.saturating_sub(i32::from(action == Some(Action::Ignore))).max(0);
 }
 
+/// The tasks that this one waits for keep it from ever starting an attempt in this run.
+pub(super) fn fail_without_attempt(draft: &mut Draft, reason: ConditionReason, message: &str) {
+    draft.current.number = draft.current.number.saturating_sub(1);
+    end(draft, reason, message);
+    (draft.status.reason, draft.status.message) = (Some(reason.as_str().into()), Some(message.into()));
+}
+
 /// A user cancels the task before its next attempt.
 pub(super) fn cancel(draft: &mut Draft) {
     if draft.current.fallback {

@@ -4,8 +4,8 @@ use super::draft::Draft;
 use super::situation::{nothing_has_begun, pod_of, slot_of};
 use super::{Situation, TrackedPod, Transition};
 use crate::api::{
-    ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, Acknowledged, ConditionType, CurrentAttempt, GROUP,
-    QueueRef, RetryableTaskStatus, Run, State, StopReason,
+    ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, Acknowledged, AfterStatus, ConditionType,
+    CurrentAttempt, GROUP, QueueRef, RetryableTaskStatus, Run, State, StopReason,
 };
 use crate::core::message::{MAX_WORD_BYTES, short};
 use crate::core::pod_snapshot::Progress;
@@ -151,6 +151,9 @@ fn retry_now(draft: &mut Draft) -> String {
     if draft.current.pod_name.is_some() {
         return replace(draft);
     }
+    if draft.current.blocked_time.is_some() {
+        return format!("no effect: attempt {number} waits for other tasks: see spec.after");
+    }
     if let Some((_, QueueRef { name, .. })) = draft.waited().filter(|_| draft.remaining().is_zero()) {
         return format!("no effect: attempt {number} is due, and starts once TaskQueue {name} lets it");
     }
@@ -206,6 +209,7 @@ fn run_again(draft: &mut Draft) {
         history: kept.history,
         history_dropped: kept.history_dropped,
         memory_raises: kept.memory_raises,
+        after: kept.after.into_iter().filter_map(met_before).collect(),
         checkpoint: kept.checkpoint.filter(|_| !from_start),
         acknowledged: kept.acknowledged,
         conditions: kept.conditions,
@@ -222,6 +226,11 @@ fn run_again(draft: &mut Draft) {
         condition_list::remove(&mut draft.status.conditions, ended);
     }
     draft.current = CurrentAttempt { number: first_attempt, ..CurrentAttempt::default() };
+}
+
+/// Another run waits anew for the tasks that still exist.
+fn met_before(seen: AfterStatus) -> Option<AfterStatus> {
+    (seen.met || seen.met_before).then_some(AfterStatus { met: false, met_before: true, ..seen })
 }
 
 fn acknowledge(draft: &mut Draft, request: Request, effect: &str) {

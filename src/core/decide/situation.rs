@@ -3,6 +3,7 @@
 use super::TrackedPod;
 use crate::api::{ConditionReason, ConditionType, CurrentAttempt, RetryableTask, RetryableTaskStatus};
 use crate::core::condition_list;
+use crate::core::dependency::KnownTasks;
 use crate::core::pod_name::pod_name;
 use crate::core::pod_snapshot::DeletionDeadline;
 use crate::core::pod_warning::PodWarning;
@@ -42,6 +43,8 @@ pub struct Lookups {
     pub pod: Option<PodLookup>,
     /// Why the current attempt's Pod has just not been created.
     pub rejection: Option<Rejection>,
+    /// The tasks of `spec.after`, and those that they wait for, as far as they were asked for.
+    pub tasks: KnownTasks,
     /// Whether the task has just been read live, or written, rather than found in a cache that may be behind.
     pub task_is_live: bool,
 }
@@ -65,6 +68,8 @@ pub struct ProcessState {
     pub queue: Option<QueueView>,
     /// The `ttlSecondsAfterFinished` that this process was told to give to tasks whose spec has none.
     pub default_ttl_seconds: Option<i32>,
+    /// Whether another task waits for the end of this one.
+    pub is_awaited: bool,
 }
 
 /// What the API server says of a Pod.

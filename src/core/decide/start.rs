@@ -1,10 +1,11 @@
 //! An attempt that has not started: it starts when it is due and nothing holds it back.
 
+use super::after::Dependencies;
 use super::draft::{Draft, Step};
 use super::queue::Turn;
 use super::situation::remaining;
 use super::{Transition, deadlines, fallback, record, requests, retry_wait};
-use crate::api::{ConditionReason, ConditionType, CurrentAttempt, State};
+use crate::api::{ConditionReason, ConditionType, State};
 use crate::core::time::{micros, until};
 use crate::core::{attempt_spec, condition_list, start_at};
 use jiff::{SignedDuration, Timestamp};
@@ -38,6 +39,16 @@ impl Draft<'_> {
                 Step::Active | Step::TaskEnded | Step::LookUpPod(_) | Step::ReadWarnings(_) => {}
             };
         }
+        let blocked = match self.follow_after() {
+            Dependencies::Met => {
+                self.unblock();
+                None
+            }
+            Dependencies::Pending(why) => Some(why),
+            Dependencies::Cycle(why) => return self.block_in_cycle(&why),
+            Dependencies::Failed(why) => return self.fail_without_attempt(ConditionReason::DependencyFailed, &why),
+        };
+        self.clear_stall(ConditionReason::DependencyCycle);
         // What fell due in the meantime starts now, and is not late.
         if was_suspended && self.remaining().is_zero() {
             self.current.due_time = None;
@@ -51,7 +62,11 @@ impl Draft<'_> {
         }
         if !self.remaining().is_zero() {
             self.status.state = Some(State::Waiting);
+            self.current.blocked_time = None;
             return;
+        }
+        if let Some(why) = blocked {
+            return self.block(&why);
         }
         match self.take_turn() {
             Turn::Starts => self.start(),
@@ -65,11 +80,8 @@ impl Draft<'_> {
 
     /// The first attempt of a run is due at `startAt`, as the spec has it now.
     fn follow_start_at(&mut self) {
-        let CurrentAttempt { number, fallback, .. } = self.current;
-        let is_first = attempt_spec::number_in_run(Some(&self.status), number) == 1 && !fallback;
-        let has_begun = self.status.start_time.is_some() || self.current.wait.is_some();
         let wanted = self.situation.task.spec.start_at.as_ref();
-        if !is_first || has_begun || self.current.start_at.as_ref() == wanted {
+        if !self.is_first_of_run() || self.current.start_at.as_ref() == wanted {
             return;
         }
         self.current.start_at = wanted.cloned();
@@ -88,6 +100,7 @@ impl Draft<'_> {
         let slot = self.slot();
         self.current.pod_name = Some(self.expected_pod_name());
         self.current.create_time = Some(MicroTime(micros(self.situation.now)));
+        self.current.blocked_time = None;
         // By this status and not the stored one: it may close an attempt, or begin a run.
         let spec = &self.situation.task.spec;
         self.current.avoided_nodes = attempt_spec::avoided_nodes(spec, &self.status, slot);
@@ -106,6 +119,7 @@ impl Draft<'_> {
 
     /// The time of a suspension does not count towards the deadline, which runs from the first attempt.
     fn count_suspension(&mut self) {
+        self.leave_out_of_blocked_time();
         let Some(since) = self.status.suspended_time.take().filter(|_| self.status.start_time.is_some()) else {
             return;
         };

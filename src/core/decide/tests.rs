@@ -1,3 +1,4 @@
+mod after;
 mod arbitrary;
 mod budgets;
 mod caps;

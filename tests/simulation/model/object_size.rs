@@ -75,7 +75,11 @@ fn ten_thousand_failures_stay_far_below_100_kib() {
             }
             Plan::CreatePod(_) => pods = vec![ended(&task, now)],
             Plan::Settled(_) if task.status.as_ref().is_some_and(|status| status.completion_time.is_some()) => break,
-            Plan::Settled(_) | Plan::LookUpPod(_) | Plan::ReadWarnings(_) | Plan::RefreshTask => {}
+            Plan::Settled(_)
+            | Plan::LookUpPod(_)
+            | Plan::LookUpTasks(_)
+            | Plan::ReadWarnings(_)
+            | Plan::RefreshTask => {}
         }
     }
     let status: Value = serde_json::to_value(task.status.unwrap()).unwrap();

@@ -117,6 +117,13 @@ impl Plan {
                 spec["backoff"] = json!({"strategy": "Fixed", "initialDelaySeconds": 1});
             }
         }
+        if kind != Kind::Faults && tasks.len() == 2 && r.chance(300) {
+            let condition = r.pick(&["Succeeded", "Failed", "Finished"]);
+            tasks[1].2["after"] = json!([{"task": "task-0", "condition": condition}]);
+            if r.chance(300) {
+                tasks[1].2["afterTimeoutSeconds"] = json!(r.between(1, 900));
+            }
+        }
         if kind == Kind::Unadmitted {
             // Every task ends, even if no Pod is admitted.
             for (.., spec) in &mut tasks {

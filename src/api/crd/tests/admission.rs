@@ -79,6 +79,17 @@ fn refused() -> Vec<(&'static str, Vec<Value>)> {
                 backoff(json!({"strategy": "List", "delaysSeconds": [1], "maxDelaySeconds": 5})),
             ],
         ),
+        ("a task cannot wait for itself", vec![with("after", json!([{"task": "a"}]))]),
+        ("give both, or neither", vec![with("afterTimeoutSeconds", json!(5))]),
+        ("afterTimeoutSeconds is a time", vec![task(&json!({"image": "x", "after": [], "afterTimeoutSeconds": 0}))]),
+        ("after[].task is the name", ["B", "b_c", "b/c"].map(|name| with("after", json!([{"task": name}]))).to_vec()),
+        (
+            "two entries of after have the same task",
+            vec![
+                with("after", json!([{"task": "b"}, {"task": "b", "condition": "Failed"}])),
+                with("after", json!([{"task": "b.c"}, {"task": "b-c"}])),
+            ],
+        ),
         (
             "startAt is a time as RFC 3339",
             [
@@ -329,6 +340,9 @@ fn admission_accepts_valid_specs() {
         backoff(json!({"jitter": {"mode": "Proportional", "percent": 0}})),
         backoff(json!({"jitter": {"mode": "Full"}})),
         with("startAt", json!("2026-12-01T06:00:00Z")),
+        task(
+            &json!({"image": "x", "after": [{"task": "b"}, {"task": "b.c", "condition": "Finished"}], "afterTimeoutSeconds": 1}),
+        ),
         with("startAt", json!("2026-12-01T06:00:00.123456789-03:30")),
         with("maxRetries", json!(0)),
         with("historyLimit", json!(0)),
@@ -365,7 +379,8 @@ fn what_admission_accepts_can_be_read() {
         "image": "x", "command": ["a"], "args": ["b"], "env": [{"name": "A", "value": "b"}],
         "envFrom": [{"secretRef": {"name": "s"}}], "resources": {"limits": {"cpu": "1"}}, "template": {"spec": {}},
         "completion": "AllContainers", "startAt": "2026-12-01T06:00:00Z",
-        "queue": {"name": "q", "priority": 1, "fairnessKey": "a", "maxWaitSeconds": 5}, "maxRetries": 5, "suspend": true, "ttlSecondsAfterFinished": 5, "historyLimit": 5,
+        "queue": {"name": "q", "priority": 1, "fairnessKey": "a", "maxWaitSeconds": 5}, "maxRetries": 5,
+        "after": [{"task": "b", "condition": "Failed"}], "afterTimeoutSeconds": 9, "suspend": true, "ttlSecondsAfterFinished": 5, "historyLimit": 5,
         "podRetention": {"failed": 2}, "avoidFailedNodes": false,
         "onOutOfMemory": {"memoryMultiplier": "1.5", "maxMemory": "4Gi"},
         "overrides": [{"fromAttempt": 2, "resources": {"limits": {"cpu": "2"}}, "nodeSelector": {"a": "b"},

@@ -5,6 +5,7 @@ use super::story::{Step, play, play_in};
 use super::world::{Line, Server, World};
 use crate::api::{Action, ConditionType, OnFailure, QueueRef, QueueSlot, RetryableTask, State};
 use crate::core::condition_list;
+use crate::core::dependency::{TaskEnd, TaskFact};
 use crate::core::queue::view::QueueDemand;
 use crate::core::testing::{BuildTask, at, fixed, task};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -455,4 +456,24 @@ fn a_probe_that_the_service_fails_is_not_charged() {
         &[(Look, "Running 1/0/0 [Reconciling] 1P"), (Exit(0), "Succeeded 1/0/0 [Complete Finished] 1E")],
     );
     assert_eq!(world.status().history[0].rule, None);
+}
+
+#[test]
+fn it_stands_in_line_once_the_tasks_that_it_waits_for_have_ended() {
+    let task = max_wait(60).change(|task| {
+        task.spec.after = serde_json::from_value(serde_json::json!([{"task": "import"}])).unwrap();
+    });
+    let blocked = "Blocked 0/0/0 DependencyPending [Blocked]";
+    let mut world = play_from(Line::Unknown, task, &[(Look, blocked), (Pass(600_000), blocked)]);
+    assert_eq!(world.demand, None, "it is not in line");
+    let end = TaskEnd { succeeded: true, ..TaskEnd::default() };
+    world.others.insert("import".into(), TaskFact { end: Some(end), ..TaskFact::default() });
+    world.reconcile();
+    assert!(world.demand.is_some());
+    world.pass(jiff::SignedDuration::from_secs(59));
+    world.reconcile();
+    assert_eq!(world.status().state, Some(State::Queued), "the wait for others is no wait in the queue");
+    world.line = Line::Grants;
+    world.reconcile();
+    assert_eq!(world.status().state, Some(State::Running));
 }

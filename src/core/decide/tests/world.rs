@@ -9,6 +9,7 @@ use crate::core::decide::{
     STOP_DEADLINE_SECONDS, Settled, Situation, StatusWrite, StopMethod, TrackedPod, Transition, decide, is_finished,
     slot_of,
 };
+use crate::core::dependency::TaskFact;
 use crate::core::drive::{Execute, drive};
 
 use crate::core::pod_name::pod_name;
@@ -94,6 +95,10 @@ pub struct World {
     granted: Option<(i32, Timestamp)>,
     /// The default that the operator is started with.
     pub default_ttl_seconds: Option<i32>,
+    /// The other tasks, and how often one was looked up.
+    pub others: BTreeMap<String, TaskFact>,
+    pub looked_up: u32,
+    pub is_awaited: bool,
     process: Process,
     wall: Timestamp,
     monotonic: SignedDuration,
@@ -124,6 +129,9 @@ impl World {
             demand: None,
             granted: None,
             default_ttl_seconds: None,
+            others: BTreeMap::new(),
+            looked_up: 0,
+            is_awaited: false,
             // Up for long: what an earlier process may have sent has landed.
             process: Process { begun: SignedDuration::from_hours(-1), ..Process::default() },
             wall: at(0),
@@ -288,6 +296,7 @@ impl World {
             remaining,
             queue: self.queue_says(),
             default_ttl_seconds: self.default_ttl_seconds,
+            is_awaited: self.is_awaited,
         };
         decide(&Situation { task: &self.task, pods: &pods, now: self.wall, lookups: &lookups, process: &process })
     }
@@ -447,6 +456,15 @@ impl Execute for World {
 
     async fn look_up_pod(&mut self, pod_name: String) -> Result<(), String> {
         self.ask(&pod_name);
+        Ok(())
+    }
+
+    async fn look_up_tasks(&mut self, names: Vec<String>) -> Result<(), String> {
+        for name in names {
+            self.looked_up += 1;
+            let found = self.others.get(&name).cloned();
+            assert!(self.process.lookups.tasks.insert(name, found).is_none(), "looked up once");
+        }
         Ok(())
     }
 

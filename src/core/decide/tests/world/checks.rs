@@ -18,7 +18,7 @@ impl World {
             }
             Plan::CreatePod(slot) => self.check_creation(*slot),
             Plan::Settled(settled) => self.check_settled(settled),
-            Plan::LookUpPod(_) | Plan::ReadWarnings(_) | Plan::RefreshTask => {}
+            Plan::LookUpPod(_) | Plan::LookUpTasks(_) | Plan::ReadWarnings(_) | Plan::RefreshTask => {}
         }
     }
 

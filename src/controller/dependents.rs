@@ -1,0 +1,130 @@
+//! Which tasks wait for which others: who is reconciled when a task ends, and which finished tasks must not go yet.
+//!
+//! It is made from what the watch shows, so a new process has it as soon as its list is complete.
+
+use super::task_cache::Milestone;
+use super::{CachedTask, TaskKey};
+use kube::ResourceExt;
+use kube_runtime::watcher::Event;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The tasks that wait for others.
+#[derive(Debug, Default)]
+pub struct Dependents(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The tasks that each task waits for.
+    waits_for: BTreeMap<TaskKey, Vec<TaskKey>>,
+    /// The tasks that others wait for.
+    awaited: BTreeMap<TaskKey, Awaited>,
+    /// The tasks of a list that is not complete.
+    listed: BTreeSet<TaskKey>,
+}
+
+#[derive(Debug, Default)]
+struct Awaited {
+    by: BTreeSet<TaskKey>,
+    /// What was last seen of it that may matter to them.
+    seen: Option<Milestone>,
+}
+
+impl Dependents {
+    /// Applies a watch event. The tasks that must be reconciled because of it: those that wait for a task that has come, ended,
+    /// changed its spec, or gone; and one that nobody waits for any more.
+    pub fn apply(&self, event: &Event<CachedTask>) -> Vec<TaskKey> {
+        let mut inner = self.lock();
+        match event {
+            Event::Init => {
+                inner.listed.clear();
+                Vec::new()
+            }
+            Event::InitApply(task) => {
+                inner.listed.insert(key(task));
+                inner.see(task)
+            }
+            Event::InitDone => {
+                let listed = std::mem::take(&mut inner.listed);
+                let known: BTreeSet<TaskKey> = inner.waits_for.keys().chain(inner.awaited.keys()).cloned().collect();
+                known.difference(&listed).flat_map(|gone| inner.forget(gone)).collect()
+            }
+            Event::Apply(task) => inner.see(task),
+            Event::Delete(task) => inner.forget(&key(task)),
+        }
+    }
+
+    /// A task was shown. Those that must be reconciled because of it.
+    pub fn see(&self, task: &CachedTask) -> Vec<TaskKey> {
+        self.lock().see(task)
+    }
+
+    /// The tasks that wait for this one.
+    pub fn of(&self, key: &TaskKey) -> Vec<TaskKey> {
+        self.lock().awaited.get(key).map(|awaited| awaited.by.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Whether a task waits for this one.
+    pub fn is_awaited(&self, key: &TaskKey) -> bool {
+        self.lock().awaited.contains_key(key)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn see(&mut self, task: &CachedTask) -> Vec<TaskKey> {
+        let key = key(task);
+        let namespace = &key.namespace;
+        let in_namespace = |name: &String| TaskKey { namespace: namespace.clone(), name: name.clone() };
+        let mut wake = self.set(&key, task.waits_for().iter().map(in_namespace).collect());
+        wake.extend(self.pass(&key, Some(task.milestone())));
+        wake
+    }
+
+    fn forget(&mut self, key: &TaskKey) -> Vec<TaskKey> {
+        let mut wake = self.set(key, Vec::new());
+        wake.extend(self.pass(key, None));
+        wake
+    }
+
+    /// Sets what the task waits for. The tasks that nobody waits for any more.
+    fn set(&mut self, key: &TaskKey, waits_for: Vec<TaskKey>) -> Vec<TaskKey> {
+        let before = self.waits_for.remove(key).unwrap_or_default();
+        for awaited in &waits_for {
+            self.awaited.entry(awaited.clone()).or_default().by.insert(key.clone());
+        }
+        let mut free = Vec::new();
+        for old in before.into_iter().filter(|old| !waits_for.contains(old)) {
+            let Some(awaited) = self.awaited.get_mut(&old) else { continue };
+            awaited.by.remove(key);
+            if awaited.by.is_empty() {
+                self.awaited.remove(&old);
+                free.push(old);
+            }
+        }
+        if !waits_for.is_empty() {
+            self.waits_for.insert(key.clone(), waits_for);
+        }
+        free
+    }
+
+    /// Those that wait for the task, if something has happened that may matter to them. Its deletion always does: who waits for it
+    /// may have seen it before anything happened to it.
+    fn pass(&mut self, key: &TaskKey, seen: Option<Milestone>) -> Vec<TaskKey> {
+        let Some(awaited) = self.awaited.get_mut(key).filter(|awaited| seen.is_none() || awaited.seen != seen) else {
+            return Vec::new();
+        };
+        awaited.seen = seen;
+        awaited.by.iter().cloned().collect()
+    }
+}
+
+fn key(task: &CachedTask) -> TaskKey {
+    TaskKey { namespace: task.namespace().unwrap_or_default(), name: task.name_any() }
+}
+
+#[cfg(test)]
+mod tests;
