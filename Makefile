@@ -27,7 +27,7 @@ ARGS ?=
 # Seen by the simulation
 export SEED FIRST
 # Each has a definition in crds/.
-RESOURCES := retryabletasks taskqueues
+RESOURCES := retryabletasks taskqueues taskschedules
 # Begins a step; `.ci/run` says how long each took.
 STEP := @printf '\n==> %s\n'
 

@@ -125,7 +125,7 @@ fn files_without_a_task_say_what_they_are() {
     let cases = [
         ("", "error: standard input: contains no document\n"),
         ("--- \n# nothing\n", "error: standard input: contains no document\n"),
-        (config, "error: standard input: contains no RetryableTask\n"),
+        (config, "error: standard input: contains no RetryableTask and no TaskSchedule\n"),
         ("just words", "error: standard input: document 1 has no kind: it is not a Kubernetes object\n"),
         (
             "a: b: c",
@@ -228,7 +228,8 @@ fn a_guide_shows_a_manifest_that_is_tested() {
         let mut tested = 0;
         for yaml in shown(&page).into_iter().filter(|yaml| yaml.starts_with("apiVersion: retryable.dev/")) {
             let name = yaml.lines().find_map(|line| line.strip_prefix("  name: ")).unwrap_or_default();
-            let path = format!("deploy/examples/{name}.yaml");
+            let folder = if yaml.contains("kind: TaskSchedule\n") { "schedules" } else { "examples" };
+            let path = format!("deploy/{folder}/{name}.yaml");
             assert!(read(&path).ends_with(&yaml), "{page} shows something else than {path}:\n{yaml}");
             assert!(read(&page).contains(&format!("(../../{path})")), "{page} does not name {path}");
             tested += 1;
@@ -238,16 +239,66 @@ fn a_guide_shows_a_manifest_that_is_tested() {
 }
 
 #[test]
-fn the_task_of_every_night_is_accepted() {
-    let manifests = read("deploy/nightly.yaml");
-    let shown = shown("docs/guides/coming-from-job.md");
-    assert!(shown.iter().any(|yaml| manifests.ends_with(yaml.as_str())), "the guide shows something else");
-    let (_, task) = manifests.split_once("  task.yaml: |\n").unwrap();
-    let (task, _) = task.split_once("---").unwrap();
-    let task: String =
-        task.lines().filter_map(|line| line.strip_prefix("    ")).flat_map(|line| [line, "\n"]).collect();
-    let Said { code, err, .. } = simulate(&task, &[]);
-    assert_eq!((code, err.as_str()), (Some(0), ""), "{task}");
+fn the_next_starts_of_a_schedule_are_shown_with_the_changes_of_the_clock() {
+    let manifest = "apiVersion: retryable.dev/v1alpha1\nkind: TaskSchedule\nmetadata: {name: nightly}\nspec:\n  \
+                    schedule: 30 2 * * *\n  timeZone: Europe/Stockholm\n  splaySeconds: 60\n  \
+                    template: {spec: {image: busybox}}\n";
+    let Said { code, err, out } = simulate(manifest, &["--from", "2027-03-26T12:00:00Z", "--starts", "4"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let expected = "\
+nightly: 30 2 * * * in Europe/Stockholm
+
+TIME                        UTC                    ZONE   DST   CLOCK
+2027-03-27T02:30:00+01:00   2027-03-27T01:30:00Z   CET    no    -
+2027-03-28T03:00:00+02:00   2027-03-28T01:00:00Z   CEST   yes   there is no 02:30: the clock is put forward over it
+2027-03-29T02:30:00+02:00   2027-03-29T00:30:00Z   CEST   yes   -
+2027-03-30T02:30:00+02:00   2027-03-30T00:30:00Z   CEST   yes   -
+
+Each starts later by one number of seconds from 0 to 60 (splaySeconds), which follows from the schedule's UID.
+";
+    assert_eq!(out, expected);
+    let Said { out, .. } = simulate(manifest, &["-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["schedules"][0]["starts"].as_array().unwrap().len(), 10);
+}
+
+#[test]
+fn what_is_wrong_with_a_schedule_is_said_as_the_api_server_says_it() {
+    let of = |fields: &str| {
+        let manifest = format!(
+            "apiVersion: retryable.dev/v1alpha1\nkind: TaskSchedule\nmetadata: {{name: nightly}}\nspec:\n{fields}"
+        );
+        simulate(&manifest, &[]).err
+    };
+    let task = "  template: {spec: {image: busybox}}\n";
+    for (fields, expected) in [
+        (format!("  schedule: 60 2 * * *\n{task}"), "a schedule is five fields (minute 0-59, hour 0-23"),
+        (format!("  schedule: '@every 5m'\n{task}"), "instead of @every 5m write */5 * * * *"),
+        (format!("  schedule: TZ=UTC 0 2 * * *\n{task}"), "a schedule has no TZ= prefix"),
+        (format!("  schedule: 0 2 * * *\n  schedules: ['@daily']\n{task}"), "and not both"),
+        (task.to_owned(), "set spec.schedule, or spec.schedules"),
+        (format!("  schedule: 0 0 31 2 *\n{task}"), "never comes"),
+        (format!("  schedule: '@daily'\n  timeZone: Europe/Atlantis\n{task}"), "is not a time zone"),
+        ("  schedule: '@daily'\n  template: {spec: {}}\n".to_owned(), "nothing to run: set spec.image"),
+        (
+            "  schedule: '@daily'\n  template: {spec: {image: a, maxRetry: 3}}\n".to_owned(),
+            "spec.template.spec.maxRetry",
+        ),
+    ] {
+        let said = of(&fields);
+        assert!(said.contains(expected), "{fields}: {said}");
+    }
+}
+
+#[test]
+fn the_schedules_of_deploy_are_accepted() {
+    let folder = format!("{}/deploy/schedules", env!("CARGO_MANIFEST_DIR"));
+    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(files.len() > 2);
+    for file in files {
+        let Said { code, err, .. } = simulate(&std::fs::read_to_string(&file).unwrap(), &[]);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{}", file.display());
+    }
 }
 
 #[test]

@@ -6,10 +6,11 @@ mod defaults;
 mod object_name;
 mod schema_check;
 
-use crate::api::{self, RetryableTask};
-use crate::core::validate::problem;
+use crate::api::{self, RetryableTask, TaskSchedule};
+use crate::core::{schedule, validate};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 pub use cel::Rules;
@@ -34,9 +35,14 @@ pub enum Notation {
 }
 
 impl Admission {
-    /// Of the definition of tasks, as the `crd` subcommand prints it.
+    /// That of `RetryableTask`, by the definition that the `crd` subcommand prints.
     pub fn new() -> Self {
         Self::of(&api::crd())
+    }
+
+    /// That of `TaskSchedule`.
+    pub fn of_schedules() -> Self {
+        Self::of(&api::schedule_crd())
     }
 
     /// Of any definition.
@@ -53,7 +59,13 @@ impl Admission {
     /// The task as the API server would store it, with its defaults; or everything for which the API server would
     /// reject it or the operator would not run it.
     pub fn admit(&self, manifest: &Value, notation: Notation) -> Result<RetryableTask, Vec<String>> {
-        self.check(manifest, notation).and_then(readable)
+        readable("task", self.check(manifest, notation)?, |task: &RetryableTask| validate::problem(&task.spec))
+    }
+
+    /// The schedule as the API server would store it, with its defaults; or everything for which the API server would
+    /// reject it or the operator would start nothing.
+    pub fn admit_schedule(&self, manifest: &Value, notation: Notation) -> Result<TaskSchedule, Vec<String>> {
+        readable("schedule", self.check(manifest, notation)?, schedule::problem)
     }
 
     /// The object as the API server would store it, with its defaults; or everything for which the API server would reject
@@ -86,22 +98,26 @@ impl Default for Admission {
     }
 }
 
-/// The task, checked for what admission does not see but the operator refuses.
-fn readable(object: Value) -> Result<RetryableTask, Vec<String>> {
-    let task: RetryableTask = serde_json::from_value(object)
-        .map_err(|error| vec![format!("admitted, but the operator cannot read this task: {error}")])?;
-    match problem(&task.spec) {
-        Some(problem) => Err(vec![format!("admitted, but the task would stall (InvalidSpec): {problem}")]),
-        None => Ok(task),
+/// The object, checked for what admission does not see but the operator refuses.
+fn readable<K: DeserializeOwned>(
+    what: &str,
+    object: Value,
+    problem: impl Fn(&K) -> Option<String>,
+) -> Result<K, Vec<String>> {
+    let object = serde_json::from_value(object)
+        .map_err(|error| vec![format!("admitted, but the operator cannot read this {what}: {error}")])?;
+    match problem(&object) {
+        Some(problem) => Err(vec![format!("admitted, but the {what} would stall (InvalidSpec): {problem}")]),
+        None => Ok(object),
     }
 }
 
-/// The `openAPIV3Schema` of tasks.
+/// The `openAPIV3Schema` of `RetryableTask`.
 pub fn schema_of_crd() -> Value {
     schema_of(&api::crd())
 }
 
-/// The `openAPIV3Schema` of a definition.
+/// The `openAPIV3Schema` of a resource.
 pub fn schema_of(definition: &CustomResourceDefinition) -> Value {
     let mut definition = serde_json::to_value(definition).unwrap_or_default();
     definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").map(Value::take).unwrap_or_default()

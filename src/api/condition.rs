@@ -24,6 +24,10 @@ pub enum ConditionType {
     Blocked,
     /// kstatus: the first Pod does not exist yet.
     Reconciling,
+    /// A schedule starts nothing, because its runs fail.
+    Paused,
+    /// A schedule skips times, because a run does not end.
+    Blocked,
     /// kstatus: failed for good, or unable to go on without help.
     Stalled,
 }
@@ -41,6 +45,8 @@ impl ConditionType {
             Self::Queued => "Queued",
             Self::Blocked => "Blocked",
             Self::Reconciling => "Reconciling",
+            Self::Paused => "Paused",
+            Self::Blocked => "Blocked",
             Self::Stalled => "Stalled",
         }
     }
@@ -91,6 +97,12 @@ pub enum ConditionReason {
     DependencyCycle,
     /// The operator cannot read the spec.
     InvalidSpec,
+    /// So many runs of a schedule failed in a row as `pauseAfterFailures` says.
+    TooManyFailures,
+    /// A run of a schedule has not ended.
+    RunActive,
+    /// The API server rejects a schedule's task.
+    TaskRejected,
 }
 
 impl ConditionReason {
@@ -141,6 +153,9 @@ impl ConditionReason {
             Self::DependencyTimeout => "DependencyTimeout",
             Self::DependencyCycle => "DependencyCycle",
             Self::InvalidSpec => "InvalidSpec",
+            Self::TooManyFailures => "TooManyFailures",
+            Self::RunActive => "RunActive",
+            Self::TaskRejected => "TaskRejected",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The CustomResourceDefinitions, as the `crd` subcommand prints them.
 
-use super::{RetryableTask, TaskQueue, schema};
+use super::{RetryableTask, TaskQueue, TaskSchedule, schema};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps,
 };
@@ -8,11 +8,11 @@ use kube::CustomResourceExt;
 use serde_json::json;
 
 /// The plurals of all resources.
-pub const RESOURCES: [&str; 2] = ["retryabletasks", "taskqueues"];
+pub const RESOURCES: [&str; 3] = ["retryabletasks", "taskqueues", "taskschedules"];
 
 /// The CustomResourceDefinitions of [`RESOURCES`].
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![crd(), queue_crd()]
+    vec![crd(), queue_crd(), schedule_crd()]
 }
 
 /// The CustomResourceDefinition of `RetryableTask`.
@@ -23,6 +23,11 @@ pub fn crd() -> CustomResourceDefinition {
 /// The CustomResourceDefinition of `TaskQueue`.
 pub fn queue_crd() -> CustomResourceDefinition {
     refined(TaskQueue::crd())
+}
+
+/// The CustomResourceDefinition of `TaskSchedule`.
+pub fn schedule_crd() -> CustomResourceDefinition {
+    refined(TaskSchedule::crd())
 }
 
 fn refined(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {

@@ -19,6 +19,14 @@ pub enum EventReason {
     StatusUpdateFailed,
     /// Containers that still ran after the main one had ended are stopped.
     ContainersStopped,
+    /// A schedule has started a run.
+    RunStarted,
+    /// A run of a schedule has failed.
+    RunFailed,
+    /// A schedule has skipped times.
+    RunSkipped,
+    /// All times of a backfill are started.
+    BackfillFinished,
     /// An annotation under the operator's group is not a known request.
     UnknownAnnotation,
     /// The circuit of a TaskQueue has opened: no attempt starts.
@@ -44,6 +52,10 @@ impl EventReason {
             Self::MemoryRaiseRejected => "MemoryRaiseRejected",
             Self::StatusUpdateFailed => "StatusUpdateFailed",
             Self::ContainersStopped => "ContainersStopped",
+            Self::RunStarted => "RunStarted",
+            Self::RunFailed => "RunFailed",
+            Self::RunSkipped => "RunSkipped",
+            Self::BackfillFinished => "BackfillFinished",
             Self::UnknownAnnotation => "UnknownAnnotation",
             Self::CircuitOpened => "CircuitOpened",
             Self::CircuitHalfOpened => "CircuitHalfOpened",

@@ -1,4 +1,4 @@
-//! The `RetryableTask` resource, as users write and read it: types, schema and admission rules, no behaviour.
+//! The resources, as users write and read them: types, schema and admission rules, no behaviour.
 
 mod after;
 mod attempt_changes;
@@ -10,6 +10,8 @@ mod history;
 mod queue;
 mod queue_ref;
 mod rules;
+mod schedule;
+mod schedule_status;
 mod schema;
 mod status;
 mod task;
@@ -18,7 +20,7 @@ pub use after::{After, AfterCondition, AfterStatus};
 pub use attempt_changes::{AttemptOverride, OnFailure, OnOutOfMemory};
 pub use backoff::{Backoff, Jitter, JitterMode, Multiplier, Strategy};
 pub use condition::{ConditionReason, ConditionType};
-pub use crd::{RESOURCES, crd, crds, queue_crd};
+pub use crd::{RESOURCES, crd, crds, queue_crd, schedule_crd};
 pub use event_reason::EventReason;
 pub use history::{Action, EndReason, FailureCount, HistoryEntry, LastFailure};
 pub use queue::{
@@ -27,13 +29,17 @@ pub use queue::{
 };
 pub use queue_ref::{QueueRef, QueueSlot};
 pub use rules::{Budgets, FailureRule, IntOrText, Preset, RuleAction, When};
+pub use schedule::{
+    Missed, MissedPolicy, Overlap, RunHistory, TaskSchedule, TaskScheduleSpec, TaskTemplate, TemplateMetadata,
+};
+pub use schedule_status::{ActiveRun, Backfill, PlannedRun, RunCause, ScheduleState, SkippedRuns, TaskScheduleStatus};
 pub use status::{
     Acknowledged, CurrentAttempt, Fallback, FallbackState, HoldUp, RetryWait, RetryableTaskStatus, Run, State,
     StopReason,
 };
 pub use task::{Completion, PodRetention, RetryableTask, RetryableTaskSpec};
 
-/// API group of the resource.
+/// API group of the resources.
 pub const GROUP: &str = "retryable.dev";
 
 /// Label of an attempt's Pod: the task's name.
@@ -44,6 +50,13 @@ pub const LABEL_TASK_UID: &str = "retryable.dev/task-uid";
 pub const LABEL_ATTEMPT: &str = "retryable.dev/attempt";
 /// Label of a fallback's Pod.
 pub const LABEL_FALLBACK: &str = "retryable.dev/fallback";
+
+/// Label of a schedule's task: the schedule's name.
+pub const LABEL_SCHEDULE_NAME: &str = "retryable.dev/schedule-name";
+/// Label of a schedule's task: the schedule's UID.
+pub const LABEL_SCHEDULE_UID: &str = "retryable.dev/schedule-uid";
+/// Annotation of a schedule's task: the time that it is for.
+pub const ANNOTATION_SCHEDULED_TIME: &str = "retryable.dev/scheduled-time";
 
 /// Annotation of an attempt's Pod: the generation of the spec that it was made from.
 pub const ANNOTATION_GENERATION: &str = "retryable.dev/generation";
@@ -57,6 +70,12 @@ pub const ANNOTATION_RETRY_NOW: &str = "retryable.dev/retry-now";
 pub const ANNOTATION_RUN_AGAIN: &str = "retryable.dev/run-again";
 /// Request by annotation of a task: stop it for good.
 pub const ANNOTATION_CANCEL: &str = "retryable.dev/cancel";
+/// Request by annotation of a schedule: start a run now.
+pub const ANNOTATION_TRIGGER: &str = "retryable.dev/trigger";
+/// Request by annotation of a schedule: go on after a pause.
+pub const ANNOTATION_RESUME: &str = "retryable.dev/resume";
+/// Request by annotation of a schedule: start the times of an interval that has passed.
+pub const ANNOTATION_BACKFILL: &str = "retryable.dev/backfill";
 
 /// Finalizer of an attempt's Pod: the API server keeps the Pod until its end is recorded in the task's status.
 pub const FINALIZER: &str = "retryable.dev/attempt";

@@ -1,10 +1,12 @@
 //! Schemas of the parts whose types are Kubernetes' own. Their values stay raw JSON: a field that this version does not know reaches the
 //! API server instead of being dropped.
 
+use super::RetryableTask;
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, PodTemplateSpec, ResourceRequirements, Toleration};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
+use kube::CustomResourceExt;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
@@ -161,6 +163,17 @@ fn below<'a>(schema: &'a mut Value, path: &str) -> Option<&'a mut Value> {
         if segment.ends_with("[]") { property.get_mut("items") } else { Some(property) }
     });
     found?.get_mut("properties")
+}
+
+/// The spec of a `RetryableTask`, with its rules. Descriptions are left out: they are in the definition of that kind.
+pub(super) fn task_spec(_: &mut SchemaGenerator) -> Schema {
+    let definition = serde_json::to_value(RetryableTask::crd()).unwrap_or_default();
+    let spec = definition.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec");
+    let mut spec = spec.cloned().unwrap_or_default();
+    strip_descriptions(&mut spec);
+    spec["description"] =
+        json!("The task's spec. It has the same fields and rules: kubectl explain retryabletask.spec");
+    into_schema(spec)
 }
 
 fn list_of(items: &Value, max_items: u32, description: &str) -> Schema {

@@ -50,7 +50,8 @@ enum Command {
     RemoveFinalizers(RemoveFinalizersArgs),
     /// Run a task to its end, to check that the operator works
     SelfTest(SelfTestArgs),
-    /// Show the schedule of a task's attempts, and what follows which failure, without a cluster
+    /// Show the schedule of a task's attempts and what follows which failure, or the next starts of a schedule, without a
+    /// cluster
     Simulate(simulate::SimulateArgs),
     /// Convert a Job, or an Argo Workflow of one step, into a task, without a cluster
     Convert(convert::ConvertArgs),

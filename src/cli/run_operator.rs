@@ -5,7 +5,7 @@ use futures::FutureExt;
 use futures::future::{Shared, try_join_all};
 use retryable_tasks::controller::leader_election::{self, Elector, Held, Leadership};
 use retryable_tasks::controller::main_loop::run as control;
-use retryable_tasks::controller::{Settings, client};
+use retryable_tasks::controller::{Settings, client, schedules};
 use retryable_tasks::telemetry::{Telemetry, http};
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -132,7 +132,11 @@ async fn lead(
     let scopes: Vec<Option<String>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().cloned().map(Some).collect() };
     tracing::info!(?scopes, "leading");
-    let controls = scopes.into_iter().map(|scope| control(settings.clone(), scope, stop.clone()));
+    let controls = scopes.into_iter().map(|scope| {
+        let tasks = control(settings.clone(), scope.clone(), stop.clone());
+        let schedules = schedules::run(settings.clone(), scope, stop.clone());
+        async { tokio::try_join!(tasks, schedules) }
+    });
     tokio::select! {
         biased;
         () = leadership.lost() => Err(Error::LeaseLost),

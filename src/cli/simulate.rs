@@ -1,8 +1,8 @@
 //! The `simulate` command: shows the schedule of a task without a cluster.
 
 use clap::{Args, ValueEnum};
-use retryable_tasks::admission::Admission;
 use retryable_tasks::simulate::manifest::{Invalid, ManifestError, Manifests};
+use retryable_tasks::simulate::schedule::{ScheduleSimulation, starts};
 use retryable_tasks::simulate::{self, Outcome, Outcomes, OutcomesError, Simulation, tables};
 use serde::Serialize;
 use std::io::{self, Read, Write};
@@ -40,6 +40,15 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     attempts: u16,
 
+    /// How many starts of a schedule to show
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    starts: u16,
+
+    /// The time from which on the starts of a schedule are shown, as RFC 3339, such as 2026-10-24T00:00:00Z; now if not
+    /// given
+    #[arg(long, value_name = "TIME")]
+    from: Option<jiff::Timestamp>,
+
     /// The format of the output
     #[arg(long, short, default_value = "table")]
     output: Output,
@@ -57,6 +66,8 @@ enum Output {
 #[derive(Serialize)]
 struct Document<'a> {
     tasks: &'a [Simulation],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    schedules: &'a [ScheduleSimulation],
 }
 
 /// Why there is no simulation.
@@ -82,7 +93,7 @@ pub(super) enum Error {
     Write(#[from] io::Error),
 }
 
-/// Simulates the tasks in a file and prints the result.
+/// Simulates the tasks and schedules in a file and prints the result.
 pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     if args.file == "-" && args.outcomes_from.as_deref() == Some("-") {
         return Err(Error::BothFromStandardInput);
@@ -92,14 +103,21 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     for skipped in &manifests.skipped {
         print_note(skipped);
     }
-    let tasks = manifests.admit(&Admission::new())?;
+    let (tasks, schedules) = manifests.admit()?;
     let outcomes = outcomes(args)?;
     let limit = usize::from(args.attempts);
     let simulations: Vec<Simulation> =
         tasks.iter().map(|task| simulate::simulate(task, &outcomes, limit)).collect::<Result<_, _>>()?;
+    let from = args.from.unwrap_or_else(jiff::Timestamp::now);
+    let schedules: Vec<ScheduleSimulation> =
+        schedules.iter().filter_map(|schedule| starts(schedule, from, args.starts.into()).ok()).collect();
     let text = match args.output {
-        Output::Json => serde_json::to_string_pretty(&Document { tasks: &simulations })? + "\n",
-        Output::Table => tables(&simulations, outcomes != Outcomes::default()),
+        Output::Json => serde_json::to_string_pretty(&Document { tasks: &simulations, schedules: &schedules })? + "\n",
+        Output::Table => {
+            let of_schedules: Vec<String> = schedules.iter().map(ToString::to_string).collect();
+            let of_tasks = (!simulations.is_empty()).then(|| tables(&simulations, outcomes != Outcomes::default()));
+            of_schedules.into_iter().chain(of_tasks).collect::<Vec<_>>().join("\n")
+        }
     };
     match io::stdout().write_all(text.as_bytes()) {
         // The reader, such as `head`, has closed the pipe.

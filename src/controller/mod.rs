@@ -10,6 +10,7 @@
 //! - [`finished_tasks`]: when a finished task is at rest, and when its time to live is over.
 //! - [`orphaned_pods`]: removes the finalizer from Pods whose task is deleted. [`remove_finalizers`]: from all Pods, before
 //!   an uninstall.
+//! - [`schedules`]: the controller of schedules.
 //! - [`report`]: log lines, metrics and Events.
 //! - [`client`]: what holds for all requests. [`leader_election`]: leader election.
 
@@ -28,6 +29,7 @@ pub mod queues;
 pub mod reconcile;
 pub mod remove_finalizers;
 pub mod report;
+pub mod schedules;
 #[cfg(test)]
 mod scripted_server;
 mod settings;

@@ -39,6 +39,8 @@ const MAX_CONFLICTS: u32 = 5;
 const NO_CLEANUP_BEFORE: Duration = Duration::from_secs(2);
 /// Longest delay of a progress report at a time, while more urgent work waits.
 const DEFERRAL: Duration = Duration::from_secs(5);
+/// How long a task whose time to live is over waits for its schedule to record its end.
+const UNTIL_RECORDED: Duration = Duration::from_secs(5);
 
 /// Reconciles a task within [`LIMIT`], catches a panic, and adds the task to the work queue again, after a delay.
 ///
@@ -215,8 +217,8 @@ impl ReconcileRun<'_> {
         let cleanup_again = self.cleanup(&delete, &remove_finalizer).await;
         finished_tasks::prune_caches(self.context, self.key, &self.task);
         if delete_task {
-            self.api().delete_task(&self.task).await?;
-            return Ok(Outcome::Done(None));
+            let is_deleted = self.api().delete_task(&self.task).await?;
+            return Ok(Outcome::Done((!is_deleted).then_some(UNTIL_RECORDED)));
         }
         let deferred =
             progress.map(|Deferrable { report: _, required_in }| required_in.map_or(DEFERRAL, unsigned).min(DEFERRAL));

@@ -95,7 +95,8 @@ impl Reporter {
         self.send(event, queue);
     }
 
-    fn send(&self, event: Event, task: ObjectReference) {
+    /// Sends an Event about an object.
+    pub(super) fn send(&self, event: Event, task: ObjectReference) {
         if self.events.try_send((event, task)).is_err() {
             tracing::warn!("too many Events wait to be sent; dropping one");
         }

@@ -8,8 +8,9 @@ use super::slot::Slot;
 use super::trace_context::traceparent;
 use super::{attempt_spec, condition_list, hash, kueue};
 use crate::api::{
-    ANNOTATION_COMPLETION, ANNOTATION_GENERATION, ANNOTATION_TEMPLATE_HASH, Completion, ConditionType, FINALIZER,
-    GROUP, LABEL_ATTEMPT, LABEL_FALLBACK, LABEL_TASK_NAME, LABEL_TASK_UID, RetryableTask, RetryableTaskSpec,
+    ANNOTATION_COMPLETION, ANNOTATION_GENERATION, ANNOTATION_SCHEDULED_TIME, ANNOTATION_TEMPLATE_HASH, Completion,
+    ConditionType, FINALIZER, GROUP, LABEL_ATTEMPT, LABEL_FALLBACK, LABEL_TASK_NAME, LABEL_TASK_UID, RetryableTask,
+    RetryableTaskSpec,
 };
 use serde_json::{Map, Value, json};
 
@@ -153,6 +154,8 @@ fn own_env(task: &RetryableTask, slot: Slot) -> Vec<Value> {
         json!({"name": "RETRYABLE_MAX_RETRIES", "value": task.spec.max_retries.to_string()}),
         json!({"name": "TRACEPARENT", "value": traceparent(uid, slot)}),
     ];
+    let scheduled = task.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_SCHEDULED_TIME));
+    env.extend(scheduled.map(|time| variable("RETRYABLE_SCHEDULED_TIME", time)));
     let Some(status) = &task.status else { return env };
     if let Some(last) = &status.last_failure {
         env.push(variable("RETRYABLE_LAST_REASON", &last.reason));

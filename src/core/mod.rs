@@ -28,6 +28,7 @@ pub mod queue;
 mod regex_cache;
 pub mod rejection;
 pub mod rule_match;
+pub mod schedule;
 pub mod slot;
 pub mod start_at;
 pub mod termination_report;

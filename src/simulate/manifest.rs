@@ -1,20 +1,23 @@
 //! Reads manifests: YAML or JSON, several in one file, and lists.
 
 use crate::admission::{Admission, Notation};
-use crate::api::{GROUP, RetryableTask, queue_crd};
+use crate::api::{GROUP, RetryableTask, TaskSchedule, queue_crd};
 use serde::Deserialize;
 use serde_json::Value;
 
-const KIND: &str = "RetryableTask";
+const TASK: &str = "RetryableTask";
 const QUEUE: &str = "TaskQueue";
+const SCHEDULE: &str = "TaskSchedule";
 
-/// The tasks of a file, and what else is in it.
+/// The tasks and schedules of a file, and what else is in it.
 #[derive(Debug, Default)]
 pub struct Manifests {
     /// The tasks in their order.
     tasks: Vec<Manifest>,
     /// The queues, which are validated and not simulated.
     queues: Vec<Manifest>,
+    /// The schedules in their order.
+    schedules: Vec<Manifest>,
     /// Messages about objects of other kinds.
     pub skipped: Vec<String>,
 }
@@ -27,7 +30,7 @@ struct Manifest {
     title: String,
 }
 
-/// All that is wrong with the tasks of a file.
+/// All that is wrong with the tasks and schedules of a file.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Invalid(pub Vec<Refused>);
@@ -65,7 +68,7 @@ pub enum ManifestError {
     #[error("contains no document")]
     Empty,
     /// Only objects of other kinds.
-    #[error("contains no RetryableTask")]
+    #[error("contains no RetryableTask and no TaskSchedule")]
     NoTask,
 }
 
@@ -80,7 +83,8 @@ impl Manifests {
         for (index, document) in documents.into_iter().enumerate() {
             manifests.add(document, notation, index + 1)?;
         }
-        if manifests.tasks.is_empty() { Err(ManifestError::NoTask) } else { Ok(manifests) }
+        let is_empty = manifests.tasks.is_empty() && manifests.schedules.is_empty();
+        if is_empty { Err(ManifestError::NoTask) } else { Ok(manifests) }
     }
 
     fn add(&mut self, value: Value, notation: Notation, number: usize) -> Result<(), ManifestError> {
@@ -88,12 +92,16 @@ impl Manifests {
         let name = value["metadata"]["name"].as_str().filter(|name| !name.is_empty());
         match kind.as_str() {
             "" => return Err(ManifestError::NoObject(number)),
-            KIND | QUEUE => {
+            TASK | QUEUE | SCHEDULE => {
                 let title = name.map_or_else(|| format!("in document {number}"), |name| format!("\"{name}\""));
-                let list = if kind == KIND { &mut self.tasks } else { &mut self.queues };
-                list.push(Manifest { value, notation, title });
+                let of_kind = match kind.as_str() {
+                    TASK => &mut self.tasks,
+                    QUEUE => &mut self.queues,
+                    _ => &mut self.schedules,
+                };
+                of_kind.push(Manifest { value, notation, title });
             }
-            "List" | "RetryableTaskList" | "TaskQueueList" => {
+            "List" | "RetryableTaskList" | "TaskQueueList" | "TaskScheduleList" => {
                 for item in value["items"].as_array().into_iter().flatten() {
                     self.add(item.clone(), notation, number)?;
                 }
@@ -103,39 +111,42 @@ impl Manifests {
         Ok(())
     }
 
-    /// The tasks as the API server would store them, or everything that is wrong with them.
-    pub fn admit(&self, admission: &Admission) -> Result<Vec<RetryableTask>, Invalid> {
-        let (mut tasks, mut refused) = (Vec::new(), Vec::new());
-        for manifest in &self.tasks {
-            match manifest.of(KIND, |value, notation| admission.admit(value, notation)) {
-                Ok(task) => tasks.push(task),
-                Err(error) => refused.push(error),
-            }
-        }
-        let of_queues = (!self.queues.is_empty()).then(|| Admission::of(&queue_crd()));
-        for (manifest, admission) in self.queues.iter().zip(of_queues.iter().cycle()) {
-            refused.extend(manifest.of(QUEUE, |value, notation| admission.check(value, notation)).err());
-        }
-        if refused.is_empty() { Ok(tasks) } else { Err(Invalid(refused)) }
+    /// The tasks and schedules as the API server would store them, or everything that is wrong with them.
+    pub fn admit(&self) -> Result<(Vec<RetryableTask>, Vec<TaskSchedule>), Invalid> {
+        let tasks = (!self.tasks.is_empty()).then(Admission::new);
+        let schedules = (!self.schedules.is_empty()).then(Admission::of_schedules);
+        let tasks = tasks.map(|of| admit(TASK, &self.tasks, |value, notation| of.admit(value, notation)));
+        let schedules =
+            schedules.map(|of| admit(SCHEDULE, &self.schedules, |value, notation| of.admit_schedule(value, notation)));
+        let queues = (!self.queues.is_empty()).then(|| Admission::of(&queue_crd()));
+        let queues = queues.map(|of| admit(QUEUE, &self.queues, |value, notation| of.check(value, notation)));
+        let (tasks, mut refused) = tasks.unwrap_or_default();
+        let (schedules, more) = schedules.unwrap_or_default();
+        refused.extend(more);
+        refused.extend(queues.unwrap_or_default().1);
+        if refused.is_empty() { Ok((tasks, schedules)) } else { Err(Invalid(refused)) }
     }
 }
 
-impl Manifest {
-    /// What admission says of it.
-    fn of<T>(
-        &self,
-        kind: &'static str,
-        admit: impl FnOnce(&Value, Notation) -> Result<T, Vec<String>>,
-    ) -> Result<T, Refused> {
-        let Self { value, notation, title } = self;
+fn admit<K>(
+    kind: &'static str,
+    manifests: &[Manifest],
+    admit: impl Fn(&Value, Notation) -> Result<K, Vec<String>>,
+) -> (Vec<K>, Vec<Refused>) {
+    let (mut admitted, mut refused) = (Vec::new(), Vec::new());
+    for Manifest { value, notation, title } in manifests {
         let version = value["apiVersion"].as_str().unwrap_or_default();
-        let admitted = if version == format!("{GROUP}/v1alpha1") {
+        let result = if version == format!("{GROUP}/v1alpha1") {
             admit(value, *notation)
         } else {
             Err(vec![format!("apiVersion: no matches for kind \"{kind}\" in version \"{version}\"")])
         };
-        admitted.map_err(|messages| Refused { kind, title: title.clone(), messages })
+        match result {
+            Ok(object) => admitted.push(object),
+            Err(messages) => refused.push(Refused { kind, title: title.clone(), messages }),
+        }
     }
+    (admitted, refused)
 }
 
 fn documents(text: &str) -> Result<(Vec<Value>, Notation), ManifestError> {

@@ -7,6 +7,7 @@ pub mod manifest;
 mod outcomes;
 mod pods;
 mod run;
+pub mod schedule;
 mod table;
 
 use crate::api::{Action, Completion, RetryableTask};

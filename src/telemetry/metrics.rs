@@ -39,6 +39,17 @@ pub enum AttemptResult {
     Ignored,
 }
 
+/// Why a time of a schedule was skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum SkipReason {
+    /// A run had not ended.
+    Overlap,
+    /// Nothing could be started in time.
+    Missed,
+    /// The API server refused the task.
+    Rejected,
+}
+
 /// How a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum TaskResult {
@@ -133,6 +144,16 @@ struct AttemptLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RunLabels {
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SkipLabels {
+    reason: SkipReason,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TaskLabels {
     result: TaskResult,
     reason: &'static str,
@@ -208,6 +229,9 @@ pub struct Metrics {
     leader: Gauge,
     memory: MemoryMetrics,
     task_queues: TaskQueueMetrics,
+    schedule_runs: Family<RunLabels, Counter>,
+    schedule_skipped: Family<SkipLabels, Counter>,
+    schedule_lag: Histogram,
 }
 
 impl Default for Metrics {
@@ -234,6 +258,9 @@ impl Metrics {
             leader: Gauge::default(),
             memory: MemoryMetrics::default(),
             task_queues: TaskQueueMetrics::new(),
+            schedule_runs: Family::default(),
+            schedule_skipped: Family::default(),
+            schedule_lag: Histogram::new(RETRY_LAG_BUCKETS),
         };
         metrics.register();
         metrics
@@ -286,6 +313,22 @@ impl Metrics {
         registry.register("leader", "1 while this process does the work, 0 while it stands by", self.leader.clone());
         registry.register_collector(Box::new(self.memory.clone()));
         self.task_queues.register(registry);
+        registry.register(
+            "schedule_runs",
+            "Tasks that schedules have created, by cause: Schedule, Trigger, Backfill",
+            self.schedule_runs.clone(),
+        );
+        registry.register(
+            "schedule_skipped",
+            "Times of schedules that were skipped, by reason",
+            self.schedule_skipped.clone(),
+        );
+        registry.register_with_unit(
+            "schedule_lag",
+            "How late behind its time a schedule's task was created; those by request and of a backfill do not count",
+            Unit::Seconds,
+            self.schedule_lag.clone(),
+        );
         registry.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     }
 
@@ -297,6 +340,19 @@ impl Metrics {
     /// Counts a task that ended.
     pub fn task_finished(&self, result: TaskResult, reason: ConditionReason) {
         self.finished.get_or_create(&TaskLabels { result, reason: reason.as_str() }).inc();
+    }
+
+    /// Counts a task that a schedule has created, `late` after its time; `cause` is one of a fixed set.
+    pub fn run_started(&self, cause: &'static str, late: Option<Duration>) {
+        self.schedule_runs.get_or_create(&RunLabels { cause }).inc();
+        if let Some(late) = late {
+            self.schedule_lag.observe(late.as_secs_f64());
+        }
+    }
+
+    /// Counts times of a schedule that were skipped.
+    pub fn runs_skipped(&self, reason: SkipReason, count: u64) {
+        self.schedule_skipped.get_or_create(&SkipLabels { reason }).inc_by(count);
     }
 
     /// Records the wait before a retry.

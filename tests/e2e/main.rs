@@ -45,6 +45,7 @@ mod python_package;
 mod queue;
 mod retention_and_scope;
 mod rights;
+mod schedules;
 mod simulated;
 mod spec_changes;
 mod start_at;

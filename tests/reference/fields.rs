@@ -4,11 +4,12 @@ use crate::page::{Page, cell, code, table as markdown};
 use serde_json::Value;
 
 /// The types that are Kubernetes' own, by the name of the field. They are not expanded.
-const KUBERNETES: [(&str, &str); 6] = [
+const KUBERNETES: [(&str, &str); 7] = [
     ("conditions", "list of [Condition](#conditions)"),
     ("env", "list of EnvVar"),
     ("envFrom", "list of EnvFromSource"),
     ("resources", "ResourceRequirements"),
+    ("spec", "[spec of a RetryableTask](#spec)"),
     ("template", "PodTemplateSpec"),
     ("tolerations", "list of Toleration"),
 ];
@@ -59,7 +60,9 @@ fn collect(context: &Context, object: &Value, (path, prefix): (&str, &str), rows
     for (name, field) in object["properties"].as_object().into_iter().flatten() {
         let (inner, list) = if field["type"] == "array" { (&field["items"], "[]") } else { (field, "") };
         let has_fields = inner.get("properties").is_some();
-        let known = KUBERNETES.iter().find(|(known, _)| known == name).map(|(_, type_)| *type_);
+        // The template of a schedule is one of ours.
+        let is_ours = context.kind == "TaskSchedule" && name == "template";
+        let known = KUBERNETES.iter().find(|(known, _)| known == name && !is_ours).map(|(_, type_)| *type_);
         assert!(inner["x-kubernetes-preserve-unknown-fields"] != true || known.is_some(), "which type is {name}?");
         let inner_path = format!("{path}.{name}{list}");
         let link = if has_fields { link(context, inner, &inner_path) } else { None };

@@ -14,13 +14,14 @@ mod reasons;
 
 use page::{Page, Part};
 use retryable_tasks::admission::{schema_of, schema_of_crd};
-use retryable_tasks::api::queue_crd;
+use retryable_tasks::api::{queue_crd, schedule_crd};
 use serde_json::Value;
 use std::sync::LazyLock;
 
 const PAGE: &str = "docs/reference.md";
 static SCHEMA: LazyLock<Value> = LazyLock::new(schema_of_crd);
 static QUEUE: LazyLock<Value> = LazyLock::new(|| schema_of(&queue_crd()));
+static SCHEDULE: LazyLock<Value> = LazyLock::new(|| schema_of(&schedule_crd()));
 
 fn path() -> String {
     format!("{}/{PAGE}", env!("CARGO_MANIFEST_DIR"))
@@ -35,6 +36,7 @@ fn schema(kind: &str) -> &'static Value {
     match kind {
         "RetryableTask" => &SCHEMA,
         "TaskQueue" => &QUEUE,
+        "TaskSchedule" => &SCHEDULE,
         other => panic!("{PAGE}: nothing defines {other:?}"),
     }
 }
@@ -75,7 +77,7 @@ fn the_generated_parts_are_as_the_program_is() {
 fn nothing_is_left_out() {
     let page = page();
     let has = |kind: &str, argument: &str| page.parts().any(|part| part.kind == kind && part.argument == argument);
-    for object in ["spec", "status", "TaskQueue/spec", "TaskQueue/status"] {
+    for object in ["spec", "status", "TaskQueue/spec", "TaskQueue/status", "TaskSchedule/spec", "TaskSchedule/status"] {
         assert!(has("fields", object), "{PAGE} has no `<!-- generated: fields {object} -->`");
     }
     assert!(has("metrics", ""));

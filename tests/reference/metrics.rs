@@ -3,7 +3,7 @@
 use crate::page::{cell, code, table as markdown};
 use retryable_tasks::api::ConditionReason;
 use retryable_tasks::telemetry::memory::MemoryUse;
-use retryable_tasks::telemetry::metrics::{AttemptResult, Metrics, ProbeResult, QueueDepth, TaskResult};
+use retryable_tasks::telemetry::metrics::{AttemptResult, Metrics, ProbeResult, QueueDepth, SkipReason, TaskResult};
 use std::time::Duration;
 
 /// The text with at least one series of each metric.
@@ -18,6 +18,8 @@ fn text() -> String {
     metrics.reconcile_failed("request");
     metrics.status_update_failed();
     metrics.api_request("get", "pods", "200");
+    metrics.run_started("Schedule", Some(Duration::ZERO));
+    metrics.runs_skipped(SkipReason::Overlap, 1);
     metrics.set_leader(true);
     metrics.set_memory(Some(MemoryUse { used: 1, limit: 2 }));
     let depth = QueueDepth { running: 0, slots: Some(1), queued: 0, oldest_wait: Duration::ZERO };

@@ -2,8 +2,9 @@
 {{- define "retryable-tasks.controllerRules" -}}
 - apiGroups: [retryable.dev]
   resources: [retryabletasks]
-  # delete: ttlSecondsAfterFinished.
-  verbs: [get, list, watch, delete]
+  # delete: ttlSecondsAfterFinished, and the history of a schedule. create: a schedule's runs. patch: a schedule with
+  # overlap Replace cancels them.
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [retryable.dev]
   resources: [retryabletasks/status]
   verbs: [update]
@@ -17,6 +18,16 @@
   # A Pod's owner reference blocks the deletion of its task; where OwnerReferencesPermissionEnforcement is on, setting
   # it takes this.
   resources: [retryabletasks/finalizers]
+  verbs: [update]
+- apiGroups: [retryable.dev]
+  resources: [taskschedules]
+  verbs: [get, list, watch]
+- apiGroups: [retryable.dev]
+  resources: [taskschedules/status]
+  verbs: [update]
+- apiGroups: [retryable.dev]
+  # As above: the owner reference of a schedule's task.
+  resources: [taskschedules/finalizers]
   verbs: [update]
 - apiGroups: [""]
   resources: [pods]

@@ -2,11 +2,12 @@
 
 use super::TaskApi;
 use super::api_error::{code, is_deleted_or_changed, is_denied};
-use crate::api::RetryableTask;
+use crate::api::{RetryableTask, TaskSchedule};
 use crate::controller::{Error, finalizer};
 use crate::core::decide::PodRef;
-use kube::ResourceExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, PatchParams, Preconditions, PropagationPolicy};
+use kube::{Api, ResourceExt};
 
 impl TaskApi<'_> {
     /// Removes the finalizer from Pods, then deletes Pods. A failure at one Pod does not keep the others. False if any
@@ -64,21 +65,41 @@ impl TaskApi<'_> {
         }
     }
 
-    /// Deletes the task if it is still the one that was read.
+    /// Deletes the task if it is still the one that was read. False if its schedule has yet to record its end: until then
+    /// its name must not become free, nor its end be lost.
     ///
     /// # Errors
-    /// When the request failed.
-    pub async fn delete_task(&self, task: &RetryableTask) -> Result<(), Error> {
+    /// When a request failed.
+    pub async fn delete_task(&self, task: &RetryableTask) -> Result<bool, Error> {
+        if self.is_awaited_by_schedule(task).await? {
+            return Ok(false);
+        }
         let parameters = DeleteParams {
             preconditions: Some(Preconditions { uid: task.uid(), resource_version: task.resource_version() }),
             propagation_policy: Some(PropagationPolicy::Background),
             ..DeleteParams::default()
         };
         match self.tasks().delete(&self.key.name, &parameters).await {
-            Ok(_) => Ok(()),
-            Err(error) if is_deleted_or_changed(&error) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(error) if is_deleted_or_changed(&error) => Ok(true),
             Err(error) => Err(Error::request(self.key, "cannot delete the task after its time to live")(error)),
         }
+    }
+
+    /// Whether the status of the schedule that owns the task says that it is being created or has not ended.
+    async fn is_awaited_by_schedule(&self, task: &RetryableTask) -> Result<bool, Error> {
+        let is_schedule = |owner: &&OwnerReference| owner.controller == Some(true) && owner.kind == "TaskSchedule";
+        let Some(owner) = task.owner_references().iter().find(is_schedule) else { return Ok(false) };
+        let schedules: Api<TaskSchedule> = Api::namespaced(self.context.settings.client.clone(), &self.key.namespace);
+        let schedule = match schedules.get_opt(&owner.name).await {
+            Ok(schedule) => schedule.filter(|schedule| schedule.uid().as_ref() == Some(&owner.uid)),
+            // Without the right to read schedules, this operator serves none.
+            Err(kube::Error::Api(status)) if status.code == 403 => None,
+            Err(error) => return Err(Error::request(self.key, "cannot read the task's schedule")(error)),
+        };
+        let status = schedule.and_then(|schedule| schedule.status).unwrap_or_default();
+        let is_active = status.runs.iter().any(|run| Some(&run.uid) == task.metadata.uid.as_ref());
+        Ok(is_active || status.creating.is_some_and(|planned| Some(planned.name) == task.metadata.name))
     }
 
     /// The error, unless the Pod is deleted: no Pod has its name, or one with another UID. A conflict means that, or that

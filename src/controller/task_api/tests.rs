@@ -6,6 +6,7 @@ use crate::controller::scripted_server::{context, key, metadata, refusal};
 use crate::core::decide::{PodRef, StopMethod};
 use crate::core::rejection::{Refusal, Rejection};
 use crate::core::testing::{BuildPod, at, pod_of, task};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube_runtime::watcher::Event;
 use std::sync::Arc;
@@ -190,4 +191,42 @@ async fn a_pod_whose_deadline_cannot_be_set_is_deleted_to_stop_it() {
     }
     let looked = ["PATCH", "GET"].map(ToOwned::to_owned).to_vec();
     assert_eq!(on_stop(refusal(409, "Conflict")).await, (looked, false), "others write too: tried again later");
+}
+
+#[tokio::test]
+async fn a_task_is_not_deleted_before_its_schedule_has_recorded_it() {
+    let deleted = async |status: serde_json::Value, code: u16| {
+        let schedule = serde_json::json!({
+            "apiVersion": "retryable.dev/v1alpha1", "kind": "TaskSchedule",
+            "metadata": {"name": "nightly", "uid": "u"},
+            "spec": {"schedule": "@daily", "timeZone": "Etc/UTC", "template": {"spec": {}}},
+            "status": status,
+        });
+        let (context, requests) = context(Arc::new(move |line| match (line.starts_with("GET"), code) {
+            (true, 200) => (200, schedule.clone()),
+            (true, 404) => refusal(404, "NotFound"),
+            (true, code) => refusal(code, "Forbidden"),
+            (false, _) => {
+                (200, serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}))
+            }
+        }));
+        let mut task = task();
+        task.metadata.owner_references = Some(vec![OwnerReference {
+            kind: "TaskSchedule".into(),
+            name: "nightly".into(),
+            uid: "u".into(),
+            controller: Some(true),
+            ..OwnerReference::default()
+        }]);
+        let deleted = TaskApi::new(&context, &key()).delete_task(&task).await.unwrap();
+        let sent = requests.lock().unwrap().iter().any(|line| line.starts_with("DELETE"));
+        assert_eq!(deleted, sent);
+        deleted
+    };
+    let (name, uid) = (task().name_any(), task().uid().unwrap());
+    assert!(!deleted(serde_json::json!({"creating": {"name": name}}), 200).await, "its creation may still come");
+    assert!(!deleted(serde_json::json!({"runs": [{"name": name, "uid": uid}]}), 200).await, "its end is not recorded");
+    assert!(deleted(serde_json::json!({}), 200).await);
+    assert!(deleted(serde_json::json!({}), 404).await, "the schedule is deleted");
+    assert!(deleted(serde_json::json!({}), 403).await, "an operator without the rights serves no schedules");
 }

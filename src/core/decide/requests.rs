@@ -4,8 +4,8 @@ use super::draft::Draft;
 use super::situation::{nothing_has_begun, pod_of, slot_of};
 use super::{Situation, TrackedPod, Transition};
 use crate::api::{
-    ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, Acknowledged, AfterStatus, ConditionType,
-    CurrentAttempt, GROUP, QueueRef, RetryableTaskStatus, Run, State, StopReason,
+    ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, ANNOTATION_SCHEDULED_TIME, Acknowledged, AfterStatus,
+    ConditionType, CurrentAttempt, GROUP, QueueRef, RetryableTaskStatus, Run, State, StopReason,
 };
 use crate::core::message::{MAX_WORD_BYTES, short};
 use crate::core::pod_snapshot::Progress;
@@ -72,7 +72,8 @@ pub(super) fn unknown(draft: &mut Draft) {
     let has = |name: &str| annotations.is_some_and(|all| all.contains_key(name));
     draft.status.acknowledged.retain(|known| is_request(&known.annotation) || has(&known.annotation));
     let is_ours = |name: &str| name.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
-    for (name, value) in annotations.into_iter().flatten().filter(|(name, _)| is_ours(name) && !is_request(name)) {
+    let is_unknown = |name: &str| is_ours(name) && !is_request(name) && name != ANNOTATION_SCHEDULED_TIME;
+    for (name, value) in annotations.into_iter().flatten().filter(|(name, _)| is_unknown(name)) {
         let unknown = draft.status.acknowledged.iter().filter(|known| !is_request(&known.annotation));
         if unknown.count() >= MAX_UNKNOWN || draft.status.acknowledged.iter().any(|known| known.annotation == *name) {
             continue;

@@ -34,7 +34,7 @@ impl Drop for Lax {
 }
 
 fn strict() -> String {
-    run(program().arg("crd"), "").ok()
+    run(program().args(["crd", "retryabletasks"]), "").ok()
 }
 
 fn apply(definition: &str) {

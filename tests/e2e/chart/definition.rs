@@ -24,7 +24,7 @@ impl Drop for Undefined {
     fn drop(&mut self) {
         // Anew: whoever installed the last one may have marked it as their own.
         let deleted = delete().result();
-        let definition = run(program().arg("crd"), "").stdout;
+        let definition = run(program().args(["crd", "retryabletasks"]), "").stdout;
         let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=e2e", "-f", "-"];
         let back = kubectl_with(&apply, &definition).result();
         let established = "--for=jsonpath={.status.conditions[?(@.type==\"Established\")].status}=True";

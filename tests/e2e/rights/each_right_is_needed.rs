@@ -53,6 +53,13 @@ async fn is_needed(right: &Right) {
         "list taskqueues" => a_task_with_a_queue_waits_and_others_do_not(place).await,
         "watch taskqueues" => a_new_queue_is_not_seen(place).await,
         "update taskqueues/status" => a_queue_has_no_status(place).await,
+        "create retryabletasks" => no_run_is_created(place, "cannot create resource").await,
+        "patch retryabletasks" => a_run_is_not_replaced(place).await,
+        "get taskschedules" => who_owns_a_finished_task_cannot_be_told(place).await,
+        "list taskschedules" => schedules_are_not_served(place).await,
+        "watch taskschedules" => new_schedules_are_not_seen(place).await,
+        "update taskschedules/status" => no_run_is_planned(place).await,
+        "update taskschedules/finalizers" => no_run_is_created(place, "cannot set blockOwnerDeletion").await,
         "get pods" => what_has_the_pods_name_cannot_be_told(place).await,
         "watch pods" => an_end_is_not_seen(place).await,
         "create pods" => no_pod_is_created(place).await,
@@ -64,6 +71,69 @@ async fn is_needed(right: &Right) {
         "update leases" => it_loses_the_lease(place).await,
         other => panic!("the chart grants `{other}`, and nothing here shows that it is needed"),
     }
+}
+
+/// A schedule that starts a run at once, and none by itself.
+fn triggered(name: &str, spec: &serde_json::Value) -> serde_json::Value {
+    let mut all = json!({"schedule": "0 0 1 1 *", "template": {"spec": {"image": IMAGE, "command": ["true"]}}});
+    all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    let annotations = json!({"retryable.dev/trigger": "1"});
+    json!({"apiVersion": "retryable.dev/v1alpha1", "kind": "TaskSchedule",
+           "metadata": {"name": name, "annotations": annotations}, "spec": all})
+}
+
+async fn no_run_is_created(place: &Place, why: &str) {
+    let scene = &place.scene;
+    let operator = scene.operator().await;
+    scene.apply(&triggered("yearly", &json!({})));
+    let said = scene.event("yearly", "TaskRejected").await;
+    assert!(said.contains(why), "{said}");
+    drop(operator);
+}
+
+async fn a_run_is_not_replaced(place: &Place) {
+    let scene = &place.scene;
+    let operator = scene.operator().await;
+    let runs = json!({"spec": {"image": IMAGE, "command": ["sh", "-c", UNTIL_STOPPED]}});
+    scene.apply(&triggered("yearly", &json!({"overlap": "Replace", "template": runs})));
+    scene.event("yearly", "RunStarted").await;
+    scene.kubectl(&["annotate", "taskschedule", "yearly", "--overwrite", "retryable.dev/trigger=2"]).ok();
+    place.denied(&operator, 2).await;
+}
+
+async fn who_owns_a_finished_task_cannot_be_told(place: &Place) {
+    let operator = place.scene.operator().await;
+    let runs = json!({"spec": {"image": IMAGE, "command": ["true"], "ttlSecondsAfterFinished": 0}});
+    place.scene.apply(&triggered("yearly", &json!({"template": runs})));
+    place.denied(&operator, 1).await;
+}
+
+/// Tasks are served all the same.
+async fn schedules_are_not_served(place: &Place) {
+    let scene = &place.scene;
+    let operator = scene.operator().await;
+    scene.apply(&triggered("yearly", &json!({})));
+    place.denied(&operator, 2).await;
+    assert!(operator.log().contains("cannot list TaskSchedules"), "{}", operator.log());
+    scene.apply(&sh("served", "true", &json!({})));
+    scene.finished("served").await;
+    assert_eq!(operator.get("/readyz").0, 200);
+}
+
+async fn new_schedules_are_not_seen(place: &Place) {
+    let operator = place.scene.operator().await;
+    place.denied(&operator, 1).await;
+    place.scene.apply(&triggered("late", &json!({})));
+    place.denied(&operator, place.denials().len() + 1).await;
+    let state = place.scene.kubectl(&["get", "taskschedule", "late", "-o", "jsonpath={.status.state}"]).ok();
+    assert_eq!(state, "");
+}
+
+async fn no_run_is_planned(place: &Place) {
+    let operator = place.scene.operator().await;
+    place.scene.apply(&triggered("yearly", &json!({})));
+    place.denied(&operator, 2).await;
+    assert_eq!(place.scene.kubectl(&["get", "retryabletasks", "-o", "name"]).ok(), "");
 }
 
 fn is_stalled(status: &RetryableTaskStatus) -> bool {

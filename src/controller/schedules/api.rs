@@ -1,0 +1,151 @@
+//! The requests of one schedule. Each is sent once; whether one without an answer went through is found out by a read.
+
+use super::Context;
+use super::run_cache::WatchedTask;
+use crate::api::{ANNOTATION_CANCEL, RetryableTask, TaskSchedule, TaskScheduleStatus};
+use crate::controller::task_api::message_of;
+use crate::controller::{Error, TaskKey};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
+};
+use kube::{Resource, ResourceExt};
+use serde_json::{Value, json};
+
+/// The requests of one schedule.
+pub(super) struct ScheduleApi<'a> {
+    pub context: &'a Context,
+    pub key: &'a TaskKey,
+}
+
+/// What became of a status write.
+pub(super) enum Written {
+    /// It is stored. The schedule as it is now.
+    Done(Box<TaskSchedule>),
+    /// The schedule has changed since it was read.
+    Conflict,
+    /// The schedule is deleted.
+    Deleted,
+}
+
+/// What became of a task's creation.
+pub(super) enum Created {
+    /// It exists, with this UID.
+    Done(String),
+    /// It was refused, or it is unknown whether it was created.
+    Rejected {
+        /// The API server's message.
+        message: String,
+        /// Whether it is certain that the task does not exist.
+        is_certain: bool,
+    },
+}
+
+impl ScheduleApi<'_> {
+    fn schedules(&self) -> Api<TaskSchedule> {
+        Api::namespaced(self.context.settings.client.clone(), &self.key.namespace)
+    }
+
+    fn tasks<K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
+        Api::namespaced(self.context.settings.client.clone(), &self.key.namespace)
+    }
+
+    fn may_write(&self) -> Result<(), Error> {
+        if (self.context.settings.may_write)() { Ok(()) } else { Err(Error::NotLeading(self.key.clone())) }
+    }
+
+    /// The schedule as the API server has it; `None` if there is none of that name and UID.
+    pub(super) async fn read(&self, uid: &str) -> Result<Option<TaskSchedule>, Error> {
+        let live = self.schedules().get_opt(&self.key.name).await;
+        let live = live.map_err(Error::request(self.key, "cannot read the schedule"))?;
+        Ok(live.filter(|live| live.uid().as_deref() == Some(uid)))
+    }
+
+    /// Writes `status` if the schedule is still the one that was read, and if this process may write.
+    pub(super) async fn write_status(
+        &self,
+        schedule: &TaskSchedule,
+        status: TaskScheduleStatus,
+    ) -> Result<Written, Error> {
+        self.may_write()?;
+        let mut next = TaskSchedule { status: Some(status), ..schedule.clone() };
+        next.metadata.managed_fields = None;
+        match self.schedules().replace_status(&self.key.name, &PostParams::default(), &next).await {
+            Ok(stored) => Ok(Written::Done(Box::new(stored))),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Written::Deleted),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Written::Conflict),
+            Err(error) => Err(Error::request(self.key, "cannot write the status")(error)),
+        }
+    }
+
+    /// Whether the task of that name and UID exists.
+    pub(super) async fn exists(&self, name: &str, uid: &str) -> Result<bool, Error> {
+        let found = self.tasks::<RetryableTask>().get_metadata_opt(name).await;
+        let found = found.map_err(Error::request(self.key, "cannot look a task up"))?;
+        Ok(found.is_some_and(|found| found.uid().as_deref() == Some(uid)))
+    }
+
+    /// Creates the task of a run, if this process may write. One that exists and belongs to the schedule counts as created.
+    pub(super) async fn create(&self, name: &str, schedule_uid: &str, body: Value) -> Result<Created, Error> {
+        self.may_write()?;
+        let resource = ApiResource::erase::<RetryableTask>(&());
+        let client = self.context.settings.client.clone();
+        let tasks: Api<DynamicObject> = Api::namespaced_with(client, &self.key.namespace, &resource);
+        let rejected = |message, is_certain| Ok(Created::Rejected { message, is_certain });
+        let body = match serde_json::from_value(body) {
+            Ok(body) => body,
+            Err(error) => return rejected(error.to_string(), true),
+        };
+        match tasks.create(&PostParams::default(), &body).await {
+            Ok(created) => Ok(Created::Done(created.uid().unwrap_or_default())),
+            Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
+                let found = self.tasks::<WatchedTask>().get_opt(name).await;
+                let found = found.map_err(Error::request(self.key, "cannot look a task up"))?;
+                match found {
+                    Some(task) if task.schedule_uid() == Some(schedule_uid) => {
+                        Ok(Created::Done(task.uid().unwrap_or_default()))
+                    }
+                    Some(_) => rejected(
+                        format!(
+                            "a task that is not this schedule's has the name {name}: delete it, or rename one of the two"
+                        ),
+                        true,
+                    ),
+                    None => rejected(status.message, false),
+                }
+            }
+            Err(error) => {
+                let is_certain = matches!(&error, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 408);
+                rejected(message_of(&error), is_certain)
+            }
+        }
+    }
+
+    /// Requests that a task ends.
+    pub(super) async fn cancel(&self, name: &str, uid: &str) -> Result<(), Error> {
+        self.may_write()?;
+        let value = format!("replaced by the next run of {}", self.key.name);
+        let patch = json!({"metadata": {"uid": uid, "annotations": {ANNOTATION_CANCEL: value}}});
+        let result = self.tasks::<RetryableTask>().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        unless_gone(result.map(drop)).map_err(Error::request(self.key, "cannot cancel a task"))
+    }
+
+    /// Deletes the task of that UID.
+    pub(super) async fn delete(&self, name: &str, uid: &str) -> Result<(), Error> {
+        self.may_write()?;
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            propagation_policy: Some(PropagationPolicy::Background),
+            ..DeleteParams::default()
+        };
+        let result = self.tasks::<RetryableTask>().delete(name, &parameters).await;
+        unless_gone(result.map(drop)).map_err(Error::request(self.key, "cannot delete a finished task"))
+    }
+}
+
+/// A task that is gone, or another of its name, needs nothing more.
+fn unless_gone(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
+    match result {
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,118 @@
+//! What this process knows of each schedule beyond what is stored. Losing it costs requests, never correctness.
+
+use crate::api::TaskSchedule;
+use crate::controller::TaskKey;
+use crate::core::schedule::RejectedRun;
+use jiff::SignedDuration;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+
+/// What this process knows, by schedule.
+#[derive(Debug, Default)]
+pub(super) struct ProcessStates(Mutex<HashMap<TaskKey, State>>);
+
+/// What this process knows of one schedule. All of it belongs to one UID.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    uid: String,
+    last_write: Option<TaskSchedule>,
+    rejected: Option<Rejected>,
+    failures: u32,
+}
+
+#[derive(Debug)]
+struct Rejected {
+    name: String,
+    message: String,
+    is_certain: bool,
+    tries: u32,
+    at: Instant,
+}
+
+impl ProcessStates {
+    /// Reads or changes the state of a schedule. A new UID starts with an empty one.
+    pub(super) fn with<T>(&self, key: &TaskKey, uid: &str, f: impl FnOnce(&mut State) -> T) -> T {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = states.entry(key.clone()).or_default();
+        if state.uid != uid {
+            *state = State { uid: uid.to_owned(), ..State::default() };
+        }
+        f(state)
+    }
+
+    /// Forgets the schedule.
+    pub(super) fn forget(&self, key: &TaskKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+impl State {
+    /// The newer of the cached schedule and the one that this process wrote last.
+    pub(super) fn newest(&mut self, cached: &TaskSchedule) -> TaskSchedule {
+        match &self.last_write {
+            Some(written) if version(written) > version(cached) => written.clone(),
+            _ => {
+                self.last_write = None;
+                cached.clone()
+            }
+        }
+    }
+
+    /// A status was written. Keeps the schedule of the answer.
+    pub(super) fn wrote(&mut self, schedule: TaskSchedule) {
+        self.last_write = Some(schedule);
+    }
+
+    /// A task could not be created.
+    pub(super) fn rejected(&mut self, name: &str, message: String, is_certain: bool) {
+        let tries = self.rejected.as_ref().filter(|last| last.name == name).map_or(0, |last| last.tries);
+        // Once it is unknown whether the task exists, a later refusal does not say that it does not.
+        let was_certain = self.rejected.as_ref().filter(|last| last.name == name).is_none_or(|last| last.is_certain);
+        let is_certain = is_certain && was_certain;
+        self.rejected = Some(Rejected {
+            name: name.to_owned(),
+            message,
+            is_certain,
+            tries: tries.saturating_add(1),
+            at: Instant::now(),
+        });
+    }
+
+    /// A task was created.
+    pub(super) fn created(&mut self) {
+        self.rejected = None;
+    }
+
+    /// The creation that failed last.
+    pub(super) fn rejection(&self) -> Option<RejectedRun> {
+        let Rejected { name, message, is_certain, tries, at } = self.rejected.as_ref()?;
+        let left = backoff(*tries).saturating_sub(at.elapsed());
+        let retry_in = SignedDuration::try_from(left).unwrap_or_default();
+        Some(RejectedRun { name: name.clone(), message: message.clone(), is_certain: *is_certain, retry_in })
+    }
+
+    /// The reconcile failed. Returns the back-off before the next.
+    pub(super) fn failed(&mut self) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        backoff(self.failures)
+    }
+
+    /// The reconcile succeeded.
+    pub(super) fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+}
+
+fn backoff(tries: u32) -> Duration {
+    FIRST_BACKOFF.saturating_mul(1 << tries.saturating_sub(1).min(6)).min(MAX_BACKOFF)
+}
+
+/// The object's version as a number, which Kubernetes allows since 1.35 (KEP-5504).
+fn version(schedule: &TaskSchedule) -> u64 {
+    schedule.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,53 @@
+use super::*;
+use crate::core::testing::at;
+use serde_json::json;
+
+fn task(name: &str, owner: &str, status: serde_json::Value) -> WatchedTask {
+    serde_json::from_value(json!({
+        "metadata": {
+            "name": name,
+            "namespace": "default",
+            "uid": format!("uid of {name}"),
+            "labels": {"retryable.dev/schedule-name": "nightly", "retryable.dev/schedule-uid": "u"},
+            "annotations": {"retryable.dev/scheduled-time": "2026-11-22T11:00:00+01:00"},
+            "ownerReferences": [{"apiVersion": "v1", "kind": "TaskSchedule", "name": "nightly", "uid": owner, "controller": true}],
+        },
+        "status": status,
+    }))
+    .unwrap()
+}
+
+#[test]
+fn it_has_the_tasks_of_a_schedule_and_how_they_ended() {
+    let cache = RunCache::default();
+    let condition = |type_: &str, reason: &str| json!({"conditions": [{"type": type_, "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-11-22T10:00:05Z"}]});
+    let key = TaskKey { namespace: "default".into(), name: "nightly".into() };
+    for (name, status) in [
+        ("a", json!({})),
+        ("b", condition("Complete", "Succeeded")),
+        ("c", condition("Failed", "RetriesExhausted")),
+        ("d", condition("Failed", "Cancelled")),
+    ] {
+        assert_eq!(cache.apply(Event::Apply(task(name, "u", status))), BTreeSet::from([key.clone()]));
+    }
+    cache.apply(Event::Apply(task("copy", "other", json!({}))));
+    let ends: Vec<_> = cache.of("u").into_iter().map(|run| run.end.map(|end| (end.result, end.time))).collect();
+    let ended = |result| Some((result, at(5)));
+    assert_eq!(ends, [None, ended(RunResult::Succeeded), ended(RunResult::Failed), ended(RunResult::Cancelled)]);
+    assert_eq!(cache.of("u")[0].scheduled_time, Some(at(0)));
+    assert!(cache.of("other").is_empty(), "the label names another owner");
+    cache.apply(Event::Delete(task("a", "u", json!({}))));
+    assert_eq!(cache.of("u").len(), 3);
+}
+
+#[test]
+fn a_new_list_replaces_what_was_known() {
+    let cache = RunCache::default();
+    cache.apply(Event::Apply(task("a", "u", json!({}))));
+    cache.apply(Event::Init);
+    cache.apply(Event::InitApply(task("b", "u", json!({}))));
+    assert_eq!(cache.of("u")[0].name, "a", "until it is complete");
+    assert_eq!(cache.apply(Event::InitDone).len(), 1);
+    let names: Vec<String> = cache.of("u").into_iter().map(|run| run.name).collect();
+    assert_eq!(names, ["b"]);
+}

@@ -1,0 +1,207 @@
+//! Requests by annotation of a schedule. A value is acknowledged once; another value is another request.
+
+use super::draft::Draft;
+use super::due::between;
+use super::interval;
+use super::situation::Transition;
+use super::task::{patched, triggered_name};
+use super::timetable::Timetable;
+use crate::api::{
+    ANNOTATION_BACKFILL, ANNOTATION_RESUME, ANNOTATION_TRIGGER, Acknowledged, Backfill, GROUP, Overlap, PlannedRun,
+    RetryableTaskSpec, RunCause,
+};
+use crate::core::message::{MAX_WORD_BYTES, short};
+use crate::core::{did_you_mean, hash, validate};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use serde_json::Value;
+
+/// Most times of one backfill.
+const MAX_BACKFILL: usize = 1000;
+/// Most bytes of the changes that a trigger asks for.
+const MAX_PATCH_BYTES: usize = 8192;
+/// Most runs that wait for a trigger's turn.
+const MAX_TRIGGERS: usize = 10;
+/// Most unknown annotations that are acknowledged at a time.
+const MAX_UNKNOWN: usize = 4;
+
+/// What an annotation of a schedule can request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Start a run now.
+    Trigger,
+    /// End the pause after failures.
+    Resume,
+    /// Start the times of an interval that has passed.
+    Backfill,
+}
+
+impl Request {
+    const ALL: [Self; 3] = [Self::Trigger, Self::Resume, Self::Backfill];
+
+    /// The annotation that asks for it.
+    pub const fn annotation(self) -> &'static str {
+        match self {
+            Self::Trigger => ANNOTATION_TRIGGER,
+            Self::Resume => ANNOTATION_RESUME,
+            Self::Backfill => ANNOTATION_BACKFILL,
+        }
+    }
+
+    /// Its word in Events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trigger => "Trigger",
+            Self::Resume => "Resume",
+            Self::Backfill => "Backfill",
+        }
+    }
+}
+
+/// Takes up all requests.
+pub(super) fn take_up(draft: &mut Draft, timetable: &Timetable) {
+    for request in Request::ALL {
+        let Some((value, key)) = pending(draft, request) else { continue };
+        let effect = match request {
+            Request::Trigger => trigger(draft, &value),
+            Request::Resume => resume(draft),
+            Request::Backfill => backfill(draft, timetable, &value),
+        };
+        acknowledge(draft, request, key, effect);
+    }
+    unknown(draft);
+}
+
+/// The value of a request that has not been acknowledged, and what is stored of it.
+fn pending(draft: &Draft, request: Request) -> Option<(String, String)> {
+    let value = draft.situation.schedule.metadata.annotations.as_ref()?.get(request.annotation())?;
+    let fits = value.len() <= MAX_WORD_BYTES;
+    let key = if fits { value.clone() } else { format!("{} #{}", short(value, 100), hash::name(value, 10)) };
+    let known = draft.status.acknowledged.iter().find(|known| known.annotation == request.annotation());
+    known.is_none_or(|known| known.value != key).then(|| (value.clone(), key))
+}
+
+fn acknowledge(draft: &mut Draft, request: Request, value: String, effect: String) {
+    let annotation: String = request.annotation().into();
+    draft.status.acknowledged.retain(|known| known.annotation != annotation);
+    let time = Time(draft.situation.now);
+    draft.status.acknowledged.push(Acknowledged { annotation, value, time, effect: effect.clone() });
+    draft.transitions.push(Transition::Acknowledged { request, effect });
+}
+
+fn trigger(draft: &mut Draft, value: &str) -> String {
+    let schedule = draft.situation.schedule;
+    let patch = match patch_of(value, &schedule.spec.template.spec) {
+        Ok(patch) => patch,
+        Err(problem) => return format!("no effect: {problem}"),
+    };
+    let first = draft.unfinished().next().map(|(name, _)| name.to_owned());
+    if let (Overlap::Skip, Some(active)) = (schedule.spec.overlap, &first) {
+        return format!("no effect: {active} has not ended (overlap Skip)");
+    }
+    let before = draft.status.waiting.iter().take_while(|run| run.cause == RunCause::Trigger).count();
+    if before >= MAX_TRIGGERS {
+        return format!("no effect: {before} requested runs wait already");
+    }
+    let (name, uid) = (schedule.metadata.name.as_deref().unwrap_or_default(), schedule.metadata.uid.as_deref());
+    let name = triggered_name(name, uid.unwrap_or_default(), value, draft.situation.now);
+    let now = Timestamp::from_second(draft.situation.now.as_second()).unwrap_or(draft.situation.now);
+    let run = PlannedRun { name: name.clone(), scheduled_time: Some(Time(now)), cause: RunCause::Trigger, patch };
+    draft.status.waiting.insert(before, run);
+    match (first, schedule.spec.overlap) {
+        (None, _) | (_, Overlap::Allow) => format!("{name} starts"),
+        (Some(active), Overlap::Replace) => format!("{name} replaces {active}"),
+        (Some(active), Overlap::Skip | Overlap::Queue) => format!("{name} waits for the end of {active}"),
+    }
+}
+
+/// The changes of the template that the value asks for, if it is a JSON object.
+fn patch_of(value: &str, template: &Value) -> Result<Option<String>, String> {
+    if !value.trim_start().starts_with('{') {
+        return Ok(None);
+    }
+    if value.len() > MAX_PATCH_BYTES {
+        return Err(format!("the value has more than {MAX_PATCH_BYTES} bytes"));
+    }
+    if let Err(error) = serde_json::from_str::<Value>(value) {
+        return Err(format!("the value begins like JSON and is none: {error}"));
+    }
+    match template_problem(&patched(template, Some(value))) {
+        Some(problem) => Err(format!("the task with these changes is invalid: {problem}")),
+        None => Ok(Some(value.to_owned())),
+    }
+}
+
+/// What is wrong with a task's spec, as a message to its author.
+pub(super) fn template_problem(spec: &Value) -> Option<String> {
+    match serde_json::from_value::<RetryableTaskSpec>(spec.clone()) {
+        Ok(spec) => validate::problem(&spec),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+fn resume(draft: &mut Draft) -> String {
+    if !draft.is_paused() {
+        return "no effect: the schedule is not paused".into();
+    }
+    draft.status.consecutive_failures = 0;
+    "the schedule goes on".into()
+}
+
+fn backfill(draft: &mut Draft, timetable: &Timetable, value: &str) -> String {
+    let before = draft.status.backfill.take().map(|old| format!(" instead of {}", old.interval)).unwrap_or_default();
+    if matches!(value.trim(), "" | "stop" | "none") {
+        return if before.is_empty() {
+            "no effect: no backfill is going on".into()
+        } else {
+            "the backfill is stopped".into()
+        };
+    }
+    let (from, until) = match interval::parse(value, timetable.zone()) {
+        Ok(interval) => interval,
+        Err(problem) => return format!("no effect: {problem}"),
+    };
+    // Later times are the schedule's own.
+    let until = until.min(draft.status.handled_time.as_ref().map_or(draft.situation.now, |time| time.0));
+    let after = from.checked_sub(SignedDuration::from_micros(1)).unwrap_or(from);
+    let count = between(timetable, (after, until)).take(MAX_BACKFILL + 1).count();
+    if count > MAX_BACKFILL {
+        return format!("no effect: {value} has more than {MAX_BACKFILL} times: choose a shorter interval");
+    }
+    if count == 0 {
+        return format!("no effect: the schedule had no time in {value}");
+    }
+    let (after, until) = (Some(MicroTime(after)), Some(MicroTime(until)));
+    draft.status.backfill =
+        Some(Backfill { interval: short(value, MAX_WORD_BYTES), after, until, started: 0, existing: 0 });
+    format!("{count} times of {value} start one after another{before}; those whose task exists are left out")
+}
+
+/// Unknown annotations of this group are acknowledged once as unknown: a misspelt request would otherwise do nothing and
+/// say nothing. One that is removed is forgotten.
+fn unknown(draft: &mut Draft) {
+    let is_request = |name: &str| Request::ALL.iter().any(|request| request.annotation() == name);
+    let annotations = draft.situation.schedule.metadata.annotations.as_ref();
+    let has = |name: &str| annotations.is_some_and(|all| all.contains_key(name));
+    draft.status.acknowledged.retain(|known| is_request(&known.annotation) || has(&known.annotation));
+    let is_ours = |name: &str| name.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
+    for (name, value) in annotations.into_iter().flatten().filter(|(name, _)| is_ours(name) && !is_request(name)) {
+        let unknown = draft.status.acknowledged.iter().filter(|known| !is_request(&known.annotation)).count();
+        if unknown >= MAX_UNKNOWN || draft.status.acknowledged.iter().any(|known| known.annotation == *name) {
+            continue;
+        }
+        let effect = unknown_effect(name);
+        let (annotation, value) = (name.clone(), short(value, MAX_WORD_BYTES));
+        let time = Time(draft.situation.now);
+        draft.status.acknowledged.push(Acknowledged { annotation, value, time, effect: effect.clone() });
+        draft.transitions.push(Transition::UnknownAnnotation { effect });
+    }
+}
+
+fn unknown_effect(name: &str) -> String {
+    let known = Request::ALL.map(Request::annotation);
+    let last = |annotation: &'static str| annotation.rsplit('/').next().unwrap_or_default();
+    let meant = did_you_mean::nearest(name.rsplit('/').next().unwrap_or_default(), &known.map(last));
+    let meant = meant.map(|meant| format!("; did you mean {GROUP}/{meant}?")).unwrap_or_default();
+    format!("unknown annotation {name}, which does nothing: known are {}{meant}", known.join(", "))
+}

@@ -1,0 +1,6 @@
+mod complaints;
+mod decisions;
+mod requests;
+mod simulation;
+mod world;
+mod zones;

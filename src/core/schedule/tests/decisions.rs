@@ -1,0 +1,213 @@
+//! What is started, queued and skipped, and what is cleaned up.
+
+use super::world::{World, moment};
+use crate::api::ScheduleState;
+use crate::core::schedule::{RunEnd, RunResult, RunSnapshot, Skip, Transition};
+use serde_json::json;
+
+fn each_minute(fields: serde_json::Value) -> World {
+    let mut all = json!({"schedule": "* * * * *"});
+    all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    World::new(all, "10:00:30")
+}
+
+#[test]
+fn what_happens_to_times_while_a_run_goes_on() {
+    let run = |overlap: &str| {
+        let mut world = each_minute(json!({"overlap": overlap}));
+        for minute in ["10:01:00", "10:02:00", "10:03:00"] {
+            world.at(minute);
+        }
+        let while_it_runs: Vec<String> = world.times().iter().map(ToString::to_string).collect();
+        let cancelled = world.runs.iter().filter(|run| run.is_cancelled).count();
+        world.now = moment("2026-11-22T10:03:30Z");
+        world.end(RunResult::Succeeded);
+        (while_it_runs.join(" "), cancelled, world.times().join(" "), world.status().skipped.overlap)
+    };
+    assert_eq!(run("Skip"), ("10:01".into(), 0, "10:01".into(), 2));
+    assert_eq!(run("Queue"), ("10:01".into(), 0, "10:01 10:03".into(), 1), "the newest waits");
+    assert_eq!(run("Allow"), ("10:01 10:02 10:03".into(), 0, "10:01 10:02 10:03".into(), 0));
+    assert_eq!(run("Replace"), ("10:01".into(), 1, "10:01 10:03".into(), 1), "it waits for the end of the other");
+}
+
+#[test]
+fn a_cancelled_run_is_no_failure() {
+    let mut world = each_minute(json!({"overlap": "Replace", "pauseAfterFailures": 1}));
+    world.at("10:01:00").at("10:02:00").end(RunResult::Cancelled);
+    assert_eq!((world.times().join(" "), world.status().consecutive_failures), ("10:01 10:02".into(), 0));
+}
+
+#[test]
+fn missed_times_by_policy() {
+    let after_an_hour = |missed: serde_json::Value| {
+        let mut world =
+            World::new(json!({"schedule": "*/10 * * * *", "missed": missed, "overlap": "Allow"}), "10:00:30");
+        world.at("11:05:00");
+        (world.times().join(" "), world.status().skipped.missed)
+    };
+    assert_eq!(after_an_hour(json!({"policy": "Skip"})), (String::new(), 6));
+    assert_eq!(after_an_hour(json!({"policy": "Latest"})), ("11:00".into(), 5));
+    assert_eq!(after_an_hour(json!({"policy": "Latest", "withinSeconds": 120})), (String::new(), 6));
+    assert_eq!(after_an_hour(json!({"policy": "All", "limit": 2})), ("10:50 11:00".into(), 4));
+    assert_eq!(after_an_hour(json!({"policy": "All", "withinSeconds": 1800})), ("10:40 10:50 11:00".into(), 3));
+}
+
+#[test]
+fn a_start_is_not_missed_within_a_minute() {
+    let mut world = each_minute(json!({"missed": {"policy": "Skip"}}));
+    world.at("10:01:59");
+    assert_eq!((world.times().join(" "), world.status().skipped.missed), ("10:01".into(), 0));
+}
+
+#[test]
+fn times_of_a_suspension_are_not_missed_unless_all_are_wanted() {
+    for (policy, expected) in [("Latest", "10:01"), ("All", "10:01 10:03 10:04")] {
+        let mut world = each_minute(json!({"missed": {"policy": policy}, "overlap": "Allow"}));
+        world.at("10:01:10").end(RunResult::Succeeded);
+        world.edit(json!({"suspend": true}));
+        world.at("10:02:00");
+        assert_eq!(world.status().state, Some(ScheduleState::Suspended));
+        world.now = moment("2026-11-22T10:04:30Z");
+        world.edit(json!({"suspend": false, "missed": {"policy": policy, "limit": 2}}));
+        world.at("10:04:40");
+        assert_eq!(world.times().join(" "), expected, "{policy}");
+    }
+}
+
+#[test]
+fn a_run_that_waits_does_not_start_while_the_schedule_is_suspended() {
+    let mut world = each_minute(json!({"overlap": "Queue"}));
+    world.at("10:01:00").at("10:02:00");
+    world.edit(json!({"suspend": true}));
+    world.at("10:02:10").end(RunResult::Succeeded);
+    assert_eq!((world.times().join(" "), world.status().waiting.len()), ("10:01".into(), 0));
+}
+
+#[test]
+fn only_its_own_finished_tasks_beyond_the_limits_are_deleted() {
+    let mut world = each_minute(json!({"history": {"succeeded": 1, "failed": 2}, "overlap": "Allow"}));
+    let ends = [RunResult::Succeeded, RunResult::Failed, RunResult::Cancelled, RunResult::Failed, RunResult::Succeeded];
+    for (minute, end) in (1..).zip(ends) {
+        world.at(&format!("10:0{minute}:00")).end(end);
+    }
+    world.at("10:06:00");
+    let left: Vec<&str> = world.runs.iter().map(|run| &run.name[17..]).collect();
+    assert_eq!(left, ["1003", "1004", "1005", "1006"], "the newest; what runs is not finished");
+}
+
+#[test]
+fn a_deleted_run_is_looked_up_and_then_forgotten() {
+    let mut world = each_minute(json!({}));
+    world.at("10:01:00");
+    world.runs.clear();
+    world.at("10:01:30");
+    assert_eq!((world.status().active, world.status().consecutive_failures), (0, 0));
+    assert_eq!(
+        world.transitions.last(),
+        Some(&Transition::Ended { name: "nightly-20261122-1001".into(), result: None })
+    );
+}
+
+#[test]
+fn a_task_that_is_run_again_counts_as_running() {
+    let mut world = each_minute(json!({}));
+    world.at("10:01:00").end(RunResult::Failed);
+    world.runs[0].end = None;
+    world.at("10:02:00");
+    assert_eq!((world.times().join(" "), world.status().active), ("10:01".into(), 1));
+    world.end(RunResult::Succeeded);
+    assert_eq!((world.status().active, world.status().consecutive_failures), (0, 0));
+}
+
+#[test]
+fn a_task_that_is_refused_is_tried_again_until_the_next_time() {
+    let mut world = each_minute(json!({}));
+    world.rejects = Some("exceeded quota: tasks");
+    world.at("10:01:00");
+    assert_eq!(world.status().state, Some(ScheduleState::Stalled));
+    assert_eq!(
+        world.condition("Stalled").unwrap(),
+        "the task nightly-20261122-1001 cannot be created: exceeded quota: tasks"
+    );
+    world.at("10:01:05").at("10:02:00");
+    assert_eq!(world.status().skipped.rejected, 1);
+    world.rejects = None;
+    world.at("10:02:06").at("10:02:07");
+    assert_eq!((world.times().join(" "), world.status().state), ("10:02".into(), Some(ScheduleState::Scheduled)));
+}
+
+#[test]
+fn a_creation_without_an_answer_is_not_repeated_under_another_name() {
+    let mut world = each_minute(json!({}));
+    world.at("10:01:00");
+    let mut status = world.status();
+    let run = status.runs.remove(0);
+    status.creating = Some(crate::api::PlannedRun {
+        name: run.name,
+        scheduled_time: run.scheduled_time,
+        ..crate::api::PlannedRun::default()
+    });
+    (status.active, status.last_schedule_time) = (0, None);
+    world.schedule.status = Some(status);
+    world.at("10:01:20");
+    assert_eq!((world.times().join(" "), world.status().active), ("10:01".into(), 1), "the task was there");
+}
+
+#[test]
+fn the_deadline_of_a_run_is_the_next_start() {
+    let body = |fields: serde_json::Value, cause: crate::api::RunCause| {
+        let world = World::new(fields, "10:00:30");
+        let scheduled_time = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(moment("2026-11-22T10:10:00Z")));
+        let run = crate::api::PlannedRun { scheduled_time, cause, ..Default::default() };
+        let timetable = crate::core::schedule::timetable(&world.schedule).unwrap();
+        let body = crate::core::schedule::task(&world.schedule, &run, &timetable, moment("2026-11-22T10:11:00Z"));
+        body["spec"]["activeDeadlineSeconds"].as_i64()
+    };
+    use crate::api::RunCause::{Backfill, Schedule};
+    let of = |deadline: serde_json::Value| {
+        json!({"schedule": "*/10 * * * *", "endBeforeNext": true,
+               "template": {"spec": {"image": "a", "activeDeadlineSeconds": deadline}}})
+    };
+    assert_eq!(body(of(json!(null)), Schedule), Some(540));
+    assert_eq!(body(of(json!(60)), Schedule), Some(60));
+    assert_eq!(body(of(json!(6000)), Schedule), Some(540));
+    assert_eq!(body(of(json!(null)), Backfill), None, "its next start has passed");
+}
+
+#[test]
+fn transitions_say_what_happened() {
+    let mut world = each_minute(json!({}));
+    world.at("10:01:02").at("10:02:00");
+    let skipped = Transition::Skipped {
+        why: Skip::Overlap,
+        count: 1,
+        message: "the time 2026-11-22T10:02:00+00:00 was skipped: nightly-20261122-1001 has not ended (overlap Skip)"
+            .into(),
+    };
+    assert!(world.transitions.contains(&skipped), "{:?}", world.transitions);
+    let started = world.transitions.iter().any(|transition| {
+        matches!(transition, Transition::Started { name, late, .. } if name == "nightly-20261122-1001" && late.as_secs() == 2)
+    });
+    assert!(started, "{:?}", world.transitions);
+}
+
+#[test]
+fn a_template_that_cannot_run_stalls_the_schedule() {
+    let world = World::new(json!({"schedule": "@daily", "template": {"spec": {}}}), "10:00:30");
+    let said = world.condition("Stalled").unwrap();
+    assert!(said.starts_with("spec.template: nothing to run"), "{said}");
+    assert_eq!(world.status().next_schedule_time, None);
+}
+
+#[test]
+fn at_most_a_hundred_runs_go_on_at_a_time() {
+    let mut world = each_minute(json!({"overlap": "Allow"}));
+    for n in 0..99 {
+        let (name, uid) = (format!("other-{n}"), format!("other-{n}"));
+        world.runs.push(RunSnapshot { name, uid, scheduled_time: None, end: None, is_cancelled: false });
+    }
+    world.at("10:01:00").at("10:02:00");
+    assert_eq!((world.times().join(" "), world.status().skipped.overlap), ("10:01".into(), 1));
+    world.runs[0].end = Some(RunEnd { result: RunResult::Succeeded, time: world.now });
+    assert_eq!(world.at("10:03:00").times().join(" "), "10:01 10:03");
+}

@@ -1,0 +1,108 @@
+//! Requests by annotation.
+
+use super::world::{World, moment};
+use crate::core::schedule::{RunResult, Transition};
+use serde_json::json;
+
+#[test]
+fn a_trigger_follows_overlap() {
+    let effect = |overlap: &str| {
+        let mut world = World::new(json!({"schedule": "0 * * * *", "overlap": overlap}), "10:00:30");
+        world.annotate("trigger", "1");
+        let effect = world.annotate("trigger", "2");
+        let names: Vec<&str> = world.runs.iter().map(|run| &*run.name).collect();
+        let effect = effect.replace(names[0], "FIRST").replace(names.get(1).unwrap_or(&"-"), "SECOND");
+        (effect, world.created.len())
+    };
+    assert_eq!(effect("Skip"), ("no effect: FIRST has not ended (overlap Skip)".into(), 1));
+    assert_eq!(effect("Allow"), ("SECOND starts".into(), 2));
+    for (overlap, words) in [("Queue", " waits for the end of FIRST"), ("Replace", " replaces FIRST")] {
+        let (effect, created) = effect(overlap);
+        assert!(effect.ends_with(words) && created == 1, "{overlap}: {effect}");
+    }
+}
+
+#[test]
+fn a_value_is_heard_once() {
+    let mut world = World::new(json!({"schedule": "0 * * * *"}), "10:00:30");
+    world.annotate("trigger", "1");
+    world.end(RunResult::Succeeded);
+    world.look();
+    assert_eq!(world.created.len(), 1);
+    world.now = moment("2026-11-22T10:20:00Z");
+    world.annotate("trigger", "2");
+    assert_eq!(world.created.len(), 2);
+}
+
+#[test]
+fn a_trigger_works_while_the_schedule_is_suspended_or_paused() {
+    let mut world = World::new(json!({"schedule": "* * * * *", "suspend": true}), "10:00:30");
+    world.annotate("trigger", "1");
+    world.at("10:02:00");
+    assert_eq!(world.created.len(), 1);
+    let mut world = World::new(json!({"schedule": "* * * * *", "pauseAfterFailures": 1}), "10:00:30");
+    world.at("10:01:00").end(RunResult::Failed);
+    world.annotate("trigger", "1");
+    assert!(world.condition("Paused").is_some());
+    world.end(RunResult::Succeeded);
+    assert_eq!(world.condition("Paused"), None, "a success ends the pause");
+    assert_eq!(world.at("10:02:00").created.len(), 3);
+}
+
+#[test]
+fn what_makes_no_sense_says_so() {
+    let mut world = World::new(json!({"schedule": "0 * * * *"}), "10:00:30");
+    for (annotation, value, expected) in [
+        ("resume", "1", "no effect: the schedule is not paused"),
+        ("trigger", "{\"args\": [", "no effect: the value begins like JSON and is none: "),
+        ("trigger", "{\"maxRetries\": \"many\"}", "no effect: the task with these changes is invalid: "),
+        ("backfill", "yesterday", "no effect: \"yesterday\" is no interval: give two dates or two times"),
+        ("backfill", "2026-11-03/2026-11-01", "no effect: \"2026-11-03/2026-11-01\" ends before it begins"),
+        ("backfill", "2020-01-01/2026-11-01", "no effect: 2020-01-01/2026-11-01 has more than 1000 times"),
+        ("backfill", "2030-01-01/2031-11-01", "no effect: the schedule had no time in"),
+        ("backfill", "stop", "no effect: no backfill is going on"),
+        ("triger", "1", "unknown annotation retryable.dev/triger, which does nothing: known are"),
+    ] {
+        let effect = world.annotate(annotation, value);
+        assert!(effect.starts_with(expected), "{annotation} {value}: {effect}");
+    }
+    assert_eq!(world.created.len(), 0);
+    let hint = world.status().acknowledged.into_iter().find(|known| known.annotation.ends_with("triger")).unwrap();
+    assert!(hint.effect.ends_with("did you mean retryable.dev/trigger?"), "{}", hint.effect);
+}
+
+#[test]
+fn a_backfill_of_days_is_in_the_schedules_zone() {
+    let mut world = World::new(json!({"schedule": "30 2 * * *", "timeZone": "Europe/Stockholm"}), "10:00:30");
+    world.annotate("backfill", "2026-10-24/2026-10-26");
+    for _ in 0..3 {
+        world.end(RunResult::Succeeded);
+    }
+    let times: Vec<&str> = world.created.iter().map(|(_, time)| &**time).collect();
+    let expected = ["2026-10-24T02:30:00+02:00", "2026-10-25T02:30:00+02:00", "2026-10-26T02:30:00+01:00"];
+    assert_eq!(times, expected);
+    let finished = "2026-10-24/2026-10-26: 3 runs were started, 0 existed already".into();
+    assert!(world.transitions.contains(&Transition::BackfillFinished { message: finished }));
+    assert_eq!(world.status().last_schedule_time, None, "the schedule's own times alone");
+}
+
+#[test]
+fn a_time_of_the_schedule_goes_before_the_rest_of_a_backfill() {
+    let mut world = World::new(json!({"schedule": "0 * * * *"}), "10:59:00");
+    world.annotate("backfill", "2026-11-22T06:00:00Z/2026-11-22T08:00:00Z");
+    world.at("11:00:00").at("11:00:30");
+    assert_eq!((world.times().join(" "), world.status().skipped.overlap), ("06:00".into(), 0));
+    world.end(RunResult::Succeeded);
+    assert_eq!(world.times().join(" "), "06:00 11:00");
+    world.end(RunResult::Succeeded).end(RunResult::Succeeded).end(RunResult::Succeeded);
+    assert_eq!(world.times().join(" "), "06:00 11:00 07:00 08:00");
+}
+
+#[test]
+fn a_backfill_can_be_stopped() {
+    let mut world = World::new(json!({"schedule": "0 * * * *"}), "10:59:00");
+    world.annotate("backfill", "2026-11-22T06:00:00Z/2026-11-22T08:00:00Z");
+    assert_eq!(world.annotate("backfill", "stop"), "the backfill is stopped");
+    world.end(RunResult::Succeeded);
+    assert_eq!(world.times().join(" "), "06:00");
+}

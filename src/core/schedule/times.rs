@@ -1,0 +1,133 @@
+//! The times that have come: each is started, queued or skipped, once.
+
+use super::draft::Draft;
+use super::due::{Due, LATE, due};
+use super::situation::Skip;
+use super::task::{name_of, written};
+use super::timetable::Timetable;
+use crate::api::{MissedPolicy, Overlap, PlannedRun, RunCause, TaskSchedule, TaskScheduleSpec};
+use crate::core::hash;
+use crate::core::time::{human, plus, until};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::json;
+
+/// Most runs of one schedule at a time.
+pub const MAX_ACTIVE: usize = 100;
+const HASH_LENGTH: usize = 10;
+
+/// Settles all times up to now, and plans the runs that follow.
+pub(super) fn settle(draft: &mut Draft, timetable: &Timetable) {
+    let (spec, now) = (&draft.situation.schedule.spec, draft.situation.now);
+    let mut handled = handled(draft);
+    let keeps = spec.missed.policy == MissedPolicy::All;
+    if draft.is_stopped() {
+        if !keeps {
+            draft.status.waiting.retain(|run| run.cause == RunCause::Trigger);
+        }
+        draft.status.handled_time = Some(Time(handled));
+        return;
+    }
+    if draft.was_stopped() && !keeps {
+        handled = handled.max(edited(draft.situation.schedule, now, draft.was_paused()));
+    }
+    let Due { times, missed } = due(timetable, handled, now, &spec.missed);
+    let text = format!("{missed} times passed while nothing could be started (missed.policy {:?})", spec.missed.policy);
+    draft.skip(Skip::Missed, missed, text);
+    if missed > 0 || !times.is_empty() {
+        handled = seconds(plus(now, -timetable.splay())).max(handled);
+    }
+    draft.status.handled_time = Some(Time(handled));
+    for time in times {
+        give_up_rejected(draft);
+        plan(draft, timetable, time);
+    }
+    let next = timetable.next(handled.max(plus(now, -timetable.splay())));
+    draft.status.next_schedule_time = next.map(|next| Time(timetable.start_of(next)));
+}
+
+/// Up to which time all are settled. Times before the schedule was created, or before it was edited, never count.
+fn handled(draft: &mut Draft) -> Timestamp {
+    let (schedule, now) = (draft.situation.schedule, draft.situation.now);
+    let created = schedule.metadata.creation_timestamp.as_ref().map_or_else(|| seconds(now), |created| created.0);
+    let stored = draft.status.handled_time.as_ref().map(|time| time.0);
+    let mut handled = stored.map_or(created, |stored| stored.max(created));
+    let hash = times_hash(&schedule.spec);
+    let was_edited_unseen = schedule.metadata.generation.is_some_and(|generation| generation > 1);
+    if draft.status.times_hash.as_ref().map_or(was_edited_unseen, |known| *known != hash) {
+        handled = handled.max(edited(schedule, now, false));
+        draft.status.waiting.retain(|run| run.cause != RunCause::Schedule);
+    }
+    draft.status.times_hash = Some(hash);
+    handled
+}
+
+/// A hash of what the times follow from.
+fn times_hash(spec: &TaskScheduleSpec) -> String {
+    let TaskScheduleSpec { schedule, schedules, time_zone, splay_seconds, .. } = spec;
+    hash::name(&json!([schedule, schedules, time_zone, splay_seconds]).to_string(), HASH_LENGTH)
+}
+
+/// When the spec was last edited: not after the newest time at which the API server saw somebody write the object. Now,
+/// if it says nothing, or if no edit is the cause.
+fn edited(schedule: &TaskSchedule, now: Timestamp, is_no_edit: bool) -> Timestamp {
+    let fields = schedule.metadata.managed_fields.iter().flatten().filter(|fields| fields.subresource.is_none());
+    let newest = fields.filter_map(|fields| fields.time.as_ref()).map(|time| time.0).max();
+    seconds(newest.filter(|_| !is_no_edit).map_or(now, |newest| newest.min(now)))
+}
+
+fn seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// A run whose task the API server has refused so far makes way for the next time.
+fn give_up_rejected(draft: &mut Draft) {
+    let rejected = draft.situation.lookups.rejected.as_ref().filter(|rejected| rejected.is_certain);
+    let planned = draft.status.creating.as_ref().filter(|planned| planned.cause == RunCause::Schedule);
+    if let (Some(rejected), Some(planned)) = (rejected, planned)
+        && rejected.name == planned.name
+    {
+        let text = format!("{} was not created until the next time came: {}", planned.name, rejected.message);
+        draft.status.creating = None;
+        draft.skip(Skip::Rejected, 1, text);
+    }
+}
+
+/// Plans the run for that time, or skips it.
+fn plan(draft: &mut Draft, timetable: &Timetable, time: Timestamp) {
+    let (schedule, now) = (draft.situation.schedule, draft.situation.now);
+    let name = name_of(schedule.metadata.name.as_deref().unwrap_or_default(), time);
+    if draft.unfinished().any(|(other, _)| other == name) {
+        return;
+    }
+    let run = PlannedRun { name, scheduled_time: Some(Time(time)), cause: RunCause::Schedule, patch: None };
+    let is_all = schedule.spec.missed.policy == MissedPolicy::All;
+    let is_late = until(timetable.start_of(time), now) >= LATE;
+    let in_the_way =
+        draft.unfinished().find(|(_, cause)| *cause != RunCause::Backfill).map(|(name, _)| name.to_owned());
+    let (many, waiting) = (draft.unfinished().count(), draft.status.waiting.len());
+    let limit = if is_all { usize::try_from(schedule.spec.missed.limit).unwrap_or(1) } else { 1 };
+    match (schedule.spec.overlap, in_the_way) {
+        (_, None) => draft.status.waiting.push(run),
+        (Overlap::Allow, Some(_)) if many < MAX_ACTIVE => draft.status.waiting.push(run),
+        (Overlap::Allow, Some(_)) => skip(draft, timetable, time, &format!("{many} runs have not ended")),
+        (Overlap::Skip, Some(_)) if is_all && is_late && waiting < limit => draft.status.waiting.push(run),
+        (Overlap::Skip, Some(other)) => skip(draft, timetable, time, &format!("{other} has not ended (overlap Skip)")),
+        (Overlap::Queue | Overlap::Replace, Some(other)) => {
+            let oldest = draft.status.waiting.iter().position(|run| run.cause == RunCause::Schedule);
+            if let Some(oldest) = oldest.filter(|_| waiting >= limit) {
+                let dropped = draft.status.waiting.remove(oldest);
+                let why = format!("{other} has not ended, and a newer time waits");
+                skip(draft, timetable, dropped.scheduled_time.map_or(time, |time| time.0), &why);
+            }
+            draft.status.waiting.push(run);
+        }
+    }
+}
+
+fn skip(draft: &mut Draft, timetable: &Timetable, time: Timestamp, why: &str) {
+    let late = until(timetable.start_of(time), draft.situation.now);
+    let late = if late >= SignedDuration::from_secs(5) { format!(", {} ago", human(late)) } else { String::new() };
+    let text = format!("the time {}{late} was skipped: {why}", written(time, timetable.zone()));
+    draft.skip(Skip::Overlap, 1, text);
+}

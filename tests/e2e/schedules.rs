@@ -1,0 +1,147 @@
+//! Schedules: overlap, missed times, pause, trigger and backfill, with real minutes and the zones in the program.
+
+use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
+use crate::support::{Scene, eventually};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use retryable_tasks::api::{RetryableTask, ScheduleState, State, TaskSchedule, TaskScheduleStatus};
+use serde_json::{Value, json};
+
+/// A schedule of that spec, whose runs execute a script.
+fn schedule(name: &str, script: &str, spec: &Value, task: &Value) -> Value {
+    let mut template = json!({"image": IMAGE, "command": ["sh", "-c"], "args": [script], "maxRetries": 0});
+    template.as_object_mut().unwrap().extend(task.as_object().unwrap().clone());
+    let mut all = json!({"template": {"spec": template}});
+    all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    json!({"apiVersion": "retryable.dev/v1alpha1", "kind": "TaskSchedule", "metadata": {"name": name}, "spec": all})
+}
+
+fn annotate(scene: &Scene, name: &str, request: &str, value: &str) {
+    let annotation = format!("retryable.dev/{request}={value}");
+    scene.kubectl(&["annotate", "taskschedule", name, "--overwrite", &annotation]).ok();
+}
+
+async fn until(scene: &Scene, name: &str, what: &str, is: impl Fn(&TaskScheduleStatus) -> bool) -> TaskScheduleStatus {
+    let schedules: Api<TaskSchedule> = scene.api();
+    eventually(what, async || {
+        let status = schedules.get(name).await.map_err(|error| error.to_string())?.status.unwrap_or_default();
+        if is(&status) { Ok(status) } else { Err(format!("{status:#?}")) }
+    })
+    .await
+}
+
+/// The tasks of the schedule, oldest first.
+async fn runs(scene: &Scene, name: &str) -> Vec<RetryableTask> {
+    let ours = ListParams::default().labels(&format!("retryable.dev/schedule-name={name}"));
+    let mut runs = scene.tasks().list(&ours).await.unwrap().items;
+    runs.sort_by_key(ResourceExt::name_any);
+    runs
+}
+
+#[tokio::test]
+async fn what_happens_while_a_run_goes_on() {
+    let scene = Scene::new("schedule-overlap").await;
+    let _operator = scene.operator().await;
+    for overlap in ["Skip", "Queue", "Allow", "Replace"] {
+        let spec = json!({"schedule": "* * * * *", "overlap": overlap, "timeZone": "Australia/Lord_Howe"});
+        scene.apply(&schedule(&overlap.to_lowercase(), UNTIL_STOPPED, &spec, &json!({})));
+    }
+    let skip = until(&scene, "skip", "a skipped time", |status| status.skipped.overlap > 0).await;
+    assert_eq!((skip.active, runs(&scene, "skip").await.len()), (1, 1));
+    assert!(skip.message.unwrap().contains(&skip.runs[0].name), "it names what is in the way");
+    assert!(scene.event("skip", "RunSkipped").await.contains("overlap Skip"));
+
+    let queue = until(&scene, "queue", "a run that waits", |status| !status.waiting.is_empty()).await;
+    assert_eq!((queue.active, queue.waiting.len()), (1, 1));
+    scene.ask(&queue.runs[0].name, "cancel", "1");
+    until(&scene, "queue", "its start", |status| status.runs.iter().any(|run| run.name != queue.runs[0].name)).await;
+
+    let allow = until(&scene, "allow", "two runs", |status| status.active > 1).await;
+    assert_eq!(allow.skipped.overlap, 0);
+
+    until(&scene, "replace", "the second run", |status| {
+        status.runs.len() == 1 && status.last_schedule_time.as_ref().map(|time| time.0) > Some(Timestamp::UNIX_EPOCH)
+    })
+    .await;
+    eventually("the first to be cancelled", async || {
+        let runs = runs(&scene, "replace").await;
+        let states: Vec<_> = runs.iter().map(|run| run.status.as_ref().and_then(|status| status.state)).collect();
+        if runs.len() > 1 && states[0] == Some(State::Cancelled) { Ok(()) } else { Err(format!("{states:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_newest_missed_time_is_started_once_the_operator_is_back() {
+    let scene = Scene::new("schedule-missed").await;
+    let script = r#"printf '{"result": "%s"}' "$RETRYABLE_SCHEDULED_TIME" >/dev/termination-log"#;
+    let spec = json!({"schedule": "* * * * *", "timeZone": "Australia/Lord_Howe"});
+    let applied = Timestamp::now();
+    scene.apply(&schedule("missed", script, &spec, &json!({})));
+    eventually("a minute to be missed", async || {
+        let passed = Timestamp::now().duration_since(applied);
+        if passed > SignedDuration::from_secs(125) { Ok(()) } else { Err(format!("{passed:#}")) }
+    })
+    .await;
+    let _operator = scene.operator().await;
+    let status = until(&scene, "missed", "a run that succeeded", |status| status.last_success_time.is_some()).await;
+    assert!(status.skipped.missed >= 1, "{status:#?}");
+    let first = runs(&scene, "missed").await.remove(0);
+    let time = first.annotations()["retryable.dev/scheduled-time"].clone();
+    assert!(time.ends_with("+11:00") || time.ends_with("+10:30"), "the zone's own offset: {time}");
+    assert_eq!(first.status.unwrap().result, Some(time), "the containers know it");
+}
+
+#[tokio::test]
+async fn it_is_paused_resumed_triggered_and_backfilled() {
+    let scene = Scene::new("schedule-requests").await;
+    let _operator = scene.operator().await;
+    let spec = json!({"schedule": "0 0 1 1 *", "pauseAfterFailures": 1, "history": {"succeeded": 10, "failed": 1}});
+    scene.apply(&schedule("yearly", "exit 3", &spec, &json!({})));
+    annotate(&scene, "yearly", "trigger", "1");
+    let paused = until(&scene, "yearly", "its pause", |status| status.state == Some(ScheduleState::Paused)).await;
+    assert_eq!((paused.consecutive_failures, paused.next_schedule_time), (1, None));
+    annotate(&scene, "yearly", "resume", "1");
+    let resumed = until(&scene, "yearly", "its end", |status| status.state == Some(ScheduleState::Scheduled)).await;
+    assert!(resumed.next_schedule_time.is_some());
+
+    annotate(&scene, "yearly", "trigger", r#"{"args":["true"]}"#);
+    until(&scene, "yearly", "a run with other arguments", |status| status.last_success_time.is_some()).await;
+    assert_eq!(
+        scene.kubectl(&["get", "tsch", "yearly", "-o", "jsonpath={.spec.template.spec.args[0]}"]).ok(),
+        "exit 3"
+    );
+
+    let args = json!({"spec": {"template": {"spec": {"args": ["true"]}}}}).to_string();
+    scene.kubectl(&["patch", "taskschedule", "yearly", "--type=merge", "-p", &args]).ok();
+    annotate(&scene, "yearly", "backfill", "2024-01-01/2026-01-01");
+    scene.event("yearly", "BackfillFinished").await;
+    until(&scene, "yearly", "the end of the last", |status| status.active == 0).await;
+    let names: Vec<String> = runs(&scene, "yearly").await.iter().map(ResourceExt::name_any).collect();
+    for year in ["2024", "2025", "2026"] {
+        assert!(names.contains(&format!("yearly-{year}0101-0000")), "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn bad_schedules_are_refused_with_what_to_do() {
+    let scene = Scene::new("schedule-refused").await;
+    let refused = |name: &str, spec: &Value, expected: &str| {
+        let said = scene.try_apply(&schedule(name, "true", spec, &json!({})), &[]).result().unwrap_err();
+        assert!(said.contains(expected), "{spec}: {said}");
+    };
+    refused("minute", &json!({"schedule": "60 * * * *"}), "a schedule is five fields");
+    refused("zone", &json!({"schedule": "CRON_TZ=UTC 0 0 * * *"}), "set spec.timeZone to the zone");
+    refused("none", &json!({}), "set spec.schedule, or spec.schedules");
+    refused(&"n".repeat(50), &json!({"schedule": "@daily"}), "use at most 49");
+    let _operator = scene.operator().await;
+    scene.apply(&schedule(
+        "atlantis",
+        "true",
+        &json!({"schedule": "@daily", "timeZone": "Europe/Atlantis"}),
+        &json!({}),
+    ));
+    let status = until(&scene, "atlantis", "InvalidSpec", |status| status.state == Some(ScheduleState::Stalled)).await;
+    assert!(status.message.unwrap().contains("is not a time zone"));
+}
