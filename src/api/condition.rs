@@ -20,14 +20,13 @@ pub enum ConditionType {
     AttemptStarted,
     /// The current attempt is due and waits for its TaskQueue to start it. It is removed once that is over.
     Queued,
-    /// The first attempt waits for the tasks of `spec.after`. It is removed once that is over.
+    /// The first attempt of a task waits for the tasks of `spec.after`; or a schedule skips times, because a run does not end. It is
+    /// removed once that is over.
     Blocked,
     /// kstatus: the first Pod does not exist yet.
     Reconciling,
     /// A schedule starts nothing, because its runs fail.
     Paused,
-    /// A schedule skips times, because a run does not end.
-    Blocked,
     /// kstatus: failed for good, or unable to go on without help.
     Stalled,
 }
@@ -46,7 +45,6 @@ impl ConditionType {
             Self::Blocked => "Blocked",
             Self::Reconciling => "Reconciling",
             Self::Paused => "Paused",
-            Self::Blocked => "Blocked",
             Self::Stalled => "Stalled",
         }
     }

@@ -2,8 +2,7 @@
 
 use super::print_error;
 use clap::Args;
-use retryable_tasks::admission::Admission;
-use retryable_tasks::convert::{self, ConvertError, Converted, Kind, Options};
+use retryable_tasks::convert::{self, Admissions, ConvertError, Converted, Kind, Options};
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
@@ -54,7 +53,7 @@ fn write(args: &ConvertArgs) -> Result<bool, Error> {
     let text = read(file).map_err(|why| Error::Read { file: name(), why })?;
     let options = Options { modern: *modern, expand: *expand };
     let converted =
-        convert::convert(&text, options, &Admission::new()).map_err(|why| Error::Convert { file: name(), why })?;
+        convert::convert(&text, options, &Admissions::new()).map_err(|why| Error::Convert { file: name(), why })?;
     print_notes(&converted);
     match io::stdout().write_all(converted.yaml.as_bytes()) {
         // The reader, such as `head`, has closed the pipe.

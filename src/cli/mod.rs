@@ -53,7 +53,7 @@ enum Command {
     /// Show the schedule of a task's attempts and what follows which failure, or the next starts of a schedule, without a
     /// cluster
     Simulate(simulate::SimulateArgs),
-    /// Convert a Job, or an Argo Workflow of one step, into a task, without a cluster
+    /// Convert a Job, a CronJob, or an Argo Workflow of one step, without a cluster
     Convert(convert::ConvertArgs),
 }
 

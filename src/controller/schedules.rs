@@ -118,15 +118,14 @@ impl Context {
 }
 
 async fn reconcile_key(key: TaskKey, context: Arc<Context>) -> TaskKey {
-    match context.store.get(&ObjectRef::<Watched>::new(&key.name).within(&key.namespace)) {
-        Some(watched) => match &watched.0 {
+    if let Some(watched) = context.store.get(&ObjectRef::<Watched>::new(&key.name).within(&key.namespace)) {
+        match &watched.0 {
             Ok(schedule) => reconcile::reconcile(&key, schedule, &context).await,
             Err(error) => tracing::error!(%key, %error, "cannot read this schedule: it starts nothing"),
-        },
-        None => {
-            context.states.forget(&key);
-            context.work_queue.forget(&key);
         }
+    } else {
+        context.states.forget(&key);
+        context.work_queue.forget(&key);
     }
     key
 }

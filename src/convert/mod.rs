@@ -1,9 +1,10 @@
-//! Converts what people have into tasks: Jobs, and Argo Workflows of one step. Pure: text in, text and notes out.
+//! Converts what people have into tasks and schedules: Jobs and CronJobs, and Argo's Workflows of one step. Pure: text in, text and notes out.
 //!
 //! A source is destructured field by field, so that none is dropped silently. What means something else here is a
 //! difference, what cannot be had is refused. What comes out has passed admission.
 
 mod argo;
+mod cron_job;
 mod failure_policy;
 mod job;
 mod metadata;
@@ -65,7 +66,7 @@ pub enum ConvertError {
     Refused(Vec<Refused>),
 }
 
-const KINDS: &str = "Job or Workflow";
+const KINDS: &str = "Job, CronJob, Workflow or CronWorkflow";
 
 /// Why an object cannot be converted.
 #[derive(Debug, thiserror::Error)]
@@ -95,21 +96,42 @@ impl Output {
     }
 }
 
-/// Converts all that can be in a file. What comes out has passed `admission`.
-pub fn convert(text: &str, options: Options, admission: &Admission) -> Result<Converted, ConvertError> {
+/// The validation of what comes out.
+pub struct Admissions {
+    tasks: Admission,
+    schedules: Admission,
+}
+
+impl Admissions {
+    /// By the definitions that the `crd` subcommand prints.
+    pub fn new() -> Self {
+        Self { tasks: Admission::new(), schedules: Admission::of_schedules() }
+    }
+}
+
+impl Default for Admissions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Converts all that can be in a file. What comes out has passed `admissions`.
+pub fn convert(text: &str, options: Options, admissions: &Admissions) -> Result<Converted, ConvertError> {
     let (mut converted, mut refused) = (Converted::default(), vec![]);
     for source in read::objects(text)? {
         let title = source.title();
         let outputs = match (source.group(), source.kind.as_str()) {
             ("batch", "Job") => job::convert(&source, options),
+            ("batch", "CronJob") => cron_job::convert(&source, options),
             ("argoproj.io", "Workflow") => argo::convert(&source, options),
+            ("argoproj.io", "CronWorkflow") => argo::convert_cron(&source, options),
             _ => {
                 converted.skipped.push(format!("skipped: {title}"));
                 continue;
             }
         };
         for mut output in outputs {
-            admit(&mut output, admission);
+            admit(&mut output, admissions);
             if output.is_refused() {
                 let reasons = output.notes.into_iter().flat_map(|(_, notes)| notes.into_refusals()).collect();
                 refused.push(Refused { title: title.clone(), reasons });
@@ -133,17 +155,20 @@ pub fn convert(text: &str, options: Options, admission: &Admission) -> Result<Co
 }
 
 /// Refuses what admission would.
-fn admit(output: &mut Output, admission: &Admission) {
+fn admit(output: &mut Output, admissions: &Admissions) {
     if output.is_refused() {
         return;
     }
     let answer = match serde_json::to_value(&output.manifest) {
-        Ok(json) => admission.admit(&json, Notation::Json).err().unwrap_or_default(),
+        Ok(json) if json["kind"] == "TaskSchedule" => {
+            admissions.schedules.admit_schedule(&json, Notation::Json).err().unwrap_or_default()
+        }
+        Ok(json) => admissions.tasks.admit(&json, Notation::Json).err().unwrap_or_default(),
         Err(error) => vec![error.to_string()],
     };
     for (_, notes) in output.notes.iter_mut().take(1) {
         for message in &answer {
-            notes.refuse("the task", message);
+            notes.refuse("what comes of it", message);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Each manifest in `tests/convert` with what becomes of it; `WRITE_CONVERTED=1` writes it anew, to be read and committed.
 
-use super::{ConvertError, Converted, Kind, Options};
-use crate::admission::{Admission, Notation};
+use super::{Admissions, ConvertError, Converted, Kind, Options};
+use crate::admission::Notation;
 use crate::simulate::{self, Outcomes};
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -11,10 +11,10 @@ const MODERN: Options = Options { modern: true, expand: false };
 const EXPAND: Options = Options { modern: false, expand: true };
 
 /// Compiling its rules takes longer than all the rest.
-static ADMISSION: LazyLock<Admission> = LazyLock::new(Admission::new);
+static ADMISSIONS: LazyLock<Admissions> = LazyLock::new(Admissions::new);
 
 fn convert(text: &str, options: Options) -> Result<Converted, ConvertError> {
-    super::convert(text, options, &ADMISSION)
+    super::convert(text, options, &ADMISSIONS)
 }
 
 fn file(name: &str) -> PathBuf {
@@ -56,6 +56,10 @@ fn each_manifest_becomes_what_stands_beside_it() {
         ("backoff.workflow", BEFORE, "backoff"),
         ("expression.workflow", BEFORE, "expression"),
         ("script.workflow", MODERN, "script"),
+        ("minutely.cronjob", BEFORE, "minutely"),
+        ("nightly.cronjob", BEFORE, "nightly"),
+        ("zoned.cronjob", MODERN, "zoned"),
+        ("hourly.cronworkflow", MODERN, "hourly"),
     ];
     for (from, options, to) in cases {
         let converted = convert(&source(from), options).unwrap_or_else(|error| panic!("{from}: {error}"));
@@ -83,7 +87,7 @@ fn the_page_shows_what_is_printed() {
 /// The waits that `simulate` shows of a manifest: earliest, latest, in milliseconds.
 fn waits(yaml: &str) -> Vec<(i64, i64)> {
     let manifest: serde_json::Value = serde_yaml_ng::from_str(yaml).unwrap();
-    let task = ADMISSION.admit(&manifest, Notation::Json).unwrap();
+    let task = ADMISSIONS.tasks.admit(&manifest, Notation::Json).unwrap();
     let simulation = simulate::simulate(&task, &Outcomes::default(), 50).unwrap();
     let json = serde_json::to_value(&simulation).unwrap();
     let number = |attempt: &serde_json::Value, key: &str| attempt[key].as_i64().unwrap();
@@ -170,7 +174,7 @@ fn a_field_or_a_rule_that_no_task_has_is_refused_too() {
         (job("backofLimit: 3", ""), "spec.backofLimit: unknown field: remove it, or correct its name"),
         (
             job("", "restartPolicy: Never, containers: []"),
-            "the task: spec: Invalid value: nothing to run: set spec.image, or give spec.template.spec.containers a container",
+            "what comes of it: spec: Invalid value: nothing to run: set spec.image, or give spec.template.spec.containers a container",
         ),
         (
             job("", "restartPolicy: Always, containers: [{name: c, image: i}]"),
@@ -300,6 +304,55 @@ fn of_a_workflow_too() {
 }
 
 #[test]
+fn of_a_cron_job_too() {
+    let cron_job = |spec: &str, job: &str| {
+        format!(
+            "apiVersion: batch/v1\nkind: CronJob\nmetadata: {{name: x}}\n\
+             spec: {{{spec} jobTemplate: {{spec: {{{job}template: {{spec: {{restartPolicy: Never, containers: [{CONTAINER}]}}}}}}}}}}"
+        )
+    };
+    let cases = [
+        (
+            cron_job("schedule: '@every 5m',", ""),
+            "spec.schedule: @every counts from when the controller started: write five fields, such as */5 * * * *",
+        ),
+        (
+            cron_job("schedule: '* * * * *', concurrencyPolicy: Never,", ""),
+            "spec.concurrencyPolicy: there is no policy \"Never\": use Allow, Forbid or Replace",
+        ),
+        (
+            cron_job("schedule: '* * * * *', colour: red,", ""),
+            "spec.colour: unknown field: remove it, or correct its name",
+        ),
+        (
+            cron_job("schedule: '* * * * *',", "completions: 3, "),
+            "spec.jobTemplate.spec.completions: a task has one Pod at a time: convert with --expand, which makes 3 tasks of it",
+        ),
+        (
+            cron_job("schedule: '* * * * *',", "managedBy: a, "),
+            "spec.jobTemplate.spec.managedBy: a runs this Job, and knows no tasks: remove it",
+        ),
+    ];
+    for (manifest, reason) in cases {
+        let reasons = refused(&manifest, BEFORE);
+        assert!(reasons.iter().any(|said| said == reason), "{manifest}\nwanted: {reason}\nsaid: {reasons:#?}");
+    }
+    let expanded = refused(&cron_job("schedule: '* * * * *',", "completions: 3, "), EXPAND);
+    assert_eq!(
+        expanded,
+        [
+            "spec.jobTemplate.spec.completions: a schedule starts one task at a time: make one schedule of each completion"
+        ]
+    );
+    let never = refused(&cron_job("schedule: '0 0 31 2 *',", ""), BEFORE);
+    assert!(never[0].contains("never comes"), "{never:?}");
+    let long = "n".repeat(50);
+    let named =
+        refused(&cron_job("schedule: '* * * * *',", "").replace("{name: x}", &format!("{{name: {long}}}")), BEFORE);
+    assert!(named[0].contains("use at most 49"), "{named:?}");
+}
+
+#[test]
 fn one_that_is_refused_keeps_all_others_back_and_all_is_told() {
     let file = [job("", ""), job("completions: 5, parallelism: 0", ""), job("managedBy: a", "")].join("\n---\n");
     let Err(error) = convert(&file, BEFORE) else { panic!("not refused") };
@@ -314,8 +367,8 @@ Job \"x\" cannot be converted:
 #[test]
 fn a_file_without_a_job_says_what_is_in_it() {
     let error = convert("apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: n}", BEFORE).unwrap_err();
-    assert_eq!(error.to_string(), "contains no Job or Workflow\nskipped: Pod \"n/p\"");
-    assert_eq!(convert("", BEFORE).unwrap_err().to_string(), "contains no Job or Workflow");
+    assert_eq!(error.to_string(), "contains no Job, CronJob, Workflow or CronWorkflow\nskipped: Pod \"n/p\"");
+    assert_eq!(convert("", BEFORE).unwrap_err().to_string(), "contains no Job, CronJob, Workflow or CronWorkflow");
     assert_eq!(
         convert("a: 1", BEFORE).unwrap_err().to_string(),
         "document 1 has no kind: it is not a Kubernetes object"

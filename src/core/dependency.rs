@@ -90,7 +90,7 @@ pub fn unknown(own_name: &str, first: &[String], known: &KnownTasks, walks: bool
             unknown.push(name.to_owned());
             Vec::new()
         }
-        Some(fact) if walks => waits_for(fact),
+        Some(fact) if walks => waits_for(fact.as_ref()),
         Some(_) => Vec::new(),
     });
     unknown
@@ -101,7 +101,7 @@ pub fn cycle(own_name: &str, first: &[String], known: &KnownTasks) -> Option<Vec
     let mut before: BTreeMap<String, String> = BTreeMap::new();
     let mut last = None;
     follow(own_name, first, known, |name, fact| {
-        let next = fact.map(waits_for).unwrap_or_default();
+        let next = waits_for(fact.and_then(Option::as_ref));
         if next.iter().any(|next| next == own_name) {
             last.get_or_insert_with(|| name.to_owned());
         }
@@ -124,8 +124,8 @@ pub fn cycle(own_name: &str, first: &[String], known: &KnownTasks) -> Option<Vec
     Some(path)
 }
 
-fn waits_for(fact: &Option<TaskFact>) -> Vec<String> {
-    fact.as_ref().map(|fact| fact.waits_for.clone()).unwrap_or_default()
+fn waits_for(fact: Option<&TaskFact>) -> Vec<String> {
+    fact.map(|fact| fact.waits_for.clone()).unwrap_or_default()
 }
 
 /// Visits each name once, at most [`MAX_NAMES`] of them: `visit` gets what is known of the name and says which follow.

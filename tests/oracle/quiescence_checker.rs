@@ -16,11 +16,8 @@ pub fn check(trace: &Trace, record: &TaskRecord, violations: &mut Vec<Violation>
     let status = record.last_status();
     let ended = status.completion_time.is_some();
     let is_blocked = status.state == Some(State::Blocked);
-    if record.deleted_at.is_none()
-        && !ended
-        && !is_blocked
-        && !(record.last().spec.suspend && status.state == Some(State::Suspended))
-    {
+    let is_suspended = record.last().spec.suspend && status.state == Some(State::Suspended);
+    if record.deleted_at.is_none() && !ended && !is_blocked && !is_suspended {
         let text = format!("{}: it stays in {:?} with {:?}", record.name, status.state, status.current);
         violations.push(Violation::new("a task goes on until it ends", text));
     }

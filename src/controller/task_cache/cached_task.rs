@@ -15,6 +15,7 @@ use std::borrow::Cow;
 
 /// A task that was watched. It is parsed by its reconcile, so a task that cannot be parsed hides no others.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // one for each question, and memory counts
 pub struct CachedTask {
     /// Name, namespace, UID and version, nothing else.
     metadata: ObjectMeta,

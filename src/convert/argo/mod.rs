@@ -2,6 +2,7 @@
 //!
 //! There are no types of it to destructure, so its fields are taken one by one, and what is left is refused.
 
+mod cron;
 mod fields;
 mod parameters;
 mod retry;
@@ -9,6 +10,7 @@ mod retry;
 use super::notes::Notes;
 use super::read::Source;
 use super::{Options, Output, job, mapping, metadata};
+pub(super) use cron::convert as convert_cron;
 use fields::Fields;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parameters::Parameters;
@@ -69,14 +71,19 @@ fn task_spec(mut workflow: Fields, options: Options, notes: &mut Notes) -> Mappi
     let parameters = Parameters::of_workflow(workflow.object("arguments"), notes);
     let mut templates: Vec<Value> = workflow.list("templates", notes);
     let entrypoint = workflow.text("entrypoint").unwrap_or_default();
-    let Some(mut step) = template(&mut templates, &entrypoint, &parameters, "spec.entrypoint", notes) else {
+    let on_exit = workflow.text("onExit");
+    let list = workflow.path("templates");
+    let mut find = |name: &str, by: &str, notes: &mut Notes| {
+        let (path, list) = (workflow.path(by), list.as_str());
+        template((&mut templates, list), name, &parameters, &path, notes)
+    };
+    let Some(mut step) = find(&entrypoint, "entrypoint", notes) else {
         return spec;
     };
-    let on_exit = workflow.text("onExit");
-    let on_exit = on_exit.and_then(|name| template(&mut templates, &name, &parameters, "spec.onExit", notes));
+    let on_exit = on_exit.and_then(|name| find(&name, "onExit", notes));
     for left in &templates {
         let name = left.get("name").and_then(Value::as_str).unwrap_or_default();
-        notes.refuse("spec.templates", &format!("a task has one step: convert {name:?} by itself, or remove it"));
+        notes.refuse(&list, &format!("a task has one step: convert {name:?} by itself, or remove it"));
     }
     retry::convert(step.object("retryStrategy"), &mut spec, options, notes);
     limits(&mut workflow, &mut step, &mut spec, notes);
@@ -87,7 +94,7 @@ fn task_spec(mut workflow: Fields, options: Options, notes: &mut Notes) -> Mappi
     spec.insert("template".into(), template.into());
     if let Some(exit) = on_exit {
         let text = "the exit handler runs after a success too, onFailure after a failure alone";
-        notes.differs("spec.onExit", Some("onFailure"), text);
+        notes.differs(&workflow.path("onExit"), Some("onFailure"), text);
         spec.insert("onFailure".into(), fallback(&mut for_fallback, exit, notes).into());
     }
     step.refuse_rest(notes);
@@ -97,7 +104,7 @@ fn task_spec(mut workflow: Fields, options: Options, notes: &mut Notes) -> Mappi
 
 /// Takes the template of that name, with its parameters filled in.
 fn template(
-    templates: &mut Vec<Value>,
+    (templates, list): (&mut Vec<Value>, &str),
     name: &str,
     parameters: &Parameters,
     path: &str,
@@ -105,10 +112,10 @@ fn template(
 ) -> Option<Fields> {
     let at = templates.iter().position(|template| template.get("name").and_then(Value::as_str) == Some(name));
     let Some(at) = at else {
-        notes.refuse(path, &format!("there is no template {name:?} in spec.templates: give its name"));
+        notes.refuse(path, &format!("there is no template {name:?} in {list}: give its name"));
         return None;
     };
-    let mut fields = Fields::new(templates.remove(at), &format!("spec.templates[name={name}]"));
+    let mut fields = Fields::new(templates.remove(at), &format!("{list}[name={name}]"));
     fields.take("name");
     let given = parameters.with_inputs(fields.object("inputs"), notes);
     given.fill(&mut fields, notes);

@@ -4,8 +4,8 @@ use super::draft::Draft;
 use super::situation::{nothing_has_begun, pod_of, slot_of};
 use super::{Situation, TrackedPod, Transition};
 use crate::api::{
-    ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, ANNOTATION_SCHEDULED_TIME, Acknowledged, AfterStatus,
-    ConditionType, CurrentAttempt, GROUP, QueueRef, RetryableTaskStatus, Run, State, StopReason,
+    ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, ANNOTATION_SCHEDULED_TIME, Acknowledged,
+    AfterStatus, ConditionType, CurrentAttempt, GROUP, QueueRef, RetryableTaskStatus, Run, State, StopReason,
 };
 use crate::core::message::{MAX_WORD_BYTES, short};
 use crate::core::pod_snapshot::Progress;

@@ -32,7 +32,8 @@ fn what_is_unknown_is_asked_for_level_by_level() {
 
 #[test]
 fn a_cycle_is_named_from_a_task_to_itself() {
-    let cases: [(&[(&str, &[&str])], Option<&str>); 5] = [
+    type Waits = &'static [(&'static str, &'static [&'static str])];
+    let cases: [(Waits, Option<&str>); 5] = [
         (&[("a", &["me"])], Some("me a me")),
         (&[("a", &["b"]), ("b", &["c", "me"])], Some("me a b me")),
         (&[("a", &["b"]), ("b", &["a"])], None), // it is theirs

@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value)] // json! makes values
+
 mod complaints;
 mod decisions;
 mod requests;

@@ -79,31 +79,6 @@ fn refused() -> Vec<(&'static str, Vec<Value>)> {
                 backoff(json!({"strategy": "List", "delaysSeconds": [1], "maxDelaySeconds": 5})),
             ],
         ),
-        ("a task cannot wait for itself", vec![with("after", json!([{"task": "a"}]))]),
-        ("give both, or neither", vec![with("afterTimeoutSeconds", json!(5))]),
-        ("afterTimeoutSeconds is a time", vec![task(&json!({"image": "x", "after": [], "afterTimeoutSeconds": 0}))]),
-        ("after[].task is the name", ["B", "b_c", "b/c"].map(|name| with("after", json!([{"task": name}]))).to_vec()),
-        (
-            "two entries of after have the same task",
-            vec![
-                with("after", json!([{"task": "b"}, {"task": "b", "condition": "Failed"}])),
-                with("after", json!([{"task": "b.c"}, {"task": "b-c"}])),
-            ],
-        ),
-        (
-            "startAt is a time as RFC 3339",
-            [
-                "tomorrow",
-                "2026-12-01",
-                "2026-12-01T06:00",
-                "2026-12-01T06:00:00",
-                "2026-12-01 06:00:00Z",
-                "2026-13-01T06:00:00Z",
-                "2026-12-01T24:00:00Z",
-            ]
-            .map(|text| with("startAt", json!(text)))
-            .to_vec(),
-        ),
         (
             "below the initial delay",
             vec![
@@ -150,6 +125,37 @@ fn refused() -> Vec<(&'static str, Vec<Value>)> {
         ("activeDeadlineSeconds is", [0, -1].map(|n| with("activeDeadlineSeconds", json!(n))).to_vec()),
         ("attemptTimeoutSeconds is", [0, -1].map(|n| with("attemptTimeoutSeconds", json!(n))).to_vec()),
         ("startupTimeoutSeconds is", [0, -1].map(|n| with("startupTimeoutSeconds", json!(n))).to_vec()),
+    ]
+}
+
+/// As [`refused`], of what comes before the first attempt.
+fn refused_starts() -> Vec<(&'static str, Vec<Value>)> {
+    vec![
+        ("a task cannot wait for itself", vec![with("after", json!([{"task": "a"}]))]),
+        ("give both, or neither", vec![with("afterTimeoutSeconds", json!(5))]),
+        ("afterTimeoutSeconds is a time", vec![task(&json!({"image": "x", "after": [], "afterTimeoutSeconds": 0}))]),
+        ("after[].task is the name", ["B", "b_c", "b/c"].map(|name| with("after", json!([{"task": name}]))).to_vec()),
+        (
+            "two entries of after have the same task",
+            vec![
+                with("after", json!([{"task": "b"}, {"task": "b", "condition": "Failed"}])),
+                with("after", json!([{"task": "b.c"}, {"task": "b-c"}])),
+            ],
+        ),
+        (
+            "startAt is a time as RFC 3339",
+            [
+                "tomorrow",
+                "2026-12-01",
+                "2026-12-01T06:00",
+                "2026-12-01T06:00:00",
+                "2026-12-01 06:00:00Z",
+                "2026-13-01T06:00:00Z",
+                "2026-12-01T24:00:00Z",
+            ]
+            .map(|text| with("startAt", json!(text)))
+            .to_vec(),
+        ),
     ]
 }
 
@@ -275,7 +281,12 @@ fn refused_changes() -> Vec<(&'static str, Vec<Value>)> {
 }
 
 fn all_refused() -> impl Iterator<Item = (&'static str, Vec<Value>)> {
-    refused().into_iter().chain(refused_containers()).chain(refused_rules()).chain(refused_changes())
+    refused()
+        .into_iter()
+        .chain(refused_starts())
+        .chain(refused_containers())
+        .chain(refused_rules())
+        .chain(refused_changes())
 }
 
 #[test]

@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value)] // json! makes values
+
 use super::*;
 use crate::core::testing::at;
 use serde_json::json;

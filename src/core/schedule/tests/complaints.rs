@@ -3,6 +3,7 @@
 use super::world::World;
 use crate::api::{ScheduleState, TaskSchedule};
 use crate::core::schedule::{RunResult, problem, task, timetable};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
 #[test]
@@ -50,7 +51,7 @@ fn the_next_time_is_shown() {
 fn many_schedules_for_one_minute_do_not_start_at_once() {
     let starts = |uid: &str| {
         let world = World::new(json!({"schedule": "0 11 * * *", "splaySeconds": 300}), "10:00:30");
-        let schedule = TaskSchedule { metadata: Default::default(), ..world.schedule };
+        let schedule = TaskSchedule { metadata: ObjectMeta::default(), ..world.schedule };
         crate::core::schedule::Timetable::new(&schedule.spec, uid).unwrap().splay().as_secs()
     };
     let splays: std::collections::BTreeSet<i64> = (0..100).map(|n| starts(&format!("uid-{n}"))).collect();

@@ -1,6 +1,7 @@
 //! What is started, queued and skipped, and what is cleaned up.
 
 use super::world::{World, moment};
+use crate::api::RunCause::{Backfill, Schedule};
 use crate::api::ScheduleState;
 use crate::core::schedule::{RunEnd, RunResult, RunSnapshot, Skip, Transition};
 use serde_json::json;
@@ -163,7 +164,6 @@ fn the_deadline_of_a_run_is_the_next_start() {
         let body = crate::core::schedule::task(&world.schedule, &run, &timetable, moment("2026-11-22T10:11:00Z"));
         body["spec"]["activeDeadlineSeconds"].as_i64()
     };
-    use crate::api::RunCause::{Backfill, Schedule};
     let of = |deadline: serde_json::Value| {
         json!({"schedule": "*/10 * * * *", "endBeforeNext": true,
                "template": {"spec": {"image": "a", "activeDeadlineSeconds": deadline}}})

@@ -129,7 +129,7 @@ impl Chaos {
                     let fails = self.random.u8(..10);
                     match taken {
                         Some(uid) if uid.starts_with(&format!("{}/", self.uid())) => {
-                            lookups.created = Some((run.name, uid))
+                            lookups.created = Some((run.name, uid));
                         }
                         Some(_) => self.reject(&run.name, &mut lookups, true),
                         None if fails == 0 => self.reject(&run.name, &mut lookups, true),
