@@ -40,7 +40,7 @@ use serde_json::Value;
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1)
 )]
 #[x_kube(
-    validation = Rule::new("!has(self.afterTimeoutSeconds) || has(self.after)").message("afterTimeoutSeconds limits the wait for the tasks of spec.after: give both, or neither"),
+    validation = Rule::new("!has(self.afterTimeoutSeconds) || has(self.after)").message("afterTimeoutSeconds limits the wait for the tasks of spec.after: add after, or remove afterTimeoutSeconds"),
     validation = Rule::new("has(self.image) || (has(self.template) && has(self.template.spec) && has(self.template.spec.containers) && self.template.spec.containers.size() > 0)")
         .message("nothing to run: set spec.image, or give spec.template.spec.containers a container"),
     validation = Rule::new("!has(self.image) || !has(self.template) || !has(self.template.spec) || !has(self.template.spec.containers) || self.template.spec.containers.size() == 0 || self.template.spec.containers.exists(c, c.name == 'task' || (has(self.template.metadata) && has(self.template.metadata.annotations) && 'kubectl.kubernetes.io/default-container' in self.template.metadata.annotations && c.name == self.template.metadata.annotations['kubectl.kubernetes.io/default-container']))")

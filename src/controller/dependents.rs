@@ -54,9 +54,12 @@ impl Dependents {
         }
     }
 
-    /// A task was shown. Those that must be reconciled because of it.
+    /// The watch of unfinished tasks shows a task, which may be newer than the list in progress. Those that must be reconciled
+    /// because of it.
     pub fn see(&self, task: &CachedTask) -> Vec<TaskKey> {
-        self.lock().see(task)
+        let mut inner = self.lock();
+        inner.listed.insert(task.key());
+        inner.see(task)
     }
 
     /// The tasks that wait for this one.

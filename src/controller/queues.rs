@@ -133,6 +133,7 @@ impl Queues {
                 admission: Admission::Waits {
                     reason: QueueWaitReason::Held,
                     message: format!("the operator cannot list TaskQueues: {trouble}"),
+                    is_in_line: false,
                 },
                 failures: None,
                 drain: false,
@@ -247,7 +248,12 @@ impl Queues {
         let known: HashMap<Uid, Known> =
             tasks.map(|(namespace, facts)| (facts.uid.clone(), Known { namespace, facts })).collect();
         let gone: Vec<_> = inner.tasks.uids().filter(|uid| !known.contains_key(uid)).collect();
-        let mut changed: Vec<_> = gone.iter().flat_map(|uid| inner.remove_task(uid)).collect();
+        // What a reconcile has shown before the first list is complete may be newer than that list: the watch shows it next.
+        let is_first = matches!(inner.stage, Stage::Listing { tasks: false, .. });
+        let mut changed = Vec::new();
+        for uid in &gone {
+            changed.extend(if is_first { inner.leave(uid) } else { inner.remove_task(uid) });
+        }
         for Known { namespace, facts } in known.into_values() {
             changed.extend(inner.observe(&namespace, &facts, now));
         }

@@ -17,7 +17,8 @@ pub(super) fn report(context: &Context, before: &TaskQueue, after: &TaskQueue) {
     for result in probe_results(&from, &to) {
         metrics.probed(&namespace, &name, result);
     }
-    if from.state != *state || from.trip != to.trip {
+    // Without a breaker there is no trip, and nothing has changed that somebody waits for.
+    if from.state != *state || to.trip > from.trip {
         metrics.circuit_changed(&namespace, &name, state.as_str());
         tracing::info!(namespace, name, from = from.state.as_str(), to = state.as_str(), cause, "the circuit changed");
         let until = until.as_ref().map(|until| format!(", until {:.0}", until.0)).unwrap_or_default();

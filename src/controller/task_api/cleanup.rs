@@ -2,9 +2,10 @@
 
 use super::TaskApi;
 use super::api_error::{code, is_deleted_or_changed, is_denied};
-use crate::api::{RetryableTask, TaskSchedule};
+use crate::api::{ANNOTATION_SCHEDULED_TIME, RetryableTask, TaskSchedule};
 use crate::controller::{Error, finalizer};
 use crate::core::decide::PodRef;
+use crate::core::schedule::is_within;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, PatchParams, Preconditions, PropagationPolicy};
 use kube::{Api, ResourceExt};
@@ -99,7 +100,10 @@ impl TaskApi<'_> {
         };
         let status = schedule.and_then(|schedule| schedule.status).unwrap_or_default();
         let is_active = status.runs.iter().any(|run| Some(&run.uid) == task.metadata.uid.as_ref());
-        Ok(is_active || status.creating.is_some_and(|planned| Some(planned.name) == task.metadata.name))
+        // A backfill leaves out the times whose task is there.
+        let time = task.annotations().get(ANNOTATION_SCHEDULED_TIME).and_then(|time| time.parse().ok());
+        let is_ahead = status.backfill.is_some_and(|backfill| is_within(&backfill, time));
+        Ok(is_active || is_ahead || status.creating.is_some_and(|planned| Some(planned.name) == task.metadata.name))
     }
 
     /// The error, unless the Pod is deleted: no Pod has its name, or one with another UID. A conflict means that, or that

@@ -112,7 +112,9 @@ impl Draft<'_> {
     /// The first attempt falls due now, and is not late.
     pub(super) fn unblock(&mut self) {
         if self.current.blocked_time.take().is_some() && self.remaining().is_zero() {
-            (self.current.due_time, self.current.queued_time) = (None, None);
+            self.current.due_time = None;
+            let queues = self.queue_to_ask().is_some();
+            self.current.queued_time = queues.then(|| MicroTime(micros(self.situation.now)));
         }
     }
 

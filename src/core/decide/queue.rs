@@ -130,7 +130,7 @@ impl Draft<'_> {
                 );
                 self.stall(ConditionReason::QueueMissing, &message);
             }
-            Admission::Waits { reason, message } if is_worth_it => {
+            Admission::Waits { reason, message, is_in_line: _ } if is_worth_it => {
                 self.clear_stall(ConditionReason::QueueMissing);
                 condition_list::remove(&mut self.status.conditions, ConditionType::Reconciling);
                 self.queued_condition(*reason, message);
@@ -221,23 +221,27 @@ pub(super) fn is_timed_out(situation: &Situation, status: &RetryableTaskStatus, 
     waits && timeout(situation, status, current).is_some_and(|at| at <= situation.now)
 }
 
+/// Whether the queue has not heard of the attempt yet, such as one that has just been loaded by a new process.
+fn is_unheard(view: &QueueView) -> bool {
+    matches!(view.admission, Admission::Waits { is_in_line: false, .. })
+}
+
 /// When the wait times out. Not before the queue has been asked: it may grant a slot.
 fn timeout(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt) -> Option<Timestamp> {
     let limit = SignedDuration::from_secs(i64::from(of(situation, current)?.max_wait_seconds?));
-    situation.process.queue.as_ref()?;
-    Some(plus(since(situation, status, current)?, limit))
+    let view = situation.process.queue.as_ref().filter(|view| !is_unheard(view));
+    view.and(since(situation, status, current)).map(|since| plus(since, limit))
 }
 
 /// The verdict on an attempt that may have been a probe: it volunteered, so a failure of the service is not charged to it.
 pub(super) fn spare_probe(draft: &Draft, outcome: &Outcome, verdict: Verdict) -> Verdict {
     let is_probe = draft.current.queue.as_ref().is_some_and(|slot| slot.probe);
-    let view = draft.situation.process.queue.as_ref().filter(|_| is_probe);
-    match view {
-        Some(QueueView { failures, .. }) if failures::spares(failures.as_ref(), outcome, &verdict) => {
-            Verdict { action: Action::Ignore, rule: Some(failures::CIRCUIT.into()), ..Verdict::default() }
-        }
-        Some(_) | None => verdict,
+    // Before the queues are known, every failure that would be charged counts as the service's.
+    let failures = draft.situation.process.queue.as_ref().and_then(|view| view.failures.as_ref());
+    if is_probe && failures::spares(failures, outcome, &verdict) {
+        return Verdict { action: Action::Ignore, rule: Some(failures::CIRCUIT.into()), ..Verdict::default() };
     }
+    verdict
 }
 
 /// Whether the queue stops attempts that hold a slot.
@@ -259,7 +263,7 @@ pub(super) fn wait_in_line(
     current: &CurrentAttempt,
     settled: &mut Settled,
 ) -> bool {
-    let Some(QueueRef { name, priority, fairness_key, max_wait_seconds: _ }) = of(situation, current) else {
+    let Some(QueueRef { name, priority, fairness_key, max_wait_seconds }) = of(situation, current) else {
         return false;
     };
     let since = since(situation, status, current).unwrap_or(situation.now);
@@ -279,7 +283,8 @@ pub(super) fn wait_in_line(
     for at in times.into_iter().flatten().filter(|at| *at > situation.now) {
         settled.requeue_in(until(situation.now, at));
     }
-    if situation.process.queue.is_none() {
+    let is_limited = max_wait_seconds.is_some();
+    if situation.process.queue.as_ref().is_none_or(|view| is_limited && is_unheard(view)) {
         settled.requeue_in(ASK_AGAIN);
     }
     true

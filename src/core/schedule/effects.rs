@@ -44,7 +44,7 @@ fn delete(draft: &Draft) -> Vec<(String, String)> {
 }
 
 /// Whether a backfill has yet to come to that time.
-fn is_within(backfill: &Backfill, time: Option<Timestamp>) -> bool {
+pub fn is_within(backfill: &Backfill, time: Option<Timestamp>) -> bool {
     let after = backfill.after.as_ref().map(|after| after.0);
     let until = backfill.until.as_ref().map(|until| until.0);
     time.is_some() && time > after && time <= until

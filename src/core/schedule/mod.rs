@@ -24,6 +24,7 @@ use crate::api::TaskSchedule;
 use draft::Draft;
 
 pub use due::between;
+pub use effects::is_within;
 pub use requests::Request;
 pub use situation::{Lookups, Plan, RejectedRun, RunEnd, RunResult, RunSnapshot, Settled, Situation, Skip, Transition};
 pub use task::{task, written};

@@ -132,7 +132,7 @@ fn refused() -> Vec<(&'static str, Vec<Value>)> {
 fn refused_starts() -> Vec<(&'static str, Vec<Value>)> {
     vec![
         ("a task cannot wait for itself", vec![with("after", json!([{"task": "a"}]))]),
-        ("give both, or neither", vec![with("afterTimeoutSeconds", json!(5))]),
+        ("add after, or remove afterTimeoutSeconds", vec![with("afterTimeoutSeconds", json!(5))]),
         ("afterTimeoutSeconds is a time", vec![task(&json!({"image": "x", "after": [], "afterTimeoutSeconds": 0}))]),
         ("after[].task is the name", ["B", "b_c", "b/c"].map(|name| with("after", json!([{"task": name}]))).to_vec()),
         (

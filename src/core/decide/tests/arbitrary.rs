@@ -360,7 +360,7 @@ prop_compose! {
     ) -> QueueView {
         let admission = match kind {
             0 => Admission::Granted { attempt, probe, at },
-            1 => Admission::Waits { reason, message: "waits".into() },
+            1 => Admission::Waits { reason, message: "waits".into(), is_in_line: drain },
             _ => Admission::Missing,
         };
         QueueView { admission, failures: None, drain }

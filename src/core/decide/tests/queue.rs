@@ -468,12 +468,27 @@ fn it_stands_in_line_once_the_tasks_that_it_waits_for_have_ended() {
     assert_eq!(world.demand, None, "it is not in line");
     let end = TaskEnd { succeeded: true, ..TaskEnd::default() };
     world.others.insert("import".into(), TaskFact { end: Some(end), ..TaskFact::default() });
+    world.line = Line::Full;
     world.reconcile();
-    assert!(world.demand.is_some());
+    assert_eq!(world.demand.as_ref().map(|demand| demand.since), Some(at(600)), "it waits from now on");
     world.pass(jiff::SignedDuration::from_secs(59));
     world.reconcile();
     assert_eq!(world.status().state, Some(State::Queued), "the wait for others is no wait in the queue");
     world.line = Line::Grants;
     world.reconcile();
     assert_eq!(world.status().state, Some(State::Running));
+}
+
+#[test]
+fn a_queue_that_has_not_heard_of_an_attempt_lets_no_wait_end() {
+    let mut world = World::new(max_wait(10));
+    world.line = Line::Unheard;
+    world.reconcile();
+    world.pass(jiff::SignedDuration::from_secs(60));
+    world.reconcile();
+    assert_eq!(world.status().completion_time, None, "a new process has yet to see whether a slot is free");
+    assert!(world.requeue.is_some_and(|wait| wait.is_positive()), "it asks again");
+    world.line = Line::Full;
+    world.reconcile();
+    assert_eq!(world.status().state, Some(State::Failed));
 }

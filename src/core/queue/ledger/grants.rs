@@ -1,7 +1,7 @@
 //! Who may start, and what the others wait for.
 
 use super::{Grant, Ledger, Member, Place, State};
-use crate::api::{Circuit, CircuitState};
+use crate::api::{Circuit, CircuitMode, CircuitState};
 use crate::core::jitter_seed::jitter_seed;
 use crate::core::queue::line::{Uid, is_before};
 use crate::core::queue::settings::Rate;
@@ -151,7 +151,9 @@ impl Ledger {
 
     /// Since when the slots grow, from how many, and for how long.
     fn recovery(&self, most: usize) -> Option<(Timestamp, usize, SignedDuration)> {
-        let (breaker, since) = self.breaker().zip(self.recovers_since)?;
+        // One that only observes holds nothing back.
+        let breaker = self.breaker().filter(|breaker| breaker.mode != CircuitMode::Observe);
+        let (breaker, since) = breaker.zip(self.recovers_since)?;
         breaker.recovery.is_positive().then(|| (since, breaker.at_a_time.min(most), breaker.recovery))
     }
 
@@ -217,8 +219,10 @@ impl Ledger {
                 Admission::Granted { attempt: place.demand.attempt, probe: *probe, at: *at }
             }
             Some(State::Idle | State::Queued(_) | State::Holds(..)) | None => {
+                let is_queued = matches!(self.members.get(uid).map(|member| &member.state), Some(State::Queued(_)));
+                let is_in_line = is_queued && !self.is_hearing(now);
                 let (reason, message) = self.waits_for(uid, now);
-                Admission::Waits { reason, message }
+                Admission::Waits { reason, message, is_in_line }
             }
         };
         QueueView { admission, failures, drain }

@@ -350,6 +350,12 @@ fn what_waits_says_for_what() {
     let mut world = World::new(json!({"maxConcurrent": 1}));
     world.want("a", 1);
     world.want("b", 1);
-    let Admission::Waits { reason, message } = world.ledger.view(&"b".into(), at(0)).admission else { panic!() };
-    assert_eq!((reason, message.as_str()), (QueueWaitReason::Full, "all 1 slots of TaskQueue q are in use"));
+    let waits = |is_in_line, message: &str| Admission::Waits {
+        reason: QueueWaitReason::Full,
+        message: message.into(),
+        is_in_line,
+    };
+    assert_eq!(world.ledger.view(&"b".into(), at(0)).admission, waits(true, "all 1 slots of TaskQueue q are in use"));
+    let unheard = world.ledger.view(&"c".into(), at(0)).admission;
+    assert_eq!(unheard, waits(false, "all 1 slots of TaskQueue q are in use"), "nobody has asked for it");
 }
