@@ -3,6 +3,7 @@
 use crate::audit::{Log, Who};
 use crate::bystander::Bystander;
 use crate::cluster::{Cluster, Limits, put_into_etcd, stored};
+use crate::finished;
 use crate::lateness::{Late, of_jobs, of_tasks, starts};
 use crate::pods::{Watch, lives};
 use crate::process::{Cpu, Process};
@@ -75,13 +76,16 @@ pub struct Scenario {
     pub limits: Limits,
     /// How many other tasks have failed once and wait during the whole scenario.
     pub waiting: usize,
+    /// How many others have finished before the operator starts.
+    pub finished: usize,
 }
 
 /// Runs a scenario on a fresh cluster.
 pub async fn run(program: &Path, scenario: Scenario) -> Result<Attempts> {
-    let Scenario { kind, work, count, pace, limits, waiting } = scenario;
+    let Scenario { kind, work, count, pace, limits, waiting, finished } = scenario;
     let cluster = Cluster::fresh(program, limits).await?;
     cluster.namespace(NAMESPACE)?;
+    finished::create(&cluster.client, NAMESPACE, count + waiting, finished).await?;
     let mut operator = None;
     let (who, controller) = match kind {
         Kind::Task => {

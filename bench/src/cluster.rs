@@ -128,7 +128,8 @@ pub struct Operator {
 }
 
 impl Operator {
-    fn spawn(program: &Path, kubeconfig: &Path, nth: u16, more: &[&str]) -> Result<Self> {
+    /// Starts one without waiting.
+    pub fn spawn(program: &Path, kubeconfig: &Path, nth: u16, more: &[&str]) -> Result<Self> {
         let port = FIRST_PORT + nth;
         let log = File::create(operator_log(nth)?)?;
         let child = Command::new(program)

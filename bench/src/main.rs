@@ -4,8 +4,9 @@
 //! - [`work`]: the work that both run.
 //! - [`audit`], [`requests`], [`bystander`], [`pods`], [`process`], [`lateness`]: the sources of the figures: the audit log,
 //!   the operator's log, and the operating system.
-//! - [`attempts`], [`history`], [`bare`], [`drain`], [`waiting`], [`sharing`]: the parts.
-//! - [`report`], [`row`], [`attempt_rows`], [`page`], [`plot`], [`stats`]: tables and plots.
+//! - [`attempts`], [`history`], [`bare`], [`drain`], [`waiting`], [`finished`], [`sharing`]: the parts.
+//! - [`sample`], [`stand_in`]: finished tasks, and what lists more of them than a real API server stores in minutes.
+//! - [`report`], [`row`], [`attempt_rows`], [`finished_rows`], [`page`], [`plot`], [`stats`]: tables and plots.
 
 mod attempt_rows;
 mod attempts;
@@ -14,6 +15,8 @@ mod bare;
 mod bystander;
 mod cluster;
 mod drain;
+mod finished;
+mod finished_rows;
 mod history;
 mod lateness;
 mod page;
@@ -23,7 +26,9 @@ mod process;
 mod report;
 mod requests;
 mod row;
+mod sample;
 mod sharing;
+mod stand_in;
 mod stats;
 mod waiting;
 mod work;
@@ -40,6 +45,8 @@ use work::{Kind, Work};
 
 /// How often the work is retried that both run.
 const RETRIES: i32 = 2;
+/// Finished tasks on a real API server: as many as it stores in some two minutes.
+const FINISHED: usize = 10_000;
 
 #[derive(Parser)]
 struct Args {
@@ -88,6 +95,10 @@ enum Part {
     Spread,
     /// The same attempts among more and more tasks.
     Growth,
+    /// Memory with a hundred thousand that have finished.
+    Held,
+    /// Retries and restarts beside finished tasks.
+    Finished,
     /// Two operators.
     Sharing,
 }
@@ -104,6 +115,8 @@ impl Part {
             Self::Hundred => "hundred",
             Self::Spread => "spread",
             Self::Growth => "growth",
+            Self::Held => "held",
+            Self::Finished => "finished",
             Self::Sharing => "sharing",
         }
     }
@@ -193,6 +206,14 @@ async fn measure(args: &Args, report: &mut Report) {
             }
             Part::Growth => growth(program, scale, report).await,
             Part::Drain => drains(program, scale.of(1000), report).await,
+            Part::Held => {
+                let held = finished::held(program, scale.of(100_000), scale.of(10_000)).await;
+                report.held = measured_part(report, "memory with finished tasks", held);
+            }
+            Part::Finished => {
+                let beside = finished::beside(program, scale.of(FINISHED), scale.of(50), scale.pace(180)).await;
+                report.beside = measured_part(report, "retries beside finished tasks", beside);
+            }
             Part::Sharing => {
                 let measured = sharing::run(program, scale.of(100)).await;
                 report.sharing = measured_part(report, "two operators", measured).unwrap_or_default();
@@ -213,7 +234,7 @@ async fn side_by_side(program: &Path, part: Part, scale: Scale, report: &mut Rep
     };
     let of = |kind, limits| {
         let work = Work::as_a_job_waits(RETRIES);
-        Scenario { kind, work, count, pace, limits, waiting: 0 }
+        Scenario { kind, work, count, pace, limits, waiting: 0, finished: 0 }
     };
     let at = report.attempts.len();
     report.attempts.push(SideBySide { name: name.clone(), ..SideBySide::default() });
@@ -247,7 +268,8 @@ async fn growth(program: &Path, scale: Scale, report: &mut Report) {
     let count = scale.of(50);
     for all in [scale.of(100), scale.of(10_000)] {
         let (kind, work, limits) = (Kind::Task, Work::that_fails_often(), Limits::Lifted);
-        let scenario = Scenario { kind, work, count, pace: Some(scale.pace(180)), limits, waiting: all - count };
+        let scenario =
+            Scenario { kind, work, count, pace: Some(scale.pace(180)), limits, waiting: all - count, finished: 0 };
         let name = format!("{count} of {all} tasks");
         let measured = measured_part(report, &name, attempts::run(program, scenario).await);
         report.growth.extend(measured);

@@ -3,6 +3,8 @@
 use crate::attempt_rows::{attempt_rows, default_rows};
 use crate::attempts::Attempts;
 use crate::drain::Drain;
+use crate::finished::{Beside, Held};
+use crate::finished_rows;
 use crate::page::Table;
 use crate::row::{Row, p50, times};
 use crate::sharing::Share;
@@ -36,6 +38,8 @@ pub struct Report {
     pub drain_job: Option<Drain>,
     pub drain_job_default: Option<Drain>,
     pub waiting: Option<Waiting>,
+    pub held: Option<Held>,
+    pub beside: Option<Beside>,
     pub sharing: Vec<Share>,
     /// Parts that failed, and why.
     pub failed: Vec<String>,
@@ -139,6 +143,8 @@ impl Report {
         rows.extend(self.history_row());
         rows.extend(self.drain_rows());
         rows.extend(self.waiting.iter().flat_map(waiting_rows));
+        rows.extend(self.held.iter().flat_map(finished_rows::held));
+        rows.extend(self.beside.iter().flat_map(finished_rows::beside));
         rows.extend(self.costs_by_number());
         rows.extend(self.size_rows());
         for share in &self.sharing {

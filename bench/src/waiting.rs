@@ -3,6 +3,7 @@
 use crate::attempts::{Attempts, costs};
 use crate::audit::{Log, Who, millis_between};
 use crate::cluster::{Cluster, Limits, Operator};
+use crate::finished;
 use crate::process::Cpu;
 use crate::work::{Kind, Work};
 use anyhow::{Context, Result};
@@ -88,6 +89,18 @@ pub async fn run(program: &Path, count: usize) -> Result<Waiting> {
         waiting.restarts.push(restart(&cluster, &account, count + number * NEW).await?);
     }
     Ok(waiting)
+}
+
+/// Restarts the operator among finished tasks, each time with some new ones.
+pub async fn restarts_among_finished(cluster: &Cluster, finished: usize) -> Result<Vec<Restart>> {
+    cluster.namespace(NAMESPACE)?;
+    let account = cluster.account(HOME, None)?;
+    finished::create(&cluster.client, NAMESPACE, RESTARTS * NEW, finished).await?;
+    let mut restarts = Vec::new();
+    for number in 0..RESTARTS {
+        restarts.push(restart(cluster, &account, number * NEW).await?);
+    }
+    Ok(restarts)
 }
 
 /// Starts the operator when there are `count` tasks and some new ones, and kills it in the end.
