@@ -81,7 +81,7 @@ fn prune_pods(context: &Context, key: &TaskKey, task: &RetryableTask) {
     context.pod_cache.forget_texts(key, |pod| {
         // An outdated status has fewer attempts.
         let recorded = open.is_some_and(|open| pod.slot() < open) || (finished && last >= Some(pod.slot()));
-        pod.task_uid != uid || recorded
+        pod.task_uid == uid && recorded
     });
     context
         .pod_cache
