@@ -211,7 +211,10 @@ async fn a_rule_that_cannot_work_is_refused_with_a_helpful_message() {
         (when(json!({"exitCode": [1]})), "unknown field \"spec.rules[0].when.exitCode\""),
         (json!([named("a"), named("a")]), "two rules have the same name"),
         (json!([named("-a")]), "a rule's name consists of letters, digits"),
-        (json!([named("disruption")]), "disruption, outOfMemory, startup, circuit, doNotRetry and maxRetries are built in"),
+        (
+            json!([named("disruption")]),
+            "disruption, outOfMemory, startup, circuit, doNotRetry and maxRetries are built in",
+        ),
         (
             json!([rest("all"), named("late")]),
             "a rule without `when` matches every failure, so those after it are never reached",
