@@ -6,7 +6,7 @@ use super::{CachedTask, TaskKey, finished_tasks};
 use crate::api::RetryableTask;
 use crate::core::queue::facts::TaskFacts;
 use crate::telemetry::Telemetry;
-use crate::telemetry::memory::ListInProgress;
+use crate::telemetry::memory::{ListInProgress, Memory};
 use futures::{FutureExt, Stream, StreamExt};
 use kube::{Api, ResourceExt};
 use kube_runtime::WatchStreamExt;
@@ -70,11 +70,11 @@ const SHORT_LIST: Duration = Duration::from_secs(2);
 /// While the first list of all tasks is read, which may take long, the unfinished ones are listed and watched by
 /// themselves. That needs a field of the definition that can be selected; without it nothing is due before all are listed.
 pub async fn tasks(context: Arc<Context>, api: Api<CachedTask>, tasks: Tasks) {
-    let telemetry = context.settings.telemetry.clone();
+    let telemetry = &context.settings.telemetry;
     let unfinished = async {
         let stream = watcher(api.clone(), config().fields(UNFINISHED));
         tokio::select! {
-            () = follow_unfinished(&tasks, stream) => {}
+            () = follow_unfinished(&tasks, &telemetry.memory, stream) => {}
             () = tasks.complete.wait().map(|&()| ()) => {}
         }
         let _ = tasks.is_head_start_over.set(());
@@ -85,7 +85,7 @@ pub async fn tasks(context: Arc<Context>, api: Api<CachedTask>, tasks: Tasks) {
             context.pod_cache.synced().await;
         };
         let _ = tokio::time::timeout(HEAD_START, head_start).await;
-        follow("retryabletasks", telemetry, watcher(api.clone(), config()), |event| tasks.apply(event)).await;
+        follow("retryabletasks", telemetry.clone(), watcher(api.clone(), config()), |event| tasks.apply(event)).await;
     };
     tokio::join!(unfinished, all);
 }
@@ -93,9 +93,12 @@ pub async fn tasks(context: Arc<Context>, api: Api<CachedTask>, tasks: Tasks) {
 /// Until the first error: the list of all tasks comes anyway.
 async fn follow_unfinished(
     tasks: &Tasks,
+    memory: &Arc<Memory>,
     stream: impl Stream<Item = Result<Event<CachedTask>, watcher::Error>> + Send,
 ) {
     let mut stream = std::pin::pin!(stream);
+    let mut list = ListInProgress::new(memory.clone());
+    list.set(true);
     while let Some(event) = stream.next().await {
         tokio::task::consume_budget().await;
         match event {
@@ -103,6 +106,7 @@ async fn follow_unfinished(
                 let is_listed = matches!(event, Event::InitDone);
                 tasks.apply_unfinished(event);
                 if is_listed {
+                    list.set(false);
                     tokio::time::sleep(SHORT_LIST).await;
                 }
             }
@@ -171,6 +175,7 @@ impl Tasks {
                 let _ = self.is_head_start_over.set(());
             }
         }
+        self.record_count();
     }
 
     /// Applies a watch event.
@@ -221,6 +226,10 @@ impl Tasks {
                 self.context.work_queue.add(key, Priority::Active);
             }
         }
+        self.record_count();
+    }
+
+    fn record_count(&self) {
         let memory = &self.context.settings.telemetry.memory;
         memory.holds("retryabletasks", self.namespace.as_deref(), self.context.task_cache.count());
     }

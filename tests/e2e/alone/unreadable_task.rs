@@ -18,13 +18,19 @@ impl Lax {
     fn new() -> Self {
         let mut definition: Value = serde_yaml_ng::from_str(&strict()).unwrap();
         for version in definition["spec"]["versions"].as_array_mut().unwrap() {
-            version["schema"]["openAPIV3Schema"] =
-                json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+            version["schema"]["openAPIV3Schema"] = anything();
         }
         let lax = Self;
         apply(&definition.to_string());
         lax
     }
+}
+
+/// Only the fields that can be selected have a type.
+fn anything() -> Value {
+    let object = |properties: Value| json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": properties});
+    let queue = object(json!({"name": {"type": "string"}}));
+    object(json!({"spec": object(json!({"queue": queue})), "status": object(json!({"state": {"type": "string"}}))}))
 }
 
 impl Drop for Lax {

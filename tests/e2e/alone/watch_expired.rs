@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
 
-const WATCHES: [&str; 2] = ["retryabletasks", "pods"];
+const WATCHES: [&str; 4] = ["retryabletasks", "pods", "taskqueues", "taskschedules"];
 
 #[tokio::test]
 async fn a_watch_of_compacted_revisions_restarts_from_a_list() {
@@ -48,7 +48,7 @@ async fn a_watch_of_compacted_revisions_restarts_from_a_list() {
     scene.kubectl(&["annotate", "retryabletask", "unlucky", "example.com/touched=unseen"]).ok();
     machine::forget_revisions().await;
     Killed::with_9("apiserver").repair();
-    eventually("both watches to be refused", async || {
+    eventually("all watches to be refused", async || {
         let refused = refused.load(Ordering::SeqCst);
         if refused >= WATCHES.len() { Ok(()) } else { Err(format!("{refused} refused")) }
     })
