@@ -87,7 +87,7 @@ async fn start(program: &Path, finished: usize, waiting: usize) -> Result<(u64, 
 async fn quiet(operator: &Operator, limit: Duration) -> Result<()> {
     let (mut cpu, mut since, began) = (operator.process().cpu()?, Instant::now(), Instant::now());
     while since.elapsed() < QUIET {
-        ensure!(began.elapsed() < limit, "the operator does not come to rest");
+        ensure!(began.elapsed() < limit, "the operator is still busy");
         tokio::time::sleep(Duration::from_secs(1)).await;
         let now = operator.process().cpu()?;
         // Its HTTP server and its loop use a little.

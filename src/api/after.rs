@@ -1,5 +1,6 @@
 //! Other tasks that must have ended first.
 
+use super::skip::is_false;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,9 +64,4 @@ pub struct AfterStatus {
     /// Its result, which goes to the attempts as RETRYABLE_AFTER_<NAME>_RESULT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it with a reference
-fn is_false(flag: &bool) -> bool {
-    !flag
 }

@@ -5,6 +5,7 @@ mod attempt_changes;
 mod backoff;
 mod condition;
 mod crd;
+mod current_attempt;
 mod event_reason;
 mod history;
 mod queue;
@@ -13,6 +14,7 @@ mod rules;
 mod schedule;
 mod schedule_status;
 mod schema;
+mod skip;
 mod status;
 mod task;
 
@@ -21,6 +23,7 @@ pub use attempt_changes::{AttemptOverride, OnFailure, OnOutOfMemory};
 pub use backoff::{Backoff, Jitter, JitterMode, Multiplier, Strategy};
 pub use condition::{ConditionReason, ConditionType};
 pub use crd::{RESOURCES, crd, crds, queue_crd, schedule_crd};
+pub use current_attempt::{CurrentAttempt, HoldUp, RetryWait, StopReason};
 pub use event_reason::EventReason;
 pub use history::{Action, EndReason, FailureCount, HistoryEntry, LastFailure};
 pub use queue::{
@@ -33,10 +36,7 @@ pub use schedule::{
     Missed, MissedPolicy, Overlap, RunHistory, TaskSchedule, TaskScheduleSpec, TaskTemplate, TemplateMetadata,
 };
 pub use schedule_status::{ActiveRun, Backfill, PlannedRun, RunCause, ScheduleState, SkippedRuns, TaskScheduleStatus};
-pub use status::{
-    Acknowledged, CurrentAttempt, Fallback, FallbackState, HoldUp, RetryWait, RetryableTaskStatus, Run, State,
-    StopReason,
-};
+pub use status::{Acknowledged, Fallback, FallbackState, RetryableTaskStatus, Run, State};
 pub use task::{Completion, PodRetention, RetryableTask, RetryableTaskSpec};
 
 /// API group of the resources.

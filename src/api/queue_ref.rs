@@ -1,5 +1,6 @@
 //! What a task has to do with a `TaskQueue`: what it asks of it, and the slot that it holds.
 
+use super::skip::is_false;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -47,9 +48,4 @@ pub struct QueueSlot {
     /// Whether the attempt probes a service whose circuit is half-open. A failure of the service is then not charged.
     #[serde(skip_serializing_if = "is_false")]
     pub probe: bool,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it with a reference
-fn is_false(flag: &bool) -> bool {
-    !flag
 }

@@ -1,6 +1,7 @@
 //! The status of a `TaskSchedule`.
 
 use super::Acknowledged;
+use super::skip::is_zero_long;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -210,9 +211,4 @@ impl SkippedRuns {
     fn is_zero(&self) -> bool {
         *self == Self::default()
     }
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it with a reference
-fn is_zero_long(n: &i64) -> bool {
-    *n == 0
 }

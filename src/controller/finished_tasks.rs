@@ -83,9 +83,12 @@ fn prune_pods(context: &Context, key: &TaskKey, task: &RetryableTask) {
         let recorded = open.is_some_and(|open| pod.slot() < open) || (finished && last >= Some(pod.slot()));
         pod.task_uid == uid && recorded
     });
-    context
-        .pod_cache
-        .forget_deleted(key, |pod| !finished && pod.task_uid == uid && open.is_none_or(|open| pod.slot() >= open));
+    let created = task.metadata.creation_timestamp.as_ref().map(|created| created.0);
+    context.pod_cache.forget_deleted(key, |pod| {
+        // A Pod of a later task of the name: the watch of tasks has yet to show it.
+        let is_of_later = pod.task_uid != uid && created.is_some_and(|created| pod.created > created);
+        is_of_later || (!finished && pod.task_uid == uid && open.is_none_or(|open| pod.slot() >= open))
+    });
 }
 
 /// Adds finished tasks at rest to the work queue when their time to live is over, for ever.

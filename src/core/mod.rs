@@ -34,6 +34,7 @@ pub mod start_at;
 pub mod termination_report;
 pub mod time;
 pub mod trace_context;
+mod unknown_annotations;
 pub mod validate;
 
 #[cfg(test)]

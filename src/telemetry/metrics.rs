@@ -1,6 +1,7 @@
 //! Metrics in the `OpenMetrics` format. No label has the name of an object but a TaskQueue's, so the number of series is
 //! bounded.
 
+mod reason;
 mod task_queues;
 
 pub use task_queues::{ProbeResult, QueueDepth, TaskQueueMetrics};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::memory::MemoryUse;
-use crate::api::{ConditionReason, EndReason, StopReason};
+use crate::api::ConditionReason;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, text},
@@ -22,8 +23,7 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
-use serde::de::value::Error as ValueError;
-use serde::de::{DeserializeOwned, IntoDeserializer};
+use reason::bounded_reason;
 
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -59,82 +59,6 @@ pub enum TaskResult {
     Partial,
     /// The task failed for good, or was cancelled.
     Failed,
-}
-
-/// The cluster's reasons that are values of labels, beside all of the operator's.
-const REASONS: &[&str] = &[
-    "AppArmor",
-    "ContainerCannotRun",
-    "ContainerStatusUnknown",
-    "CrashLoopBackOff",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "CreatePodSandboxError",
-    "DeletionByPodGC",
-    "DeletionByTaintManager",
-    "DisruptionTarget",
-    "ErrImageNeverPull",
-    "ErrImagePull",
-    "Evicted",
-    "EvictionByEvictionAPI",
-    "FailedAttachVolume",
-    "FailedCreatePodSandBox",
-    "FailedMount",
-    "ImageInspectError",
-    "ImagePullBackOff",
-    "InitContainerRestartPolicyForbidden",
-    "InvalidImageName",
-    "InvalidNodeInfo",
-    "NodeAffinity",
-    "NodePorts",
-    "NoMatchingWorkload",
-    "NodeShutdown",
-    "NotAdmitted",
-    "OOMKilled",
-    "OutOfcpu",
-    "OutOfephemeral-storage",
-    "OutOfmemory",
-    "OutOfpods",
-    "PodFeatureUnsupported",
-    "PodLevelResourcesNotSupported",
-    "PodOSNotSupported",
-    "PodOSSelectorNodeLabelDoesNotMatch",
-    "PostStartHookError",
-    "PreCreateHookError",
-    "PreStartHookError",
-    "PreemptionByScheduler",
-    "Preempting",
-    "RegistryUnavailable",
-    "RunContainerError",
-    "SchedulingGated",
-    "SignatureValidationFailed",
-    "StartError",
-    "Stopped",
-    "SupplementalGroupsPolicyNotSupported",
-    "SysctlForbidden",
-    "Terminated",
-    "TerminationByKubelet",
-    "TopologyAffinityError",
-    "UnexpectedAdmissionError",
-    "Unhealthy",
-    "Unschedulable",
-    "VolumeAttachmentLimitExceeded",
-    "WorkloadDeleted",
-    "WorkloadEvicted",
-];
-
-/// The reason itself if it is known, else `Other`. A Pod's reason may be any text, and each would be a new series.
-pub fn bounded_reason(reason: &str) -> &'static str {
-    let stop = one_of::<StopReason>(reason).filter(|stop| *stop != StopReason::Unknown).map(StopReason::as_str);
-    let end = || one_of::<EndReason>(reason).map(EndReason::as_str);
-    let condition = || one_of::<ConditionReason>(reason).map(ConditionReason::as_str);
-    let known = || REASONS.iter().copied().find(|known| *known == reason);
-    stop.or_else(end).or_else(condition).or_else(known).unwrap_or("Other")
-}
-
-/// The variant of that name. Variants that are added later are found too.
-fn one_of<T: DeserializeOwned>(name: &str) -> Option<T> {
-    T::deserialize(IntoDeserializer::<ValueError>::into_deserializer(name)).ok()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

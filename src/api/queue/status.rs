@@ -1,5 +1,6 @@
 //! The status of a `TaskQueue`.
 
+use crate::api::skip::is_zero;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -82,11 +83,6 @@ pub struct Probe {
 
     /// The attempt's number.
     pub attempt: i32,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it with a reference
-fn is_zero(n: &i32) -> bool {
-    *n == 0
 }
 
 /// The state of a circuit.

@@ -221,15 +221,15 @@ pub(super) fn is_timed_out(situation: &Situation, status: &RetryableTaskStatus, 
     waits && timeout(situation, status, current).is_some_and(|at| at <= situation.now)
 }
 
-/// Whether the queue has not heard of the attempt yet, such as one that has just been loaded by a new process.
-fn is_unheard(view: &QueueView) -> bool {
+/// Whether the attempt is not in the line yet. After a restart it is once the task has been reconciled.
+fn is_outside_line(view: &QueueView) -> bool {
     matches!(view.admission, Admission::Waits { is_in_line: false, .. })
 }
 
 /// When the wait times out. Not before the queue has been asked: it may grant a slot.
 fn timeout(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt) -> Option<Timestamp> {
     let limit = SignedDuration::from_secs(i64::from(of(situation, current)?.max_wait_seconds?));
-    let view = situation.process.queue.as_ref().filter(|view| !is_unheard(view));
+    let view = situation.process.queue.as_ref().filter(|view| !is_outside_line(view));
     view.and(since(situation, status, current)).map(|since| plus(since, limit))
 }
 
@@ -284,7 +284,7 @@ pub(super) fn wait_in_line(
         settled.requeue_in(until(situation.now, at));
     }
     let is_limited = max_wait_seconds.is_some();
-    if situation.process.queue.as_ref().is_none_or(|view| is_limited && is_unheard(view)) {
+    if situation.process.queue.as_ref().is_none_or(|view| is_limited && is_outside_line(view)) {
         settled.requeue_in(ASK_AGAIN);
     }
     true

@@ -5,18 +5,16 @@ use super::situation::{nothing_has_begun, pod_of, slot_of};
 use super::{Situation, TrackedPod, Transition};
 use crate::api::{
     ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, ANNOTATION_SCHEDULED_TIME, Acknowledged,
-    AfterStatus, ConditionType, CurrentAttempt, GROUP, QueueRef, RetryableTaskStatus, Run, State, StopReason,
+    AfterStatus, ConditionType, CurrentAttempt, QueueRef, RetryableTaskStatus, Run, State, StopReason,
 };
 use crate::core::message::{MAX_WORD_BYTES, short};
 use crate::core::pod_snapshot::Progress;
 use crate::core::time::micros;
-use crate::core::{condition_list, did_you_mean};
+use crate::core::{condition_list, unknown_annotations};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 /// What the value of a request to run again contains if the checkpoint is not to be kept.
 const FROM_START: &str = "from-start";
-/// Most unknown annotations that are acknowledged at a time.
-const MAX_UNKNOWN: usize = 4;
 
 /// What an annotation can request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,37 +62,15 @@ pub(super) fn is_cancelled(situation: &Situation, status: &RetryableTaskStatus) 
     pending(situation, status, Request::Cancel).is_some()
 }
 
-/// Unknown annotations of this group are acknowledged once as unknown: a misspelt request would otherwise do nothing and
-/// say nothing. One that is removed is forgotten.
 pub(super) fn unknown(draft: &mut Draft) {
-    let is_request = |name: &str| Request::ALL.iter().any(|request| request.annotation() == name);
+    let requests = Request::ALL.map(Request::annotation);
     let annotations = draft.situation.task.metadata.annotations.as_ref();
-    let has = |name: &str| annotations.is_some_and(|all| all.contains_key(name));
-    draft.status.acknowledged.retain(|known| is_request(&known.annotation) || has(&known.annotation));
-    let is_ours = |name: &str| name.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
-    let is_unknown = |name: &str| is_ours(name) && !is_request(name) && name != ANNOTATION_SCHEDULED_TIME;
-    for (name, value) in annotations.into_iter().flatten().filter(|(name, _)| is_unknown(name)) {
-        let unknown = draft.status.acknowledged.iter().filter(|known| !is_request(&known.annotation));
-        if unknown.count() >= MAX_UNKNOWN || draft.status.acknowledged.iter().any(|known| known.annotation == *name) {
-            continue;
-        }
-        let effect = unknown_effect(name);
-        draft.status.acknowledged.push(Acknowledged {
-            annotation: name.clone(),
-            value: short(value, MAX_WORD_BYTES),
-            time: Time(draft.situation.now),
-            effect: effect.clone(),
-        });
+    let (now, acknowledged) = (draft.situation.now, &mut draft.status.acknowledged);
+    for effect in
+        unknown_annotations::acknowledge(annotations, &requests, &[ANNOTATION_SCHEDULED_TIME], now, acknowledged)
+    {
         draft.transitions.push(Transition::UnknownAnnotation { effect });
     }
-}
-
-fn unknown_effect(name: &str) -> String {
-    let known = Request::ALL.map(Request::annotation);
-    let last = |annotation: &'static str| annotation.rsplit('/').next().unwrap_or_default();
-    let meant = did_you_mean::nearest(name.rsplit('/').next().unwrap_or_default(), &known.map(last));
-    let meant = meant.map(|meant| format!("; did you mean {GROUP}/{meant}?")).unwrap_or_default();
-    format!("unknown annotation {name}, which does nothing: known are {}{meant}", known.join(", "))
 }
 
 /// The task has ended: a request to retry or to cancel comes too late.

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 /// How long a new process waits at most for the tasks that are due to say that they want to start. Until then it would grant
 /// slots in the order in which it hears of them.
-pub const HEARING: SignedDuration = SignedDuration::from_secs(10);
+pub const SYNC_LIMIT: SignedDuration = SignedDuration::from_secs(10);
 
 /// The ledger of one queue.
 #[derive(Debug)]
@@ -56,8 +56,8 @@ pub struct Ledger {
     /// Until when a failed attempt has asked to be left alone.
     retry_after: Option<Timestamp>,
     /// Tasks that are due by the first list and have not been reconciled yet, and how long to wait for them.
-    unheard: HashSet<Uid>,
-    heard_by: Timestamp,
+    not_synced: HashSet<Uid>,
+    synced_by: Timestamp,
     /// Whether the circuit is to be stored as open: nothing is granted any more.
     is_closing: bool,
     /// How long those waited who may start now, until they are asked for.
@@ -132,8 +132,8 @@ impl Ledger {
             released_at: now,
             recovers_since: None,
             retry_after: None,
-            unheard: HashSet::new(),
-            heard_by: now,
+            not_synced: HashSet::new(),
+            synced_by: now,
             is_closing: false,
             waits: Vec::new(),
         }
@@ -143,7 +143,7 @@ impl Ledger {
     pub fn begin(&mut self, now: Timestamp) {
         self.bucket = Bucket::empty(now);
         self.released_at = now;
-        self.heard_by = plus(now, HEARING);
+        self.synced_by = plus(now, SYNC_LIMIT);
     }
 
     /// The queue's object is there, or has changed. Answers which tasks must be reconciled for it.
@@ -243,7 +243,7 @@ impl Ledger {
         }
         self.set_waiting(uid, facts.is_waiting);
         if is_first && facts.is_due {
-            self.unheard.insert(uid.clone());
+            self.not_synced.insert(uid.clone());
         }
         self.forget_if_done(uid);
     }
@@ -253,14 +253,14 @@ impl Ledger {
         self.vacate(uid, false);
         self.set_waiting(uid, false);
         self.members.remove(uid);
-        self.unheard.remove(uid);
+        self.not_synced.remove(uid);
     }
 
     /// A reconcile of the task has ended, and its status is as it should be: the task wants to start an attempt, or does not.
     /// A grant that it has not used is given back.
     pub fn demand(&mut self, facts: &TaskFacts, demand: Option<&QueueDemand>, now: Timestamp) {
         let uid = &facts.uid;
-        self.unheard.remove(uid);
+        self.not_synced.remove(uid);
         let demand = demand.filter(|demand| *demand.queue == *self.name);
         let Some(member) = self.members.get_mut(uid) else { return };
         match (&mut member.state, demand) {

@@ -36,7 +36,7 @@ pub enum Admission {
         reason: QueueWaitReason,
         /// For what, in words.
         message: String,
-        /// Whether it is in the line: its queue has heard of it, and could have let it start.
+        /// Whether it is in the line, so that it could have started.
         is_in_line: bool,
     },
     /// There is no queue of that name.

@@ -37,7 +37,7 @@ pub(super) fn set(draft: &mut Draft, problem: Option<&str>) {
 fn paused_message(draft: &Draft) -> String {
     let count = draft.status.consecutive_failures;
     format!(
-        "{count} runs in a row have failed (pauseAfterFailures): no time starts a run until the schedule is annotated \
+        "runs that failed in a row: {count} (pauseAfterFailures): no time starts a run until the schedule is annotated \
          with {ANNOTATION_RESUME}, or a run succeeds"
     )
 }
@@ -45,7 +45,7 @@ fn paused_message(draft: &Draft) -> String {
 fn blocked_message(draft: &Draft) -> Option<String> {
     let count = draft.status.skipped.overlap_in_a_row;
     let active = draft.status.runs.first().filter(|_| count > 0)?;
-    Some(format!("{count} times in a row were skipped, because {} has not ended", active.name))
+    Some(format!("times skipped in a row: {count}, because {} has not ended", active.name))
 }
 
 fn stalled(draft: &Draft, problem: Option<&str>) -> Option<(ConditionReason, String)> {

@@ -7,11 +7,11 @@ use super::situation::Transition;
 use super::task::{patched, triggered_name};
 use super::timetable::Timetable;
 use crate::api::{
-    ANNOTATION_BACKFILL, ANNOTATION_RESUME, ANNOTATION_TRIGGER, Acknowledged, Backfill, GROUP, Overlap, PlannedRun,
+    ANNOTATION_BACKFILL, ANNOTATION_RESUME, ANNOTATION_TRIGGER, Acknowledged, Backfill, Overlap, PlannedRun,
     RetryableTaskSpec, RunCause,
 };
 use crate::core::message::{MAX_WORD_BYTES, short};
-use crate::core::{did_you_mean, hash, validate};
+use crate::core::{hash, unknown_annotations, validate};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use serde_json::Value;
@@ -22,8 +22,6 @@ const MAX_BACKFILL: usize = 1000;
 const MAX_PATCH_BYTES: usize = 8192;
 /// Most runs that wait for a trigger's turn.
 const MAX_TRIGGERS: usize = 10;
-/// Most unknown annotations that are acknowledged at a time.
-const MAX_UNKNOWN: usize = 4;
 
 /// What an annotation of a schedule can request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,31 +175,11 @@ fn backfill(draft: &mut Draft, timetable: &Timetable, value: &str) -> String {
     format!("{count} times of {value} start one after another{before}; those whose task exists are left out")
 }
 
-/// Unknown annotations of this group are acknowledged once as unknown: a misspelt request would otherwise do nothing and
-/// say nothing. One that is removed is forgotten.
 fn unknown(draft: &mut Draft) {
-    let is_request = |name: &str| Request::ALL.iter().any(|request| request.annotation() == name);
+    let requests = Request::ALL.map(Request::annotation);
     let annotations = draft.situation.schedule.metadata.annotations.as_ref();
-    let has = |name: &str| annotations.is_some_and(|all| all.contains_key(name));
-    draft.status.acknowledged.retain(|known| is_request(&known.annotation) || has(&known.annotation));
-    let is_ours = |name: &str| name.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
-    for (name, value) in annotations.into_iter().flatten().filter(|(name, _)| is_ours(name) && !is_request(name)) {
-        let unknown = draft.status.acknowledged.iter().filter(|known| !is_request(&known.annotation)).count();
-        if unknown >= MAX_UNKNOWN || draft.status.acknowledged.iter().any(|known| known.annotation == *name) {
-            continue;
-        }
-        let effect = unknown_effect(name);
-        let (annotation, value) = (name.clone(), short(value, MAX_WORD_BYTES));
-        let time = Time(draft.situation.now);
-        draft.status.acknowledged.push(Acknowledged { annotation, value, time, effect: effect.clone() });
+    let (now, acknowledged) = (draft.situation.now, &mut draft.status.acknowledged);
+    for effect in unknown_annotations::acknowledge(annotations, &requests, &[], now, acknowledged) {
         draft.transitions.push(Transition::UnknownAnnotation { effect });
     }
-}
-
-fn unknown_effect(name: &str) -> String {
-    let known = Request::ALL.map(Request::annotation);
-    let last = |annotation: &'static str| annotation.rsplit('/').next().unwrap_or_default();
-    let meant = did_you_mean::nearest(name.rsplit('/').next().unwrap_or_default(), &known.map(last));
-    let meant = meant.map(|meant| format!("; did you mean {GROUP}/{meant}?")).unwrap_or_default();
-    format!("unknown annotation {name}, which does nothing: known are {}{meant}", known.join(", "))
 }

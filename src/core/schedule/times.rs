@@ -32,7 +32,8 @@ pub(super) fn settle(draft: &mut Draft, timetable: &Timetable) {
         handled = handled.max(edited(draft.situation.schedule, now, draft.was_paused()));
     }
     let Due { times, missed } = due(timetable, handled, now, &spec.missed);
-    let text = format!("{missed} times passed while nothing could be started (missed.policy {:?})", spec.missed.policy);
+    let text =
+        format!("times that passed while nothing could be started: {missed} (missed.policy {:?})", spec.missed.policy);
     draft.skip(Skip::Missed, missed, text);
     if missed > 0 || !times.is_empty() {
         handled = seconds(plus(now, -timetable.splay())).max(handled);

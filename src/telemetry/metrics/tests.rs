@@ -1,4 +1,6 @@
+use super::reason::REASONS;
 use super::*;
+use crate::api::{EndReason, StopReason};
 
 #[test]
 fn every_metric_is_shown_under_its_name() {

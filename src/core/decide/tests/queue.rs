@@ -480,9 +480,9 @@ fn it_stands_in_line_once_the_tasks_that_it_waits_for_have_ended() {
 }
 
 #[test]
-fn a_queue_that_has_not_heard_of_an_attempt_lets_no_wait_end() {
+fn a_wait_does_not_time_out_before_the_attempt_is_in_the_line() {
     let mut world = World::new(max_wait(10));
-    world.line = Line::Unheard;
+    world.line = Line::Outside;
     world.reconcile();
     world.pass(jiff::SignedDuration::from_secs(60));
     world.reconcile();

@@ -50,8 +50,8 @@ pub enum Line {
     /// It grants a probe.
     Probes,
     Full,
-    /// It has not heard of the attempt yet.
-    Unheard,
+    /// The attempt is not in its line yet.
+    Outside,
     Open,
     Missing,
     /// It holds, and drains what runs.
@@ -233,14 +233,14 @@ impl World {
     }
 
     fn queue_says(&self) -> Option<QueueView> {
-        let is_in_line = self.line != Line::Unheard;
+        let is_in_line = self.line != Line::Outside;
         let waits = |reason| Admission::Waits { reason, message: format!("TaskQueue q: {reason:?}"), is_in_line };
         let granted = |(attempt, at)| Admission::Granted { attempt, probe: self.line == Line::Probes, at };
         let admission = match self.line {
             Line::Unknown => return None,
             Line::Grants => self.granted.map(granted)?,
             Line::Probes => self.granted.map_or_else(|| waits(QueueWaitReason::Full), granted),
-            Line::Full | Line::Unheard => waits(QueueWaitReason::Full),
+            Line::Full | Line::Outside => waits(QueueWaitReason::Full),
             Line::Open => waits(QueueWaitReason::CircuitOpen),
             Line::Missing => Admission::Missing,
             Line::Drains => waits(QueueWaitReason::Held),

@@ -117,7 +117,7 @@ impl Ledger {
         let Some(breaker) = &settings.breaker else { return self.circuit.is_some().then_some(None) };
         let circuit = self.circuit.as_ref().unwrap_or(&none);
         // What a new process has not heard of yet is not gone.
-        if circuit.state == CircuitState::HalfOpen && self.is_hearing(now) {
+        if circuit.state == CircuitState::HalfOpen && self.is_syncing(now) {
             return None;
         }
         let probes: Vec<_> = circuit.probes.iter().map(|probe| self.probe_state(breaker, probe, now)).collect();
@@ -127,7 +127,7 @@ impl Ledger {
             CircuitState::HalfOpen => open < breaker.at_a_time,
             CircuitState::Closed | CircuitState::WouldOpen | CircuitState::Unknown => false,
         };
-        let may_probe = may_probe && !settings.hold && !self.is_hearing(now);
+        let may_probe = may_probe && !settings.hold && !self.is_syncing(now);
         let candidates = if may_probe { self.candidates(circuit, breaker.at_a_time) } else { Vec::new() };
         let evidence = Evidence { circuit, queue_uid: uid, failing: self.failing(breaker), probes, candidates, now };
         match next(Some(breaker), &evidence) {

@@ -15,7 +15,7 @@ enum Shut {
     Held(String),
     Circuit(String),
     RetryAfter(Timestamp),
-    Hearing,
+    Syncing,
 }
 
 impl Ledger {
@@ -134,9 +134,9 @@ impl Ledger {
         self.rate().is_none_or(|rate| self.bucket.has_token(&rate, now))
     }
 
-    /// Whether a new process still waits to hear of the tasks that are due.
-    pub(super) fn is_hearing(&self, now: Timestamp) -> bool {
-        !self.unheard.is_empty() && now < self.heard_by
+    /// Whether a new process has not yet seen all the tasks that are due.
+    pub(super) fn is_syncing(&self, now: Timestamp) -> bool {
+        !self.not_synced.is_empty() && now < self.synced_by
     }
 
     /// How many attempts may be under way now. None: any number.
@@ -182,7 +182,7 @@ impl Ledger {
 
     /// Why nobody starts now, probes aside.
     fn shut(&self, now: Timestamp) -> Option<Shut> {
-        let Some(queue) = &self.queue else { return Some(Shut::Hearing) };
+        let Some(queue) = &self.queue else { return Some(Shut::Syncing) };
         let name = &self.name;
         if let Some(problem) = &queue.settings.problem {
             return Some(Shut::Held(format!("TaskQueue {name} cannot be followed: {problem}")));
@@ -202,7 +202,7 @@ impl Ledger {
         if let Some(until) = self.retry_after.filter(|until| *until > now) {
             return Some(Shut::RetryAfter(until));
         }
-        self.is_hearing(now).then_some(Shut::Hearing)
+        self.is_syncing(now).then_some(Shut::Syncing)
     }
 
     /// What the task is told. A grant is in use from now on.
@@ -220,7 +220,7 @@ impl Ledger {
             }
             Some(State::Idle | State::Queued(_) | State::Holds(..)) | None => {
                 let is_queued = matches!(self.members.get(uid).map(|member| &member.state), Some(State::Queued(_)));
-                let is_in_line = is_queued && !self.is_hearing(now);
+                let is_in_line = is_queued && !self.is_syncing(now);
                 let (reason, message) = self.waits_for(uid, now);
                 Admission::Waits { reason, message, is_in_line }
             }
@@ -237,7 +237,7 @@ impl Ledger {
                 let message = format!("a failed attempt of TaskQueue {name} asked for no other before {until:.0}");
                 return (QueueWaitReason::RateLimited, message);
             }
-            Some(Shut::Hearing) => {
+            Some(Shut::Syncing) => {
                 return (QueueWaitReason::Full, format!("the operator has just started to serve TaskQueue {name}"));
             }
             None => {}
@@ -261,7 +261,7 @@ impl Ledger {
                 (QueueWaitReason::Recovering, message)
             }
             Some(limit) if self.slots >= limit => {
-                (QueueWaitReason::Full, format!("all {limit} slots of TaskQueue {name} are in use"))
+                (QueueWaitReason::Full, format!("slots of TaskQueue {name} in use: all {limit}"))
             }
             _ if place.as_ref().is_some_and(|place| place.demand.is_retry) && self.is_full_of_retries(limit) => {
                 let message = format!("all slots of TaskQueue {name} for retries are in use: {}", self.retry_slots);
@@ -286,7 +286,7 @@ impl Ledger {
             self.rate().filter(|_| waits).map(|rate| self.bucket.next_token(&rate)),
             self.next_slot(now).filter(|_| waits),
             self.retry_after,
-            Some(self.heard_by).filter(|_| !self.unheard.is_empty()),
+            Some(self.synced_by).filter(|_| !self.not_synced.is_empty()),
             until.filter(|_| state == CircuitState::Open),
             self.next_pass().filter(|_| state == CircuitState::HalfOpen),
             breaker

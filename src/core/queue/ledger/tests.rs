@@ -355,7 +355,7 @@ fn what_waits_says_for_what() {
         message: message.into(),
         is_in_line,
     };
-    assert_eq!(world.ledger.view(&"b".into(), at(0)).admission, waits(true, "all 1 slots of TaskQueue q are in use"));
-    let unheard = world.ledger.view(&"c".into(), at(0)).admission;
-    assert_eq!(unheard, waits(false, "all 1 slots of TaskQueue q are in use"), "nobody has asked for it");
+    assert_eq!(world.ledger.view(&"b".into(), at(0)).admission, waits(true, "slots of TaskQueue q in use: all 1"));
+    let not_synced = world.ledger.view(&"c".into(), at(0)).admission;
+    assert_eq!(not_synced, waits(false, "slots of TaskQueue q in use: all 1"), "nobody has asked for it");
 }

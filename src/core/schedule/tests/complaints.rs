@@ -139,7 +139,7 @@ fn a_run_that_does_not_end_is_counted_and_told() {
     assert_eq!((status.skipped.overlap, status.active), (3, 1));
     assert_eq!(
         status.message.as_deref(),
-        Some("3 times in a row were skipped, because nightly-20261122-1001 has not ended")
+        Some("times skipped in a row: 3, because nightly-20261122-1001 has not ended")
     );
     assert!(world.condition("Blocked").is_some());
     world.end(RunResult::Succeeded).at("10:05:00");
