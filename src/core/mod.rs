@@ -14,6 +14,7 @@ pub mod did_you_mean;
 pub mod drive;
 pub mod end_text;
 pub mod excerpt;
+pub mod fingerprint;
 mod hash;
 pub mod jitter_seed;
 pub mod known_reasons;
@@ -36,6 +37,7 @@ pub mod time;
 pub mod trace_context;
 mod unknown_annotations;
 pub mod validate;
+pub mod why;
 
 #[cfg(test)]
 pub(crate) mod testing;

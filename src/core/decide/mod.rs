@@ -38,7 +38,8 @@ mod unreadable;
 pub use at_rest::{AtRest, at_rest};
 pub use hold_up::{SETTLE, WARNINGS_HOLD};
 pub use plan::{Cleanup, Deferrable, Plan, PodRef, ProgressReport, Requeue, Settled, StatusWrite};
-pub use requests::Request;
+pub use queue::queued_since;
+pub use requests::{Request, pending_requests};
 pub use situation::{
     Created, Failing, LATE_POST_BOUND, Lookups, PodLookup, PodWarnings, ProcessState, Situation, UNSEEN_BOUND,
     is_finished, nothing_has_begun, slot_of,

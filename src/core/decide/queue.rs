@@ -15,7 +15,7 @@ use crate::core::queue::failures;
 use crate::core::queue::view::{Admission, QueueDemand, QueueView, QueueWaitReason};
 use crate::core::time::{micros, plus, until};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 
 /// How long an attempt waits before the status says so: most get their slot at once, and a write for each would be a quarter
 /// more writes.
@@ -203,13 +203,20 @@ pub(super) fn in_line(situation: &Situation, current: &CurrentAttempt) -> bool {
     is_rejected && of(situation, current).is_some() && create_wait(situation, current).is_zero()
 }
 
-/// Since when an attempt that is due waits for its queue. None if that is not known: since now.
 fn since(situation: &Situation, status: &RetryableTaskStatus, current: &CurrentAttempt) -> Option<Timestamp> {
+    queued_since(&situation.task.metadata, status, current)
+}
+
+/// Since when an attempt that is due waits for its queue. None if that is not known: since now.
+pub fn queued_since(
+    metadata: &ObjectMeta,
+    status: &RetryableTaskStatus,
+    current: &CurrentAttempt,
+) -> Option<Timestamp> {
     let stored = match &current.pod_name {
         Some(_) => current.next_create_time.as_ref(),
         None => current.queued_time.as_ref().or(current.due_time.as_ref()),
     };
-    let metadata = &situation.task.metadata;
     let is_first = status.run.is_none() && current.number == 1;
     let created = metadata.creation_timestamp.as_ref().filter(|_| is_first).map(|created| created.0);
     stored.map(|time| time.0).or(created)

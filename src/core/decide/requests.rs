@@ -5,7 +5,7 @@ use super::situation::{nothing_has_begun, pod_of, slot_of};
 use super::{Situation, TrackedPod, Transition};
 use crate::api::{
     ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, ANNOTATION_SCHEDULED_TIME, Acknowledged,
-    AfterStatus, ConditionType, CurrentAttempt, QueueRef, RetryableTaskStatus, Run, State, StopReason,
+    AfterStatus, ConditionType, CurrentAttempt, QueueRef, RetryableTask, RetryableTaskStatus, Run, State, StopReason,
 };
 use crate::core::message::{MAX_WORD_BYTES, short};
 use crate::core::pod_snapshot::Progress;
@@ -51,10 +51,21 @@ impl Request {
 
 /// The value of a request that has not been acknowledged.
 fn pending(situation: &Situation, status: &RetryableTaskStatus, request: Request) -> Option<String> {
-    let annotations = situation.task.metadata.annotations.as_ref()?;
+    pending_value(situation.task, status, request)
+}
+
+fn pending_value(task: &RetryableTask, status: &RetryableTaskStatus, request: Request) -> Option<String> {
+    let annotations = task.metadata.annotations.as_ref()?;
     let value = short(annotations.get(request.annotation())?, MAX_WORD_BYTES);
     let acknowledged = status.acknowledged.iter().find(|acknowledged| acknowledged.annotation == request.annotation());
     acknowledged.is_none_or(|acknowledged| acknowledged.value != value).then_some(value)
+}
+
+/// The requests of the task as it is stored that have not been acknowledged.
+pub fn pending_requests(task: &RetryableTask) -> Vec<Request> {
+    let none = RetryableTaskStatus::default();
+    let status = task.status.as_ref().unwrap_or(&none);
+    Request::ALL.into_iter().filter(|request| pending_value(task, status, *request).is_some()).collect()
 }
 
 /// Whether a user has requested the task's end.
