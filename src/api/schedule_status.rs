@@ -102,6 +102,19 @@ pub enum ScheduleState {
     Unknown,
 }
 
+impl ScheduleState {
+    /// Its value in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "Scheduled",
+            Self::Suspended => "Suspended",
+            Self::Paused => "Paused",
+            Self::Stalled => "Stalled",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
 /// Why there is a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunCause {

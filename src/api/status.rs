@@ -167,6 +167,24 @@ pub enum State {
     Unknown,
 }
 
+impl State {
+    /// Its value in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Blocked => "Blocked",
+            Self::Running => "Running",
+            Self::Waiting => "Waiting",
+            Self::Queued => "Queued",
+            Self::Suspended => "Suspended",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Cancelled => "Cancelled",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
 /// One run of the task, from its first attempt to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

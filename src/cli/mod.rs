@@ -5,8 +5,9 @@ mod run_operator;
 mod self_test;
 mod simulate;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use retryable_tasks::controller::{CONCURRENCY, remove_finalizers};
+use retryable_tasks::telemetry::metrics::check_label_key;
 use retryable_tasks::{api, controller, telemetry};
 use std::error::Error as StdError;
 use std::process::ExitCode;
@@ -109,6 +110,15 @@ struct RunArgs {
     /// are new when the operator sees them. They are kept for ever if not given
     #[arg(long, env = "RETRYABLE_DEFAULT_TTL_SECONDS_AFTER_FINISHED", value_parser = clap::value_parser!(i32).range(0..))]
     default_ttl_seconds_after_finished: Option<i32>,
+
+    /// Labels of tasks that their counters get too, separated by commas, such as team,example.com/app. Of each, 200 values at
+    /// most are told apart, further ones count as other
+    #[arg(long, env = "RETRYABLE_METRICS_TASK_LABELS", value_delimiter = ',', value_parser = check_label_key)]
+    metrics_task_labels: Vec<String>,
+
+    /// Whether the metrics of tasks have the label namespace: false for clusters with thousands of namespaces
+    #[arg(long, env = "RETRYABLE_METRICS_NAMESPACE_LABEL", default_value_t = true, action = ArgAction::Set)]
+    metrics_namespace_label: bool,
 }
 
 #[derive(Debug, Args)]

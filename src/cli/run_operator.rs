@@ -6,6 +6,7 @@ use futures::future::{Shared, try_join_all};
 use retryable_tasks::controller::leader_election::{self, Elector, Held, Leadership};
 use retryable_tasks::controller::main_loop::run as control;
 use retryable_tasks::controller::{Settings, client, schedules};
+use retryable_tasks::telemetry::metrics::{MetricsSettings, SameLabel};
 use retryable_tasks::telemetry::{Telemetry, http};
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -24,6 +25,9 @@ pub enum Error {
     /// The client could not be made.
     #[error("the cluster configuration cannot be used")]
     Client(#[source] kube::Error),
+    /// The labels of the metrics cannot be told apart.
+    #[error(transparent)]
+    Metrics(#[from] SameLabel),
     /// The address of the HTTP server cannot be used.
     #[error(transparent)]
     Http(#[from] http::Error),
@@ -49,7 +53,8 @@ pub enum Error {
 
 /// Runs the operator until SIGTERM or SIGINT, or until the lease is lost.
 pub async fn run(args: RunArgs) -> Result<(), Error> {
-    let telemetry = Arc::new(Telemetry::new(Duration::from_secs(args.watch_stall_seconds)));
+    let metrics = MetricsSettings::new(&args.metrics_task_labels, args.metrics_namespace_label)?;
+    let telemetry = Arc::new(Telemetry::with(Duration::from_secs(args.watch_stall_seconds), metrics));
     let listener = http::bind(&args.http_address).await?;
     let stop = stop_signal()?;
     telemetry.memory.watch().map_err(Error::Thread)?;

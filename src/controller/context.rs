@@ -50,8 +50,8 @@ impl Context {
     ) -> Self {
         Self {
             queues: Queues::new(&settings.clock, work_queue.clone()),
+            task_cache: TaskCache::new(settings.telemetry.metrics.task_counts().clone()),
             settings,
-            task_cache: TaskCache::default(),
             pod_cache: PodCache::default(),
             dependents: Dependents::default(),
             process_states: ProcessStates::default(),

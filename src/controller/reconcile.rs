@@ -62,7 +62,7 @@ pub async fn reconcile(
             Ok(Err(panic)) => Err(Error::Panic { task: key.clone(), message: panic_message(panic.as_ref()) }),
             Err(_) => Err(Error::Timeout { task: key.clone(), limit: LIMIT }),
         };
-        context.settings.telemetry.metrics.reconciled(started.elapsed());
+        context.work_queue.reconciled(priority, started.elapsed());
         outcome::apply(key, &uid, &result, context);
         result.map(drop)
     }
@@ -105,6 +105,7 @@ async fn reconcile_task(
         context.add_orphans(key.clone());
     }
     let task = context.process_states.with(key, &uid, |state| state.newest(task));
+    context.reporter.foresee(&task);
     let lookups = Lookups { task_is_live, ..Lookups::default() };
     ReconcileRun { key, uid, priority, context, task, pods: Vec::new(), lookups, conflicts: 0 }.run().await
 }
@@ -273,7 +274,7 @@ impl ReconcileRun<'_> {
                 self.context.process_states.with(self.key, &self.uid, |state| {
                     state.wrote(self.task.clone());
                 });
-                self.context.reporter.report(&previous, transitions);
+                self.context.reporter.report(&previous, &self.task, transitions);
                 Ok(true)
             }
             Written::Deleted => Ok(false),

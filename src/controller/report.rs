@@ -1,14 +1,14 @@
 //! Reports the transitions of a stored status: log lines, metrics, Events.
 
+mod count;
 mod events;
 
 use super::Settings;
-use crate::api::{Action, ConditionReason, EventReason, RetryableTask};
+use crate::api::{EventReason, RetryableTask};
 use crate::core::decide::{Cleanup, Plan, PodRef, Settled, StatusWrite, Transition};
 use crate::core::message::short;
 use crate::core::slot::Slot;
 use crate::telemetry::Telemetry;
-use crate::telemetry::metrics::{AttemptResult, TaskResult};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
@@ -49,16 +49,21 @@ pub fn reporter(settings: &Settings) -> (Reporter, impl Future<Output = ()> + Se
 }
 
 impl Reporter {
-    /// Reports the transitions of a status that was stored.
-    pub fn report(&self, task: &RetryableTask, transitions: Vec<Transition>) {
+    /// Reports the transitions of a status that was stored, from the task as it was before it and as it is now.
+    pub fn report(&self, task: &RetryableTask, stored: &RetryableTask, transitions: Vec<Transition>) {
         let finished = transitions.iter().any(|transition| matches!(transition, Transition::Finished { .. }));
         for transition in transitions {
             log(&transition);
-            self.count(&transition);
+            count::count(&self.telemetry.metrics, stored, &transition);
             if let Some(event) = events::event(task, transition, finished) {
                 self.send(event, task.object_ref(&()));
             }
         }
+    }
+
+    /// A task is reconciled that may have something to report.
+    pub fn foresee(&self, task: &RetryableTask) {
+        self.telemetry.metrics.foresee(&count::identity(task));
     }
 
     /// Reports that the Pod of an attempt was created, and how long after it was due.
@@ -99,40 +104,6 @@ impl Reporter {
     pub(super) fn send(&self, event: Event, task: ObjectReference) {
         if self.events.try_send((event, task)).is_err() {
             tracing::warn!("too many Events wait to be sent; dropping one");
-        }
-    }
-
-    fn count(&self, transition: &Transition) {
-        let metrics = &self.telemetry.metrics;
-        match transition {
-            Transition::Ended { entry, wait, line: _ } => {
-                let result = match entry.action {
-                    Action::Complete => AttemptResult::Succeeded,
-                    Action::Ignore => AttemptResult::Ignored,
-                    Action::Retry | Action::Fail | Action::Unknown => AttemptResult::Failed,
-                };
-                metrics.attempt_ended(result, &entry.reason);
-                if let Some(wait) = wait {
-                    metrics.retry_scheduled(Duration::try_from(wait.delay).unwrap_or_default());
-                }
-            }
-            Transition::Finished { succeeded, reason, .. } => {
-                let result = match reason {
-                    ConditionReason::PartiallySucceeded => TaskResult::Partial,
-                    _ if *succeeded => TaskResult::Succeeded,
-                    _ => TaskResult::Failed,
-                };
-                metrics.task_finished(result, *reason);
-            }
-            Transition::Started { .. }
-            | Transition::Rescheduled { .. }
-            | Transition::FallingBack { .. }
-            | Transition::Acknowledged { .. }
-            | Transition::Stalled { .. }
-            | Transition::ContainersStopped { .. }
-            | Transition::UnknownAnnotation { .. }
-            | Transition::MemoryRaiseRejected { .. }
-            | Transition::HeldUp { .. } => {}
         }
     }
 }

@@ -124,6 +124,7 @@ async fn reconcile_key(key: TaskKey, context: Arc<Context>) -> TaskKey {
             Err(error) => tracing::error!(%key, %error, "cannot read this schedule: it starts nothing"),
         }
     } else {
+        context.settings.telemetry.metrics.schedules().remove(&key.namespace, &key.name);
         context.states.forget(&key);
         context.work_queue.forget(&key);
     }

@@ -6,7 +6,9 @@ mod cached_task;
 pub use cached_task::{CachedTask, Milestone, version_of};
 
 use super::TaskKey;
+use crate::api::State;
 use crate::core::decide::AtRest;
+use crate::telemetry::metrics::{TaskCounts, TaskPlace};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +37,8 @@ struct Inner {
     is_complete: bool,
     /// Tasks that were asked for before a list was complete, and that no list has shown yet.
     awaited: BTreeSet<TaskKey>,
+    /// Where all tasks of the process are counted, those of this cache too.
+    counts: TaskCounts,
 }
 
 #[derive(Debug)]
@@ -44,6 +48,8 @@ struct Entry {
     list: u32,
     /// Whether the watch of unfinished tasks has shown this version. That of all tasks may follow with older ones.
     is_ahead: bool,
+    /// Its state, if that is certain.
+    state: Option<State>,
     known: KnownTask,
 }
 
@@ -89,6 +95,11 @@ impl KnownTask {
 }
 
 impl TaskCache {
+    /// An empty cache, whose tasks are counted there.
+    pub fn new(counts: TaskCounts) -> Self {
+        Self { inner: Mutex::new(Inner { counts, ..Inner::default() }), sooner: Notify::new() }
+    }
+
     /// What is held of the task.
     pub fn get(&self, key: &TaskKey) -> Cached {
         let mut inner = self.lock();
@@ -120,8 +131,8 @@ impl TaskCache {
         let is_missing = |(_, entry): &(&TaskKey, &Entry)| entry.list != list;
         let missing: Vec<TaskKey> = inner.tasks.iter().filter(is_missing).map(|(key, _)| key.clone()).collect();
         for key in &missing {
-            match inner.tasks.get_mut(key) {
-                Some(entry) if entry.list == NO_LIST => entry.doubt(),
+            match inner.tasks.get(key) {
+                Some(entry) if entry.list == NO_LIST => inner.doubt(key),
                 Some(_) | None => inner.remove(key),
             }
         }
@@ -140,7 +151,12 @@ impl TaskCache {
         }
         let list = known.map_or(NO_LIST, |known| known.list);
         inner.awaited.remove(&key);
-        self.put(&mut inner, key, Entry { version, list, is_ahead: true, known: KnownTask::Whole(Arc::new(task)) });
+        let state = Some(task.place().state);
+        self.put(
+            &mut inner,
+            key,
+            Entry { version, list, is_ahead: true, state, known: KnownTask::Whole(Arc::new(task)) },
+        );
         true
     }
 
@@ -148,9 +164,11 @@ impl TaskCache {
     pub fn doubt_unfinished(&self, key: &TaskKey, version: u64) -> bool {
         let mut inner = self.lock();
         let is_complete = inner.is_complete;
-        let known = inner.tasks.get_mut(key).filter(|known| !is_complete && known.version <= version);
-        let Some(known) = known.filter(|known| matches!(known.known, KnownTask::Whole(_))) else { return false };
-        known.doubt();
+        let known = inner.tasks.get(key).filter(|known| !is_complete && known.version <= version);
+        if !known.is_some_and(|known| matches!(known.known, KnownTask::Whole(_))) {
+            return false;
+        }
+        inner.doubt(key);
         true
     }
 
@@ -171,7 +189,7 @@ impl TaskCache {
 
     /// The list or watch of all tasks shows the task. It is held whole, or as one at rest if it is.
     pub fn show(&self, task: CachedTask, at_rest: Option<AtRest>) {
-        let (key, version) = (task.key(), task.version());
+        let (key, version, state) = (task.key(), task.version(), Some(task.place().state));
         let known = match at_rest {
             None => KnownTask::Whole(Arc::new(task)),
             Some(AtRest { expires }) => {
@@ -185,16 +203,16 @@ impl TaskCache {
             newer.list = list;
             return;
         }
-        self.put(&mut inner, key, Entry { version, list, is_ahead: false, known });
+        self.put(&mut inner, key, Entry { version, list, is_ahead: false, state, known });
     }
 
     /// The reconcile of this version found the task at rest. False if the cache has another version by now.
     pub fn rest(&self, key: &TaskKey, (uid, version): (&str, u64), AtRest { expires }: AtRest) -> bool {
         let mut inner = self.lock();
         let known = inner.tasks.get(key).filter(|known| version != 0 && known.version == version);
-        let Some(&Entry { version, list, is_ahead, known: _ }) = known else { return false };
+        let Some(&Entry { version, list, is_ahead, state, known: _ }) = known else { return false };
         let known = KnownTask::AtRest(FinishedTask { uid: uid.into(), expires });
-        self.put(&mut inner, key.clone(), Entry { version, list, is_ahead, known });
+        self.put(&mut inner, key.clone(), Entry { version, list, is_ahead, state, known });
         true
     }
 
@@ -253,7 +271,7 @@ impl TaskCache {
     fn put(&self, inner: &mut Inner, key: TaskKey, entry: Entry) {
         let expires = entry.expires();
         inner.remove_expiry(&key);
-        inner.tasks.insert(key.clone(), entry);
+        inner.insert(key.clone(), entry);
         if let Some(expires) = expires {
             self.expire_at(inner, expires, key);
         }
@@ -273,9 +291,30 @@ impl TaskCache {
 }
 
 impl Inner {
+    fn insert(&mut self, key: TaskKey, entry: Entry) {
+        if let Some(place) = entry.place() {
+            self.counts.enter(&key.namespace, place);
+        }
+        if let Some(place) = self.tasks.get(&key).and_then(Entry::place) {
+            self.counts.leave(&key.namespace, place);
+        }
+        self.tasks.insert(key, entry);
+    }
+
     fn remove(&mut self, key: &TaskKey) {
         self.remove_expiry(key);
-        self.tasks.remove(key);
+        if let Some(place) = self.tasks.remove(key).and_then(|entry| entry.place()) {
+            self.counts.leave(&key.namespace, place);
+        }
+    }
+
+    /// What is held of the task may be outdated.
+    fn doubt(&mut self, key: &TaskKey) {
+        let Some(entry) = self.tasks.get_mut(key) else { return };
+        if let Some(place) = entry.place() {
+            self.counts.leave(&key.namespace, place);
+        }
+        (entry.known, entry.state) = (KnownTask::Uncertain(entry.known.uid().into()), None);
     }
 
     fn remove_expiry(&mut self, key: &TaskKey) {
@@ -290,14 +329,32 @@ impl Entry {
         self.is_ahead && self.version > version
     }
 
-    fn doubt(&mut self) {
-        self.known = KnownTask::Uncertain(self.known.uid().into());
+    /// Where the metrics count it.
+    fn place(&self) -> Option<TaskPlace> {
+        match &self.known {
+            KnownTask::Whole(task) => Some(task.place()),
+            KnownTask::AtRest(_) | KnownTask::Uncertain(_) => {
+                self.state.map(|state| TaskPlace { state, pending_since: None })
+            }
+        }
     }
 
     fn expires(&self) -> Option<Timestamp> {
         match &self.known {
             KnownTask::Whole(_) | KnownTask::Uncertain(_) => None,
             KnownTask::AtRest(FinishedTask { uid: _, expires }) => *expires,
+        }
+    }
+}
+
+impl Drop for TaskCache {
+    /// The process goes on without this controller.
+    fn drop(&mut self) {
+        let inner = self.lock();
+        for (key, entry) in &inner.tasks {
+            if let Some(place) = entry.place() {
+                inner.counts.leave(&key.namespace, place);
+            }
         }
     }
 }

@@ -47,6 +47,11 @@ impl WorkQueue {
         inner.wake_consumer();
     }
 
+    /// Records how long a reconcile took.
+    pub fn reconciled(&self, priority: Priority, took: Duration) {
+        self.lock().dispatcher.reconciled(priority, took);
+    }
+
     /// Adds a task after a delay. Replaces the task's earlier delay for this priority; `None` cancels it.
     pub fn add_after(&self, key: TaskKey, priority: Priority, delay: Option<Duration>) {
         self.lock().timers.set(key, priority, delay);

@@ -5,7 +5,10 @@ use std::{fmt::Write as _, future::Future, io, net::SocketAddr, sync::Arc, time:
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, StatusCode,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -76,9 +79,12 @@ fn router(telemetry: Arc<Telemetry>) -> Router {
         .with_state(telemetry)
 }
 
-async fn show_metrics(State(telemetry): State<Arc<Telemetry>>) -> Response {
+async fn show_metrics(State(telemetry): State<Arc<Telemetry>>, headers: HeaderMap) -> Response {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let wants_open_metrics = accepted.into_iter().any(|value| value.contains("application/openmetrics-text"));
     match telemetry.metrics_text() {
-        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Ok(text) if wants_open_metrics => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Ok(text) => ([(CONTENT_TYPE, metrics::PLAIN_CONTENT_TYPE)], metrics::plain_text(&text)).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

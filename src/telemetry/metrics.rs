@@ -1,19 +1,29 @@
-//! Metrics in the `OpenMetrics` format. No label has the name of an object but a TaskQueue's, so the number of series is
-//! bounded.
+//! Metrics in the `OpenMetrics` format. No label has the name of an object but those of namespaces, TaskQueues and
+//! TaskSchedules, so the number of series is bounded.
 
+mod labels;
+mod plain_text;
 mod reason;
+mod schedules;
+mod task_counts;
 mod task_queues;
+mod tasks;
 
-pub use task_queues::{ProbeResult, QueueDepth, TaskQueueMetrics};
+pub use labels::{MetricsSettings, SameLabel, TaskIdentity, check_label_key};
+pub use plain_text::{CONTENT_TYPE as PLAIN_CONTENT_TYPE, plain_text};
+pub use schedules::{ScheduleGauges, ScheduleMetrics, SkipReason};
+pub use task_counts::{TaskCounts, TaskPlace};
+pub use task_queues::{ProbeResult, QueueDepth, QueueGauges, TaskQueueMetrics};
+pub use tasks::{AttemptResult, EndedAttempt, FinishedTask, TaskResult};
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::memory::MemoryUse;
-use crate::api::ConditionReason;
+use labels::Labeller;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, text},
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
     metrics::{
         counter::Counter,
         family::Family,
@@ -23,65 +33,10 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
-use reason::bounded_reason;
+use tasks::TaskMetrics;
 
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum AttemptResult {
-    /// The attempt succeeded.
-    Succeeded,
-    /// The attempt failed and was charged to the task's retries.
-    Failed,
-    /// The attempt ended without being charged: by a disruption, a suspension or a rule with action Ignore.
-    Ignored,
-}
-
-/// Why a time of a schedule was skipped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum SkipReason {
-    /// A run had not ended.
-    Overlap,
-    /// Nothing could be started in time.
-    Missed,
-    /// The API server refused the task.
-    Rejected,
-}
-
-/// How a task ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum TaskResult {
-    /// An attempt succeeded.
-    Succeeded,
-    /// An attempt succeeded in part.
-    Partial,
-    /// The task failed for good, or was cancelled.
-    Failed,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AttemptLabels {
-    result: AttemptResult,
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RunLabels {
-    cause: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SkipLabels {
-    reason: SkipReason,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TaskLabels {
-    result: TaskResult,
-    reason: &'static str,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ErrorLabels {
@@ -122,6 +77,7 @@ impl Collector for MemoryMetrics {
 pub struct QueueMetrics {
     depth: Gauge,
     duration: Histogram,
+    reconcile: Histogram,
 }
 
 impl QueueMetrics {
@@ -134,57 +90,55 @@ impl QueueMetrics {
     pub fn dispatched(&self, waited: Duration) {
         self.duration.observe(waited.as_secs_f64());
     }
+
+    /// Records how long a reconcile took.
+    pub fn reconciled(&self, took: Duration) {
+        self.reconcile.observe(took.as_secs_f64());
+    }
 }
 
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    attempts: Family<AttemptLabels, Counter>,
-    finished: Family<TaskLabels, Counter>,
-    retry_delay: Histogram,
-    retry_lag: Histogram,
+    tasks: TaskMetrics,
+    task_counts: TaskCounts,
     queue_depth: Family<QueueLabels, Gauge>,
     queue_duration: Family<QueueLabels, Histogram, fn() -> Histogram>,
-    reconcile: Histogram,
+    reconcile: Family<QueueLabels, Histogram, fn() -> Histogram>,
     reconcile_errors: Family<ErrorLabels, Counter>,
     status_update_failures: Counter,
     api_requests: Family<RequestLabels, Counter>,
     leader: Gauge,
     memory: MemoryMetrics,
     task_queues: TaskQueueMetrics,
-    schedule_runs: Family<RunLabels, Counter>,
-    schedule_skipped: Family<SkipLabels, Counter>,
-    schedule_lag: Histogram,
+    schedules: ScheduleMetrics,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self::new()
+        Self::new(MetricsSettings::default())
     }
 }
 
 impl Metrics {
     /// All metrics at zero.
-    pub fn new() -> Self {
+    pub fn new(settings: MetricsSettings) -> Self {
+        let labeller = Labeller::new(settings);
         let mut metrics = Self {
             registry: Registry::with_prefix("retryabletask"),
-            attempts: Family::default(),
-            finished: Family::default(),
-            retry_delay: Histogram::new(RETRY_DELAY_BUCKETS),
-            retry_lag: Histogram::new(RETRY_LAG_BUCKETS),
+            task_counts: TaskCounts::new(labeller.clone()),
+            tasks: TaskMetrics::new(labeller),
             queue_depth: Family::default(),
             queue_duration: Family::new_with_constructor(|| Histogram::new(QUEUE_DURATION_BUCKETS)),
-            reconcile: Histogram::new(RECONCILE_BUCKETS),
+            reconcile: Family::new_with_constructor(|| Histogram::new(RECONCILE_BUCKETS)),
             reconcile_errors: Family::default(),
             status_update_failures: Counter::default(),
             api_requests: Family::default(),
             leader: Gauge::default(),
             memory: MemoryMetrics::default(),
             task_queues: TaskQueueMetrics::new(),
-            schedule_runs: Family::default(),
-            schedule_skipped: Family::default(),
-            schedule_lag: Histogram::new(RETRY_LAG_BUCKETS),
+            schedules: ScheduleMetrics::new(),
         };
         metrics.register();
         metrics
@@ -192,20 +146,8 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
-        registry.register("attempts", "Attempts that ended, by result and reason", self.attempts.clone());
-        registry.register("finished", "Tasks that ended, by result and reason", self.finished.clone());
-        registry.register_with_unit(
-            "retry_delay",
-            "Back-off between the end of an attempt and the time the next one is due",
-            Unit::Seconds,
-            self.retry_delay.clone(),
-        );
-        registry.register_with_unit(
-            "retry_lag",
-            "How late behind its due time a retry's Pod was created",
-            Unit::Seconds,
-            self.retry_lag.clone(),
-        );
+        self.tasks.register(registry);
+        registry.register_collector(Box::new(self.task_counts.clone()));
         registry.register(
             "workqueue_depth",
             "Tasks that wait in the work queue for a reconcile, by priority",
@@ -219,7 +161,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "reconcile",
-            "Time one reconcile of a task took",
+            "Time one reconcile of a task took, by priority",
             Unit::Seconds,
             self.reconcile.clone(),
         );
@@ -237,56 +179,46 @@ impl Metrics {
         registry.register("leader", "1 while this process does the work, 0 while it stands by", self.leader.clone());
         registry.register_collector(Box::new(self.memory.clone()));
         self.task_queues.register(registry);
-        registry.register(
-            "schedule_runs",
-            "Tasks that schedules have created, by cause: Schedule, Trigger, Backfill",
-            self.schedule_runs.clone(),
-        );
-        registry.register(
-            "schedule_skipped",
-            "Times of schedules that were skipped, by reason",
-            self.schedule_skipped.clone(),
-        );
-        registry.register_with_unit(
-            "schedule_lag",
-            "How late behind its time a schedule's task was created; those by request and of a backfill do not count",
-            Unit::Seconds,
-            self.schedule_lag.clone(),
-        );
+        self.schedules.register(registry);
         registry.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-    }
-
-    /// Counts an attempt that ended; `reason` may be any text.
-    pub fn attempt_ended(&self, result: AttemptResult, reason: &str) {
-        self.attempts.get_or_create(&AttemptLabels { result, reason: bounded_reason(reason) }).inc();
-    }
-
-    /// Counts a task that ended.
-    pub fn task_finished(&self, result: TaskResult, reason: ConditionReason) {
-        self.finished.get_or_create(&TaskLabels { result, reason: reason.as_str() }).inc();
-    }
-
-    /// Counts a task that a schedule has created, `late` after its time; `cause` is one of a fixed set.
-    pub fn run_started(&self, cause: &'static str, late: Option<Duration>) {
-        self.schedule_runs.get_or_create(&RunLabels { cause }).inc();
-        if let Some(late) = late {
-            self.schedule_lag.observe(late.as_secs_f64());
+        for kind in ERROR_KINDS {
+            drop(self.reconcile_errors.get_or_create(&ErrorLabels { kind }));
         }
     }
 
-    /// Counts times of a schedule that were skipped.
-    pub fn runs_skipped(&self, reason: SkipReason, count: u64) {
-        self.schedule_skipped.get_or_create(&SkipLabels { reason }).inc_by(count);
+    /// The counters that are likely for this task exist from now on, at 0.
+    pub fn foresee(&self, task: &TaskIdentity) {
+        self.tasks.foresee(task);
+    }
+
+    /// Counts an attempt that ended.
+    pub fn attempt_ended(&self, task: &TaskIdentity, ended: &EndedAttempt) {
+        self.tasks.attempt_ended(task, ended);
+    }
+
+    /// Counts a task that ended.
+    pub fn task_finished(&self, task: &TaskIdentity, finished: &FinishedTask) {
+        self.tasks.finished(task, finished);
     }
 
     /// Records the wait before a retry.
     pub fn retry_scheduled(&self, delay: Duration) {
-        self.retry_delay.observe(delay.as_secs_f64());
+        self.tasks.retry_scheduled(delay);
     }
 
     /// Records how long after its due time a retry's Pod was created.
     pub fn retry_started(&self, lag: Duration) {
-        self.retry_lag.observe(lag.as_secs_f64());
+        self.tasks.retry_started(lag);
+    }
+
+    /// How many tasks are in which state.
+    pub fn task_counts(&self) -> &TaskCounts {
+        &self.task_counts
+    }
+
+    /// The metrics of TaskSchedules.
+    pub fn schedules(&self) -> &ScheduleMetrics {
+        &self.schedules
     }
 
     /// The metrics of the work queues for this priority, which all queues of the process share.
@@ -295,12 +227,8 @@ impl Metrics {
         QueueMetrics {
             depth: self.queue_depth.get_or_create_owned(&labels),
             duration: self.queue_duration.get_or_create_owned(&labels),
+            reconcile: self.reconcile.get_or_create_owned(&labels),
         }
-    }
-
-    /// Records the time one reconcile took.
-    pub fn reconciled(&self, took: Duration) {
-        self.reconcile.observe(took.as_secs_f64());
     }
 
     /// Counts a failed reconcile. `kind` names the kind of error, from a fixed set.
@@ -346,11 +274,9 @@ impl Metrics {
     }
 }
 
-const RETRY_DELAY_BUCKETS: [f64; 15] =
-    [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 21_600.0, 86_400.0];
-
-const RETRY_LAG_BUCKETS: [f64; 15] =
-    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+/// What can fail, beside what has no name here: `increase()` misses the first failure of a kind that begins with it.
+const ERROR_KINDS: [&str; 9] =
+    ["cleanup", "conflict", "no-convergence", "not-leading", "orphan", "panic", "request", "timeout", "watch"];
 
 const QUEUE_DURATION_BUCKETS: [f64; 11] = [0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 300.0];
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use health::Health;
 use memory::Memory;
-use metrics::Metrics;
+use metrics::{Metrics, MetricsSettings};
 
 /// The metrics, the health and the memory of this process, shared by all of its parts.
 #[derive(Debug)]
@@ -27,8 +27,13 @@ pub struct Telemetry {
 impl Telemetry {
     /// `stall_limit` is how long a watch or the controller's loop may make no progress before the liveness probe fails.
     pub fn new(stall_limit: Duration) -> Self {
+        Self::with(stall_limit, MetricsSettings::default())
+    }
+
+    /// As [`new`](Self::new), with these settings of the metrics.
+    pub fn with(stall_limit: Duration, metrics: MetricsSettings) -> Self {
         let memory = Arc::new(Memory::of_this_process());
-        Self { metrics: Metrics::new(), health: Health::new(stall_limit), memory }
+        Self { metrics: Metrics::new(metrics), health: Health::new(stall_limit), memory }
     }
 
     /// All metrics as they are now; see [`Metrics::encode`].

@@ -183,9 +183,9 @@ async fn a_success_during_which_a_child_ran_out_of_memory_says_so() {
     let complete = condition_list::find(&status.conditions, ConditionType::Complete).unwrap();
     assert!(complete.message.contains("ran out of memory"), "{complete:?}");
     assert_eq!(scene.event("parent", "Succeeded").await, complete.message);
-    let metric = r#"retryabletask_attempts_total{result="Succeeded",reason="OOMKilled"} 1"#;
-    let metrics = operator.get("/metrics").1;
-    assert!(metrics.lines().any(|line| line == metric), "{metrics}");
+    let (of, metrics) = (&scene.namespace, operator.get("/metrics").1);
+    let labels = format!(r#"namespace="{of}",queue="",result="Succeeded",reason="OOMKilled",retry="false""#);
+    assert!(metrics.lines().any(|line| line == format!("retryabletask_attempts_total{{{labels}}} 1")), "{metrics}");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn the_probes_and_the_metrics_answer() {
     let scene = Scene::new("probes").await;
-    let operator = scene.operator().await;
+    let operator = scene.operator_with(&["--metrics-task-labels", "team"]).at_work().await;
     assert_eq!(operator.get("/healthz"), (200, "ok\n".into()));
     assert_eq!(operator.get("/readyz"), (200, "ok\n".into()));
     assert_eq!(operator.get("/nothing").0, 404);
@@ -24,11 +24,16 @@ async fn the_probes_and_the_metrics_answer() {
     let suspended = |status: &RetryableTaskStatus| status.state == Some(State::Suspended);
     scene.status("stopped", "its suspension", suspended).await;
     let expected = [
-        r#"retryabletask_attempts_total{result="Succeeded",reason="Completed"} 1"#,
-        r#"retryabletask_attempts_total{result="Failed",reason="Error"} 2"#,
-        r#"retryabletask_attempts_total{result="Ignored",reason="Suspended"} 1"#,
-        r#"retryabletask_finished_total{result="Succeeded",reason="Succeeded"} 1"#,
-        r#"retryabletask_finished_total{result="Failed",reason="RetriesExhausted"} 1"#,
+        r#"retryabletask_attempts_total{IN,result="Succeeded",reason="Completed",retry="false"} 1"#,
+        r#"retryabletask_attempts_total{IN,result="Failed",reason="Error",retry="false"} 1"#,
+        r#"retryabletask_attempts_total{IN,result="Failed",reason="Error",retry="true"} 1"#,
+        r#"retryabletask_attempts_total{IN,result="Ignored",reason="Suspended",retry="false"} 1"#,
+        r#"retryabletask_finished_total{IN,result="Succeeded",reason="Succeeded",retried="false"} 1"#,
+        r#"retryabletask_finished_total{IN,result="Failed",reason="RetriesExhausted",retried="true"} 1"#,
+        r#"retryabletask_tasks{OF,state="Succeeded"} 1"#,
+        r#"retryabletask_tasks{OF,state="Failed"} 1"#,
+        r#"retryabletask_tasks{OF,state="Suspended"} 1"#,
+        r#"retryabletask_tasks{OF,state="Running"} 0"#,
         "retryabletask_retry_delay_seconds_sum 1.0",
         "retryabletask_retry_delay_seconds_count 1",
         "retryabletask_retry_lag_seconds_count 1",
@@ -36,9 +41,12 @@ async fn the_probes_and_the_metrics_answer() {
         concat!("retryabletask_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         r#"retryabletask_api_requests_total{verb="create",resource="pods",code="201"} 4"#,
     ];
+    let of = format!(r#"namespace="{}""#, scene.namespace);
+    let expected =
+        expected.map(|line| line.replace("IN", &format!(r#"{of},queue="",label_team=""#)).replace("OF", &of));
     eventually("the metrics", async || {
         let (code, text) = operator.get("/metrics");
-        let missing: Vec<&str> = expected.into_iter().filter(|line| !text.lines().any(|l| l == *line)).collect();
+        let missing: Vec<&String> = expected.iter().filter(|line| !text.lines().any(|l| l == *line)).collect();
         if code == 200 && missing.is_empty() { Ok(()) } else { Err(format!("{missing:#?} are not in\n{text}")) }
     })
     .await;

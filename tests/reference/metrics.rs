@@ -1,31 +1,39 @@
 //! The metrics, from the text that the operator serves.
 
 use crate::page::{cell, code, table as markdown};
-use retryable_tasks::api::ConditionReason;
+use retryable_tasks::api::{ConditionReason, State};
 use retryable_tasks::telemetry::memory::MemoryUse;
-use retryable_tasks::telemetry::metrics::{AttemptResult, Metrics, ProbeResult, QueueDepth, SkipReason, TaskResult};
+use retryable_tasks::telemetry::metrics::{
+    AttemptResult, EndedAttempt, FinishedTask, Metrics, ProbeResult, QueueDepth, QueueGauges, ScheduleGauges,
+    TaskIdentity, TaskPlace, TaskResult,
+};
 use std::time::Duration;
 
 /// The text with at least one series of each metric.
 fn text() -> String {
-    let metrics = Metrics::new();
-    metrics.attempt_ended(AttemptResult::Failed, "Error");
-    metrics.task_finished(TaskResult::Succeeded, ConditionReason::Succeeded);
+    let metrics = Metrics::default();
+    let task = TaskIdentity { namespace: "shop", queue: "payments", labels: None };
+    let (took, recovered_after) = (Some(Duration::ZERO), Some(Duration::ZERO));
+    let ended = EndedAttempt { result: AttemptResult::Failed, reason: "Error", is_retry: false, took };
+    metrics.attempt_ended(&task, &ended);
+    let reason = ConditionReason::Succeeded;
+    let finished = FinishedTask { result: TaskResult::Succeeded, reason, attempts: 2, recovered_after };
+    metrics.task_finished(&task, &finished);
+    metrics.task_counts().enter("shop", TaskPlace { state: State::Running, pending_since: None });
     metrics.retry_scheduled(Duration::ZERO);
     metrics.retry_started(Duration::ZERO);
     metrics.work_queue("Due").dispatched(Duration::ZERO);
-    metrics.reconciled(Duration::ZERO);
     metrics.reconcile_failed("request");
     metrics.status_update_failed();
     metrics.api_request("get", "pods", "200");
-    metrics.run_started("Schedule", Some(Duration::ZERO));
-    metrics.runs_skipped(SkipReason::Overlap, 1);
+    let gauges = ScheduleGauges { state: "Scheduled", next: Some(0), last_success: Some(0), consecutive_failures: 0 };
+    metrics.schedules().set("shop", "nightly", gauges);
     metrics.set_leader(true);
     metrics.set_memory(Some(MemoryUse { used: 1, limit: 2 }));
     let depth = QueueDepth { running: 0, slots: Some(1), queued: 0, oldest_wait: Duration::ZERO };
-    metrics.task_queues().set("shop", "payments", depth, Some("Closed"));
+    let gauges = QueueGauges { depth, circuit: Some("Closed"), is_held: false };
+    metrics.task_queues().set("shop", "payments", gauges);
     metrics.task_queues().started("shop", "payments", Duration::ZERO);
-    metrics.task_queues().circuit_changed("shop", "payments", "Open");
     metrics.task_queues().probed("shop", "payments", ProbeResult::Passed);
     metrics.encode().unwrap()
 }
@@ -60,8 +68,13 @@ fn labels(text: &str, name: &str) -> String {
 
 #[test]
 fn every_metric_that_is_registered_has_a_row() {
-    let sources =
-        [include_str!("../../src/telemetry/metrics.rs"), include_str!("../../src/telemetry/metrics/task_queues.rs")];
+    let sources = [
+        include_str!("../../src/telemetry/metrics.rs"),
+        include_str!("../../src/telemetry/metrics/schedules.rs"),
+        include_str!("../../src/telemetry/metrics/task_counts.rs"),
+        include_str!("../../src/telemetry/metrics/task_queues.rs"),
+        include_str!("../../src/telemetry/metrics/tasks.rs"),
+    ];
     let source = sources.concat();
     let registered = ["registry.register(", "registry.register_with_unit(", "encoder.encode_descriptor("]
         .map(|call| source.matches(call).count())

@@ -6,7 +6,7 @@ use kube::api::ObjectMeta;
 use serde_json::json;
 
 fn queues() -> (Queues, Arc<WorkQueue>) {
-    let work_queue = Arc::new(WorkQueue::new(8, &Metrics::new()));
+    let work_queue = Arc::new(WorkQueue::new(8, &Metrics::default()));
     let clock: Clock = Arc::new(|| Timestamp::from_second(1_800_000_000).unwrap());
     (Queues::new(&clock, work_queue.clone()), work_queue)
 }

@@ -3,13 +3,13 @@
 use super::object::QueueObject;
 use super::report::report;
 use super::{Queue, QueueKey, Queues, Stage, Stored, task_key, until};
-use crate::api::{TaskQueue, TaskQueueStatus};
+use crate::api::{StopPolicy, TaskQueue, TaskQueueStatus};
 use crate::controller::client::WRITE_LIMIT;
 use crate::controller::context::Context;
 use crate::controller::work_queue::Priority;
 use crate::controller::{Error, TaskKey, watch};
 use crate::core::queue::ledger::Counts;
-use crate::telemetry::metrics::{QueueDepth, TaskQueueMetrics};
+use crate::telemetry::metrics::{QueueDepth, QueueGauges, TaskQueueMetrics};
 use jiff::Timestamp;
 use kube::api::{Api, PostParams};
 use kube::{Resource, ResourceExt};
@@ -134,14 +134,18 @@ impl Queues {
             for waited in queue.ledger.take_waits() {
                 metrics.started(namespace, name, Duration::try_from(waited).unwrap_or_default());
             }
-            if queue.object.is_none() || queue.measured.is_some_and(|at| at.elapsed() < MEASURED_EVERY) {
+            let Some(object) =
+                queue.object.as_ref().filter(|_| queue.measured.is_none_or(|at| at.elapsed() >= MEASURED_EVERY))
+            else {
                 continue;
-            }
+            };
+            let is_held = object.object.spec.stop_policy != StopPolicy::None;
             queue.measured = Some(Instant::now());
             let Counts { running, slots, queued, waiting: _ } = queue.ledger.counts();
             let oldest_wait = queue.ledger.oldest_wait().map(|since| until(since, now)).unwrap_or_default();
-            let state = queue.ledger.circuit().map(|circuit| circuit.state.as_str());
-            metrics.set(namespace, name, QueueDepth { running, slots, queued, oldest_wait }, state);
+            let circuit = queue.ledger.circuit().map(|circuit| circuit.state.as_str());
+            let depth = QueueDepth { running, slots, queued, oldest_wait };
+            metrics.set(namespace, name, QueueGauges { depth, circuit, is_held });
         }
     }
 

@@ -1,7 +1,7 @@
 //! One reconcile of one schedule: decide, act, and decide again until it can only wait.
 
 use super::api::{Created, ScheduleApi, Written};
-use super::report::report;
+use super::report::{measure, report};
 use super::{Context, process_state};
 use crate::api::{PlannedRun, TaskSchedule};
 use crate::controller::work_queue::Priority;
@@ -133,6 +133,7 @@ impl<'a> Reconcile<'a> {
     }
 
     async fn carry_out(&self, settled: Settled) -> Result<Option<Duration>, Error> {
+        measure(self.context, &self.schedule);
         let Settled { cancel, delete, wake_in } = settled;
         for (name, uid) in cancel {
             self.api().cancel(&name, &uid).await?;

@@ -1,12 +1,12 @@
 //! Reports the transitions of a stored status: log lines, metrics, Events.
 
 use super::Context;
-use crate::api::{EventReason, RunCause, TaskSchedule};
+use crate::api::{EventReason, RunCause, ScheduleState, TaskSchedule};
 use crate::core::message::short;
 use crate::core::schedule::{RunResult, Skip, Transition};
-use crate::telemetry::metrics::SkipReason;
+use crate::telemetry::metrics::{ScheduleGauges, SkipReason};
 use jiff::SignedDuration;
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 use kube_runtime::events::{Event, EventType};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const MAX_NOTE_BYTES: usize = 1000;
 /// Reports the transitions of a schedule.
 pub(super) fn report(context: &Context, schedule: &TaskSchedule, transitions: Vec<Transition>) {
     for transition in transitions {
-        count(context, &transition);
+        count(context, schedule, &transition);
         let Some((type_, reason, note)) = event(transition) else { continue };
         tracing::info!(reason, note, "schedule");
         let note = Some(short(&note, MAX_NOTE_BYTES));
@@ -25,12 +25,26 @@ pub(super) fn report(context: &Context, schedule: &TaskSchedule, transitions: Ve
     }
 }
 
-fn count(context: &Context, transition: &Transition) {
-    let metrics = &context.settings.telemetry.metrics;
+/// Shows how the schedule is.
+pub(super) fn measure(context: &Context, schedule: &TaskSchedule) {
+    let Some(status) = &schedule.status else { return };
+    let gauges = ScheduleGauges {
+        state: status.state.map(ScheduleState::as_str).unwrap_or_default(),
+        next: status.next_schedule_time.as_ref().map(|time| time.0.as_second()),
+        last_success: status.last_success_time.as_ref().map(|time| time.0.as_second()),
+        consecutive_failures: status.consecutive_failures,
+    };
+    let metrics = context.settings.telemetry.metrics.schedules();
+    metrics.set(&schedule.namespace().unwrap_or_default(), &schedule.name_any(), gauges);
+}
+
+fn count(context: &Context, schedule: &TaskSchedule, transition: &Transition) {
+    let metrics = context.settings.telemetry.metrics.schedules();
+    let (namespace, name) = (schedule.namespace().unwrap_or_default(), schedule.name_any());
     match transition {
         Transition::Started { cause, late, .. } => {
             let late = Some(Duration::try_from(*late).unwrap_or_default()).filter(|_| *cause == RunCause::Schedule);
-            metrics.run_started(cause.as_str(), late);
+            metrics.started(&namespace, &name, cause.as_str(), late);
         }
         Transition::Skipped { why, count, .. } => {
             let why = match why {
@@ -38,7 +52,7 @@ fn count(context: &Context, transition: &Transition) {
                 Skip::Missed => SkipReason::Missed,
                 Skip::Rejected => SkipReason::Rejected,
             };
-            metrics.runs_skipped(why, u64::try_from(*count).unwrap_or(0));
+            metrics.skipped(&namespace, &name, why, u64::try_from(*count).unwrap_or(0));
         }
         Transition::Ended { .. }
         | Transition::Paused { .. }

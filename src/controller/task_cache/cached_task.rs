@@ -3,10 +3,12 @@
 
 mod json_copy;
 
-use crate::api::RetryableTask;
+use crate::api::{RetryableTask, State};
 use crate::controller::TaskKey;
+use crate::telemetry::metrics::TaskPlace;
+use jiff::Timestamp;
 use json_copy::JsonCopy;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
 use kube::core::error_boundary::InvalidObject;
 use serde::de::{DeserializeSeed, Error, IgnoredAny};
@@ -25,6 +27,7 @@ pub struct CachedTask {
     /// The tasks that it waits for, as long as no attempt of its run has begun.
     waits_for: Box<[String]>,
     is_finished: bool,
+    place: TaskPlace,
     /// The task without its `managedFields`.
     json: Box<[u8]>,
 }
@@ -68,6 +71,11 @@ impl CachedTask {
         self.has_queue
     }
 
+    /// Where the metrics count it.
+    pub fn place(&self) -> TaskPlace {
+        self.place
+    }
+
     /// Its namespace and name.
     pub fn key(&self) -> TaskKey {
         let ObjectMeta { namespace, name, .. } = &self.metadata;
@@ -108,6 +116,7 @@ struct Names {
     uid: Option<String>,
     resource_version: Option<String>,
     generation: Option<i64>,
+    creation_timestamp: Option<Time>,
 }
 
 /// A task with as much as says how far it is, and whether it has to do with a queue.
@@ -140,11 +149,13 @@ struct Is {
     status: String,
 }
 
-/// A part of a task that may name a queue.
+/// The parts of an attempt that say whether it has a queue, and since when it could have run.
 #[derive(Default, Deserialize)]
-#[serde(default)]
-struct HasQueue {
+#[serde(default, rename_all = "camelCase")]
+struct Current {
     queue: Option<IgnoredAny>,
+    due_time: Option<String>,
+    create_time: Option<String>,
 }
 
 /// What [`nothing_has_begun`](crate::core::decide::nothing_has_begun) reads, without the parts of a long history, and the
@@ -153,7 +164,8 @@ struct HasQueue {
 #[serde(default, rename_all = "camelCase")]
 struct Stage {
     start_time: Option<IgnoredAny>,
-    current: Option<HasQueue>,
+    state: Option<State>,
+    current: Option<Current>,
     history: Option<Vec<IgnoredAny>>,
     completion_time: Option<IgnoredAny>,
     conditions: Option<Vec<Is>>,
@@ -166,8 +178,18 @@ impl Stage {
     }
 
     fn is_new(&self) -> bool {
-        let Self { start_time, current, history, completion_time: _, conditions: _ } = self;
+        let Self { start_time, current, history, state: _, completion_time: _, conditions: _ } = self;
         start_time.is_none() && current.is_none() && history.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    fn place(&self, created: Option<Timestamp>) -> TaskPlace {
+        let state = self.state.unwrap_or(State::Pending);
+        let time = |time: &Option<String>| time.as_ref().and_then(|time| time.parse().ok());
+        let since = || {
+            let current = self.current.as_ref();
+            current.and_then(|current| time(&current.create_time).or_else(|| time(&current.due_time))).or(created)
+        };
+        TaskPlace { state, pending_since: if state == State::Pending { since() } else { None } }
     }
 }
 
@@ -176,7 +198,7 @@ impl<'de> Deserialize<'de> for CachedTask {
         let mut json = Vec::new();
         JsonCopy::of_object(&mut json).deserialize(deserializer)?;
         let Meta { metadata } = serde_json::from_slice(&json).map_err(D::Error::custom)?;
-        let Names { name, namespace, uid, resource_version, generation } = metadata;
+        let Names { name, namespace, uid, resource_version, generation, creation_timestamp } = metadata;
         let metadata = ObjectMeta { name, namespace, uid, resource_version, generation, ..ObjectMeta::default() };
         // A status that cannot be parsed is a status: the task is not new.
         let outline = serde_json::from_slice(&json)
@@ -190,6 +212,7 @@ impl<'de> Deserialize<'de> for CachedTask {
                 has_queue: true,
                 waits_for,
                 is_finished: false,
+                place: TaskPlace { state: State::Unknown, pending_since: None },
                 json,
             });
         };
@@ -204,6 +227,7 @@ impl<'de> Deserialize<'de> for CachedTask {
             has_queue,
             waits_for: after.map(|named| named.task).collect(),
             is_finished,
+            place: stage.place(creation_timestamp.map(|created| created.0)),
             json: json.into(),
         })
     }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::core::testing::{at, task};
+use crate::telemetry::metrics::Metrics;
 use serde_json::json;
 
 fn cached(name: &str, version: u64) -> CachedTask {
@@ -168,4 +169,63 @@ fn a_list_that_is_behind_replaces_nothing_that_is_newer() {
     assert!(is_whole(&cache, "runs-again"), "from now on what it shows counts");
     cache.remove(&key("runs-again"), 3);
     assert!(matches!(cache.get(&key("runs-again")), Cached::Absent));
+}
+
+/// As [`cached`], in that state.
+fn in_state(name: &str, version: u64, state: &str) -> CachedTask {
+    let mut task = json!(task());
+    task["metadata"]["name"] = name.into();
+    task["metadata"]["resourceVersion"] = version.to_string().into();
+    task["status"] = json!({"attempts": 1, "state": state});
+    serde_json::from_value(task).unwrap()
+}
+
+/// The states in which tasks are counted, with their numbers.
+fn counted(metrics: &Metrics) -> Vec<String> {
+    let text = metrics.encode().unwrap();
+    let lines = text.lines().filter(|line| line.starts_with("retryabletask_tasks{") && !line.ends_with(" 0"));
+    lines.map(|line| line.split_once("state=").unwrap().1.replace(['"', '}'], "")).collect()
+}
+
+#[test]
+fn each_task_is_counted_once_in_its_state() {
+    let metrics = Metrics::default();
+    let cache = TaskCache::new(metrics.task_counts().clone());
+    assert!(cache.show_unfinished(in_state("early", 1, "Running")));
+    assert!(cache.show_unfinished(in_state("gone", 1, "Waiting")));
+    assert_eq!(counted(&metrics), ["Running 1", "Waiting 1"]);
+    cache.begin_list();
+    cache.show(in_state("early", 1, "Running"), None);
+    cache.show(in_state("done", 1, "Failed"), Some(FOR_EVER));
+    cache.show(in_state("running", 1, "Running"), None);
+    assert_eq!(cache.end_list(), [key("gone")]);
+    assert_eq!(counted(&metrics), ["Running 2", "Failed 1"], "one is uncertain");
+    cache.show(in_state("running", 2, "Succeeded"), None);
+    assert!(cache.rest(&key("running"), ("uid", 2), FOR_EVER));
+    assert!(cache.still_rests(&key("running"), 2));
+    assert_eq!(counted(&metrics), ["Running 1", "Succeeded 1", "Failed 1"]);
+    cache.remove(&key("early"), 1);
+    cache.begin_list();
+    assert_eq!(cache.end_list().len(), 3);
+    assert_eq!(counted(&metrics), Vec::<String>::new(), "a list no longer has them");
+    cache.show(in_state("again", 9, "Cancelled"), Some(FOR_EVER));
+    drop(cache);
+    assert_eq!(counted(&metrics), Vec::<String>::new(), "the controller has ended");
+}
+
+#[test]
+fn a_pending_task_is_counted_as_long_as_it_is_pending() {
+    let metrics = Metrics::default();
+    let cache = TaskCache::new(metrics.task_counts().clone());
+    let is_pending = || {
+        let text = metrics.encode().unwrap();
+        let line = text.lines().find(|line| line.starts_with("retryabletask_oldest_pending_seconds{")).unwrap();
+        !line.ends_with(" 0")
+    };
+    cache.show(in_state("a", 1, "Pending"), None);
+    assert!(is_pending());
+    cache.show(in_state("a", 2, "Pending"), None);
+    assert!(is_pending());
+    cache.show(in_state("a", 3, "Running"), None);
+    assert!(!is_pending());
 }

@@ -12,6 +12,7 @@ use super::Priority;
 use crate::controller::TaskKey;
 use crate::telemetry::metrics::{Metrics, QueueMetrics};
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Due tasks that are reconciled at a time, as a multiple of the concurrency.
@@ -112,6 +113,11 @@ impl Dispatcher {
             }
             Some(waiting) => self.wait(key.clone(), waiting),
         }
+    }
+
+    /// Records how long a reconcile took.
+    pub fn reconciled(&mut self, priority: Priority, took: Duration) {
+        self.level(priority).metrics.reconciled(took);
     }
 
     /// Dispatches the next task: the first that is due; else the first of the priority that runs the fewest tasks, and

@@ -10,7 +10,7 @@ fn key(name: &str) -> TaskKey {
 }
 
 fn queue(concurrency: u16) -> WorkQueue {
-    WorkQueue::new(concurrency, &Metrics::new())
+    WorkQueue::new(concurrency, &Metrics::default())
 }
 
 /// The names of all tasks that may run now, in order.
@@ -281,7 +281,7 @@ async fn a_waiting_consumer_notices_what_is_added_done_and_sooner() {
 
 #[tokio::test(start_paused = true)]
 async fn depth_and_waiting_time_are_measured_by_priority() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::default();
     let shown = |line: &str| {
         let text = metrics.encode().unwrap();
         assert!(text.lines().any(|shown| shown == format!("retryabletask_workqueue_{line}")), "{line}: {text}");

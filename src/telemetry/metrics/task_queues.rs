@@ -47,6 +47,17 @@ pub enum ProbeResult {
     Neutral,
 }
 
+/// How a queue is.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueGauges<'a> {
+    /// How many attempts run and wait.
+    pub depth: QueueDepth,
+    /// The circuit's state, if there is a circuit.
+    pub circuit: Option<&'a str>,
+    /// Whether `stopPolicy` holds it.
+    pub is_held: bool,
+}
+
 /// How many attempts of a queue run and wait.
 #[derive(Debug, Clone, Copy)]
 pub struct QueueDepth {
@@ -67,6 +78,7 @@ pub struct TaskQueueMetrics {
     slots: Family<Labels, Gauge>,
     queued: Family<Labels, Gauge>,
     oldest_wait: Family<Labels, Gauge>,
+    held: Family<Labels, Gauge>,
     wait: Family<Labels, Histogram, fn() -> Histogram>,
     circuit_state: Family<StateLabels, Gauge>,
     circuit_transitions: Family<TransitionLabels, Counter>,
@@ -80,6 +92,7 @@ impl TaskQueueMetrics {
             slots: Family::default(),
             queued: Family::default(),
             oldest_wait: Family::default(),
+            held: Family::default(),
             wait: Family::new_with_constructor(|| Histogram::new(WAIT_BUCKETS)),
             circuit_state: Family::default(),
             circuit_transitions: Family::default(),
@@ -97,6 +110,7 @@ impl TaskQueueMetrics {
             Unit::Seconds,
             self.oldest_wait.clone(),
         );
+        registry.register("queue_held", "1 while the stopPolicy of a TaskQueue holds it, else 0", self.held.clone());
         registry.register_with_unit(
             "queue_wait",
             "Time from when an attempt was due to when its TaskQueue let it start",
@@ -116,10 +130,12 @@ impl TaskQueueMetrics {
         registry.register("queue_probes", "Probes of a TaskQueue's circuit that ended, by result", self.probes.clone());
     }
 
-    /// Sets how many attempts run and wait, and the circuit's state, if there is a circuit.
-    pub fn set(&self, namespace: &str, queue: &str, depth: QueueDepth, state: Option<&str>) {
+    /// Sets how a queue is. Its counters exist from now on.
+    pub fn set(&self, namespace: &str, queue: &str, gauges: QueueGauges) {
+        let QueueGauges { depth, circuit: state, is_held } = gauges;
         let QueueDepth { running, slots, queued, oldest_wait } = depth;
         let labels = labels(namespace, queue);
+        self.held.get_or_create(&labels).set(is_held.into());
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.running.get_or_create(&labels).set(number(running));
         self.queued.get_or_create(&labels).set(number(queued));
@@ -138,6 +154,8 @@ impl TaskQueueMetrics {
             match state {
                 Some(state) => {
                     self.circuit_state.get_or_create(&labels).set((state == known).into());
+                    let labels = TransitionLabels { namespace: namespace.into(), queue: queue.into(), to: known };
+                    drop(self.circuit_transitions.get_or_create(&labels));
                 }
                 None => {
                     self.circuit_state.remove(&labels);
@@ -149,7 +167,7 @@ impl TaskQueueMetrics {
     /// Removes the gauges of a queue that is gone.
     pub fn remove(&self, namespace: &str, queue: &str) {
         let labels = labels(namespace, queue);
-        for gauge in [&self.running, &self.slots, &self.queued, &self.oldest_wait] {
+        for gauge in [&self.running, &self.slots, &self.queued, &self.oldest_wait, &self.held] {
             gauge.remove(&labels);
         }
         for state in STATES {

@@ -1,5 +1,5 @@
 use super::CachedTask;
-use crate::api::{RetryableTask, RetryableTaskStatus};
+use crate::api::{RetryableTask, RetryableTaskStatus, State};
 use crate::core::decide::nothing_has_begun;
 use kube::ResourceExt;
 use kube::core::{ObjectList, WatchEvent};
@@ -90,4 +90,28 @@ fn a_task_that_cannot_be_read_says_why() {
     let invalid = kept.task().unwrap_err();
     assert!(invalid.error.contains("many"), "{}", invalid.error);
     assert_eq!(invalid.metadata.generation, Some(2), "all that is known of it");
+}
+
+#[test]
+fn a_task_is_pending_since_its_attempt_could_have_run() {
+    let place = |status: &Value| {
+        let mut manifest = manifest();
+        manifest["metadata"]["creationTimestamp"] = "2026-11-22T10:00:00Z".into();
+        manifest["status"] = status.clone();
+        let place = kept(&manifest).place();
+        (place.state, place.pending_since.map(|since| since.to_string()))
+    };
+    let since = |time: &str| Some(time.to_owned());
+    let due = json!({"number": 2, "dueTime": "2026-11-22T11:00:00.5Z"});
+    let created = json!({"dueTime": "2026-11-22T11:00:00Z", "createTime": "2026-11-22T11:00:01Z"});
+    assert_eq!(place(&Value::Null), (State::Pending, since("2026-11-22T10:00:00Z")));
+    assert_eq!(place(&json!({"state": "Pending", "current": due})), (State::Pending, since("2026-11-22T11:00:00.5Z")));
+    assert_eq!(
+        place(&json!({"state": "Pending", "current": created})),
+        (State::Pending, since("2026-11-22T11:00:01Z"))
+    );
+    assert_eq!(place(&json!({"state": "Waiting", "current": due})), (State::Waiting, None));
+    assert_eq!(place(&json!({"state": "Failed"})), (State::Failed, None));
+    assert_eq!(place(&json!({"state": "Later"})), (State::Unknown, None));
+    assert_eq!(place(&json!("odd")), (State::Unknown, None));
 }
