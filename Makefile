@@ -17,7 +17,7 @@ LOCAL_IMAGE := docker.io/library/retryable-tasks:dev
 KUBERNETES := tests/cluster/cluster
 # kubectl and helm of the project's own cluster, before those of the machine
 IN_CLUSTER := eval "$$($(KUBERNETES) env)" &&
-SCRIPTS := .ci/run .ci/release demo/run fuzz/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test tests/e2e/run tests/simulation/mutate $(wildcard tests/cluster/lib/*.sh)
+SCRIPTS := .ci/run .ci/release demo/run fuzz/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test tests/e2e/run tests/prometheus/check tests/prometheus/tools tests/simulation/mutate $(wildcard tests/cluster/lib/*.sh)
 # Most of an end-to-end test's time is waiting, so more of them run at a time than there are processors.
 export E2E_THREADS ?= 8
 # The number of the cluster for those that need one alone
@@ -124,6 +124,8 @@ check: deny ## what CI refuses: warnings, formatting, stale generated files, fau
 	$(IN_CLUSTER) deploy/generate --check
 	$(IN_CLUSTER) charts/check
 	tests/simulation/mutate --check
+	$(STEP) "alerts"
+	tests/prometheus/check
 	$(STEP) "Go"
 	cd tests/cluster && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./image && go test ./image
 	cd bench/apiserver && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet .
