@@ -60,6 +60,7 @@ fn collect(value: &Value, schema: &Value, path: &str, found: &mut Vec<Fault>) {
     found.extend(type_fault(value, schema, path));
     found.extend(enum_fault(value, schema, path));
     found.extend(size_fault(value, schema, path));
+    found.extend(range_fault(value, schema, path));
     match value {
         Value::Object(map) => {
             let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -149,6 +150,19 @@ fn size_fault(value: &Value, schema: &Value, path: &str) -> Option<Fault> {
         }
         _ => None,
     }
+}
+
+fn range_fault(value: &Value, schema: &Value, path: &str) -> Option<Fault> {
+    let number = value.as_f64()?;
+    let bound = |keyword: &str| schema[keyword].as_f64();
+    let (relation, bound) = match (bound("minimum"), bound("maximum")) {
+        (Some(least), _) if number < least => ("greater", least),
+        (_, Some(most)) if number > most => ("less", most),
+        _ => return None,
+    };
+    Some(Fault::non_blocking(format!(
+        "{path}: Invalid value: {value}: {path} in body should be {relation} than or equal to {bound}"
+    )))
 }
 
 fn join(path: &str, key: &str) -> String {

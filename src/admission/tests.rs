@@ -86,6 +86,27 @@ fn types_enums_and_sizes() {
 }
 
 #[test]
+fn numbers_out_of_range_are_reported_together() {
+    let schedule = |missed: Value| {
+        json!({
+            "apiVersion": "retryable.dev/v1alpha1", "kind": "TaskSchedule", "metadata": {"name": "nightly"},
+            "spec": {"schedule": "@daily", "missed": missed, "template": {"spec": {"image": "busybox"}}},
+        })
+    };
+    let admission = Admission::of(&crate::api::schedule_crd());
+    let said = |missed| admission.check(&schedule(missed), Notation::Yaml).err().unwrap_or_default();
+    assert_eq!(said(json!({"withinSeconds": 60, "limit": 100})), Vec::<String>::new());
+    assert_eq!(
+        said(json!({"withinSeconds": 59, "limit": 101})),
+        [
+            "spec.missed.limit: Invalid value: 101: spec.missed.limit in body should be less than or equal to 100",
+            "spec.missed.withinSeconds: Invalid value: 59: spec.missed.withinSeconds in body should be greater than or \
+             equal to 60",
+        ]
+    );
+}
+
+#[test]
 fn what_is_too_short_or_breaks_a_rule_is_reported_together() {
     let cases = [
         (

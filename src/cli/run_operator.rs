@@ -3,6 +3,7 @@
 use super::RunArgs;
 use futures::FutureExt;
 use futures::future::{Shared, try_join_all};
+use retryable_tasks::controller::dependents::Dependents;
 use retryable_tasks::controller::leader_election::{self, Elector, Held, Leadership};
 use retryable_tasks::controller::main_loop::run as control;
 use retryable_tasks::controller::{Settings, client, schedules};
@@ -138,8 +139,9 @@ async fn lead(
         if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().cloned().map(Some).collect() };
     tracing::info!(?scopes, "leading");
     let controls = scopes.into_iter().map(|scope| {
-        let tasks = control(settings.clone(), scope.clone(), stop.clone());
-        let schedules = schedules::run(settings.clone(), scope, stop.clone());
+        let dependents = Arc::new(Dependents::default());
+        let tasks = control(settings.clone(), scope.clone(), dependents.clone(), stop.clone());
+        let schedules = schedules::run(settings.clone(), scope, dependents, stop.clone());
         async { tokio::try_join!(tasks, schedules) }
     });
     tokio::select! {

@@ -23,7 +23,7 @@ pub struct Context {
     /// The Pods that the watch has shown.
     pub pod_cache: PodCache,
     /// Which tasks wait for which others.
-    pub dependents: Dependents,
+    pub dependents: Arc<Dependents>,
     /// What this process knows of each task beyond what is stored.
     pub process_states: ProcessStates,
     /// The TaskQueues of the tasks.
@@ -41,9 +41,10 @@ pub struct Context {
 }
 
 impl Context {
-    /// Empty caches.
+    /// Empty caches. `dependents` are those of the scope's tasks.
     pub fn new(
         settings: Settings,
+        dependents: Arc<Dependents>,
         orphans: UnboundedSender<TaskKey>,
         work_queue: Arc<WorkQueue>,
         reporter: Reporter,
@@ -53,7 +54,7 @@ impl Context {
             task_cache: TaskCache::new(settings.telemetry.metrics.task_counts().clone()),
             settings,
             pod_cache: PodCache::default(),
-            dependents: Dependents::default(),
+            dependents,
             process_states: ProcessStates::default(),
             work_queue,
             reporter,

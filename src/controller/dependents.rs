@@ -8,10 +8,15 @@ use kube::ResourceExt;
 use kube_runtime::watcher::Event;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::SetOnce;
 
 /// The tasks that wait for others.
 #[derive(Debug, Default)]
-pub struct Dependents(Mutex<Inner>);
+pub struct Dependents {
+    inner: Mutex<Inner>,
+    /// All tasks that may wait are known.
+    listed: SetOnce<()>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -72,8 +77,19 @@ impl Dependents {
         self.lock().awaited.contains_key(key)
     }
 
+    /// Records that all unfinished tasks have been seen: no other waits.
+    pub fn listed(&self) {
+        // Each later list fails here, which is fine.
+        let _ = self.listed.set(());
+    }
+
+    /// Whether a task waits for this one, or may do so: not all tasks have been seen.
+    pub fn may_be_awaited(&self, key: &TaskKey) -> bool {
+        self.listed.get().is_none() || self.is_awaited(key)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,6 +4,7 @@
 //! Controller has a queue of its own, which would be a second one behind ours and wakes by the millisecond.
 
 use super::context::Context;
+use super::dependents::Dependents;
 use super::queues::{QueueObject, watch_queues};
 use super::reconcile::reconcile;
 use super::task_cache::{Cached, FinishedTask, KnownTask};
@@ -28,20 +29,22 @@ const LAST_EVENTS: Duration = Duration::from_secs(3);
 #[error("a part of the controller ended")]
 pub struct TaskExited;
 
-/// Runs the controller of `namespace` (all namespaces if `None`) until `stop`, then waits for the running reconciles.
+/// Runs the controller of `namespace` (all namespaces if `None`) until `stop`, then waits for the running reconciles. It
+/// fills `dependents`, which must be empty.
 ///
 /// # Errors
 /// When a part of it ended: without its watches the caches would never change again.
 pub async fn run(
     settings: Settings,
     namespace: Option<String>,
+    dependents: Arc<Dependents>,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), TaskExited> {
     let (tasks, pods, task_queues) = apis(&settings, namespace.as_deref());
     let (orphans, orphaned) = mpsc::unbounded_channel();
     let (reporter, sending_events) = report::reporter(&settings);
     let work_queue = Arc::new(WorkQueue::new(settings.concurrency, &settings.telemetry.metrics));
-    let context = Arc::new(Context::new(settings, orphans, work_queue, reporter));
+    let context = Arc::new(Context::new(settings, dependents, orphans, work_queue, reporter));
     let health = HealthOf { context: context.clone(), namespace };
     health.begin();
 

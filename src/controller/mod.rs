@@ -16,7 +16,7 @@
 
 pub mod client;
 pub mod context;
-mod dependents;
+pub mod dependents;
 mod error;
 mod finalizer;
 pub mod finished_tasks;

@@ -9,6 +9,7 @@ mod reconcile;
 mod report;
 mod run_cache;
 
+use super::dependents::Dependents;
 use super::main_loop::TaskExited;
 use super::report::Reporter;
 use super::work_queue::{Priority, WorkQueue};
@@ -38,19 +39,21 @@ struct Context {
     settings: Settings,
     store: Store<Watched>,
     runs: RunCache,
+    dependents: Arc<Dependents>,
     states: ProcessStates,
     work_queue: WorkQueue,
     reporter: Reporter,
 }
 
 /// Runs the controller of schedules of `namespace` (all namespaces if `None`) until `stop`, then waits for the running
-/// reconciles.
+/// reconciles. No finished run is deleted that `dependents`, which the controller of tasks fills, says to be awaited.
 ///
 /// # Errors
 /// When a part of it ended.
 pub async fn run(
     settings: Settings,
     namespace: Option<String>,
+    dependents: Arc<Dependents>,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), TaskExited> {
     let mut stop = std::pin::pin!(stop);
@@ -62,7 +65,7 @@ pub async fn run(
     let (reporter, sending_events) = super::report::reporter(&settings);
     let work_queue = WorkQueue::new(CONCURRENCY, &settings.telemetry.metrics);
     let (runs, states) = (RunCache::default(), ProcessStates::default());
-    let context = Arc::new(Context { settings, store, runs, states, work_queue, reporter });
+    let context = Arc::new(Context { settings, store, runs, dependents, states, work_queue, reporter });
     let listed = Arc::new(SetOnce::new());
     let mut background = JoinSet::new();
     background.spawn(sending_events);

@@ -50,7 +50,7 @@ pub fn context(script: Script) -> (Context, Requests) {
     let (orphans, _) = mpsc::unbounded_channel();
     let (reporter, _) = report::reporter(&settings);
     let work_queue = Arc::new(WorkQueue::new(settings.concurrency, &settings.telemetry.metrics));
-    (Context::new(settings, orphans, work_queue, reporter), requests)
+    (Context::new(settings, Arc::default(), orphans, work_queue, reporter), requests)
 }
 
 /// A refusal.

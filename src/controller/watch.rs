@@ -171,6 +171,7 @@ impl Tasks {
                 }
             }
             Event::InitDone => {
+                self.context.dependents.listed();
                 let _ = self.ready.set(());
                 let _ = self.is_head_start_over.set(());
             }
@@ -215,6 +216,7 @@ impl Tasks {
                 for key in self.context.task_cache.end_list() {
                     self.context.work_queue.add(key, Priority::Active);
                 }
+                self.context.dependents.listed();
                 // Each later list fails here, which is fine.
                 let _ = self.ready.set(());
                 let _ = self.complete.set(());

@@ -3,6 +3,7 @@
 //! `pod_snapshot` reads a Pod, `classify` judges the end of an attempt, `delay` computes the wait, `decide` plans what
 //! to do next, and `build_pod` makes the Pod of an attempt.
 
+pub mod annotations;
 pub mod attempt_spec;
 pub mod build_pod;
 pub mod classify;
@@ -35,7 +36,6 @@ pub mod start_at;
 pub mod termination_report;
 pub mod time;
 pub mod trace_context;
-mod unknown_annotations;
 pub mod validate;
 pub mod why;
 

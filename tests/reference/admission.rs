@@ -2,13 +2,14 @@
 
 use crate::page::{code, table as markdown};
 use retryable_tasks::admission::{Admission, Notation};
-use retryable_tasks::api::queue_crd;
+use retryable_tasks::api::{queue_crd, schedule_crd};
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
 /// To compile the rules takes longer than to ask them all.
 static ADMISSION: LazyLock<Admission> = LazyLock::new(Admission::new);
 static QUEUE: LazyLock<Admission> = LazyLock::new(|| Admission::of(&queue_crd()));
+static SCHEDULE: LazyLock<Admission> = LazyLock::new(|| Admission::of(&schedule_crd()));
 
 /// What is said of a task that the API server admits and the operator does not take up.
 const STALLED: &str = "admitted, but the task would stall (InvalidSpec): ";
@@ -51,18 +52,22 @@ fn pieces(body: &str) -> impl Iterator<Item = &str> {
 fn refusals(kind: &str, piece: &str) -> Vec<String> {
     let mut given: Map<String, Value> = serde_yaml_ng::from_str(&format!("{{{piece}}}")).unwrap();
     let metadata = given.remove("metadata").unwrap_or_else(|| json!({"name": "shown"}));
-    let is_task = kind == "RetryableTask";
-    let mut spec = if is_task { json!({"image": "registry.example/shown:1"}) } else { json!({}) };
+    let task = json!({"image": "registry.example/shown:1"});
+    let mut spec = match kind {
+        "RetryableTask" => task,
+        "TaskSchedule" => json!({"template": {"spec": task}}),
+        _ => json!({}),
+    };
     for (field, value) in given {
         spec[field] = value;
     }
     let manifest = json!({
         "apiVersion": "retryable.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec,
     });
-    let said = if is_task {
-        ADMISSION.admit(&manifest, Notation::Yaml).err()
-    } else {
-        QUEUE.check(&manifest, Notation::Yaml).err()
+    let said = match kind {
+        "RetryableTask" => ADMISSION.admit(&manifest, Notation::Yaml).err(),
+        "TaskSchedule" => SCHEDULE.check(&manifest, Notation::Yaml).err(),
+        _ => QUEUE.check(&manifest, Notation::Yaml).err(),
     };
     let said = said.unwrap_or_default();
     said.into_iter().filter(|said| !said.starts_with(NOT_ALL)).collect()

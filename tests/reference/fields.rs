@@ -114,6 +114,8 @@ fn meaning(description: &str) -> (String, String) {
 fn type_of(field: &Value) -> String {
     let rule = rule(field);
     let pattern = rule.strip_prefix("self.matches('").and_then(|rest| rest.strip_suffix("')"));
+    // Quotes inside: it is a longer expression.
+    let pattern = pattern.filter(|pattern| !pattern.contains('\''));
     let pattern = pattern.map(|pattern| format!(", {}", code(pattern))).unwrap_or_default();
     let words = field["enum"].as_array().map(|words| words.iter().filter_map(Value::as_str).map(code));
     if let Some(words) = words {
@@ -139,7 +141,11 @@ fn type_of(field: &Value) -> String {
         Some("object") if field.get("additionalProperties").is_some() => {
             format!("map of {}strings", many(field, "Properties").unwrap_or_default())
         }
-        Some(other) => format!("{other}{}", range(rule, "self")),
+        Some(other) => match (field["minimum"].as_f64(), field["maximum"].as_f64()) {
+            (Some(least), Some(most)) => format!("{other}, {least} to {most}"),
+            (Some(least), None) => format!("{other}, at least {least}"),
+            (None, _) => format!("{other}{}", range(rule, "self")),
+        },
         None => panic!("a field without a type: {field}"),
     }
 }

@@ -86,7 +86,7 @@ fn nothing_is_left_out() {
         assert!(has("flags", &command), "{PAGE} has no `<!-- generated: flags {command} -->`");
     }
     let rows: String = page.parts().filter(|part| part.kind == "refused").map(|part| part.body.as_str()).collect();
-    for message in [&*SCHEMA, &*QUEUE].into_iter().flat_map(admission::messages) {
+    for message in [&*SCHEMA, &*QUEUE, &*SCHEDULE].into_iter().flat_map(admission::messages) {
         assert!(rows.contains(&message), "{PAGE}: no row shows what is refused with {message:?}");
     }
 }

@@ -109,7 +109,11 @@ impl<'a> Reconcile<'a> {
     }
 
     fn decide(&mut self) -> Plan {
-        let (now, runs) = ((self.context.settings.clock)(), self.context.runs.of(&self.uid));
+        let (now, mut runs) = ((self.context.settings.clock)(), self.context.runs.of(&self.uid));
+        for run in &mut runs {
+            let task = TaskKey { namespace: self.key.namespace.clone(), name: run.name.clone() };
+            run.is_awaited = self.context.dependents.may_be_awaited(&task);
+        }
         self.lookups.rejected = self.context.states.with(self.key, &self.uid, |state| state.rejection());
         decide_schedule(&Situation { schedule: &self.schedule, runs: &runs, now, lookups: &self.lookups })
     }

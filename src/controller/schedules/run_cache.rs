@@ -1,9 +1,10 @@
 //! The tasks of schedules, as the watch has shown them: only what decides.
 
 use crate::api::{
-    ANNOTATION_CANCEL, ANNOTATION_SCHEDULED_TIME, LABEL_SCHEDULE_NAME, LABEL_SCHEDULE_UID, RetryableTask,
+    ANNOTATION_CANCEL, ANNOTATION_SCHEDULED_TIME, Acknowledged, LABEL_SCHEDULE_NAME, LABEL_SCHEDULE_UID, RetryableTask,
 };
 use crate::controller::TaskKey;
+use crate::core::annotations;
 use crate::core::schedule::{RunEnd, RunResult, RunSnapshot};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
@@ -28,6 +29,7 @@ pub(super) struct WatchedTask {
 struct Status {
     completion_time: Option<Time>,
     conditions: Vec<Condition>,
+    acknowledged: Vec<Acknowledged>,
 }
 
 impl Resource for WatchedTask {
@@ -77,12 +79,19 @@ impl WatchedTask {
             uid: self.uid().unwrap_or_default(),
             scheduled_time: self.annotations().get(ANNOTATION_SCHEDULED_TIME).and_then(|time| time.parse().ok()),
             end: self.end(),
-            is_cancelled: self.annotations().contains_key(ANNOTATION_CANCEL),
+            is_cancelled: self.is_cancelled(),
+            is_awaited: false,
         }
     }
 
+    /// Whether it is requested to cancel, and has not done so yet: a run that is run again keeps the annotation.
+    fn is_cancelled(&self) -> bool {
+        let acknowledged = self.status.as_ref().map_or(&[][..], |status| &status.acknowledged);
+        annotations::pending(self.metadata.annotations.as_ref(), acknowledged, ANNOTATION_CANCEL).is_some()
+    }
+
     fn end(&self) -> Option<RunEnd> {
-        let Status { completion_time, conditions } = self.status.as_ref()?;
+        let Status { completion_time, conditions, acknowledged: _ } = self.status.as_ref()?;
         let is_true = |type_: &str| conditions.iter().find(|known| known.type_ == type_ && known.status == "True");
         let (result, condition) = match (is_true("Complete"), is_true("Failed")) {
             (Some(complete), _) => (RunResult::Succeeded, complete),

@@ -7,10 +7,9 @@ use crate::api::{
     ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, ANNOTATION_SCHEDULED_TIME, Acknowledged,
     AfterStatus, ConditionType, CurrentAttempt, QueueRef, RetryableTask, RetryableTaskStatus, Run, State, StopReason,
 };
-use crate::core::message::{MAX_WORD_BYTES, short};
 use crate::core::pod_snapshot::Progress;
 use crate::core::time::micros;
-use crate::core::{condition_list, unknown_annotations};
+use crate::core::{annotations, condition_list};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 /// What the value of a request to run again contains if the checkpoint is not to be kept.
@@ -55,10 +54,7 @@ fn pending(situation: &Situation, status: &RetryableTaskStatus, request: Request
 }
 
 fn pending_value(task: &RetryableTask, status: &RetryableTaskStatus, request: Request) -> Option<String> {
-    let annotations = task.metadata.annotations.as_ref()?;
-    let value = short(annotations.get(request.annotation())?, MAX_WORD_BYTES);
-    let acknowledged = status.acknowledged.iter().find(|acknowledged| acknowledged.annotation == request.annotation());
-    acknowledged.is_none_or(|acknowledged| acknowledged.value != value).then_some(value)
+    annotations::pending(task.metadata.annotations.as_ref(), &status.acknowledged, request.annotation())
 }
 
 /// The requests of the task as it is stored that have not been acknowledged.
@@ -75,11 +71,9 @@ pub(super) fn is_cancelled(situation: &Situation, status: &RetryableTaskStatus) 
 
 pub(super) fn unknown(draft: &mut Draft) {
     let requests = Request::ALL.map(Request::annotation);
-    let annotations = draft.situation.task.metadata.annotations.as_ref();
+    let stored = draft.situation.task.metadata.annotations.as_ref();
     let (now, acknowledged) = (draft.situation.now, &mut draft.status.acknowledged);
-    for effect in
-        unknown_annotations::acknowledge(annotations, &requests, &[ANNOTATION_SCHEDULED_TIME], now, acknowledged)
-    {
+    for effect in annotations::acknowledge_unknown(stored, &requests, &[ANNOTATION_SCHEDULED_TIME], now, acknowledged) {
         draft.transitions.push(Transition::UnknownAnnotation { effect });
     }
 }

@@ -6,9 +6,16 @@ use crate::api::{Backfill, Overlap, RunCause, RunHistory};
 use crate::core::time::until;
 use jiff::{SignedDuration, Timestamp};
 
+/// After how long to see whether anybody still waits for a run that is beyond the limits.
+const AWAITED_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+
 /// The effects of a status that is stored.
 pub(super) fn of(draft: &Draft) -> Settled {
-    Settled { cancel: cancel(draft), delete: delete(draft), wake_in: wake_in(draft) }
+    let (awaited, unawaited): (Vec<_>, Vec<_>) = beyond_limits(draft).into_iter().partition(|run| run.is_awaited);
+    let delete = unawaited.into_iter().map(|run| (run.name.clone(), run.uid.clone())).collect();
+    let look_again = (!awaited.is_empty()).then_some(AWAITED_AGAIN);
+    let wake_in = wake_in(draft).into_iter().chain(look_again).min();
+    Settled { cancel: cancel(draft), delete, wake_in }
 }
 
 /// The runs that make way for one that waits.
@@ -26,7 +33,7 @@ fn cancel(draft: &Draft) -> Vec<(String, String)> {
 }
 
 /// The finished tasks beyond the limits. Those whose end is not recorded stay, and those that a backfill is to leave out.
-fn delete(draft: &Draft) -> Vec<(String, String)> {
+fn beyond_limits<'a>(draft: &Draft<'a>) -> Vec<&'a RunSnapshot> {
     let RunHistory { succeeded, failed } = draft.situation.schedule.spec.history;
     let is_open = |run: &RunSnapshot| {
         let is_planned = draft.status.creating.as_ref().is_some_and(|planned| planned.name == run.name);
@@ -38,7 +45,7 @@ fn delete(draft: &Draft) -> Vec<(String, String)> {
     ended.sort_by(|(a, a_end), (b, b_end)| (b_end.time, &b.name).cmp(&(a_end.time, &a.name)));
     let beyond = |has_succeeded: bool, limit: i32| {
         let of = ended.iter().filter(move |(_, end)| (end.result == RunResult::Succeeded) == has_succeeded);
-        of.skip(usize::try_from(limit).unwrap_or(0)).map(|(run, _)| (run.name.clone(), run.uid.clone()))
+        of.skip(usize::try_from(limit).unwrap_or(0)).map(|(run, _)| *run)
     };
     beyond(true, succeeded).chain(beyond(false, failed)).collect()
 }

@@ -11,7 +11,7 @@ use crate::api::{
     RetryableTaskSpec, RunCause,
 };
 use crate::core::message::{MAX_WORD_BYTES, short};
-use crate::core::{hash, unknown_annotations, validate};
+use crate::core::{annotations, hash, validate};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use serde_json::Value;
@@ -177,9 +177,9 @@ fn backfill(draft: &mut Draft, timetable: &Timetable, value: &str) -> String {
 
 fn unknown(draft: &mut Draft) {
     let requests = Request::ALL.map(Request::annotation);
-    let annotations = draft.situation.schedule.metadata.annotations.as_ref();
+    let stored = draft.situation.schedule.metadata.annotations.as_ref();
     let (now, acknowledged) = (draft.situation.now, &mut draft.status.acknowledged);
-    for effect in unknown_annotations::acknowledge(annotations, &requests, &[], now, acknowledged) {
+    for effect in annotations::acknowledge_unknown(stored, &requests, &[], now, acknowledged) {
         draft.transitions.push(Transition::UnknownAnnotation { effect });
     }
 }

@@ -30,6 +30,8 @@ pub struct RunSnapshot {
     pub end: Option<RunEnd>,
     /// Whether it is requested to cancel.
     pub is_cancelled: bool,
+    /// Whether another task waits for it, or may do so.
+    pub is_awaited: bool,
 }
 
 /// How a task ended.

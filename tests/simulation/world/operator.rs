@@ -85,7 +85,7 @@ async fn operate(
     };
     tokio::select! { biased;
         () = leadership.lost() => return,
-        ended = control(settings, None, stop) => ended.expect("a controller whose parts live"),
+        ended = control(settings, None, Arc::default(), stop) => ended.expect("a controller whose parts live"),
     }
     if let Some(held) = held {
         // A Lease that could not be released expires.

@@ -43,6 +43,21 @@ fn it_has_the_tasks_of_a_schedule_and_how_they_ended() {
 }
 
 #[test]
+fn a_request_to_cancel_that_was_carried_out_is_none() {
+    let cache = RunCache::default();
+    let is_cancelled = |value: &str, status| {
+        let mut task = task("a", "u", status);
+        task.metadata.annotations.get_or_insert_default().insert(ANNOTATION_CANCEL.into(), value.into());
+        cache.apply(Event::Apply(task));
+        cache.of("u")[0].is_cancelled
+    };
+    let acknowledged = json!({"acknowledged": [{"annotation": ANNOTATION_CANCEL, "value": "1", "time": "2026-11-22T10:00:05Z", "effect": ""}]});
+    assert!(is_cancelled("1", json!({})));
+    assert!(!is_cancelled("1", acknowledged.clone()), "a run that is run again keeps the annotation");
+    assert!(is_cancelled("2", acknowledged));
+}
+
+#[test]
 fn a_new_list_replaces_what_was_known() {
     let cache = RunCache::default();
     cache.apply(Event::Apply(task("a", "u", json!({}))));

@@ -4,6 +4,7 @@ use super::world::{World, moment};
 use crate::api::RunCause::{Backfill, Schedule};
 use crate::api::ScheduleState;
 use crate::core::schedule::{RunEnd, RunResult, RunSnapshot, Skip, Transition};
+use jiff::SignedDuration;
 use serde_json::json;
 
 fn each_minute(fields: serde_json::Value) -> World {
@@ -94,6 +95,21 @@ fn only_its_own_finished_tasks_beyond_the_limits_are_deleted() {
     world.at("10:06:00");
     let left: Vec<&str> = world.runs.iter().map(|run| &run.name[17..]).collect();
     assert_eq!(left, ["1003", "1004", "1005", "1006"], "the newest; what runs is not finished");
+}
+
+#[test]
+fn a_run_that_another_task_waits_for_is_not_deleted_until_it_has_begun() {
+    let mut world = each_minute(json!({"history": {"succeeded": 0}, "suspend": true}));
+    world.annotate("trigger", "1");
+    world.runs[0].is_awaited = true;
+    world.end(RunResult::Succeeded);
+    let settled = world.look();
+    assert_eq!(world.runs.len(), 1);
+    assert_eq!(settled.wake_in, Some(SignedDuration::from_secs(30)), "nothing else says that it may go");
+    world.runs[0].is_awaited = false;
+    let settled = world.look();
+    assert!(world.runs.is_empty());
+    assert_eq!(settled.wake_in, None);
 }
 
 #[test]
@@ -204,7 +220,14 @@ fn at_most_a_hundred_runs_go_on_at_a_time() {
     let mut world = each_minute(json!({"overlap": "Allow"}));
     for n in 0..99 {
         let (name, uid) = (format!("other-{n}"), format!("other-{n}"));
-        world.runs.push(RunSnapshot { name, uid, scheduled_time: None, end: None, is_cancelled: false });
+        world.runs.push(RunSnapshot {
+            name,
+            uid,
+            scheduled_time: None,
+            end: None,
+            is_cancelled: false,
+            is_awaited: false,
+        });
     }
     world.at("10:01:00").at("10:02:00");
     assert_eq!((world.times().join(" "), world.status().skipped.overlap), ("10:01".into(), 1));

@@ -143,6 +143,7 @@ impl Chaos {
                                 scheduled_time: Some(time),
                                 end: None,
                                 is_cancelled: false,
+                                is_awaited: false,
                             };
                             self.tasks.push(snapshot);
                             match fails {

@@ -111,6 +111,7 @@ impl World {
             scheduled_time,
             end: None,
             is_cancelled: false,
+            is_awaited: false,
         });
         self.created.push((name.clone(), time));
         (name, uid)

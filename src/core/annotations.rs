@@ -1,4 +1,4 @@
-//! Annotations of this group that ask for nothing.
+//! The annotations of this group: requests, and those that ask for nothing.
 
 use crate::api::{Acknowledged, GROUP};
 use crate::core::did_you_mean::nearest;
@@ -10,10 +10,21 @@ use std::collections::BTreeMap;
 /// Most unknown annotations that are acknowledged at a time.
 const MAX_UNKNOWN: usize = 4;
 
+/// The value of a request that has not been acknowledged, as it is stored.
+pub fn pending(
+    annotations: Option<&BTreeMap<String, String>>,
+    acknowledged: &[Acknowledged],
+    annotation: &str,
+) -> Option<String> {
+    let value = short(annotations?.get(annotation)?, MAX_WORD_BYTES);
+    let known = acknowledged.iter().find(|known| known.annotation == annotation);
+    known.is_none_or(|known| known.value != value).then_some(value)
+}
+
 /// Acknowledges unknown annotations of this group once as unknown: a misspelt request would otherwise do nothing and say
 /// nothing. One that is removed is forgotten. `requests` are the annotations that ask for something, `others` those that
 /// have another meaning. Returns what is said of the new ones.
-pub fn acknowledge(
+pub fn acknowledge_unknown(
     annotations: Option<&BTreeMap<String, String>>,
     requests: &[&'static str],
     others: &[&str],
