@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "cli/outage.rs"]
+mod outage;
+
 use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Stdio};

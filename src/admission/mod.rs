@@ -6,7 +6,8 @@ mod defaults;
 mod object_name;
 mod schema_check;
 
-use crate::api::{self, RetryableTask, TaskSchedule};
+use crate::api::{self, RetryableTask, TaskQueue, TaskSchedule};
+use crate::core::queue::settings::Settings;
 use crate::core::{schedule, validate};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -45,6 +46,11 @@ impl Admission {
         Self::of(&api::schedule_crd())
     }
 
+    /// That of `TaskQueue`.
+    pub fn of_queues() -> Self {
+        Self::of(&api::queue_crd())
+    }
+
     /// Of any definition.
     pub fn of(definition: &CustomResourceDefinition) -> Self {
         let mut schema = schema_of(definition);
@@ -66,6 +72,12 @@ impl Admission {
     /// reject it or the operator would start nothing.
     pub fn admit_schedule(&self, manifest: &Value, notation: Notation) -> Result<TaskSchedule, Vec<String>> {
         readable("schedule", self.check(manifest, notation)?, schedule::problem)
+    }
+
+    /// The queue as the API server would store it, with its defaults; or everything for which the API server would reject it
+    /// or the operator would start nothing.
+    pub fn admit_queue(&self, manifest: &Value, notation: Notation) -> Result<TaskQueue, Vec<String>> {
+        readable("queue", self.check(manifest, notation)?, |queue: &TaskQueue| Settings::of(&queue.spec).problem)
     }
 
     /// The object as the API server would store it, with its defaults; or everything for which the API server would reject

@@ -1,7 +1,11 @@
 //! The `simulate` command: shows the schedule of a task without a cluster.
 
+mod outage;
+
 use clap::{Args, ValueEnum};
+use outage::OutageArgs;
 use retryable_tasks::simulate::manifest::{Invalid, ManifestError, Manifests};
+use retryable_tasks::simulate::outage::OutageSimulation;
 use retryable_tasks::simulate::schedule::{ScheduleSimulation, starts};
 use retryable_tasks::simulate::{self, Outcome, Outcomes, OutcomesError, Simulation, tables};
 use serde::Serialize;
@@ -24,7 +28,7 @@ pub(super) struct SimulateArgs {
     #[arg(long, conflicts_with_all = ["outcomes", "outcomes_from"])]
     message: Option<String>,
 
-    /// How long every attempt runs before it ends, in seconds
+    /// How long every attempt runs before it ends, in seconds; with --outage 5 if not given
     #[arg(long, value_name = "SECONDS", conflicts_with_all = ["outcomes", "outcomes_from"])]
     run_seconds: Option<f64>,
 
@@ -49,6 +53,9 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "TIME")]
     from: Option<jiff::Timestamp>,
 
+    #[command(flatten)]
+    outage: OutageArgs,
+
     /// The format of the output
     #[arg(long, short, default_value = "table")]
     output: Output,
@@ -68,6 +75,8 @@ struct Document<'a> {
     tasks: &'a [Simulation],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     schedules: &'a [ScheduleSimulation],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outages: Option<&'a [OutageSimulation]>,
 }
 
 /// Why there is no simulation.
@@ -83,6 +92,14 @@ pub(super) enum Error {
     Outcome(OutcomesError),
     #[error("the manifest and the outcomes cannot both come from standard input")]
     BothFromStandardInput,
+    #[error("the manifest and the queue cannot both come from standard input: put them into one file")]
+    QueueFromStandardInput,
+    #[error(
+        "RetryableTask {task} names TaskQueue {queue}, which is not in {file}: add it, or give its file with --queue"
+    )]
+    NoSuchQueue { task: String, queue: String, file: String },
+    #[error("RetryableTask {task} names no queue, and there are several: set spec.queue.name")]
+    WhichQueue { task: String },
     #[error(transparent)]
     Invalid(#[from] Invalid),
     #[error(transparent)]
@@ -98,25 +115,35 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     if args.file == "-" && args.outcomes_from.as_deref() == Some("-") {
         return Err(Error::BothFromStandardInput);
     }
+    if args.file == "-" && args.outage.queue.as_deref() == Some("-") {
+        return Err(Error::QueueFromStandardInput);
+    }
     let invalid = |why| Error::Manifest { file: name_of(&args.file), why };
     let manifests = Manifests::read(&read(&args.file)?).map_err(invalid)?;
     for skipped in &manifests.skipped {
         print_note(skipped);
     }
-    let (tasks, schedules) = manifests.admit()?;
+    let admitted = manifests.admit()?;
     let outcomes = outcomes(args)?;
     let limit = usize::from(args.attempts);
+    let outages = args.outage.simulate(&admitted, &args.file, every(args).as_ref(), limit)?;
+    // In an outage each task is shown with its copies.
+    let tasks = if outages.is_some() { &[] } else { admitted.tasks.as_slice() };
     let simulations: Vec<Simulation> =
         tasks.iter().map(|task| simulate::simulate(task, &outcomes, limit)).collect::<Result<_, _>>()?;
     let from = args.from.unwrap_or_else(jiff::Timestamp::now);
     let schedules: Vec<ScheduleSimulation> =
-        schedules.iter().filter_map(|schedule| starts(schedule, from, args.starts.into()).ok()).collect();
+        admitted.schedules.iter().filter_map(|schedule| starts(schedule, from, args.starts.into()).ok()).collect();
     let text = match args.output {
-        Output::Json => serde_json::to_string_pretty(&Document { tasks: &simulations, schedules: &schedules })? + "\n",
+        Output::Json => {
+            let document = Document { tasks: &simulations, schedules: &schedules, outages: outages.as_deref() };
+            serde_json::to_string_pretty(&document)? + "\n"
+        }
         Output::Table => {
-            let of_schedules: Vec<String> = schedules.iter().map(ToString::to_string).collect();
+            let of_schedules = schedules.iter().map(ToString::to_string);
             let of_tasks = (!simulations.is_empty()).then(|| tables(&simulations, outcomes != Outcomes::default()));
-            of_schedules.into_iter().chain(of_tasks).collect::<Vec<_>>().join("\n")
+            let of_outages = outages.iter().flatten().map(ToString::to_string);
+            of_schedules.chain(of_tasks).chain(of_outages).collect::<Vec<_>>().join("\n")
         }
     };
     match io::stdout().write_all(text.as_bytes()) {
@@ -127,24 +154,29 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
 }
 
 fn outcomes(args: &SimulateArgs) -> Result<Outcomes, Error> {
-    let SimulateArgs { exit_code, reason, message, run_seconds, outcomes, outcomes_from, .. } = args;
+    let SimulateArgs { outcomes, outcomes_from, .. } = args;
     if let Some(file) = outcomes_from {
         return Outcomes::parse(&read(file)?).map_err(|why| Error::Outcomes { file: name_of(file), why });
     }
     if !outcomes.is_empty() {
         return Outcomes::new(outcomes.iter().map(|word| Outcome::word(word)).collect()).map_err(Error::Outcome);
     }
+    every(args).map_or_else(|| Ok(Outcomes::default()), |every| Outcomes::new(vec![every]).map_err(Error::Outcome))
+}
+
+/// How every attempt ends, if that is said.
+fn every(args: &SimulateArgs) -> Option<Outcome> {
+    let SimulateArgs { exit_code, reason, message, run_seconds, .. } = args;
     if exit_code.is_none() && reason.is_none() && message.is_none() && run_seconds.is_none() {
-        return Ok(Outcomes::default());
+        return None;
     }
-    let every = Outcome {
+    Some(Outcome {
         exit_code: exit_code.map(i32::from),
         reason: reason.clone(),
         message: message.clone(),
         run_seconds: run_seconds.unwrap_or(0.0),
         ..Outcome::default()
-    };
-    Outcomes::new(vec![every]).map_err(Error::Outcome)
+    })
 }
 
 fn name_of(file: &str) -> String {

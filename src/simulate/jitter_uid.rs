@@ -15,6 +15,8 @@ pub(super) enum JitterPick {
     Middle,
     /// About the longest.
     Highest,
+    /// What comes with one UID of many.
+    Task(u32),
 }
 
 impl JitterPick {
@@ -25,11 +27,15 @@ impl JitterPick {
             Self::Lowest => (0, 512),
             Self::Middle => (u64::MAX / 2, 4096),
             Self::Highest => (u64::MAX, 512),
+            Self::Task(n) => return uid(n),
         };
-        let uid = |n: u32| format!("{n:08x}-0000-4000-8000-000000000000");
         let best = (0..tries).min_by_key(|n| jitter_seed(&uid(*n), number).abs_diff(wanted));
         uid(best.unwrap_or_default())
     }
+}
+
+fn uid(n: u32) -> String {
+    format!("{n:08x}-0000-4000-8000-000000000000")
 }
 
 #[cfg(test)]

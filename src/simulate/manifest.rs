@@ -1,7 +1,7 @@
 //! Reads manifests: YAML or JSON, several in one file, and lists.
 
 use crate::admission::{Admission, Notation};
-use crate::api::{GROUP, RetryableTask, TaskSchedule, queue_crd};
+use crate::api::{GROUP, RetryableTask, TaskQueue, TaskSchedule};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ const SCHEDULE: &str = "TaskSchedule";
 pub struct Manifests {
     /// The tasks in their order.
     tasks: Vec<Manifest>,
-    /// The queues, which are validated and not simulated.
+    /// The queues in their order.
     queues: Vec<Manifest>,
     /// The schedules in their order.
     schedules: Vec<Manifest>,
@@ -70,11 +70,43 @@ pub enum ManifestError {
     /// Only objects of other kinds.
     #[error("contains no RetryableTask and no TaskSchedule")]
     NoTask,
+    /// A file that is to have a queue, and has none.
+    #[error("contains no TaskQueue")]
+    NoQueue,
+}
+
+/// What of a file is simulated, as the API server would store it.
+#[derive(Debug, Default)]
+pub struct Admitted {
+    /// The tasks in their order.
+    pub tasks: Vec<RetryableTask>,
+    /// The queues in their order.
+    pub queues: Vec<TaskQueue>,
+    /// The schedules in their order.
+    pub schedules: Vec<TaskSchedule>,
 }
 
 impl Manifests {
-    /// Reads a file's text.
+    /// Reads the text of a file that has tasks or schedules.
+    ///
+    /// # Errors
+    /// It is no manifest, or has neither.
     pub fn read(text: &str) -> Result<Self, ManifestError> {
+        let manifests = Self::read_any(text)?;
+        let is_empty = manifests.tasks.is_empty() && manifests.schedules.is_empty();
+        if is_empty { Err(ManifestError::NoTask) } else { Ok(manifests) }
+    }
+
+    /// Reads the text of a file that has queues.
+    ///
+    /// # Errors
+    /// It is no manifest, or has none.
+    pub fn read_queues(text: &str) -> Result<Self, ManifestError> {
+        let manifests = Self::read_any(text)?;
+        if manifests.queues.is_empty() { Err(ManifestError::NoQueue) } else { Ok(manifests) }
+    }
+
+    fn read_any(text: &str) -> Result<Self, ManifestError> {
         let (documents, notation) = documents(text)?;
         if documents.is_empty() {
             return Err(ManifestError::Empty);
@@ -83,8 +115,7 @@ impl Manifests {
         for (index, document) in documents.into_iter().enumerate() {
             manifests.add(document, notation, index + 1)?;
         }
-        let is_empty = manifests.tasks.is_empty() && manifests.schedules.is_empty();
-        if is_empty { Err(ManifestError::NoTask) } else { Ok(manifests) }
+        Ok(manifests)
     }
 
     fn add(&mut self, value: Value, notation: Notation, number: usize) -> Result<(), ManifestError> {
@@ -111,20 +142,24 @@ impl Manifests {
         Ok(())
     }
 
-    /// The tasks and schedules as the API server would store them, or everything that is wrong with them.
-    pub fn admit(&self) -> Result<(Vec<RetryableTask>, Vec<TaskSchedule>), Invalid> {
+    /// All as the API server would store it, or everything that is wrong with it.
+    ///
+    /// # Errors
+    /// What is wrong with each.
+    pub fn admit(&self) -> Result<Admitted, Invalid> {
         let tasks = (!self.tasks.is_empty()).then(Admission::new);
         let schedules = (!self.schedules.is_empty()).then(Admission::of_schedules);
+        let queues = (!self.queues.is_empty()).then(Admission::of_queues);
         let tasks = tasks.map(|of| admit(TASK, &self.tasks, |value, notation| of.admit(value, notation)));
         let schedules =
             schedules.map(|of| admit(SCHEDULE, &self.schedules, |value, notation| of.admit_schedule(value, notation)));
-        let queues = (!self.queues.is_empty()).then(|| Admission::of(&queue_crd()));
-        let queues = queues.map(|of| admit(QUEUE, &self.queues, |value, notation| of.check(value, notation)));
+        let queues = queues.map(|of| admit(QUEUE, &self.queues, |value, notation| of.admit_queue(value, notation)));
         let (tasks, mut refused) = tasks.unwrap_or_default();
-        let (schedules, more) = schedules.unwrap_or_default();
-        refused.extend(more);
-        refused.extend(queues.unwrap_or_default().1);
-        if refused.is_empty() { Ok((tasks, schedules)) } else { Err(Invalid(refused)) }
+        let (schedules, of_schedules) = schedules.unwrap_or_default();
+        let (queues, of_queues) = queues.unwrap_or_default();
+        refused.extend(of_schedules);
+        refused.extend(of_queues);
+        if refused.is_empty() { Ok(Admitted { tasks, queues, schedules }) } else { Err(Invalid(refused)) }
     }
 }
 

@@ -4,6 +4,7 @@
 mod budget;
 mod jitter_uid;
 pub mod manifest;
+pub mod outage;
 mod outcomes;
 mod pods;
 mod run;
@@ -159,7 +160,8 @@ pub enum Error {
 
 /// Simulates a task that was admitted. `script` says how its attempts end. At most `limit` attempts are simulated.
 pub fn simulate(task: &RetryableTask, script: &Outcomes, limit: usize) -> Result<Simulation, Error> {
-    let play = |jitter_seed| SimulatedCluster::new(task, script, jitter_seed).play(limit);
+    let outcome = |slot, _| script.outcome(slot);
+    let play = |jitter_seed| SimulatedCluster::new(task, &outcome, jitter_seed).play(limit);
     // Decisions depend on the waits only if the task has a deadline.
     let limited = task.spec.active_deadline_seconds.is_some();
     let Play { attempts, fallback, end } = play(if limited { JitterPick::Middle } else { JitterPick::Any })?;

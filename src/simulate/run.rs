@@ -1,9 +1,13 @@
 //! A world without a cluster: carries plans out as the controller does, and moves the clock on when there is nothing to
 //! do but wait.
 
+mod among_many;
+
+pub(super) use among_many::Start;
+
 use super::budget;
 use super::jitter_uid::JitterPick;
-use super::outcomes::Outcomes;
+use super::outcomes::Outcome;
 use super::pods::SimulatedPod;
 use super::table::counted;
 use super::{Attempt, End, EndType, Error, Fallback};
@@ -16,9 +20,8 @@ use crate::core::decide::{
 };
 use crate::core::delay::DelayRange;
 use crate::core::drive::{Execute, drive};
-
 use crate::core::pod_snapshot::{PodSnapshot, Progress};
-use crate::core::queue::view::{Admission, QueueView};
+use crate::core::queue::view::{Admission, QueueDemand, QueueView};
 use crate::core::slot::Slot;
 use crate::core::time::{plus, until};
 use futures::FutureExt;
@@ -26,7 +29,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::ops::ControlFlow;
 
 /// 2000-01-01T00:00:00Z: times of day in messages are times from the start.
-const START: Timestamp = Timestamp::constant(946_684_800, 0);
+pub(super) const START: Timestamp = Timestamp::constant(946_684_800, 0);
 /// How many moments an attempt may have: more than any course of events needs.
 const MAX_MOMENTS: usize = 100;
 /// The least step of the clock.
@@ -39,9 +42,12 @@ pub(super) struct Play {
     pub(super) end: End,
 }
 
+/// How the attempt ends that starts at that time.
+pub(super) type Script<'a> = &'a (dyn Fn(Slot, Timestamp) -> Outcome + Sync);
+
 pub(super) struct SimulatedCluster<'a> {
     task: RetryableTask,
-    script: &'a Outcomes,
+    script: Script<'a>,
     jitter_seed: JitterPick,
     now: Timestamp,
     simulated: Vec<(SimulatedPod, TrackedPod)>,
@@ -57,6 +63,11 @@ pub(super) struct SimulatedCluster<'a> {
     elapsed: SignedDuration,
     /// The waits before the current attempt.
     range: Option<DelayRange>,
+    /// What the task's queue says, if it has one that is simulated too.
+    queue: Option<QueueView>,
+    /// When the task is to be looked at again.
+    requeue_at: Option<Timestamp>,
+    starts: Vec<Start>,
 }
 
 impl Execute for SimulatedCluster<'_> {
@@ -121,7 +132,7 @@ impl Execute for SimulatedCluster<'_> {
 
 impl<'a> SimulatedCluster<'a> {
     /// The task has just been created.
-    pub(super) fn new(task: &RetryableTask, script: &'a Outcomes, jitter_seed: JitterPick) -> Self {
+    pub(super) fn new(task: &RetryableTask, script: Script<'a>, jitter_seed: JitterPick) -> Self {
         let mut task = task.clone();
         task.spec.suspend = false;
         task.spec.start_at = None;
@@ -142,6 +153,9 @@ impl<'a> SimulatedCluster<'a> {
             fallback: None,
             elapsed: SignedDuration::ZERO,
             range: None,
+            queue: None,
+            requeue_at: None,
+            starts: Vec::new(),
         }
     }
 
@@ -149,7 +163,7 @@ impl<'a> SimulatedCluster<'a> {
     pub(super) fn play(mut self, limit: usize) -> Result<Play, Error> {
         let mut moments = 0;
         loop {
-            let requeue = self.settle()?;
+            let (requeue, _) = self.settle()?;
             let status = self.task.status.as_ref();
             if status.is_some_and(|status| is_finished(&status.conditions)) {
                 let end = self.finished();
@@ -177,18 +191,17 @@ impl<'a> SimulatedCluster<'a> {
         Play { attempts: self.attempts, fallback: self.fallback, end }
     }
 
-    /// One reconcile. Says how long to wait.
-    fn settle(&mut self) -> Result<Option<SignedDuration>, Error> {
+    /// One reconcile. Says how long to wait, and for which queue.
+    fn settle(&mut self) -> Result<(Option<SignedDuration>, Option<QueueDemand>), Error> {
         // No request waits for anything here.
         let driven = drive(self).now_or_never().unwrap_or_else(|| Err(self.no_convergence()))?;
-        let Some(Settled { stop: _, stale_pods, cleanup, delete_task: _, progress: _, queue: _, requeue }) = driven
-        else {
-            return Ok(None);
+        let Some(Settled { stop: _, stale_pods, cleanup, delete_task: _, progress: _, queue, requeue }) = driven else {
+            return Ok((None, None));
         };
         let Cleanup { delete, remove_finalizer: _ } = cleanup;
         self.simulated
             .retain(|(_, tracked)| stale_pods.iter().chain(&delete).all(|pod| pod.uid != tracked.pod.pod_uid));
-        Ok(requeue.soonest())
+        Ok((requeue.soonest(), queue))
     }
 
     /// Before an attempt the task gets a UID whose jitter picks the wanted wait.
@@ -206,7 +219,7 @@ impl<'a> SimulatedCluster<'a> {
         let process = ProcessState {
             uptime: self.uptime(),
             warnings: self.warnings.clone(),
-            queue: Some(self.free_queue()),
+            queue: self.queue.clone().or_else(|| Some(self.free_queue())),
             ..ProcessState::default()
         };
         decide(&Situation { task: &self.task, pods: &pods, now: self.now, lookups: &self.lookups, process: &process })
@@ -302,7 +315,8 @@ impl<'a> SimulatedCluster<'a> {
         let pod =
             serde_json::from_value(pod(&self.task, slot, true)).map_err(|source| Error::Pod { number, source })?;
         self.pods_created += 1;
-        let outcome = self.script.outcome(slot);
+        self.note_start(slot);
+        let outcome = (self.script)(slot, self.now);
         let simulated = SimulatedPod::new(pod, format!("pod-{}", self.pods_created), outcome, self.now);
         if let Some(pod) = PodSnapshot::of(&simulated.pod) {
             let tracked = TrackedPod::update(None, pod, (self.now, self.uptime()));

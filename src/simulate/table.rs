@@ -90,7 +90,7 @@ pub(super) fn aligned(rows: &[Vec<String>]) -> String {
 }
 
 /// A duration without rounding: `0.75s`, `45s`, `1m7.5s`, `2h0m5s`, `3d4h0m0s`.
-fn duration(milliseconds: i64) -> String {
+pub(super) fn duration(milliseconds: i64) -> String {
     let total = milliseconds.max(0);
     let (days, hours, minutes) = (total / 86_400_000, total / 3_600_000 % 24, total / 60_000 % 60);
     let (seconds, fraction) = (total / 1000 % 60, total % 1000);
