@@ -33,7 +33,7 @@ RUN set -eu; \
       echo "export CARGO_BUILD_TARGET=${target}"; \
       echo "export CARGO_TARGET_${variable}_LINKER=${compiler}"; \
       echo "export CC_$(echo "${target}" | tr - _)=${compiler}"; \
-      echo "export RUSTFLAGS='-C target-feature=+crt-static'"; \
+      echo "export RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs'"; \
     } > /build/env
 
 COPY . .
