@@ -7,6 +7,7 @@
 //! - [`convert`]: a task out of a Job or of an Argo Workflow of one step.
 //! - [`simulate`]: the schedule of a task, without a cluster: the same policy, on Pods whose ends are given.
 //! - [`telemetry`]: logs, metrics, health.
+//! - [`ui`]: the page that shows all of it in a browser.
 
 pub mod admission;
 pub mod api;
@@ -15,3 +16,4 @@ pub mod convert;
 pub mod core;
 pub mod simulate;
 pub mod telemetry;
+pub mod ui;

@@ -1,9 +1,10 @@
-//! The command line: run | crd | remove-finalizers | self-test | simulate | convert.
+//! The command line: run | crd | remove-finalizers | self-test | simulate | convert | ui.
 
 mod convert;
 mod run_operator;
 mod self_test;
 mod simulate;
+mod ui;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use retryable_tasks::controller::{CONCURRENCY, remove_finalizers};
@@ -56,6 +57,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Convert a Job, a CronJob, or an Argo Workflow of one step, without a cluster
     Convert(convert::ConvertArgs),
+    /// Serve a page that shows tasks, failures, queues and schedules in a browser
+    Ui(ui::UiArgs),
 }
 
 #[derive(Debug, Args)]
@@ -177,7 +180,11 @@ impl Cli {
         match &self.command {
             Command::Crd(args) => return print_crds(args),
             Command::Simulate(args) => return simulate::simulate(args).map_err(Into::into),
-            Command::Run(_) | Command::RemoveFinalizers(_) | Command::SelfTest(_) | Command::Convert(_) => {}
+            Command::Run(_)
+            | Command::RemoveFinalizers(_)
+            | Command::SelfTest(_)
+            | Command::Convert(_)
+            | Command::Ui(_) => {}
         }
         let format = match self.log_format {
             LogFormat::Text => telemetry::logs::LogFormat::Text,
@@ -188,6 +195,7 @@ impl Cli {
             match self.command {
                 Command::Run(args) => run_operator::run(args).await.map_err(Into::into),
                 Command::Crd(_) | Command::Simulate(_) | Command::Convert(_) => Ok(()),
+                Command::Ui(args) => ui::serve(args).await.map_err(Into::into),
                 Command::RemoveFinalizers(args) => remove_finalizers_of(args).await,
                 Command::SelfTest(args) => {
                     let limit = Duration::from_secs(args.timeout_seconds);

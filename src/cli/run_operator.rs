@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-type Stop = Shared<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>;
+/// Resolves when the process is to stop.
+pub(super) type Stop = Shared<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>;
 
 /// Why the operator could not run, or had to exit.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +159,8 @@ async fn release(held: Option<Held>) {
     }
 }
 
-fn stop_signal() -> Result<Stop, std::io::Error> {
+/// Resolves at SIGTERM or SIGINT.
+pub(super) fn stop_signal() -> Result<Stop, std::io::Error> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop: Pin<Box<dyn Future<Output = ()> + Send + Sync>> = Box::pin(async move {

@@ -23,6 +23,7 @@ pub mod kueue;
 pub mod main_container;
 pub mod memory_raise;
 pub mod message;
+pub mod past_waits;
 pub mod pod_name;
 pub mod pod_snapshot;
 pub mod pod_warning;

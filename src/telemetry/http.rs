@@ -57,6 +57,18 @@ pub async fn serve(
     telemetry: Arc<Telemetry>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
+    serve_routes(listener, router(telemetry), shutdown).await
+}
+
+/// As [`serve`], with other routes.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve_routes(
+    listener: TcpListener,
+    routes: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Error> {
     let address = listener.local_addr().map_err(|source| Error::Bind { address: "the listener".into(), source })?;
     let (stop, stopped) = watch::channel(());
     let shutdown = async move {
@@ -64,7 +76,7 @@ pub async fn serve(
         drop(stop);
     };
     let ended = |mut stopped: watch::Receiver<()>| async move { while stopped.changed().await.is_ok() {} };
-    let server = axum::serve(listener, router(telemetry)).with_graceful_shutdown(ended(stopped.clone()));
+    let server = axum::serve(listener, routes).with_graceful_shutdown(ended(stopped.clone()));
     tokio::select! {
         result = server.into_future() => result.map_err(|source| Error::Serve { address, source }),
         () = async { shutdown.await; tokio::time::sleep(GRACE).await } => Ok(()),

@@ -32,6 +32,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: controller
 {{- end }}
 
+{{/* Labels that select the page's Pod. */}}
+{{- define "retryable-tasks.uiSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "retryable-tasks.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: ui
+{{- end }}
+
 {{- define "retryable-tasks.serviceAccountName" -}}
 {{- default (include "retryable-tasks.fullname" .) .Values.serviceAccount.name }}
 {{- end }}

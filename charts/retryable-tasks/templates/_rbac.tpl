@@ -53,6 +53,37 @@
   verbs: [get, update]
 {{- end }}
 
+{{/* What the page reads where tasks are run. */}}
+{{- define "retryable-tasks.uiRules" -}}
+- apiGroups: [retryable.dev]
+  resources: [retryabletasks, taskqueues, taskschedules]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+{{- end }}
+
+{{/* Who of the operator's replicas leads, in the release's namespace. */}}
+{{- define "retryable-tasks.uiReplicaRules" -}}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "retryable-tasks.fullname" . }}]
+  verbs: [get]
+{{- end }}
+
+{{/* Whose a token is, and what they may list. */}}
+{{- define "retryable-tasks.uiReviewRules" -}}
+- apiGroups: [authentication.k8s.io]
+  resources: [tokenreviews]
+  verbs: [create]
+- apiGroups: [authorization.k8s.io]
+  resources: [subjectaccessreviews]
+  verbs: [create]
+{{- end }}
+
 {{/* How the `remove-finalizers` subcommand stops the operator, in the release's namespace. */}}
 {{- define "retryable-tasks.stopRules" -}}
 - apiGroups: [apps]

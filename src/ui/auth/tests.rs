@@ -1,0 +1,29 @@
+use super::*;
+use http::HeaderValue;
+
+#[test]
+fn a_bearer_token_is_read_whatever_the_case_of_its_scheme() {
+    for (header, token) in [
+        ("Bearer abc", Some("abc")),
+        ("bearer  abc ", Some("abc")),
+        ("Bearer ", None),
+        ("Bearer", None),
+        ("Basic abc", None),
+    ] {
+        assert_eq!(bearer(header), token, "{header}");
+    }
+}
+
+#[test]
+fn the_session_is_found_among_other_cookies() {
+    let session = |cookies: &[&'static str]| {
+        let mut headers = HeaderMap::new();
+        for cookie in cookies {
+            headers.append(COOKIE, HeaderValue::from_static(cookie));
+        }
+        session_of(&headers).map(str::to_owned)
+    };
+    assert_eq!(session(&["a=b; retryable-tasks-session=x;c=d"]).as_deref(), Some("x"));
+    assert_eq!(session(&["a=b", "retryable-tasks-session=x"]).as_deref(), Some("x"));
+    assert_eq!(session(&["not-retryable-tasks-session=x", "retryable-tasks-session"]), None);
+}

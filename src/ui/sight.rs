@@ -1,0 +1,52 @@
+//! What somebody may see.
+
+use super::store::Kind;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// What somebody may see, by kind. Nothing unless it is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    scopes: HashMap<Kind, Scope>,
+    /// Whether the operator's own replicas may be seen.
+    pub replicas: bool,
+}
+
+/// The namespaces in which a kind may be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// In all.
+    All,
+    /// In these alone.
+    Only(BTreeSet<Arc<str>>),
+}
+
+impl Sight {
+    /// Everything.
+    pub fn all() -> Self {
+        Self { scopes: Kind::ALL.into_iter().map(|kind| (kind, Scope::All)).collect(), replicas: true }
+    }
+
+    /// That of these scopes.
+    pub fn of(scopes: impl IntoIterator<Item = (Kind, Scope)>, replicas: bool) -> Self {
+        Self { scopes: scopes.into_iter().collect(), replicas }
+    }
+
+    /// Whether objects of that kind in that namespace may be seen.
+    pub fn covers(&self, kind: Kind, namespace: &str) -> bool {
+        match self.scopes.get(&kind) {
+            Some(Scope::All) => true,
+            Some(Scope::Only(namespaces)) => namespaces.contains(namespace),
+            None => false,
+        }
+    }
+
+    /// Whether no object of that kind may be seen.
+    pub fn is_blind_to(&self, kind: Kind) -> bool {
+        match self.scopes.get(&kind) {
+            Some(Scope::All) => false,
+            Some(Scope::Only(namespaces)) => namespaces.is_empty(),
+            None => true,
+        }
+    }
+}

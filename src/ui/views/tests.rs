@@ -1,0 +1,204 @@
+use super::*;
+use crate::api::{RetryableTask, TaskQueue, TaskSchedule};
+use crate::core::testing::{BuildPod, at, pod_of};
+use crate::ui::query::Place;
+use crate::ui::testing::{ALL, failed, in_state, store, task, time};
+use askama::Template;
+use serde_json::json;
+
+/// The page at that place, of that store.
+fn page(store: &Store, place: Place, query: &str) -> String {
+    let (query, sight) = (Query::parse(query), Sight::all());
+    let look = Look { store, sight: &sight, query: &query, now: at(0), watched: &ALL, user: None };
+    let html = match place {
+        Place::Now | Place::Failed | Place::Tasks => list::list(look, place).render(),
+        Place::Errors => errors::errors(look).render(),
+        Place::Queues => queues::queues(look).render(),
+        Place::Schedules => schedules::schedules(look).render(),
+        Place::Workers => workers::workers(look, Ok(Vec::new())).render(),
+        Place::Task => unreachable!("it has tests of its own"),
+    };
+    html.unwrap()
+}
+
+/// The rows of the page's table: the text of each, with `|` between its cells.
+fn rows(html: &str) -> Vec<String> {
+    let body = html.split_once("<tbody>").map_or("", |(_, rest)| rest.split_once("</tbody>").unwrap().0);
+    body.split("</tr>").filter(|row| !row.trim().is_empty()).map(text).collect()
+}
+
+fn text(html: &str) -> String {
+    let cells = html.replace("</td>", "|").replace("</th>", "|");
+    let parts = cells.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text));
+    parts.collect::<Vec<_>>().join(" ").split_whitespace().collect::<Vec<_>>().join(" ").replace(" |", "|")
+}
+
+/// The hrefs of the page that have this in them.
+fn links(html: &str, part: &str) -> Vec<String> {
+    let all = html.split("href=\"").skip(1).filter_map(|rest| rest.split_once('"')).map(|(link, _)| link);
+    all.filter(|link| link.contains(part)).map(|link| link.replace("&#38;", "&")).collect()
+}
+
+fn fleet() -> Vec<RetryableTask> {
+    let mut tasks: Vec<RetryableTask> = (0..30)
+        .map(|number| {
+            task("shop", &format!("invoice-{number}"), &failed(1, &format!("db-{number}: connection refused")))
+        })
+        .collect();
+    tasks.extend(
+        (0..8).map(|number| task("shop", &format!("resize-{number}"), &failed(2, &format!("panic at {number}")))),
+    );
+    tasks.push(task("bank", "export", &failed(1, "disk full")));
+    tasks
+}
+
+#[test]
+fn failures_of_one_cause_are_one_row_with_its_tasks() {
+    let store = store(&fleet(), &[], &[], &[]);
+    let html = page(&store, Place::Errors, "");
+    let rows = rows(&html);
+    assert_eq!(rows.len(), 3, "{rows:#?}");
+    assert!(rows[0].starts_with("30| Error, exit code 1 db-") && rows[0].contains("connection refused"), "{rows:#?}");
+    assert!(rows[1].starts_with("16| Error, exit code 1 panic at"), "{rows:#?}");
+    assert!(html.contains("47 failures of 3 causes"), "{html}");
+    let of_first = &links(&html, "tasks?error=")[0];
+    let list = page(&store, Place::Tasks, of_first.split_once('?').unwrap().1);
+    assert!(list.contains("1–30 of 30") && list.contains("invoice-0"), "{list}");
+}
+
+#[test]
+fn the_list_of_each_count_has_as_many_rows() {
+    let mut tasks = fleet();
+    tasks.extend(
+        ["Running", "Running", "Waiting", "Queued", "Blocked", "Pending", "Suspended"]
+            .iter()
+            .zip(0..)
+            .map(|(state, number)| task("shop", &format!("t-{number}"), &in_state(state))),
+    );
+    let store = store(&tasks, &[], &[], &[]);
+    for place in [Place::Now, Place::Failed, Place::Tasks] {
+        let html = page(&store, place, "namespace=shop");
+        let chips = html.split_once("class=\"chips\"").unwrap().1.split_once("</nav>").unwrap().0.to_owned();
+        let mut checked = 0;
+        for chip in chips.split("<a ").skip(1) {
+            let href = chip.split_once("href=\"").unwrap().1.split_once('"').unwrap().0.replace("&#38;", "&");
+            let count = chip.split_once("class=\"n\">").unwrap().1.split_once('<').unwrap().0;
+            let list = page(&store, place, href.split_once('?').unwrap().1);
+            assert!(list.contains(&format!(" of {count}</span>")), "{href} says {count}");
+            checked += 1;
+        }
+        assert!(checked >= 2, "{chips}");
+    }
+}
+
+#[test]
+fn what_waits_is_sorted_by_its_time() {
+    let waiting = |name: &str, due: i64| {
+        let mut status = in_state("Waiting");
+        status["nextRetryTime"] = time(due).into();
+        task("shop", name, &status)
+    };
+    let tasks =
+        [waiting("late", 90), waiting("soon", 5), task("shop", "runs", &in_state("Running")), waiting("next", 30)];
+    let html = page(&store(&tasks, &[], &[], &[]), Place::Now, "");
+    let names: Vec<String> = rows(&html).iter().map(|row| row.split('|').nth(1).unwrap().trim().to_owned()).collect();
+    assert_eq!(names, ["runs shop", "soon shop", "next shop", "late shop"]);
+    assert!(html.contains(">in 5s</time>"), "{html}");
+}
+
+#[test]
+fn a_page_has_fifty_rows_and_keeps_its_filters() {
+    let tasks: Vec<RetryableTask> =
+        (0..120).map(|number| task("shop", &format!("t-{number:03}"), &in_state("Running"))).collect();
+    let html = page(&store(&tasks, &[], &[], &[]), Place::Now, "q=t-&state=Running&page=2");
+    assert_eq!(rows(&html).len(), 50);
+    assert!(html.contains("51–100 of 120"));
+    assert_eq!(links(&html, "page="), ["./?q=t-&state=Running&page=3"]);
+    assert!(html.contains("rel=\"prev\"") && html.contains("rel=\"next\""));
+}
+
+#[test]
+fn an_empty_list_says_so() {
+    let store = store(&[], &[], &[], &[]);
+    for (place, says) in [
+        (Place::Now, "Nothing runs"),
+        (Place::Failed, "No task has failed"),
+        (Place::Errors, "No attempt has failed"),
+        (Place::Queues, "no TaskQueue"),
+        (Place::Schedules, "no TaskSchedule"),
+        (Place::Workers, "No attempt runs on any node"),
+    ] {
+        assert!(page(&store, place, "").contains(says), "{place:?}");
+    }
+    assert!(page(&store, Place::Tasks, "q=x").contains("Remove a filter"));
+}
+
+#[test]
+fn a_queue_shows_its_slots_its_circuit_and_its_causes() {
+    let queue: TaskQueue = serde_json::from_value(json!({
+        "apiVersion": "retryable.dev/v1alpha1", "kind": "TaskQueue", "metadata": {"name": "orders", "namespace": "shop"},
+        "spec": {"maxConcurrent": 20, "stopPolicy": "Hold", "circuitBreaker": {}},
+        "status": {"running": "5/20", "queued": 1, "waiting": 0,
+            "circuit": {"state": "Open", "trip": 1, "until": time(30), "cause": "7 of 9 tasks failed"}},
+    }))
+    .unwrap();
+    let mut tasks = fleet();
+    for task in &mut tasks {
+        task.spec.queue = Some(crate::api::QueueRef { name: "orders".into(), ..Default::default() });
+    }
+    let html = page(&store(&tasks, &[queue], &[], &[]), Place::Queues, "");
+    let rows = rows(&html);
+    for part in ["orders shop| 5/20", "Open", "Held", "until in 30s", "7 of 9 tasks failed", "30 db"] {
+        assert!(rows[0].contains(part), "{part} in {rows:#?}");
+    }
+    assert!(!rows[0].contains("disk full"), "that is of another namespace: {rows:#?}");
+    assert!(html.contains("value=\"25\""), "{html}");
+}
+
+#[test]
+fn a_schedule_shows_when_it_runs_next_and_what_it_skipped() {
+    let schedule: TaskSchedule = serde_json::from_value(json!({
+        "apiVersion": "retryable.dev/v1alpha1", "kind": "TaskSchedule", "metadata": {"name": "nightly", "namespace": "shop"},
+        "spec": {"schedule": "30 2 * * *", "timeZone": "Europe/Stockholm", "template": {"spec": {"image": "i"}}},
+        "status": {"state": "Paused", "nextScheduleTime": time(3600), "lastScheduleTime": time(-60), "consecutiveFailures": 3,
+            "active": 0, "skipped": {"missed": 2, "overlap": 1}, "message": "3 runs have failed in a row"},
+    }))
+    .unwrap();
+    let rows = rows(&page(&store(&[], &[], &[schedule], &[]), Place::Schedules, ""));
+    let parts = [
+        "Paused",
+        "30 2 * * *",
+        "Europe/Stockholm",
+        "in 1h0m",
+        "1m0s ago",
+        "| 3|",
+        "1 overlapped, 2 missed",
+        "in a row",
+    ];
+    for part in parts {
+        assert!(rows[0].contains(part), "{part} in {rows:#?}");
+    }
+}
+
+#[test]
+fn nodes_lead_to_what_runs_and_to_what_failed_there() {
+    let running = task("shop", "runs", &in_state("Running"));
+    let mut pod = pod_of(&running, 1).running();
+    pod.metadata.namespace = Some("shop".into());
+    let store = store(&[running, task("shop", "fails", &failed(3, "m"))], &[], &[], &[pod]);
+    let html = page(&store, Place::Workers, "");
+    assert!(rows(&html)[0].starts_with("node-1| 1| 0| 3| Error|"), "{:#?}", rows(&html));
+    let list = page(&store, Place::Now, links(&html, "./?node=")[0].split_once('?').unwrap().1);
+    assert_eq!(rows(&list).len(), 1);
+    let errors = page(&store, Place::Errors, links(&html, "errors?node=")[0].split_once('?').unwrap().1);
+    assert!(rows(&errors)[0].starts_with("3|"), "{errors}");
+}
+
+#[test]
+fn what_a_list_is_filtered_by_can_be_removed() {
+    let html = page(&store(&fleet(), &[], &[], &[]), Place::Tasks, "namespace=shop&q=invoice&queue=orders&page=2");
+    let all = links(&html, "./tasks");
+    for rest in ["?namespace=shop&queue=orders", "?namespace=shop&q=invoice"] {
+        assert!(all.contains(&format!("./tasks{rest}")), "{rest} in {all:#?}");
+    }
+}
