@@ -147,6 +147,10 @@ bench: image ## side by side with batch/v1 Job, 30 minutes at most; SCALE=small 
 	$(IN_CLUSTER) $(TARGET_DIR)/$(TARGET)/release/side-by-side --program $(BINARY) --image $(IMAGE_TAR) --out $(BENCH) \
 	  $(if $(PUBLISH),--publish docs/performance.md)
 
+.PHONY: outage
+outage: preflight ## an outage of a service without a queue and with one, on real containers: what the service sees, drawn into docs/performance/outage.svg; minutes
+	CARGO="$(CARGO)" OUTAGE_PLOT="$(CURDIR)/docs/performance/outage.svg" tests/e2e/run the_same_outage
+
 .PHONY: bench-status
 bench-status: ## what a status update costs the API server, by its own code, and what each constraint of the definition has in it; minutes
 	cd bench/apiserver && go run . $(ARGS) ../../crds/retryabletasks.yaml

@@ -2,7 +2,7 @@
 
 use super::service::{Mode, Service};
 use super::{queue, queue_status, until_queue};
-use crate::support::{Scene, eventually};
+use crate::support::{Scene, eventually, sh};
 use retryable_tasks::api::{Action, CircuitState, State, TaskQueueStatus};
 use serde_json::json;
 
@@ -83,4 +83,58 @@ async fn a_retry_after_holds_the_whole_queue() {
     let refused = requests.iter().find(|request| !request.begins).unwrap().at;
     assert!(begun[1] >= refused + 5_000, "{requests:#?}");
     assert_eq!(begun.len(), 3);
+}
+
+/// The circuit of a queue without limits, while the operator dies in each of its states.
+#[tokio::test]
+async fn who_waited_comes_back_one_by_one_even_if_the_operator_dies_and_other_queues_go_on() {
+    let scene = Scene::new("queue-herd").await;
+    let service = Service::start(&scene).await;
+    service.set(Mode::Down);
+    let operator = scene.operator().await;
+    let breaker = json!({
+        "failures": {"errorTypes": ["Unavailable"]}, "openAfter": {"tasks": 3, "percent": 50},
+        "openSeconds": 5, "probes": {"atATime": 1, "successes": 1}, "recoverySeconds": 40,
+    });
+    scene.apply(&queue("api", &json!({"circuitBreaker": breaker})));
+    scene.apply(&queue("other", &json!({"maxConcurrent": 1, "circuitBreaker": breaker})));
+    let names: Vec<String> = (0..10).map(|n| format!("caller-{n}")).collect();
+    let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 1});
+    let spec = json!({"maxRetries": 20, "backoff": backoff, "queue": {"name": "api"}});
+    for name in &names {
+        scene.apply(&service.task(name, &spec));
+    }
+    // open: nothing of this queue starts, and another one's does
+    until_queue(&scene, "api", "an open circuit", circuit(CircuitState::Open, 1)).await;
+    scene.apply(&sh("elsewhere", "true", &json!({"queue": {"name": "other"}})));
+    assert_eq!(scene.finished("elsewhere").await.state, Some(State::Succeeded));
+    assert_eq!(queue_status(&scene, "other").await.circuit.unwrap_or_default().state, CircuitState::Closed);
+    until_queue(&scene, "api", "all to wait", |status| status.queued == 10 && status.running.as_deref() == Some("0"))
+        .await;
+    operator.kill_9();
+
+    // half-open: what runs is what the status names, whoever leads
+    service.set(Mode::Slow);
+    let operator = scene.operator().await;
+    let half_open = until_queue(&scene, "api", "a half-open circuit", circuit(CircuitState::HalfOpen, 1)).await;
+    let [probe] = half_open.circuit.as_ref().unwrap().probes.as_slice() else { panic!("{half_open:#?}") };
+    let calls = service.callers().len();
+    scene.running(&probe.task, probe.attempt).await;
+    operator.kill_9();
+    let operator = scene.operator().await;
+    until_queue(&scene, "api", "a closed circuit", circuit(CircuitState::Closed, 1)).await;
+    operator.kill_9();
+    service.set(Mode::Up);
+    let _operator = scene.operator().await;
+
+    // closed: those who waited are spread
+    for name in &names {
+        assert_eq!(scene.finished(name).await.state, Some(State::Succeeded), "{name}");
+    }
+    let begun: Vec<_> = service.requests().into_iter().filter(|request| request.begins).collect();
+    assert_eq!(begun[calls].task, probe.task, "{begun:#?}");
+    let after = &begun[calls + 1..];
+    assert_eq!(after.len(), 9, "each of the others calls once: {begun:#?}");
+    let (first, last) = (after.first().unwrap().at, after.last().unwrap().at);
+    assert!(last - first >= 5_000, "they came within {} ms: {after:#?}", last - first);
 }

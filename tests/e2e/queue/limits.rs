@@ -3,7 +3,7 @@
 use super::service::{Mode, Service};
 use super::{is, patch_queue, queue, queue_status, until_queue};
 use crate::support::manifest::UNTIL_STOPPED;
-use crate::support::{Scene, sh};
+use crate::support::{Scene, eventually, sh};
 use retryable_tasks::api::{Action, ConditionType, State};
 use retryable_tasks::core::condition_list;
 use serde_json::json;
@@ -70,11 +70,23 @@ async fn a_drain_stops_what_runs_uncharged_and_who_waits_too_long_takes_the_fall
     assert_eq!((condition.reason.as_str(), failed.attempts), ("QueueTimeout", 0));
     assert_eq!(failed.fallback.unwrap().exit_code, Some(0));
 
+    // a hold stops nobody who runs
+    patch_queue(&scene, "drained", &json!({"stopPolicy": "Hold"}));
+    until_queue(&scene, "drained", "a hold", |status| status.conditions.iter().any(|it| it.reason == "Held")).await;
+    scene.apply(&sh("late", "true", &json!({"queue": {"name": "drained"}})));
+    let late = scene.status("late", "its place in the line", is(State::Queued)).await;
+    assert_eq!(late.reason.as_deref(), Some("Held"));
+    assert!(scene.task("long").await.status.unwrap().history.is_empty());
+
     patch_queue(&scene, "drained", &json!({"stopPolicy": "HoldAndDrain"}));
     let drained = scene.status("long", "its place in the line", |status| !status.history.is_empty()).await;
     let [only] = drained.history.as_slice() else { panic!("{:#?}", drained.history) };
     assert_eq!((only.reason.as_str(), only.action, drained.retries), ("QueueDrained", Action::Ignore, 0));
-    assert!(scene.event("drained", "Held").await.contains("HoldAndDrain"));
+    eventually("the Event of the drain", async || {
+        let notes: Vec<_> = scene.events("drained").await.into_iter().filter_map(|event| event.note).collect();
+        if notes.iter().any(|note| note.contains("HoldAndDrain")) { Ok(()) } else { Err(format!("{notes:?}")) }
+    })
+    .await;
     operator.kill_9();
     let _operator = scene.operator().await;
     scene.status("long", "its place in the line", is(State::Queued)).await;
@@ -82,4 +94,5 @@ async fn a_drain_stops_what_runs_uncharged_and_who_waits_too_long_takes_the_fall
     patch_queue(&scene, "drained", &json!({"stopPolicy": "None"}));
     let status = scene.finished("long").await;
     assert_eq!((status.state, status.attempts, status.retries), (Some(State::Succeeded), 2, 0));
+    assert_eq!(scene.finished("late").await.attempts, 1);
 }

@@ -3,13 +3,15 @@
 
 mod circuit;
 mod limits;
+mod outage;
+mod plot;
 mod service;
 
 use crate::support::{Scene, eventually};
 use retryable_tasks::api::{State, TaskQueue, TaskQueueStatus};
 use serde_json::{Value, json};
 
-fn queue(name: &str, spec: &Value) -> Value {
+pub fn queue(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "retryable.dev/v1alpha1", "kind": "TaskQueue", "metadata": {"name": name}, "spec": spec})
 }
 

@@ -12,6 +12,8 @@ use std::path::PathBuf;
 pub enum Mode {
     /// 200, after a second.
     Up,
+    /// 200, after eight seconds.
+    Slow,
     /// 503.
     Down,
     /// 429 with `Retry-After: 5`.
@@ -40,6 +42,7 @@ mode=$(cat /state/mode)
 echo "begin $QUERY_STRING $(now)" >>/state/requests
 case $mode in
   Up) sleep 1; status='200 OK' ;;
+  Slow) sleep 8; status='200 OK' ;;
   Down) status='503 Service Unavailable' ;;
   Limits) status='429 Too Many Requests' ;;
 esac
