@@ -93,6 +93,12 @@ fuzz: ## manifests and status that nobody would write, for as long as wanted: SE
 e2e: preflight ## the operator on two real clusters, which stay up; ARGS=drain runs those tests alone with that in their name
 	CARGO="$(CARGO)" IMAGE_TAR="$(IMAGE_TAR)" tests/e2e/run $(ARGS)
 
+.PHONY: kueue
+kueue: preflight ## tasks under the quota of Kueue itself, which is built from its Go module the first time: ten minutes. `make e2e` has a double of it
+	$(STEP) "build Kueue"
+	{ read -r image; read -r chart; } < <(tests/kueue/build) && [ -n "$$chart" ] && \
+	  CARGO="$(CARGO)" IMAGE_TAR="$$image" KUEUE_CHART="$$chart" tests/e2e/run kueue
+
 DENY_VERSION := 0.20.2
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/retryable-tasks/tools
 

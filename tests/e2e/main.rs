@@ -31,6 +31,7 @@ mod hold_up;
 mod hostile;
 mod kubectl_columns;
 mod kubelet_reports;
+mod kueue;
 mod leader_election;
 mod memory_limit;
 mod node_selection;

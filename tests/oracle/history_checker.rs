@@ -266,12 +266,17 @@ fn completes(task: &RetryableTask, entry: &HistoryEntry) -> bool {
 
 fn is_disrupted(pod: &Value) -> bool {
     let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    conditions.any(|c| c["type"] == "DisruptionTarget" && c["status"] == "True")
+    conditions.any(|c| is_of_disruption(c) && c["status"] == "True")
+}
+
+/// By the cluster, or by whoever shares out its capacity, such as Kueue.
+fn is_of_disruption(condition: &Value) -> bool {
+    ["DisruptionTarget", "TerminationTarget"].iter().any(|type_| condition["type"] == *type_)
 }
 
 fn reasons(pod: &Value) -> Vec<&str> {
     let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    let disruption = conditions.filter(|c| c["type"] == "DisruptionTarget").filter_map(|c| c["reason"].as_str());
+    let disruption = conditions.filter(|c| is_of_disruption(c)).filter_map(|c| c["reason"].as_str());
     let own = pod["status"]["reason"].as_str();
     // The kubelet's reason is also that of the task's own deadline, so the operator renames it.
     let own = own.map(|own| if own == "DeadlineExceeded" { "PodDeadlineExceeded" } else { own });
