@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use retryable_tasks::api::RetryableTask;
 use serde::Serialize;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(600);
@@ -54,8 +54,8 @@ pub async fn held(program: &Path, finished: usize, waiting: usize) -> Result<Hel
     Ok(Held { finished, waiting, size, without, with, peak, unfinished, listed })
 }
 
-async fn start(program: &Path, finished: usize, waiting: usize) -> Result<(u64, u64, f64, f64, usize)> {
-    let server = StandIn::serve(finished, waiting).await?;
+/// A file that leads to the stand-in.
+pub fn stand_in_kubeconfig(server: &StandIn) -> Result<PathBuf> {
     let config = std::env::temp_dir().join(format!("stand-in-{}.kubeconfig", std::process::id()));
     let url = format!("http://127.0.0.1:{}", server.port);
     let cluster = json!([{"name": "stand-in", "cluster": {"server": url}}]);
@@ -63,6 +63,12 @@ async fn start(program: &Path, finished: usize, waiting: usize) -> Result<(u64, 
     let file = json!({"apiVersion": "v1", "kind": "Config", "clusters": cluster, "contexts": context,
                       "current-context": "stand-in"});
     std::fs::write(&config, file.to_string())?;
+    Ok(config)
+}
+
+async fn start(program: &Path, finished: usize, waiting: usize) -> Result<(u64, u64, f64, f64, usize)> {
+    let server = StandIn::serve(finished, waiting).await?;
+    let config = stand_in_kubeconfig(&server)?;
     let began = Instant::now();
     let millis = || began.elapsed().as_secs_f64() * 1000.0;
     let operator = Operator::spawn(program, &config, 0, &[])?;

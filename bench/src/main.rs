@@ -4,7 +4,7 @@
 //! - [`work`]: the work that both run.
 //! - [`audit`], [`requests`], [`bystander`], [`pods`], [`process`], [`lateness`]: the sources of the figures: the audit log,
 //!   the operator's log, and the operating system.
-//! - [`attempts`], [`history`], [`bare`], [`drain`], [`waiting`], [`finished`], [`sharing`]: the parts.
+//! - [`attempts`], [`history`], [`bare`], [`drain`], [`waiting`], [`finished`], [`browser_page`], [`sharing`]: the parts.
 //! - [`sample`], [`stand_in`]: finished tasks, and what lists more of them than a real API server stores in minutes.
 //! - [`report`], [`row`], [`attempt_rows`], [`finished_rows`], [`page`], [`plot`], [`stats`]: tables and plots.
 
@@ -12,6 +12,7 @@ mod attempt_rows;
 mod attempts;
 mod audit;
 mod bare;
+mod browser_page;
 mod bystander;
 mod cluster;
 mod drain;
@@ -99,6 +100,8 @@ enum Part {
     Held,
     /// Retries and restarts beside finished tasks.
     Finished,
+    /// The page in the browser, with ten thousand tasks.
+    Page,
     /// Two operators.
     Sharing,
 }
@@ -117,6 +120,7 @@ impl Part {
             Self::Growth => "growth",
             Self::Held => "held",
             Self::Finished => "finished",
+            Self::Page => "page",
             Self::Sharing => "sharing",
         }
     }
@@ -213,6 +217,10 @@ async fn measure(args: &Args, report: &mut Report) {
             Part::Finished => {
                 let beside = finished::beside(program, scale.of(FINISHED), scale.of(50), scale.pace(180)).await;
                 report.beside = measured_part(report, "retries beside finished tasks", beside);
+            }
+            Part::Page => {
+                let page = browser_page::run(program, scale.of(5_000), scale.of(5_000)).await;
+                report.page = measured_part(report, "the page", page);
             }
             Part::Sharing => {
                 let measured = sharing::run(program, scale.of(100)).await;

@@ -2,6 +2,7 @@
 
 use crate::attempt_rows::{attempt_rows, default_rows};
 use crate::attempts::Attempts;
+use crate::browser_page::{self, BrowserPage};
 use crate::drain::Drain;
 use crate::finished::{Beside, Held};
 use crate::finished_rows;
@@ -39,6 +40,7 @@ pub struct Report {
     pub drain_job_default: Option<Drain>,
     pub waiting: Option<Waiting>,
     pub held: Option<Held>,
+    pub page: Option<BrowserPage>,
     pub beside: Option<Beside>,
     pub sharing: Vec<Share>,
     /// Parts that failed, and why.
@@ -144,6 +146,7 @@ impl Report {
         rows.extend(self.drain_rows());
         rows.extend(self.waiting.iter().flat_map(waiting_rows));
         rows.extend(self.held.iter().flat_map(finished_rows::held));
+        rows.extend(self.page.iter().flat_map(browser_page::rows));
         rows.extend(self.beside.iter().flat_map(finished_rows::beside));
         rows.extend(self.costs_by_number());
         rows.extend(self.size_rows());

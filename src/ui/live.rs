@@ -84,7 +84,8 @@ where
             self.live = live;
         }
         if has_changed {
-            return Some(Event::default().event("changed").data(""));
+            // Without data a browser passes over it.
+            return Some(Event::default().event("changed").data("yes"));
         }
         Some(Event::default().comment("nothing new"))
     }

@@ -39,6 +39,7 @@ mod operator_killed;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 mod overrides_and_memory;
+mod page;
 mod pod_disruption;
 mod pod_rejection;
 mod probes_metrics_logs;

@@ -2,10 +2,17 @@
 // replaced by its id. Without JavaScript everything is there too, as of when it was read.
 "use strict";
 
-/** What the server had sent for an element, since times count on. */
+/** What an element says, but for how far its times are from now, which the page counts itself. */
+const meaning = (element) => {
+  const copy = element.cloneNode(true);
+  for (const time of copy.querySelectorAll("time")) time.textContent = "";
+  return copy.outerHTML;
+};
+
+/** What the server had sent for an element. */
 const sent = new WeakMap();
 const remember = (root) => {
-  for (const element of root.querySelectorAll("[data-live], tbody > tr[id]")) sent.set(element, element.outerHTML);
+  for (const element of root.querySelectorAll("[data-live], tbody > tr[id]")) sent.set(element, meaning(element));
 };
 
 // --- times count on
@@ -61,7 +68,7 @@ const replaceRows = (old, fresh) => {
   const ids = new Set(wanted.map((row) => row.id));
   for (const [id, row] of known) if (!ids.has(id)) row.remove();
   wanted.forEach((row, index) => {
-    const html = row.outerHTML;
+    const html = meaning(row);
     let current = known.get(row.id);
     if (!current || sent.get(current) !== html) {
       const adopted = document.importNode(row, true);
@@ -83,8 +90,7 @@ const canReplaceRows = (old, fresh) => {
   const rest = (element) => {
     const copy = element.cloneNode(true);
     copy.querySelector("tbody").remove();
-    for (const time of copy.querySelectorAll("time")) time.textContent = "";
-    return copy.outerHTML;
+    return meaning(copy);
   };
   return [...after[0].rows].every((row) => row.id) && rest(old) === rest(fresh);
 };
@@ -92,7 +98,7 @@ const canReplaceRows = (old, fresh) => {
 const replace = (page) => {
   for (const fresh of page.querySelectorAll("[data-live]")) {
     const old = document.getElementById(fresh.id);
-    const html = fresh.outerHTML;
+    const html = meaning(fresh);
     if (!old || sent.get(old) === html) continue;
     if (canReplaceRows(old, fresh)) {
       replaceRows(old.querySelector("tbody"), fresh.querySelector("tbody"));
@@ -104,7 +110,7 @@ const replace = (page) => {
     sent.set(adopted, html);
     swap(old, adopted, false);
   }
-  document.title = page.title;
+  if (page.getElementById("live")) document.title = page.title;
 };
 
 // --- changes
@@ -124,14 +130,17 @@ const read = async () => {
   isReading = true;
   isStale = false;
   try {
-    const answer = await fetch(location.href, { headers: { "X-Live": "1" }, cache: "no-store", redirect: "error" });
-    if (answer.status === 401) return location.reload();
-    if (answer.ok) {
+    const answer = await fetch(location.href, { cache: "no-store", redirect: "error" });
+    // Log in again; or what was shown is gone.
+    if (answer.status === 401 || answer.status === 404) return location.reload();
+    // 503 says why, above what is known.
+    if (answer.ok || answer.status === 503) {
       replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
       ready();
     }
-  } catch {
+  } catch (error) {
     // The server is away: the browser connects again, and then everything is read.
+    if (!(error instanceof TypeError)) throw error;
   } finally {
     isReading = false;
   }

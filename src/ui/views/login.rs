@@ -25,10 +25,10 @@ pub fn login(problem: Option<String>, next: String) -> LoginPage {
 pub struct ProblemPage {
     frame: Frame,
     title: String,
-    text: String,
 }
 
 /// A page that says why nothing is shown.
 pub fn problem(title: &str, text: String) -> ProblemPage {
-    ProblemPage { frame: Frame::bare(title), title: title.to_owned(), text }
+    // Above a page that is kept up to date it is a notice too.
+    ProblemPage { frame: Frame { notices: vec![text], ..Frame::bare(title) }, title: title.to_owned() }
 }

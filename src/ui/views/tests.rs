@@ -148,7 +148,7 @@ fn a_queue_shows_its_slots_its_circuit_and_its_causes() {
     }
     let html = page(&store(&tasks, &[queue], &[], &[]), Place::Queues, "");
     let rows = rows(&html);
-    for part in ["orders shop| 5/20", "Open", "Held", "until in 30s", "7 of 9 tasks failed", "30 db"] {
+    for part in ["orders shop| 5/20", "Open", "Held", "probes in 30s", "7 of 9 tasks failed", "30 db"] {
         assert!(rows[0].contains(part), "{part} in {rows:#?}");
     }
     assert!(!rows[0].contains("disk full"), "that is of another namespace: {rows:#?}");

@@ -1,7 +1,7 @@
 //! The attempts of a task over time, as a picture and as a table of the same.
 
 use super::Look;
-use crate::api::{Action, FallbackState, HistoryEntry, RetryableTask, RetryableTaskStatus, State};
+use crate::api::{Action, EndReason, FallbackState, HistoryEntry, RetryableTask, RetryableTaskStatus, State};
 use crate::core::delay::DelayRange;
 use crate::core::end_text::reason_and_code;
 use crate::core::past_waits::ranges;
@@ -86,6 +86,8 @@ pub struct Tick {
     pub x: String,
     /// Its text.
     pub text: String,
+    /// Whether its text ends there, since there is no room to the right.
+    pub is_last: bool,
 }
 
 /// An attempt in the picture. Places are in percent of the width, and in pixels from above.
@@ -157,6 +159,7 @@ pub fn timeline(look: Look, task: &RetryableTask) -> Timeline {
 }
 
 fn of_entry(entry: &HistoryEntry, range: Option<DelayRange>) -> Span<'_> {
+    let is_plain_success = entry.action == Action::Complete && entry.reason == EndReason::Completed.as_str();
     let (class, word) = match entry.action {
         Action::Complete => ("succeeded", "Succeeded"),
         Action::Ignore => ("cancelled", "Not charged"),
@@ -181,7 +184,7 @@ fn of_entry(entry: &HistoryEntry, range: Option<DelayRange>) -> Span<'_> {
     Span {
         number: entry.attempt.to_string(),
         class,
-        result: format!("{word}: {cause}{error_type}"),
+        result: if is_plain_success { word.to_owned() } else { format!("{word}: {cause}{error_type}") },
         from: entry.start_time.as_ref().or(entry.finish_time.as_ref()).map(|at| at.0),
         to: entry.finish_time.as_ref().map(|at| at.0),
         message: entry.message.as_deref().unwrap_or_default(),
@@ -293,10 +296,21 @@ impl Scale {
         (0..=length / step)
             .map(|index| {
                 let after = SignedDuration::from_secs(index * step);
-                let text = if index == 0 { "0".to_owned() } else { format!("+{}", human(after)) };
-                Tick { x: percent(self.place(plus(self.from, after))), text }
+                let text = if index == 0 { "0".to_owned() } else { format!("+{}", whole(after)) };
+                let x = self.place(plus(self.from, after));
+                Tick { x: percent(x), text, is_last: x > RIGHT - 8.0 }
             })
             .collect()
+    }
+}
+
+/// As people read it, without a second unit that is zero.
+fn whole(time: SignedDuration) -> String {
+    let text = human(time);
+    let units = text.find(|c: char| c.is_ascii_alphabetic()).and_then(|end| text.split_at_checked(end + 1));
+    match units {
+        Some((first, "0s" | "0m" | "0h")) => first.to_owned(),
+        _ => text,
     }
 }
 

@@ -47,7 +47,7 @@ impl Operator {
     }
 
     fn spawn_program(mut program: Command, user: &str, namespaces: &str, more: &[&str]) -> Self {
-        let address = format!("127.0.0.1:{}", free_port());
+        let address = free_address();
         let first = namespaces.split(',').next().unwrap_or_default();
         let log = log_folder().join(format!("{first}-{}.log", NEXT_LOG.fetch_add(1, Ordering::Relaxed)));
         let output = File::create(&log).unwrap();
@@ -135,6 +135,11 @@ pub fn log_folder() -> PathBuf {
     folder
 }
 
+/// An address of this machine that nobody listens on.
+pub fn free_address() -> String {
+    format!("127.0.0.1:{}", free_port())
+}
+
 fn free_port() -> u16 {
     let offset = u16::try_from(std::process::id() % u32::from(PORTS)).unwrap();
     let candidates = (0..PORTS).map(|_| {
@@ -146,7 +151,7 @@ fn free_port() -> u16 {
 }
 
 /// Enough of HTTP for a probe.
-fn http_get(address: &str, path: &str) -> Option<(u16, String)> {
+pub fn http_get(address: &str, path: &str) -> Option<(u16, String)> {
     http(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
 }
 

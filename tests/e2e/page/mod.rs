@@ -1,0 +1,237 @@
+//! The page in a real browser, against the operator: what a person does with it, who may see what, and what is shown while
+//! the API server is away. The browser is driven by the scripts beside this file; `prepare` brings what they need.
+//!
+//! Pictures of every page, light, dark, narrow and zoomed, are in the folder `page` of the tests' temporary files.
+
+use crate::support::kubectl::run;
+use crate::support::operator::{free_address, http_get, log_folder};
+use crate::support::proxy::{Proxy, Treatment};
+use crate::support::{Scene, TIMEOUT, cluster, eventually, kubectl_with, sh, task};
+use serde_json::{Value, json};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/page");
+static TOOLS: OnceLock<(String, String)> = OnceLock::new();
+
+/// The folder with the packages, and the browser.
+fn tools() -> &'static (String, String) {
+    TOOLS.get_or_init(|| {
+        let said = run(&mut Command::new(format!("{FOLDER}/prepare")), "").ok();
+        let (tools, browser) = said.trim().split_once('\n').unwrap();
+        (tools.to_owned(), browser.to_owned())
+    })
+}
+
+/// A script of the browser, at that address, for the scene's namespace.
+fn browser(scene: &Scene, script: &str, url: &str) -> Command {
+    let (tools, browser) = tools();
+    let mut node = Command::new("node");
+    node.arg(format!("{FOLDER}/{script}"))
+        .env("PAGE_TOOLS", tools)
+        .env("PAGE_BROWSER", browser)
+        .env("PAGE_URL", url)
+        .env("PAGE_NAMESPACE", &scene.namespace)
+        .env("PAGE_PICTURES", Path::new(env!("CARGO_TARGET_TMPDIR")).join("page"));
+    node
+}
+
+/// Runs a script to its end, while what the test has going goes on.
+async fn browse(mut script: Command) {
+    tokio::task::spawn_blocking(move || run(&mut script, "").ok()).await.unwrap();
+}
+
+/// The page as a process. It dies with this value.
+struct Page {
+    process: Child,
+    url: String,
+}
+
+impl Page {
+    /// Serves the scene's namespace, in the name of the account that the chart makes for it, with `more` arguments.
+    async fn serve(scene: &Scene, more: &[&str], kubeconfig: Option<&Path>) -> Self {
+        Self::serve_at(free_address(), scene, more, kubeconfig).await
+    }
+
+    async fn serve_at(address: String, scene: &Scene, more: &[&str], kubeconfig: Option<&Path>) -> Self {
+        grant(scene);
+        let log = std::fs::File::create(log_folder().join(format!("{}-page.log", scene.namespace))).unwrap();
+        let process = cluster::program()
+            .args(["ui", "--namespaces", &scene.namespace, "--operator-namespace", &scene.home])
+            .args(["--http-address", &address])
+            .args(more)
+            .env("KUBE_RS_DEBUG_IMPERSONATE_USER", format!("system:serviceaccount:{}:retryable-tasks-ui", scene.home))
+            .envs(kubeconfig.map(|path| ("KUBECONFIG", path)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        eventually("the page to be served", async || TcpStream::connect(&address)).await;
+        Self { process, url: format!("http://{address}/") }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // It may have ended before.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Gives the page the rights that the chart gives it.
+fn grant(scene: &Scene) {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/retryable-tasks");
+    let namespaces = format!("watch.namespaces={{{}}}", scene.namespace);
+    let render = ["template", "retryable-tasks", chart, "--show-only=templates/ui.yaml", "--namespace", &scene.home];
+    let settings = ["--set", &namespaces, "--set", "crds.install=false,ui.enabled=true"];
+    let all = run(Command::new("helm").args(render).args(settings), "").ok();
+    let is_right = |part: &&str| !part.contains("kind: Deployment") && !part.contains("kind: Service\n");
+    let rights: Vec<&str> = all.split("---\n").filter(is_right).collect();
+    // Of the roles in the whole cluster there is one for all tests.
+    let rights =
+        rights.join("---\n").replace("name: retryable-tasks-ui-reviews", &format!("name: {}-reviews", scene.home));
+    kubectl_with(&["apply", "-f", "-"], &rights).ok();
+}
+
+/// A task whose attempts run until a file is there, and fail before the second.
+fn gated() -> Value {
+    let script = "while ! test -e /tmp/go; do sleep 0.1; done; test $RETRYABLE_ATTEMPT -ge 2";
+    sh("gated", script, &json!({"backoff": {"strategy": "Fixed", "initialDelaySeconds": 0}}))
+}
+
+/// Three causes behind forty failures. One of the messages is hostile.
+fn failing() -> Vec<Value> {
+    let fails = |name: &str, number: usize, script: &str, retries: i32| {
+        let env = json!([{"name": "PASSWORD", "value": "hunter2"}]);
+        let backoff = json!({"initialDelaySeconds": 1, "maxDelaySeconds": 1, "jitter": {"percent": 50}});
+        let more = json!({"maxRetries": retries, "backoff": backoff, "env": env, "podRetention": {"failed": 0}});
+        sh(&format!("{name}-{number}"), script, &more)
+    };
+    let red = |number| {
+        let script = format!("echo connect to orders-db-{number} failed after ${{RETRYABLE_ATTEMPT}}00 ms; exit 111");
+        fails("red", number, &script, 3)
+    };
+    let hostile =
+        |number| fails("hostile", number, "echo '<img src=x onerror=alert(1)><script>alert(2)</script>'; exit 2", 2);
+    let full = |number| fails("full", number, "echo no space left on device; exit 28", 1);
+    (0..5).map(red).chain((0..4).map(hostile)).chain((0..4).map(full)).collect()
+}
+
+#[tokio::test]
+async fn a_person_finds_causes_sees_why_and_follows() {
+    let scene = Scene::new("page-person").await;
+    let _operator = scene.operator().await;
+    let queue = json!({"apiVersion": "retryable.dev/v1alpha1", "kind": "TaskQueue", "metadata": {"name": "closed"},
+        "spec": {"stopPolicy": "Hold"}});
+    let nowhere = json!({"spec": {"nodeSelector": {"no": "node"}}});
+    let queued = sh("held", "true", &json!({"queue": {"name": "closed"}}));
+    let manifests = [
+        queue,
+        queued,
+        sh("after-held", "true", &json!({"after": [{"task": "held"}]})),
+        sh("much-later", "true", &json!({"startAt": "2126-01-01T00:00:00Z"})),
+        sh("nowhere", "true", &json!({"template": nowhere})),
+        gated(),
+    ];
+    for manifest in manifests.iter().chain(&failing()) {
+        scene.apply(manifest);
+    }
+    let page = Page::serve(&scene, &[], None).await;
+    browse(browser(&scene, "person.mjs", &page.url)).await;
+}
+
+/// Somebody who may read the tasks of one namespace, and somebody who may read none: their tokens.
+fn viewers(scene: &Scene) -> [String; 2] {
+    for name in ["reader", "stranger"] {
+        scene.kubectl(&["create", "serviceaccount", name]).ok();
+    }
+    let rules =
+        json!([{"apiGroups": ["retryable.dev"], "resources": ["retryabletasks", "taskqueues"], "verbs": ["list"]}]);
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "reader"}, "rules": rules});
+    scene.apply(&role);
+    let subject = format!("--serviceaccount={}:reader", scene.namespace);
+    scene.kubectl(&["create", "rolebinding", "reader", "--role=reader", &subject]).ok();
+    ["reader", "stranger"].map(|name| scene.kubectl(&["create", "token", name]).ok().trim().to_owned())
+}
+
+#[tokio::test]
+async fn a_token_shows_what_its_owner_may_list_until_it_ends() {
+    let scene = Scene::new("page-token").await;
+    let other = scene.beside("page-other").await;
+    scene.apply(&task("mine", &json!({"image": "busybox:1", "suspend": true})));
+    other.apply(&task("secret", &json!({"image": "busybox:1", "suspend": true})));
+    let [reader, stranger] = viewers(&scene);
+    let namespaces = format!("{},{}", scene.namespace, other.namespace);
+    grant(&other);
+    let page = Page::serve(&scene, &["--auth", "token", "--namespaces", &namespaces], None).await;
+    let mut script = browser(&scene, "token.mjs", &page.url);
+    script.env("PAGE_READER", reader).env("PAGE_STRANGER", stranger).env("PAGE_OTHER", &other.namespace);
+    browse(script).await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_away_is_told_and_what_was_known_stays() {
+    let scene = Scene::new("page-away").await;
+    scene.apply(&task("known", &json!({"image": "busybox:1", "suspend": true})));
+    let proxy = Proxy::start().await;
+    let page = Page::serve(&scene, &[], Some(proxy.kubeconfig())).await;
+    let mut script = browser(&scene, "away.mjs", &page.url);
+    let flag = log_folder().join(format!("{}-away", scene.namespace));
+    script.env("PAGE_AWAY", &flag);
+    let seen = flag.clone();
+    // The script says when: while its file is there, nothing is handed on.
+    proxy.control(move |_| if seen.exists() { Treatment::Refuse(503) } else { Treatment::Pass });
+    browse(script).await;
+}
+
+/// `kubectl proxy`, to the end of this value.
+struct KubectlProxy(Child, String);
+
+impl KubectlProxy {
+    async fn start() -> Self {
+        let address = free_address();
+        let port = address.rsplit_once(':').unwrap().1;
+        let proxy = Command::new("kubectl").args(["proxy", "--port", port]).stdout(Stdio::null()).spawn().unwrap();
+        eventually("kubectl proxy", async || TcpStream::connect(&address)).await;
+        Self(proxy, address)
+    }
+}
+
+impl Drop for KubectlProxy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The API server leads to Pods alone. Here a Pod hands on to the page, which is a process of this machine.
+#[tokio::test]
+async fn it_works_behind_kubectl_proxy() {
+    let scene = Scene::new("page-proxy").await;
+    scene.apply(&task("mine", &json!({"image": "busybox:1", "suspend": true})));
+    let [reader, _] = viewers(&scene);
+    // Where Pods see this machine.
+    let server = kube::Config::infer().await.unwrap().cluster_url;
+    let (host, own) = (server.host().unwrap().to_owned(), free_address());
+    let port = own.rsplit_once(':').unwrap().1;
+    let _page = Page::serve_at(format!("{host}:{port}"), &scene, &["--auth", "token"], None).await;
+    let handing_on = format!("exec nc -ll -p 8080 -e nc {host} {port}");
+    let image = ["run", "page", "--image=busybox:1", "--restart=Never", "--port=8080"];
+    scene.kubectl(&[&image[..], &["--", "sh", "-c", &handing_on]].concat()).ok();
+    scene.kubectl(&["expose", "pod", "page", "--port=80", "--target-port=8080"]).ok();
+    scene.kubectl(&["wait", "pod/page", "--for=condition=Ready", TIMEOUT]).ok();
+    let proxy = KubectlProxy::start().await;
+    let path = format!("/api/v1/namespaces/{}/services/page/proxy/", scene.namespace);
+    eventually("the page through the API server", async || match http_get(&proxy.1, &path) {
+        Some((401, _)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    let mut script = browser(&scene, "behind_proxy.mjs", &format!("http://{}{path}", proxy.1));
+    script.env("PAGE_READER", reader);
+    browse(script).await;
+}
