@@ -84,7 +84,7 @@ pub struct TaskScheduleSpec {
     #[serde(default)]
     pub missed: Missed,
 
-    /// The next start is the deadline of a run: it sets activeDeadlineSeconds of the task, unless the template has a shorter one.
+    /// The next start is the deadline of a run: it sets activeDeadlineSeconds of the task and, with a queue or after, queue.maxWaitSeconds and afterTimeoutSeconds, unless the template has a shorter one.
     #[serde(default)]
     pub end_before_next: bool,
 

@@ -73,10 +73,21 @@ fn spec(schedule: &TaskSchedule, run: &PlannedRun, timetable: &Timetable, now: T
     };
     if let Some(next) = next {
         let left = time::until(now, timetable.start_of(next)).as_secs().max(1);
-        let own = spec["activeDeadlineSeconds"].as_i64().unwrap_or(i64::MAX);
-        spec["activeDeadlineSeconds"] = own.min(left).into();
+        at_most(&mut spec, "activeDeadlineSeconds", left);
+        // That one counts from the first attempt: nothing that the run waits for before it may take longer either.
+        if let Some(queue) = spec.get_mut("queue").filter(|queue| queue.is_object()) {
+            at_most(queue, "maxWaitSeconds", left);
+        }
+        if spec["after"].as_array().is_some_and(|after| !after.is_empty()) {
+            at_most(&mut spec, "afterTimeoutSeconds", left);
+        }
     }
     spec
+}
+
+fn at_most(object: &mut Value, field: &str, limit: i64) {
+    let own = object[field].as_i64().unwrap_or(i64::MAX);
+    object[field] = own.min(limit).into();
 }
 
 /// The template's spec with the changes of a JSON merge patch (RFC 7386).

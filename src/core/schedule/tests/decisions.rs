@@ -188,6 +188,19 @@ fn the_deadline_of_a_run_is_the_next_start() {
     assert_eq!(body(of(json!(60)), Schedule), Some(60));
     assert_eq!(body(of(json!(6000)), Schedule), Some(540));
     assert_eq!(body(of(json!(null)), Backfill), None, "its next start has passed");
+    // what a run waits for before its first attempt, from which that deadline counts, is limited too
+    let spec = |template: serde_json::Value| {
+        let fields = json!({"schedule": "*/10 * * * *", "endBeforeNext": true, "template": {"spec": template}});
+        let schedule = World::new(fields, "10:00:30").schedule;
+        let timetable = crate::core::schedule::timetable(&schedule).unwrap();
+        let scheduled_time = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(moment("2026-11-22T10:10:00Z")));
+        let run = crate::api::PlannedRun { scheduled_time, cause: Schedule, ..Default::default() };
+        crate::core::schedule::task(&schedule, &run, &timetable, moment("2026-11-22T10:11:00Z"))["spec"].clone()
+    };
+    let queued = spec(json!({"image": "a", "queue": {"name": "q"}, "after": [{"task": "b"}]}));
+    assert_eq!((&queued["queue"]["maxWaitSeconds"], &queued["afterTimeoutSeconds"]), (&540.into(), &540.into()));
+    let own = spec(json!({"image": "a", "queue": {"name": "q", "maxWaitSeconds": 60}}));
+    assert_eq!((&own["queue"]["maxWaitSeconds"], own.get("afterTimeoutSeconds")), (&60.into(), None));
 }
 
 #[test]
