@@ -92,6 +92,9 @@ pub struct HistoryEntry {
     /// The run that it belongs to. Absent in the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<i32>,
+    /// The TaskQueue whose slot it held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
 }
 
 /// The operator's reasons for the end of an attempt, beside those of its own stops ([`super::StopReason`]).

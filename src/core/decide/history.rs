@@ -43,6 +43,7 @@ pub(super) fn entry(
         avoided_nodes: draft.current.avoided_nodes.clone(),
         override_from: draft.current.override_from,
         run: draft.status.run.map(|run| run.number),
+        queue: draft.current.queue.as_ref().map(|slot| slot.name.clone()),
     }
 }
 
@@ -69,7 +70,7 @@ pub(super) fn most_bytes(entry: &HistoryEntry) -> usize {
     const LONGEST_ACTION: usize = "\"Complete\"".len();
     #[rustfmt::skip]
     let HistoryEntry {
-        pod_name, pod_uid, node_name, container, reason, error_type, message, rule, memory, avoided_nodes,
+        pod_name, pod_uid, node_name, container, reason, error_type, message, rule, memory, avoided_nodes, queue,
         attempt, start_time, finish_time, exit_code, signal, action: _, delay_milliseconds, generation, override_from, run,
     } = entry;
     let field = |name: &str| name.len() + QUOTES_COLON_COMMA;
@@ -86,7 +87,8 @@ pub(super) fn most_bytes(entry: &HistoryEntry) -> usize {
         + text("errorType", error_type.as_ref())
         + text("message", message.as_ref())
         + text("rule", rule.as_ref())
-        + text("memory", memory.as_ref());
+        + text("memory", memory.as_ref())
+        + text("queue", queue.as_ref());
     let numbers = small("attempt", Some(*attempt))
         + small("exitCode", *exit_code)
         + small("signal", *signal)

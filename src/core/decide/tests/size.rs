@@ -85,6 +85,7 @@ fn an_entry_takes_no_more_bytes_than_are_reckoned_and_few_fewer() {
             avoided_nodes: vec![text().unwrap(); 7],
             override_from: number,
             run: number,
+            queue: text(),
         };
         let usual =
             HistoryEntry { attempt: 7, pod_name: text().unwrap(), exit_code: Some(0), ..HistoryEntry::default() };

@@ -78,10 +78,10 @@ impl Ledger {
             return;
         }
         let is_new = known.is_none();
-        // An attempt that held a slot of another queue says nothing of this one.
+        // An attempt of another queue says nothing of this one; nor does one that ended before it was seen here.
         let held =
             known.is_some_and(|member| matches!(&member.state, State::Holds(held, _) if held.attempt == attempt));
-        let is_of_this_queue = held || is_first && facts.queue.as_ref() == Some(&self.name);
+        let is_of_this_queue = held || is_first && end.entry.queue.as_deref() == Some(&*self.name);
         let verdict = if is_of_this_queue { end.verdict(failures.as_ref()) } else { Verdict::Neutral };
         let finished = end.entry.finish_time.as_ref().map_or(now, |at| at.0).min(now);
         // What was seen live happened now: the wall clock may have been set since.

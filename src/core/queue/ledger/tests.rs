@@ -160,20 +160,19 @@ impl World {
 }
 
 pub(super) fn failed() -> HistoryEntry {
-    HistoryEntry {
-        reason: "Error".into(),
-        error_type: Some("Unavailable".into()),
-        action: Action::Retry,
-        ..HistoryEntry::default()
-    }
+    HistoryEntry { reason: "Error".into(), error_type: Some("Unavailable".into()), action: Action::Retry, ..of_queue() }
+}
+
+fn of_queue() -> HistoryEntry {
+    HistoryEntry { queue: Some("q".into()), ..HistoryEntry::default() }
 }
 
 pub(super) fn succeeded() -> HistoryEntry {
-    HistoryEntry { reason: "Completed".into(), action: Action::Complete, ..HistoryEntry::default() }
+    HistoryEntry { reason: "Completed".into(), action: Action::Complete, ..of_queue() }
 }
 
 pub(super) fn neutral() -> HistoryEntry {
-    HistoryEntry { reason: "Suspended".into(), action: Action::Ignore, ..HistoryEntry::default() }
+    HistoryEntry { reason: "Suspended".into(), action: Action::Ignore, ..of_queue() }
 }
 
 #[test]

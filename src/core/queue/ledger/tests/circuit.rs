@@ -213,6 +213,27 @@ fn q10_a_new_process_comes_to_the_same_verdict() {
 }
 
 #[test]
+fn what_ended_under_another_queue_says_nothing_of_this_one_even_after_a_restart() {
+    let mut world = World::new(breaker(json!({})));
+    for name in ["a", "b", "c"] {
+        let entry = HistoryEntry { attempt: 1, queue: Some("before".into()), ..failed() };
+        world.facts(name).last_end = Some(End { entry: Arc::new(entry), exhausted: false, retry_after: None });
+        world.facts(name).is_due = false;
+    }
+    world.restart();
+    world.turn();
+    assert_eq!(state(&world), ("Closed", 0));
+    // nor does what is shown again although it ended long ago: a task that has finished, or has come back to this queue
+    for name in ["x", "y", "z"] {
+        let entry = HistoryEntry { attempt: 1, ..failed() };
+        world.facts(name).last_end = Some(End { entry: Arc::new(entry), exhausted: false, retry_after: None });
+        world.observe(name);
+    }
+    world.turn();
+    assert_eq!(state(&world), ("Closed", 0));
+}
+
+#[test]
 fn nobody_is_granted_between_the_wish_to_open_and_the_write() {
     let mut world = World::new(breaker(json!({})));
     for name in ["x", "y", "z"] {
