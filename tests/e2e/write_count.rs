@@ -100,6 +100,47 @@ async fn an_attempt_costs_four_writes_an_event_and_no_read() {
     assert!(kinds.keys().all(|kind| known.contains(&kind.as_str())), "{kinds:#?}");
 }
 
+/// The way through a queue is no write, and the queue's own counts are written every ten seconds at most.
+#[tokio::test]
+async fn an_attempt_in_a_queue_costs_four_writes_too() {
+    const TASKS: usize = 4;
+    const ATTEMPTS: usize = 4 * TASKS;
+    let scene = Scene::new("writes-queue").await;
+    let _operator = scene.operator().await;
+    scene.apply(&crate::queue::queue("api", &json!({"maxConcurrent": 2, "circuitBreaker": {"mode": "Observe"}})));
+    crate::queue::until_queue(&scene, "api", "its status", |status| status.circuit.is_some()).await;
+    let audit = Audit::from_now();
+    let names: Vec<String> = (0..TASKS).map(|n| format!("costly-{n}")).collect();
+    let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 2});
+    let spec = json!({"backoff": backoff, "podRetention": {"failed": 10}, "queue": {"name": "api"}});
+    let mut records = Vec::new();
+    for name in &names {
+        records.push(Record::of(&scene, name).await);
+        scene.apply(&sh(name, "exit 1", &spec));
+    }
+    let mut slow = 0;
+    for (name, record) in names.iter().zip(&records) {
+        slow += reports(&record.until_finished().await);
+        all_free(&scene, name).await;
+    }
+    let requests = scene.operators_requests(audit);
+    let writes: Vec<&Request> = requests.iter().filter(|request| request.is_write()).collect();
+    let kinds = by_kind(writes.iter().copied());
+    eprintln!("writes for {ATTEMPTS} failed attempts in a queue, {slow} of them to tell of a wait: {kinds:#?}");
+    let of = |kind: &str| kinds.get(kind).copied().unwrap_or_default();
+    assert_eq!((of("create pods"), of("patch pods")), (ATTEMPTS, ATTEMPTS));
+    // The end of an attempt and the start of the next one are two writes where a wait is between them.
+    let all = of("update retryabletasks/status") + of("create pods") + of("patch pods") - slow;
+    assert!(all <= 4 * ATTEMPTS, "{all} writes for {ATTEMPTS} attempts");
+    let to_queue: Vec<_> = writes.iter().filter(|request| request.kind() == "update taskqueues/status").collect();
+    assert!(!to_queue.is_empty(), "its counts are never told");
+    for pair in to_queue.windows(2) {
+        let between = pair[1].received.duration_since(pair[0].received);
+        // A change of the circuit is written at once.
+        assert!(between.as_secs() >= 9, "two writes to the queue within {between}: {to_queue:#?}");
+    }
+}
+
 #[tokio::test]
 async fn a_pod_past_its_retention_costs_one_more() {
     let scene = Scene::new("writes-delete").await;

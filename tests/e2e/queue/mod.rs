@@ -25,7 +25,12 @@ async fn queue_status(scene: &Scene, name: &str) -> TaskQueueStatus {
 }
 
 /// Waits until the queue's status is as `is` wants it. Answers it.
-async fn until_queue(scene: &Scene, name: &str, what: &str, is: impl Fn(&TaskQueueStatus) -> bool) -> TaskQueueStatus {
+pub async fn until_queue(
+    scene: &Scene,
+    name: &str,
+    what: &str,
+    is: impl Fn(&TaskQueueStatus) -> bool,
+) -> TaskQueueStatus {
     eventually(what, async || {
         let status = queue_status(scene, name).await;
         if is(&status) { Ok(status) } else { Err(format!("{status:#?}")) }
