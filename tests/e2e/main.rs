@@ -34,6 +34,7 @@ mod kubelet_reports;
 mod kueue;
 mod leader_election;
 mod memory_limit;
+mod monitoring;
 mod node_selection;
 mod operator_killed;
 #[path = "../oracle/mod.rs"]

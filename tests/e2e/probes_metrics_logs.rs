@@ -1,10 +1,11 @@
-//! The process's probes, metrics and logs.
+//! The process's probes, metrics, logs and traces.
 
 use crate::support::manifest::UNTIL_STOPPED;
 use crate::support::{Operator, Scene, eventually, sh};
 use retryable_tasks::api::{RetryableTaskStatus, State};
 use retryable_tasks::core::trace_context::trace_id;
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
 
 #[tokio::test]
 async fn the_probes_and_the_metrics_answer() {
@@ -43,7 +44,7 @@ async fn the_probes_and_the_metrics_answer() {
     ];
     let of = format!(r#"namespace="{}""#, scene.namespace);
     let expected =
-        expected.map(|line| line.replace("IN", &format!(r#"{of},queue="",label_team=""#)).replace("OF", &of));
+        expected.map(|line| line.replace("IN", &format!(r##"{of},queue="",label_team="""##)).replace("OF", &of));
     eventually("the metrics", async || {
         let (code, text) = operator.get("/metrics");
         let missing: Vec<&String> = expected.iter().filter(|line| !text.lines().any(|l| l == *line)).collect();
@@ -73,4 +74,50 @@ async fn logs_in_json_name_the_task_and_its_trace() {
     for part in [r#""attempt":1"#, r#""reason":"Error""#, r#""exit_code":3"#, "no disk"] {
         assert!(fields.contains(part), "{part} is not in {fields}");
     }
+}
+
+/// A collector of traces on this machine. Its address, and the spans that it was sent.
+async fn collector() -> (String, Arc<Mutex<Vec<Value>>>) {
+    let spans = Arc::new(Mutex::new(Vec::new()));
+    let taken = spans.clone();
+    let take = async move |body: String| {
+        let mut request: Value = serde_json::from_str(&body).unwrap();
+        let sent = request["resourceSpans"][0]["scopeSpans"][0]["spans"].take();
+        taken.lock().unwrap().extend(sent.as_array().cloned().unwrap_or_default());
+        "{}"
+    };
+    let router = axum::Router::new().route("/v1/traces", axum::routing::post(take));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router).into_future());
+    (address, spans)
+}
+
+#[tokio::test]
+async fn a_collector_gets_each_attempt_under_the_id_that_its_pod_has() {
+    let (scene, (address, spans)) = (Scene::new("traces").await, collector().await);
+    let _operator = scene.operator_with(&["--otlp-endpoint", &address]).at_work().await;
+    let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 1, "jitter": {"mode": "None"}});
+    scene.apply(&sh("traced", "echo $TRACEPARENT; exit 1", &json!({"maxRetries": 1, "backoff": backoff})));
+    let status = scene.finished("traced").await;
+    let named = |name: &str| -> Vec<Value> {
+        spans.lock().unwrap().iter().filter(|span| span["name"] == *name).cloned().collect()
+    };
+    eventually("the spans", async || {
+        if named("task").len() == 1 { Ok(()) } else { Err(format!("{:?}", spans.lock().unwrap())) }
+    })
+    .await;
+    let (root, attempts, waits) = (named("task").remove(0), named("attempt"), named("back-off"));
+    assert_eq!((attempts.len(), waits.len()), (2, 1));
+    for (span, entry) in attempts.iter().zip(&status.history) {
+        let [trace, id] = [&span["traceId"], &span["spanId"]].map(|id| id.as_str().unwrap());
+        assert_eq!(
+            entry.message.as_deref().unwrap().trim(),
+            format!("00-{trace}-{id}-01"),
+            "what its program was told"
+        );
+        assert_eq!(span["parentSpanId"], root["spanId"]);
+        assert_eq!(span["status"]["code"], 2, "{span}");
+    }
+    assert_eq!((waits[0]["parentSpanId"].clone(), root["parentSpanId"].clone()), (root["spanId"].clone(), Value::Null));
 }

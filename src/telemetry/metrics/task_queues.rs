@@ -149,6 +149,12 @@ impl TaskQueueMetrics {
                 self.slots.remove(&labels);
             }
         }
+        if state.is_some() {
+            for result in [ProbeResult::Passed, ProbeResult::Failed, ProbeResult::Neutral] {
+                let labels = ProbeLabels { namespace: namespace.into(), queue: queue.into(), result };
+                drop(self.probes.get_or_create(&labels));
+            }
+        }
         for known in STATES {
             let labels = StateLabels { namespace: namespace.into(), queue: queue.into(), state: known };
             match state {

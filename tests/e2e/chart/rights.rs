@@ -2,7 +2,7 @@
 
 use super::container_process::Process;
 use super::release::Release;
-use crate::support::{Scene, kubectl};
+use crate::support::{Scene, TIMEOUT, eventually, kubectl};
 use serde_json::json;
 
 /// What `kubectl auth can-i` says of a resource, RESOURCE or RESOURCE/SUBRESOURCE, or of an object, RESOURCE:NAME.
@@ -60,7 +60,16 @@ async fn the_operator_has_few_rights_and_only_where_it_works() {
 
 #[tokio::test]
 async fn the_operators_process_has_no_privileges() {
-    let release = Release::install(Scene::with_home("chart-process").await, &["replicas=1"]).await;
+    let extras = ["networkPolicy.enabled=true", "flowSchema.enabled=true", "metrics.dashboards.enabled=true"];
+    let settings = [&["replicas=1"], &extras[..]].concat();
+    let release = Release::install(Scene::with_home("chart-process").await, &settings).await;
+    let made = release
+        .kubectl(&["get", "networkpolicy,configmap", "-l", "app.kubernetes.io/name=retryable-tasks", "-o", "name"])
+        .ok();
+    for name in ["networkpolicy.networking.k8s.io/retryable-tasks", "configmap/retryable-tasks-dashboard-tasks"] {
+        assert!(made.lines().any(|line| line == name), "{made}");
+    }
+    its_requests_have_their_own_priority(&release).await;
     let [pod] = &release.operators().await[..] else { panic!("one replica was asked for") };
     let spec = serde_json::to_value(pod.spec.as_ref()).unwrap();
     let security = json!({
@@ -80,4 +89,18 @@ async fn the_operators_process_has_no_privileges() {
     assert_eq!((process.status("NoNewPrivs"), process.status("Seccomp")), (vec!["1".to_owned()], vec!["2".to_owned()]));
     let root = process.mount_options("/");
     assert!(root.iter().any(|option| option == "ro"), "{root:?}");
+}
+
+/// The API server knows the FlowSchema's level, and counts requests under it.
+async fn its_requests_have_their_own_priority(release: &Release) {
+    let name = format!("{}-retryable-tasks", release.scene.home);
+    kubectl(&["wait", "flowschema", &name, "--for=condition=Dangling=False", TIMEOUT]).ok();
+    let counted = format!(
+        r#"apiserver_flowcontrol_dispatched_requests_total{{flow_schema="{name}",priority_level="workload-high"}}"#
+    );
+    eventually("requests under it", async || {
+        let metrics = kubectl(&["get", "--raw", "/metrics"]).ok();
+        if metrics.lines().any(|line| line.starts_with(&counted)) { Ok(()) } else { Err("none is counted") }
+    })
+    .await;
 }

@@ -83,6 +83,11 @@ impl Operator {
         self
     }
 
+    /// Where it serves its metrics.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
@@ -161,7 +166,8 @@ pub fn http_post(address: &str, path: &str, body: &str) -> Option<(u16, String)>
     http(address, &format!("POST {path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}"))
 }
 
-fn http(address: &str, request: &str) -> Option<(u16, String)> {
+/// Status code and body of the answer to a request.
+pub fn http(address: &str, request: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(LIMIT)).ok()?;
     stream.write_all(request.as_bytes()).ok()?;
