@@ -122,6 +122,10 @@ struct RunArgs {
     /// Whether the metrics of tasks have the label namespace: false for clusters with thousands of namespaces
     #[arg(long, env = "RETRYABLE_METRICS_NAMESPACE_LABEL", default_value_t = true, action = ArgAction::Set)]
     metrics_namespace_label: bool,
+
+    /// The collector that gets spans of the tasks by OTLP over HTTP, such as http://collector:4318; none are sent if not given
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
 }
 
 #[derive(Debug, Args)]

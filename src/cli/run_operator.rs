@@ -8,7 +8,7 @@ use retryable_tasks::controller::leader_election::{self, Elector, Held, Leadersh
 use retryable_tasks::controller::main_loop::run as control;
 use retryable_tasks::controller::{Settings, client, schedules};
 use retryable_tasks::telemetry::metrics::{MetricsSettings, SameLabel};
-use retryable_tasks::telemetry::{Telemetry, http};
+use retryable_tasks::telemetry::{Telemetry, http, traces};
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,6 +30,9 @@ pub enum Error {
     /// The labels of the metrics cannot be told apart.
     #[error(transparent)]
     Metrics(#[from] SameLabel),
+    /// The collector's address cannot be used.
+    #[error(transparent)]
+    Traces(#[from] traces::Error),
     /// The address of the HTTP server cannot be used.
     #[error(transparent)]
     Http(#[from] http::Error),
@@ -56,7 +59,11 @@ pub enum Error {
 /// Runs the operator until SIGTERM or SIGINT, or until the lease is lost.
 pub async fn run(args: RunArgs) -> Result<(), Error> {
     let metrics = MetricsSettings::new(&args.metrics_task_labels, args.metrics_namespace_label)?;
-    let telemetry = Arc::new(Telemetry::with(Duration::from_secs(args.watch_stall_seconds), metrics));
+    let mut telemetry = Telemetry::with(Duration::from_secs(args.watch_stall_seconds), metrics);
+    if let Some(endpoint) = args.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty()) {
+        tokio::spawn(telemetry.send_traces(endpoint)?);
+    }
+    let telemetry = Arc::new(telemetry);
     let listener = http::bind(&args.http_address).await?;
     let stop = stop_signal()?;
     telemetry.memory.watch().map_err(Error::Thread)?;

@@ -1,7 +1,8 @@
-//! Reports the transitions of a stored status: log lines, metrics, Events.
+//! Reports the transitions of a stored status: log lines, metrics, spans, Events.
 
 mod count;
 mod events;
+mod spans;
 
 use super::Settings;
 use crate::api::{EventReason, RetryableTask};
@@ -55,6 +56,11 @@ impl Reporter {
         for transition in transitions {
             log(&transition);
             count::count(&self.telemetry.metrics, stored, &transition);
+            if self.telemetry.traces.are_sent() {
+                for span in spans::spans(task, stored, &transition) {
+                    self.telemetry.traces.send(span);
+                }
+            }
             if let Some(event) = events::event(task, transition, finished) {
                 self.send(event, task.object_ref(&()));
             }

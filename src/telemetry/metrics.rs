@@ -44,6 +44,11 @@ struct ErrorLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SpanLabels {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     verb: &'static str,
     resource: String,
@@ -97,6 +102,25 @@ impl QueueMetrics {
     }
 }
 
+/// The spans that a collector has taken, and those that it has not.
+#[derive(Debug, Clone)]
+pub struct SpanCounters {
+    sent: Counter,
+    dropped: Counter,
+}
+
+impl SpanCounters {
+    /// Counts spans that the collector has taken.
+    pub fn sent(&self, count: usize) {
+        self.sent.inc_by(count as u64);
+    }
+
+    /// Counts spans that were dropped.
+    pub fn dropped(&self, count: usize) {
+        self.dropped.inc_by(count as u64);
+    }
+}
+
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -109,6 +133,7 @@ pub struct Metrics {
     reconcile_errors: Family<ErrorLabels, Counter>,
     status_update_failures: Counter,
     api_requests: Family<RequestLabels, Counter>,
+    spans: Family<SpanLabels, Counter>,
     leader: Gauge,
     memory: MemoryMetrics,
     task_queues: TaskQueueMetrics,
@@ -135,6 +160,7 @@ impl Metrics {
             reconcile_errors: Family::default(),
             status_update_failures: Counter::default(),
             api_requests: Family::default(),
+            spans: Family::default(),
             leader: Gauge::default(),
             memory: MemoryMetrics::default(),
             task_queues: TaskQueueMetrics::new(),
@@ -175,6 +201,11 @@ impl Metrics {
             "api_requests",
             "Requests to the API server, by the status code of the answer, or timeout or error where there was none",
             self.api_requests.clone(),
+        );
+        registry.register(
+            "spans",
+            "Spans of tasks for the collector of traces, by result: Sent, Dropped",
+            self.spans.clone(),
         );
         registry.register("leader", "1 while this process does the work, 0 while it stands by", self.leader.clone());
         registry.register_collector(Box::new(self.memory.clone()));
@@ -256,6 +287,12 @@ impl Metrics {
     /// Sets what is in use of the memory limit, `None` without a limit.
     pub fn set_memory(&self, in_use: Option<MemoryUse>) {
         *self.memory.0.lock().unwrap_or_else(PoisonError::into_inner) = in_use;
+    }
+
+    /// The counters of the spans that are sent.
+    pub fn spans(&self) -> SpanCounters {
+        let counter = |result| self.spans.get_or_create_owned(&SpanLabels { result });
+        SpanCounters { sent: counter("Sent"), dropped: counter("Dropped") }
     }
 
     /// The metrics of TaskQueues.

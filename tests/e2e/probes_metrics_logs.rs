@@ -44,7 +44,7 @@ async fn the_probes_and_the_metrics_answer() {
     ];
     let of = format!(r#"namespace="{}""#, scene.namespace);
     let expected =
-        expected.map(|line| line.replace("IN", &format!(r##"{of},queue="",label_team="""##)).replace("OF", &of));
+        expected.map(|line| line.replace("IN", &format!(r#"{of},queue="",label_team="""#)).replace("OF", &of));
     eventually("the metrics", async || {
         let (code, text) = operator.get("/metrics");
         let missing: Vec<&String> = expected.iter().filter(|line| !text.lines().any(|l| l == *line)).collect();

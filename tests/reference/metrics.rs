@@ -28,6 +28,7 @@ fn text() -> String {
     metrics.api_request("get", "pods", "200");
     let gauges = ScheduleGauges { state: "Scheduled", next: Some(0), last_success: Some(0), consecutive_failures: 0 };
     metrics.schedules().set("shop", "nightly", gauges);
+    metrics.spans().sent(1);
     metrics.set_leader(true);
     metrics.set_memory(Some(MemoryUse { used: 1, limit: 2 }));
     let depth = QueueDepth { running: 0, slots: Some(1), queued: 0, oldest_wait: Duration::ZERO };

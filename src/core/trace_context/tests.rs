@@ -11,3 +11,13 @@ fn a_trace_is_the_tasks_and_a_span_the_attempts() {
     assert_eq!(first.split('-').nth(1), second.split('-').nth(1));
     assert_ne!(first.split('-').nth(2), second.split('-').nth(2));
 }
+
+#[test]
+fn each_span_of_a_task_has_an_id_of_its_own() {
+    let fallback = TaskSpan::Slot(Slot { number: 1, fallback: true });
+    let spans = [TaskSpan::Run(1), TaskSpan::Slot(1.into()), fallback, TaskSpan::BackOff(1), TaskSpan::Queue(1)];
+    let ids: std::collections::HashSet<String> = spans.iter().map(|span| span_id(UID, *span)).collect();
+    assert_eq!(ids.len(), spans.len());
+    assert!(ids.iter().all(|id| id.len() == 16));
+    assert_eq!(traceparent(UID, 1).split('-').nth(2), Some(span_id(UID, TaskSpan::Slot(1.into())).as_str()));
+}

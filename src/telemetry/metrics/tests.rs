@@ -42,6 +42,7 @@ fn every_metric_is_shown_under_its_name() {
     metrics.reconcile_failed("conflict");
     metrics.status_update_failed();
     metrics.api_request("update", "retryabletasks/status", "409");
+    metrics.spans().dropped(2);
     metrics.set_leader(true);
     metrics.set_memory(Some(MemoryUse { used: 192 << 20, limit: 256 << 20 }));
     let text = metrics.encode().unwrap();
@@ -72,6 +73,7 @@ fn every_metric_is_shown_under_its_name() {
         r#"retryabletask_reconcile_errors_total{kind="panic"} 0"#,
         "retryabletask_status_update_failures_total 1",
         r#"retryabletask_api_requests_total{verb="update",resource="retryabletasks/status",code="409"} 1"#,
+        r#"retryabletask_spans_total{result="Dropped"} 2"#,
         "retryabletask_leader 1",
         "retryabletask_memory_usage_ratio 0.75",
         "retryabletask_memory_limit_bytes 268435456",
