@@ -56,7 +56,7 @@ demo-down: ## take the demo down; CLUSTER=current uninstalls it from your own cl
 .PHONY: unit
 unit: ## the pure tests: seconds, no cluster
 	$(STEP) "pure tests"
-	$(CARGO) test --locked --lib --test cli --test corpus --test pages --test reference -- $(ARGS)
+	$(CARGO) test --locked --lib --test cli --test plugin --test corpus --test pages --test reference -- $(ARGS)
 
 PYTHON ?= python3
 PYTEST := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/retryable-tasks/pytest

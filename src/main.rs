@@ -9,5 +9,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::Cli::parse().execute()
+    let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    cli::plugin::by_name(&args).unwrap_or_else(|| cli::Cli::parse_from(args).execute())
 }

@@ -12,7 +12,12 @@ const DIFFERS: u8 = 2;
 #[derive(Debug, Args)]
 pub(super) struct ConvertArgs {
     /// The manifest, YAML or JSON, such as kubectl get job NAME -o yaml; - means standard input
-    file: String,
+    #[arg(required_unless_present = "from")]
+    file: Option<String>,
+
+    /// What is in the cluster, such as job/NAME or cronjob/NAME; in kubectl retryable alone
+    #[arg(long, value_name = "KIND/NAME", conflicts_with = "file")]
+    from: Option<String>,
 
     /// Take the defaults of a task, instead of waits and budgets as before
     #[arg(long)]
@@ -30,30 +35,58 @@ enum Error {
     Read { file: String, why: io::Error },
     #[error("{file}: {why}")]
     Convert { file: String, why: ConvertError },
+    #[error("--from needs a cluster: kubectl retryable convert --from KIND/NAME")]
+    NoCluster,
     #[error(transparent)]
     Write(#[from] io::Error),
+}
+
+impl ConvertArgs {
+    /// What is to be converted from the cluster.
+    pub(super) fn from(&self) -> Option<&str> {
+        self.from.as_deref()
+    }
 }
 
 /// Converts a file: the manifests to standard output, what to know to standard error. Ends with 0 if all is as before, 2 if
 /// something differs, 1 if something cannot be converted.
 pub(super) fn convert(args: &ConvertArgs) -> ExitCode {
-    match write(args) {
-        Ok(true) => ExitCode::from(DIFFERS),
-        Ok(false) => ExitCode::SUCCESS,
-        Err(error) => {
-            print_error(&error);
-            ExitCode::FAILURE
-        }
+    if args.from.is_some() {
+        print_error(&Error::NoCluster);
+        return ExitCode::FAILURE;
+    }
+    ExitCode::from(exit_code(args))
+}
+
+/// The same as a number.
+pub(super) fn exit_code(args: &ConvertArgs) -> u8 {
+    let file = args.file.as_deref().unwrap_or("-");
+    let name = if file == "-" { "standard input" } else { file };
+    match read(file) {
+        Ok(text) => exit_code_of(args, name, &text),
+        Err(why) => failed(&Error::Read { file: name.to_owned(), why }),
     }
 }
 
-fn write(args: &ConvertArgs) -> Result<bool, Error> {
-    let ConvertArgs { file, modern, expand } = args;
-    let name = || if file == "-" { "standard input" } else { file }.to_owned();
-    let text = read(file).map_err(|why| Error::Read { file: name(), why })?;
+/// Converts a text that is called `name`.
+pub(super) fn exit_code_of(args: &ConvertArgs, name: &str, text: &str) -> u8 {
+    match write(args, name, text) {
+        Ok(true) => DIFFERS,
+        Ok(false) => 0,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &Error) -> u8 {
+    print_error(error);
+    1
+}
+
+fn write(args: &ConvertArgs, name: &str, text: &str) -> Result<bool, Error> {
+    let ConvertArgs { file: _, from: _, modern, expand } = args;
     let options = Options { modern: *modern, expand: *expand };
-    let converted =
-        convert::convert(&text, options, &Admissions::new()).map_err(|why| Error::Convert { file: name(), why })?;
+    let converted = convert::convert(text, options, &Admissions::new())
+        .map_err(|why| Error::Convert { file: name.to_owned(), why })?;
     print_notes(&converted);
     match io::stdout().write_all(converted.yaml.as_bytes()) {
         // The reader, such as `head`, has closed the pipe.

@@ -65,7 +65,7 @@ fn line_of<'a>(text: &'a str, matched: &Range<usize>) -> Option<(&'a str, Option
 }
 
 /// The first line that has words, else the first that is not empty.
-pub(super) fn first_line(text: &str) -> Option<&str> {
+pub fn first_line(text: &str) -> Option<&str> {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines().find(|line| is_sentence(line)).or_else(|| lines().next())
 }
@@ -73,7 +73,7 @@ pub(super) fn first_line(text: &str) -> Option<&str> {
 /// The last meaningful line of a log: not a stack frame, not the continuation of another line, and not what a runtime
 /// adds to every error. A line that begins with `fatal` or the like wins over later ones: the container runtime reads
 /// standard output and standard error separately, so their lines may be in another order than they were written.
-pub(super) fn last_line(log: &str) -> Option<&str> {
+pub fn last_line(log: &str) -> Option<&str> {
     let of_dump = go_dump(log);
     let has_meaning = |line: &str| is_sentence(line) && !is_frame(line.trim()) && !is_trailer(line.trim());
     let meaningful = || log.lines().enumerate().filter(|(number, line)| !of_dump.contains(number) && has_meaning(line));

@@ -30,6 +30,7 @@ mod faults;
 mod hold_up;
 mod hostile;
 mod kubectl_columns;
+mod kubectl_plugin;
 mod kubelet_reports;
 mod kueue;
 mod leader_election;

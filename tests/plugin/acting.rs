@@ -1,0 +1,192 @@
+//! What the verbs that act ask for, and what they say came of it.
+
+use crate::server::{Answer, Request, Server, refusal, stored};
+use crate::tasks::{failed, object, succeeded, task, waiting};
+use crate::{Said, said};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// A server with these tasks whose operator acknowledges at once. `conflicts`: so many patches meet a task that has changed.
+fn acknowledging(tasks: Vec<Value>, conflicts: usize) -> Server {
+    let names = tasks.into_iter().map(|task| (task["metadata"]["name"].as_str().unwrap().to_owned(), task));
+    let state: Mutex<(BTreeMap<String, Value>, usize)> = Mutex::new((names.collect(), conflicts));
+    Server::new(move |request: &Request| {
+        let mut state = state.lock().unwrap();
+        if !request.line.starts_with("PATCH ") {
+            return stored(&[("retryabletasks", state.0.values().cloned().collect())], request);
+        }
+        let name = request.line.split(['/', '?']).find(|part| state.0.contains_key(*part)).unwrap().to_owned();
+        if state.1 > 0 {
+            state.1 -= 1;
+            let task = state.0.get_mut(&name).unwrap();
+            let version: u64 = task["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+            task["metadata"]["resourceVersion"] = json!((version + 1).to_string());
+            return refusal(409, "Conflict", "the object has been modified");
+        }
+        let task = state.0.get_mut(&name).unwrap();
+        let before = task.clone();
+        for (annotation, value) in request.body["metadata"]["annotations"].as_object().into_iter().flatten() {
+            let known = json!({"annotation": annotation, "value": value, "time": "2026-11-22T10:00:00Z", "effect": "as it was asked"});
+            task["status"]["acknowledged"] = json!([known]);
+        }
+        if let Some(suspend) = request.body["spec"]["suspend"].as_bool() {
+            task["spec"]["suspend"] = json!(suspend);
+            task["status"]["state"] = json!(if suspend { "Suspended" } else { "Waiting" });
+        }
+        Answer::Json(200, before)
+    })
+}
+
+fn tasks() -> Vec<Value> {
+    vec![waiting("import"), failed("export", 9), failed("report", 12), succeeded("backup")]
+}
+
+#[test]
+fn a_named_task_is_asked_at_once_by_a_value_of_its_own() {
+    let server = acknowledging(tasks(), 0);
+    let Said { code, out, err } = said(&server, &["retry-now", "import"]);
+    assert_eq!((code, &*out, &*err), (Some(0), "import: as it was asked\n", ""));
+    assert_eq!(said(&server, &["retry-now", "import"]).out, "import: as it was asked\n");
+    let bodies: Vec<Value> = server.writes().into_iter().map(|request| request.body).collect();
+    let value = |body: &Value| body["metadata"]["annotations"]["retryable.dev/retry-now"].as_str().unwrap().to_owned();
+    let [first, second] = &*bodies else { panic!("{bodies:?}") };
+    assert_eq!(first["metadata"]["resourceVersion"], "7");
+    assert_ne!(value(first), value(second), "two requests are two");
+    assert_eq!(value(first).len(), 16);
+}
+
+#[test]
+fn a_task_that_changes_meanwhile_is_read_again() {
+    let server = acknowledging(tasks(), 2);
+    assert_eq!(said(&server, &["run-again", "export", "--from-start"]).out, "export: as it was asked\n");
+    let writes = server.writes();
+    let versions: Vec<&Value> = writes.iter().map(|request| &request.body["metadata"]["resourceVersion"]).collect();
+    assert_eq!(versions, ["7", "8", "9"]);
+    let value = writes[2].body["metadata"]["annotations"]["retryable.dev/run-again"].as_str().unwrap();
+    assert!(value.ends_with(" from-start"), "{value}");
+    // It gives up where it would go on for ever.
+    let Said { code, err, .. } = said(&acknowledging(tasks(), 100), &["cancel", "import"]);
+    assert_eq!((code, &*err), (Some(1), "error: patch RetryableTask import: the object has been modified\n"));
+}
+
+#[test]
+fn many_tasks_need_a_yes() {
+    let server = acknowledging(tasks(), 0);
+    let Said { code, err, .. } = said(&server, &["run-again", "--state", "Failed"]);
+    assert_eq!((code, &*err), (Some(1), "error: run-again of 2 task(s): give --yes, since nobody can be asked here\n"));
+    let Said { code, out, .. } = said(&server, &["run-again", "--state", "Failed", "--dry-run"]);
+    assert_eq!((code, &*out), (Some(0), "export: run-again (dry run)\nreport: run-again (dry run)\n"));
+    assert!(server.writes().is_empty());
+    let Said { code, out, .. } = said(&server, &["run-again", "--state", "Failed", "--yes", "--rate", "100/s"]);
+    assert_eq!((code, &*out), (Some(0), "export: as it was asked\nreport: as it was asked\n"));
+    assert_eq!(server.writes().len(), 2);
+}
+
+#[test]
+fn what_would_have_no_effect_is_not_asked() {
+    let server = acknowledging(tasks(), 0);
+    let Said { code, out, .. } = said(&server, &["cancel", "backup", "import"]);
+    assert_eq!((code, &*out), (Some(0), "backup: no effect: it has ended\nimport: as it was asked\n"));
+    assert_eq!(said(&server, &["resume", "import"]).out, "import: no effect: it is not suspended\n");
+    assert_eq!(server.writes().len(), 1);
+}
+
+#[test]
+fn a_task_is_suspended_and_goes_on() {
+    let server = acknowledging(tasks(), 0);
+    assert_eq!(said(&server, &["suspend", "import"]).out, "import: it is suspended\n");
+    assert_eq!(said(&server, &["resume", "-l", "team=shop", "--state", "Suspended", "-y"]).out, "import: it goes on\n");
+    assert!(server.lines().iter().any(|line| line.contains("labelSelector=team%3Dshop")), "{:?}", server.lines());
+}
+
+#[test]
+fn nobody_is_meant_by_nothing() {
+    let server = acknowledging(tasks(), 0);
+    let nobody = "error: name the tasks, or say which are meant: -l LABELS, --state STATE, --reason REASON or --fingerprint FINGERPRINT\n";
+    assert_eq!(said(&server, &["cancel"]).err, nobody);
+    assert_eq!(
+        said(&server, &["cancel", "import", "--state", "Waiting"]).err,
+        "error: give either names or -l, --state, --reason, --fingerprint\n"
+    );
+    assert_eq!(
+        said(&server, &["cancel", "--state", "Blocked", "--yes"]).err,
+        "No tasks that are meant found in shop namespace.\n"
+    );
+    assert!(server.writes().is_empty());
+}
+
+#[test]
+fn an_operator_that_does_not_act_is_not_waited_for_without_end() {
+    let server = Server::new(|request| {
+        let request = Request { line: request.line.replacen("PATCH", "GET", 1), body: Value::Null };
+        stored(
+            &[(
+                "retryabletasks",
+                vec![
+                    waiting("import"),
+                    task("runs", &json!({"state": "Running", "startTime": "2026-11-22T10:00:00Z"})),
+                ],
+            )],
+            &request,
+        )
+    });
+    let Said { code, err, .. } = said(&server, &["cancel", "import", "--timeout", "0s"]);
+    assert_eq!((code, &*err), (Some(1), "error: import: requested, but no operator has acted on it within 0 s\n"));
+    // What takes effect once the task has ended is not waited for.
+    assert_eq!(said(&server, &["run-again", "runs"]).out, "runs: it runs again once it has ended\n");
+}
+
+#[test]
+fn what_is_forbidden_for_one_task_is_done_for_the_others() {
+    let server = Server::new(|request| match &*request.line {
+        line if line.starts_with("PATCH") && line.contains("/export") => refusal(403, "Forbidden", "no"),
+        line if line.starts_with("PATCH") => refusal(404, "NotFound", "gone"),
+        _ => stored(&[("retryabletasks", tasks())], request),
+    });
+    let Said { code, err, .. } = said(&server, &["run-again", "--state", "Failed", "--yes"]);
+    let expected = "error: patch RetryableTask export: no\nerror: patch RetryableTask report: gone\n";
+    assert_eq!((code, &*err), (Some(1), expected));
+}
+
+#[test]
+fn queues_are_held_and_schedules_triggered() {
+    let queue = object("TaskQueue", "mail", &json!({"spec": {}}));
+    let server = Server::new(move |request| {
+        let request = Request { line: request.line.replacen("PATCH", "GET", 1), body: Value::Null };
+        stored(&[("taskqueues", vec![queue.clone()])], &request)
+    });
+    let cases = [
+        (&["queue", "hold", "mail"][..], "held: no attempt starts", "Hold"),
+        (
+            &["queue", "hold", "mail", "--drain"],
+            "held and drained: no attempt starts, and those that run are stopped",
+            "HoldAndDrain",
+        ),
+        (&["queue", "resume", "mail"], "attempts start", "None"),
+    ];
+    for (args, effect, policy) in cases {
+        assert_eq!(said(&server, args).out, format!("taskqueue.retryable.dev/mail: {effect}\n"));
+        assert_eq!(server.writes().last().unwrap().body, json!({"spec": {"stopPolicy": policy}}));
+    }
+
+    let spec = json!({"schedule": "0 3 * * *", "template": {"spec": {"image": "busybox"}}});
+    let schedule = Mutex::new(object("TaskSchedule", "nightly", &json!({"spec": spec, "status": {}})));
+    let server = Server::new(move |request| {
+        let mut schedule = schedule.lock().unwrap();
+        for (annotation, value) in request.body["metadata"]["annotations"].as_object().into_iter().flatten() {
+            let known = json!({"annotation": annotation, "value": value, "time": "2026-11-22T10:00:00Z", "effect": format!("{annotation} is done")});
+            schedule["status"]["acknowledged"] = json!([known]);
+            schedule["metadata"]["annotations"] = json!({annotation: value});
+        }
+        Answer::Json(200, schedule.clone())
+    });
+    assert_eq!(said(&server, &["schedule", "trigger", "nightly"]).out, "nightly: retryable.dev/trigger is done\n");
+    assert_eq!(said(&server, &["schedule", "resume", "nightly"]).out, "nightly: retryable.dev/resume is done\n");
+    let backfill = ["schedule", "backfill", "nightly", "2026-11-01/2026-11-07"];
+    assert_eq!(said(&server, &backfill).out, "nightly: retryable.dev/backfill is done\n");
+    let again = "error: the same was requested before, and is requested once: retryable.dev/backfill is done\n";
+    assert_eq!(said(&server, &backfill).err, again);
+    let wrong = said(&server, &["schedule", "trigger", "nightly", "--patch", "maxRetries: 0"]).err;
+    assert!(wrong.starts_with("error: --patch is not valid JSON: "), "{wrong}");
+}

@@ -1,0 +1,306 @@
+//! What the verbs that show print, to the letter.
+
+use crate::server::{Answer, Server, refusal, stored};
+use crate::tasks::{ago, failed, in_namespace, object, succeeded, task, waiting};
+use crate::{Said, said};
+use serde_json::{Value, json};
+
+fn shop() -> Server {
+    let tasks = vec![waiting("import"), failed("export", 9), failed("report", 12), succeeded("backup")];
+    Server::with(&[("retryabletasks", tasks)])
+}
+
+#[test]
+fn tasks_in_a_list() {
+    let Said { code, out, err } = said(&shop(), &["list"]);
+    let expected = "\
+NAME     STATE       ATTEMPTS   LAST-REASON   NEXT-RETRY   AGE
+backup   Succeeded   1          -             -            1h5m
+export   Failed      1          Error         -            1h5m
+import   Waiting     1          Error         in 1h0m      1h5m
+report   Failed      1          Error         -            1h5m
+";
+    assert_eq!((code, &*out, &*err), (Some(0), expected, ""));
+}
+
+#[test]
+fn a_list_is_narrowed_down_and_shown_as_one_likes() {
+    let Said { out, .. } = said(&shop(), &["list", "--state", "waiting,Succeeded", "--no-headers", "-o", "wide"]);
+    let expected = "\
+backup   Succeeded   1   -       -         1h5m   10s   -   -   shop/import:1.4   -
+import   Waiting     1   Error   in 1h0m   1h5m   -     3   -   shop/import:1.4   no route to host 7
+";
+    assert_eq!(out, expected);
+    let names = said(&shop(), &["list", "--reason", "RetriesExhausted", "-o", "name", "--sort", "age"]).out;
+    assert_eq!(names, "retryabletask.retryable.dev/export\nretryabletask.retryable.dev/report\n");
+    let read: Value = serde_json::from_str(&said(&shop(), &["list", "--state", "Waiting", "-o", "json"]).out).unwrap();
+    assert_eq!((&read["kind"], &read["items"][0]["metadata"]["name"]), (&json!("List"), &json!("import")));
+    assert_eq!(read["items"][0]["kind"], "RetryableTask");
+    let yaml = said(&shop(), &["list", "--state", "Waiting", "-o", "yaml"]).out;
+    assert!(yaml.starts_with("apiVersion: v1\nitems:\n- apiVersion: retryable.dev/v1alpha1\n"), "{yaml}");
+    let Said { code, err, .. } = said(&shop(), &["list", "--state", "Faild"]);
+    let expected = "error: \"Faild\" is no state: Pending, Blocked, Running, Waiting, Queued, Suspended, Succeeded, Failed, Cancelled\n";
+    assert_eq!((code, &*err), (Some(1), expected));
+}
+
+#[test]
+fn nothing_is_said_to_be_nothing() {
+    let none = Server::with(&[("retryabletasks", vec![])]);
+    let Said { code, out, err } = said(&none, &["list"]);
+    assert_eq!((code, &*out, &*err), (Some(0), "", "No tasks found in shop namespace.\n"));
+    assert_eq!(said(&none, &["errors", "-A"]).err, "No failures found.\n");
+    // Programs get an empty list.
+    assert_eq!(
+        said(&none, &["list", "-o", "json"]).out,
+        "{\n  \"apiVersion\": \"v1\",\n  \"items\": [],\n  \"kind\": \"List\"\n}\n"
+    );
+}
+
+#[test]
+fn one_task_with_its_attempts() {
+    let Said { code, out, err } = said(&shop(), &["get", "import"]);
+    let why = said(&shop(), &["why", "import"]).out;
+    let (sentence, hint) = why.split_once(".\n  ").unwrap();
+    let expected = format!(
+        "\
+Name:       import
+Namespace:  shop
+State:      Waiting
+Attempts:   1
+Retries:    1 of 3 charged, 0 attempts not charged
+Why:        {sentence}
+            {hint}
+ATTEMPT   STARTED                RAN   REASON    EXIT-CODE   RULE   ACTION   WAIT          NODE     MESSAGE
+1         2026-11-22T10:00:00Z   10s   Error     3           -      Retry    1.5s          node-1   no route to host 7
+2         -                      -     Waiting   -           -      -        1h0m left     -        -
+"
+    );
+    let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!((code, squeezed(&out), &*err), (Some(0), squeezed(&expected), ""));
+    let Said { code, err, .. } = said(&shop(), &["get", "nothing"]);
+    assert_eq!(
+        (code, &*err),
+        (Some(1), "error: get RetryableTask shop/nothing: retryabletasks \"nothing\" not found\n")
+    );
+}
+
+#[test]
+fn why_a_task_is_where_it_is() {
+    let Said { code, out, .. } = said(&shop(), &["why", "export", "backup"]);
+    let expected = "\
+export: Failed with RetriesExhausted 2h5m ago, after 10s: the only attempt failed (maxRetries 0); the last ended with Error, exit code 3.
+backup: Succeeded 2h5m ago, after 10s: attempt 1 succeeded.
+";
+    assert_eq!((code, &*out), (Some(0), expected));
+}
+
+#[test]
+fn why_a_task_waits_for_its_queue() {
+    let queued = |name: &str, since: i64| {
+        let mut task = task(name, &json!({"state": "Queued", "current": {"number": 1, "queuedTime": ago(since)}}));
+        task["spec"]["queue"] = json!({"name": "mail"});
+        task
+    };
+    let tasks = vec![queued("first", 9000), queued("second", 7530)];
+    let queue = object("TaskQueue", "mail", &json!({"spec": {}, "status": {"running": "3/3"}}));
+    let server = Server::with(&[("retryabletasks", tasks.clone()), ("taskqueues", vec![queue])]);
+    let Said { out, .. } = said(&server, &["why", "second"]);
+    assert_eq!(
+        out,
+        "Attempt 1 is due and has waited for 2h5m for TaskQueue mail: 3/3 attempts run; it is number 2 of 2 in line.\n"
+    );
+    let asked = "GET /apis/retryable.dev/v1alpha1/namespaces/shop/retryabletasks?&fieldSelector=spec.queue.name%3Dmail&limit=500";
+    assert!(server.lines().iter().any(|line| line == asked), "{:?}", server.lines());
+    let missing = Server::with(&[("retryabletasks", tasks), ("taskqueues", vec![])]);
+    let expected =
+        "Attempt 1 has waited for 2h5m for TaskQueue mail, which does not exist.\n  Create it, or change spec.queue.\n";
+    assert_eq!(said(&missing, &["why", "second"]).out, expected);
+}
+
+#[test]
+fn failures_by_their_cause() {
+    let mut others = vec![failed("a", 1), failed("b", 22), failed("c", 333), waiting("d")];
+    let memory = json!({"attempt": 1, "podName": "p", "reason": "OOMKilled", "exitCode": 137, "action": "Retry", "finishTime": "2026-11-22T10:00:10Z"});
+    others.push(task("e", &json!({"state": "Running", "history": [memory]})));
+    let server = Server::with(&[("retryabletasks", others)]);
+    let Said { code, out, err } = said(&server, &["errors"]);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((code, &*err, lines.len()), (Some(0), "", 3), "{out}");
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let header = ["FINGERPRINT", "COUNT", "TASKS", "FIRST", "LAST", "REASON", "EXIT-CODE", "MESSAGE"];
+    assert_eq!(words(lines[0]), header);
+    let row = words(lines[1]);
+    assert_eq!(
+        (&*row[1], &*row[2], &*row[5], &*row[6], row[7..].join(" ")),
+        ("4", "4", "Error", "3", "no route to host #".into())
+    );
+    assert!(words(lines[2])[5..].join(" ").starts_with("OOMKilled 137 -"), "{out}");
+    // The name of the cause selects its tasks.
+    let names = said(&server, &["list", "--fingerprint", &row[0], "-o", "name"]).out;
+    assert_eq!(names.lines().count(), 4, "{names}");
+    let read: Value = serde_json::from_str(&said(&server, &["errors", "-o", "json"]).out).unwrap();
+    assert_eq!((&read["errors"][0]["count"], &read["errors"][0]["pattern"]), (&json!(4), &json!("no route to host #")));
+    let wide = said(&server, &["errors", "-o", "wide"]).out;
+    assert!(wide.contains("a,b,c,+1"), "{wide}");
+}
+
+#[test]
+fn attempts_by_node() {
+    let pod = |task: &str, node: &str, phase: &str| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": task, "namespace": "shop", "labels": {"retryable.dev/task-name": task}},
+            "spec": {"nodeName": node, "containers": []}, "status": {"phase": phase}})
+    };
+    let pods = vec![
+        pod("b", "node-1", "Running"),
+        pod("a", "node-1", "Pending"),
+        pod("c", "node-2", "Running"),
+        pod("d", "node-2", "Failed"),
+    ];
+    let Said { out, .. } = said(&Server::with(&[("pods", pods)]), &["workers"]);
+    let expected = "\
+NODE     RUNNING   STARTING   STOPPING   TASKS
+node-1   1         1          0          a,b
+node-2   1         0          0          c
+";
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn queues_and_schedules_in_a_list() {
+    let circuit = json!({"state": "Open", "until": ago(-3630), "trip": 2, "cause": "12 of 14 tasks failed"});
+    let queue = object(
+        "TaskQueue",
+        "mail",
+        &json!({"spec": {"stopPolicy": "Hold"}, "status": {"running": "0/3", "queued": 4, "waiting": 1, "circuit": circuit}}),
+    );
+    let spec = json!({"schedule": "0 3 * * *", "template": {"spec": {"image": "busybox"}}});
+    let status = json!({"state": "Scheduled", "active": 0, "consecutiveFailures": 2, "nextScheduleTime": ago(-3630), "lastScheduleTime": ago(7230), "skipped": {"missed": 3}});
+    let schedule = object("TaskSchedule", "nightly", &json!({"spec": spec, "status": status}));
+    let server =
+        Server::with(&[("taskqueues", vec![queue]), ("taskschedules", vec![schedule]), ("retryabletasks", vec![])]);
+    let expected = "\
+NAME   RUNNING   QUEUED   WAITING   CIRCUIT   OPEN-FOR   STARTS   AGE    CAUSE
+mail   0/3       4        1         Open      in 1h0m    Held     1h5m   12 of 14 tasks failed
+";
+    assert_eq!(said(&server, &["queue", "list", "-o", "wide"]).out, expected);
+    let expected = "\
+Name:       mail
+Namespace:  shop
+Running:    0/3
+Queued:     4
+Waiting:    1
+Starts:     Held
+Circuit:    Open, opened 2 times
+Probes:     in 1h0m
+Cause:      12 of 14 tasks failed
+";
+    assert_eq!(said(&server, &["queue", "get", "mail"]).out, expected);
+    let expected = "\
+NAME      SCHEDULE    TIME-ZONE   STATE       ACTIVE   NEXT      LAST   LAST-SUCCESS   FAILURES   SKIPPED
+nightly   0 3 * * *   Etc/UTC     Scheduled   0        in 1h0m   2h0m   -              2          3
+";
+    assert_eq!(said(&server, &["schedule", "list"]).out, expected);
+    let next = said(&server, &["schedule", "next", "nightly", "--starts", "2"]).out;
+    assert!(next.starts_with("shop/nightly: 0 3 * * * in Etc/UTC\n\nTIME"), "{next}");
+    assert_eq!(next.matches("T03:00:00Z").count(), 2, "{next}");
+}
+
+#[test]
+fn a_forbidden_namespace_hides_no_other() {
+    let script = |request: &crate::server::Request| {
+        let tasks = vec![waiting("import"), in_namespace(failed("bill", 1), "billing")];
+        let namespace = |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let namespaces = vec![namespace("billing"), namespace("secret"), namespace("shop")];
+        match request.line.split('?').next().unwrap() {
+            "GET /apis/retryable.dev/v1alpha1/retryabletasks"
+            | "GET /apis/retryable.dev/v1alpha1/namespaces/secret/retryabletasks" => {
+                refusal(403, "Forbidden", "retryabletasks.retryable.dev is forbidden")
+            }
+            "GET /api/v1/namespaces" => {
+                Answer::Json(200, json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": namespaces}))
+            }
+            _ => stored(&[("retryabletasks", tasks)], request),
+        }
+    };
+    let Said { code, out, err } = said(&Server::new(script), &["list", "-A"]);
+    let expected = "\
+NAMESPACE   NAME     STATE     ATTEMPTS   LAST-REASON   NEXT-RETRY   AGE
+billing     bill     Failed    1          Error         -            1h5m
+shop        import   Waiting   1          Error         in 1h0m      1h5m
+";
+    let problem = "error: you may not list retryabletasks in these namespaces: secret\n";
+    assert_eq!((code, &*out, &*err), (Some(1), expected, problem));
+    let Said { code, out, err } = said(&Server::new(script), &["list", "-n", "secret,shop", "--no-headers"]);
+    assert_eq!((code, &*out, &*err), (Some(1), "shop   import   Waiting   1   Error   in 1h0m   1h5m\n", problem));
+    let nothing = Server::new(|_| refusal(403, "Forbidden", "no"));
+    let expected = "error: you may list neither retryabletasks in all namespaces nor the namespaces: name yours, such as -n shop,billing\n";
+    assert_eq!(said(&nothing, &["list", "-A"]).err, expected);
+    assert_eq!(said(&nothing, &["list"]).err, "error: list retryabletasks in namespace shop: no\n");
+}
+
+#[test]
+fn a_long_list_comes_in_pages() {
+    let server = Server::new(|request| {
+        let is_second = request.line.contains("continue=more");
+        let name = if is_second { "second" } else { "first" };
+        let metadata = if is_second { json!({}) } else { json!({"continue": "more"}) };
+        Answer::Json(200, json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": [waiting(name)]}))
+    });
+    assert_eq!(
+        said(&server, &["list", "-o", "name"]).out,
+        "retryabletask.retryable.dev/first\nretryabletask.retryable.dev/second\n"
+    );
+    assert!(server.lines().iter().all(|line| line.contains("limit=500")), "{:?}", server.lines());
+}
+
+#[test]
+fn a_task_that_this_version_cannot_read_hides_no_other() {
+    let strange = task("strange", &json!({"attempts": "many"}));
+    let Said { code, out, err } =
+        said(&Server::with(&[("retryabletasks", vec![strange, waiting("import")])]), &["list", "-o", "name"]);
+    assert_eq!((code, &*out), (Some(1), "retryabletask.retryable.dev/import\n"));
+    assert!(err.starts_with("error: this version cannot read shop/strange: invalid type: string"), "{err}");
+}
+
+#[test]
+fn waiting_ends_with_what_became_of_the_tasks() {
+    let Said { code, out, .. } = said(&shop(), &["wait", "backup"]);
+    assert_eq!((code, &*out), (Some(0), "backup: Succeeded: attempt 1 succeeded\n"));
+    assert_eq!(said(&shop(), &["wait", "backup", "export"]).code, Some(1));
+    let Said { code, err, .. } = said(&shop(), &["wait", "nothing"]);
+    assert_eq!((code, &*err), (Some(1), "error: RetryableTask shop/nothing does not exist\n"));
+}
+
+#[test]
+fn the_log_of_an_attempt() {
+    let script = |request: &crate::server::Request| match request.line.split('?').next().unwrap() {
+        "GET /api/v1/namespaces/shop/pods/pod-1/log" if request.line.contains("container=task") => {
+            Answer::Text("one\ntwo\n".into())
+        }
+        "GET /api/v1/namespaces/shop/pods/p/log" => refusal(404, "NotFound", "pods \"p\" not found"),
+        _ => stored(&[("retryabletasks", vec![waiting("import"), succeeded("backup")])], request),
+    };
+    let Said { code, out, err } = said(&Server::new(script), &["logs", "import"]);
+    assert_eq!((code, &*out, &*err), (Some(0), "one\ntwo\n", ""));
+    let Said { code, out, err } = said(&Server::new(script), &["logs", "import", "--all"]);
+    assert_eq!((code, &*out, &*err), (Some(0), "one\ntwo\n", "=== attempt 1, Pod pod-1\n"));
+    let Said { code, err, .. } = said(&Server::new(script), &["logs", "backup"]);
+    assert_eq!(
+        (code, &*err),
+        (Some(1), "error: none of these Pods exists any more: podRetention says how many are kept\n")
+    );
+    let Said { code, err, .. } = said(&Server::new(script), &["logs", "import", "--attempt", "5"]);
+    assert_eq!((code, &*err), (Some(1), "error: attempt 5 is not in the history: 1 attempts have been started\n"));
+}
+
+#[test]
+fn watching_in_a_pipe_prints_lines() {
+    let Said { code, out, .. } = said(&shop(), &["get", "export", "--watch"]);
+    let lines: Vec<&str> = out.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    let expected = [
+        "attempt 1 ended with Error, exit code 3: no route to host 9; the next waits 1.5s",
+        "Failed: the only attempt failed (maxRetries 0); the last ended with Error, exit code 3",
+    ];
+    assert_eq!((code, lines), (Some(0), expected.to_vec()));
+    assert!(!out.contains('\u{1b}'));
+}
