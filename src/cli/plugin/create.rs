@@ -18,6 +18,7 @@ use tokio::time::Instant;
 const TRY_LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // each is an option of the command line
 pub(super) struct CreateArgs {
     /// Name of the task
     name: String,

@@ -144,7 +144,7 @@ fn run(args: &[OsString]) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&Error::Io(error)),
     };
-    match runtime.block_on(execute(&connection, verb)) {
+    match runtime.block_on(Box::pin(execute(&connection, verb))) {
         Ok(code) => ExitCode::from(code),
         // The reader, such as `head`, has closed the pipe.
         Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -161,23 +161,23 @@ fn failed(error: &Error) -> ExitCode {
 async fn execute(connection: &Connection, verb: Verb) -> Result<u8, Error> {
     use retryable_tasks::plugin::requests::Action;
     match verb {
-        Verb::List(args) => read::list(connection, &args).await,
-        Verb::Get(args) => read::get(connection, &args).await,
-        Verb::Why(args) => read::why(connection, &args).await,
-        Verb::Errors(args) => read::errors(connection, &args).await,
-        Verb::Logs(args) => logs::logs(connection, &args).await,
-        Verb::Wait(args) => wait::wait(connection, &args).await,
-        Verb::Workers(args) => read::workers(connection, &args).await,
-        Verb::RetryNow(args) => act::act(connection, Action::RetryNow, &args).await,
+        Verb::List(args) => Box::pin(read::list(connection, &args)).await,
+        Verb::Get(args) => Box::pin(read::get(connection, &args)).await,
+        Verb::Why(args) => Box::pin(read::why(connection, &args)).await,
+        Verb::Errors(args) => Box::pin(read::errors(connection, &args)).await,
+        Verb::Logs(args) => Box::pin(logs::logs(connection, &args)).await,
+        Verb::Wait(args) => Box::pin(wait::wait(connection, &args)).await,
+        Verb::Workers(args) => Box::pin(read::workers(connection, &args)).await,
+        Verb::RetryNow(args) => Box::pin(act::act(connection, Action::RetryNow, &args)).await,
         Verb::RunAgain(act::RunAgainArgs { from_start, args }) => {
-            act::act(connection, Action::RunAgain { from_start }, &args).await
+            Box::pin(act::act(connection, Action::RunAgain { from_start }, &args)).await
         }
-        Verb::Cancel(args) => act::act(connection, Action::Cancel, &args).await,
-        Verb::Suspend(args) => act::act(connection, Action::Suspend, &args).await,
-        Verb::Resume(args) => act::act(connection, Action::Resume, &args).await,
-        Verb::Create(args) => create::create(connection, &args).await,
-        Verb::Queue(args) => queue::queue(connection, &args).await,
-        Verb::Schedule(args) => schedule::schedule(connection, &args).await,
+        Verb::Cancel(args) => Box::pin(act::act(connection, Action::Cancel, &args)).await,
+        Verb::Suspend(args) => Box::pin(act::act(connection, Action::Suspend, &args)).await,
+        Verb::Resume(args) => Box::pin(act::act(connection, Action::Resume, &args)).await,
+        Verb::Create(args) => Box::pin(create::create(connection, &args)).await,
+        Verb::Queue(args) => Box::pin(queue::queue(connection, &args)).await,
+        Verb::Schedule(args) => Box::pin(schedule::schedule(connection, &args)).await,
         Verb::Simulate(args) => simulate::simulate(&args).map(|()| 0).map_err(|error| Error::Other(error.into())),
         Verb::Convert(args) => convert_of(connection, &args).await,
         Verb::Version(args) => version::version(connection, &args).await,

@@ -48,8 +48,7 @@ impl Show {
         K: Resource<DynamicType = ()> + Serialize,
     {
         match self.output {
-            Output::Json => self.value(&json!({"apiVersion": "v1", "kind": "List", "items": items})),
-            Output::Yaml => self.value(&json!({"apiVersion": "v1", "kind": "List", "items": items})),
+            Output::Json | Output::Yaml => self.value(&json!({"apiVersion": "v1", "kind": "List", "items": items})),
             Output::Name => out(&items.iter().map(|item| name_of(item) + "\n").collect::<String>()),
             Output::Table | Output::Wide if items.is_empty() => {
                 note(empty);

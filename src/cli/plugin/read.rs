@@ -210,15 +210,13 @@ async fn watch(cluster: &Cluster, name: &str) -> Result<u8, Error> {
         if End::of(&task).is_some() {
             return Ok(0);
         }
-        match tokio::time::timeout(REDRAW, follow.next()).await {
-            Ok(next) => match next? {
-                Some(next) => task = next,
-                None => {
-                    note("the task was deleted");
-                    return Ok(1);
-                }
-            },
-            Err(_) => {}
+        // Else it is drawn anew as it was: its times have changed.
+        if let Ok(next) = tokio::time::timeout(REDRAW, follow.next()).await {
+            let Some(next) = next? else {
+                note("the task was deleted");
+                return Ok(1);
+            };
+            task = next;
         }
     }
 }

@@ -36,13 +36,11 @@ pub(super) async fn wait(connection: &Connection, args: &WaitArgs) -> Result<u8,
 pub(super) async fn for_all(cluster: &Cluster, names: &[String], timeout: Option<Duration>) -> Result<u8, Error> {
     let ends = try_join_all(names.iter().map(|name| end(cluster, name)));
     let limit = timeout.unwrap_or(Duration::MAX);
-    match tokio::time::timeout(limit, ends).await {
-        Ok(ends) => Ok(if ends?.into_iter().all(|succeeded| succeeded) { 0 } else { FAILED }),
-        Err(_) => {
-            note(&format!("error: not all had ended after {} s", limit.as_secs()));
-            Ok(TIMED_OUT)
-        }
-    }
+    let Ok(ends) = tokio::time::timeout(limit, ends).await else {
+        note(&format!("error: not all had ended after {} s", limit.as_secs()));
+        return Ok(TIMED_OUT);
+    };
+    Ok(if ends?.into_iter().all(|succeeded| succeeded) { 0 } else { FAILED })
 }
 
 /// Waits for one, and prints how it ended.
