@@ -19,7 +19,7 @@ LOCAL_IMAGE := docker.io/library/retryable-tasks:dev
 KUBERNETES := tests/cluster/cluster
 # kubectl and helm of the project's own cluster, before those of the machine
 IN_CLUSTER := eval "$$($(KUBERNETES) env)" &&
-SCRIPTS := .ci/run .ci/release demo/run fuzz/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test tests/e2e/run tests/e2e/page/prepare tests/prometheus/check tests/prometheus/tools tests/simulation/mutate $(wildcard tests/cluster/lib/*.sh)
+SCRIPTS := .ci/run .ci/release .ci/krew .ci/krew-check demo/run fuzz/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test tests/e2e/run tests/e2e/page/prepare tests/prometheus/check tests/prometheus/tools tests/simulation/mutate $(wildcard tests/cluster/lib/*.sh)
 # Most of an end-to-end test's time is waiting, so more of them run at a time than there are processors.
 export E2E_THREADS ?= 8
 # The number of the cluster for those that need one alone
@@ -140,6 +140,9 @@ check: deny ## what CI refuses: warnings, formatting, stale generated files, fau
 	$(STEP) "workflows"
 	cd .ci && go tool actionlint ../.github/workflows/*.yaml
 	.ci/release --check
+	$(STEP) "plugin archives, Argo CD's health check"
+	cd .ci && go tool glua ../deploy/gitops/argocd-health-test.lua
+	.ci/krew-check $(TARGET_DIR)/debug/retryable-tasks
 	$(STEP) "scripts"
 	if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); else echo "no shellcheck here: scripts not checked"; fi
 
@@ -176,6 +179,14 @@ image: build ## the operator's image as an archive, made without a container eng
 publish: ## build the image for amd64 and arm64 with docker buildx, and push it: IMAGE=REGISTRY/retryable-tasks:TAG
 	docker buildx build --platform linux/amd64,linux/arm64 --sbom=true --provenance=mode=max \
 	  --build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) --push .
+
+DIST ?= dist
+
+.PHONY: plugin
+plugin: ## the plugin of kubectl: archives for amd64 and arm64 and krew's manifest, with docker buildx: VERSION=1.2.3 URL=where-they-will-be
+	docker buildx build --platform linux/amd64,linux/arm64 --output type=local,dest=$(DIST)/root .
+	.ci/krew "$(VERSION)" "$(URL)" $(DIST) amd64=$(DIST)/root/linux_amd64/retryable-tasks arm64=$(DIST)/root/linux_arm64/retryable-tasks
+	rm -rf $(DIST)/root
 
 .PHONY: crd
 crd: ## write crds/ from the types

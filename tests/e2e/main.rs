@@ -44,6 +44,7 @@ mod overrides_and_memory;
 mod page;
 mod pod_disruption;
 mod pod_rejection;
+mod policies;
 mod probes_metrics_logs;
 mod python_package;
 mod queue;
