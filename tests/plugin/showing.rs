@@ -58,8 +58,9 @@ fn nothing_is_said_to_be_nothing() {
 
 #[test]
 fn one_task_with_its_attempts() {
-    let Said { code, out, err } = said(&shop(), &["get", "import"]);
-    let why = said(&shop(), &["why", "import"]).out;
+    let shop = shop();
+    let Said { code, out, err } = said(&shop, &["get", "import"]);
+    let why = said(&shop, &["why", "import"]).out;
     let (sentence, hint) = why.split_once(".\n  ").unwrap();
     let expected = format!(
         "\
@@ -77,7 +78,7 @@ ATTEMPT   STARTED                RAN   REASON    EXIT-CODE   RULE   ACTION   WAI
     );
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!((code, squeezed(&out), &*err), (Some(0), squeezed(&expected), ""));
-    let Said { code, err, .. } = said(&shop(), &["get", "nothing"]);
+    let Said { code, err, .. } = said(&shop, &["get", "nothing"]);
     assert_eq!(
         (code, &*err),
         (Some(1), "error: get RetryableTask shop/nothing: retryabletasks \"nothing\" not found\n")
