@@ -271,7 +271,7 @@ async fn log_in(State(app): State<Shared>, headers: HeaderMap, body: Body) -> Re
 fn begin_session(session: &str, next: &str, headers: &HeaderMap) -> Response {
     let (path, query) = next.split_once('?').unwrap_or((next, ""));
     let place = Place::ALL.into_iter().find(|place| place.path() == path).unwrap_or(Place::Now);
-    let cookie = format!("{COOKIE_NAME}={session}; HttpOnly; SameSite=Strict{}", secure(headers));
+    let cookie = format!("{COOKIE_NAME}={session}; HttpOnly; SameSite=Lax{}", secure(headers));
     redirect(&Query::parse(query).link(place), &cookie)
 }
 
@@ -287,7 +287,7 @@ async fn log_out(State(app): State<Shared>, headers: HeaderMap) -> Response {
         return page(StatusCode::FORBIDDEN, &problem("Not from here", "Log out by this page's own button.".into()));
     }
     end_session(auth, &headers);
-    redirect("./", &format!("{COOKIE_NAME}=; HttpOnly; SameSite=Strict; Max-Age=0{}", secure(&headers)))
+    redirect("./", &format!("{COOKIE_NAME}=; HttpOnly; SameSite=Lax; Max-Age=0{}", secure(&headers)))
 }
 
 fn end_session(auth: &TokenAuth, headers: &HeaderMap) {

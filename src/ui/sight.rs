@@ -41,6 +41,11 @@ impl Sight {
         }
     }
 
+    /// Whether all objects of that kind may be seen.
+    pub fn covers_all(&self, kind: Kind) -> bool {
+        self.scopes.get(&kind) == Some(&Scope::All)
+    }
+
     /// Whether no object of that kind may be seen.
     pub fn is_blind_to(&self, kind: Kind) -> bool {
         match self.scopes.get(&kind) {

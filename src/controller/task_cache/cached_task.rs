@@ -147,6 +147,8 @@ struct Is {
     #[serde(rename = "type")]
     type_: String,
     status: String,
+    #[serde(rename = "lastTransitionTime", default)]
+    since: Option<String>,
 }
 
 /// The parts of an attempt that say whether it has a queue, and since when it could have run.
@@ -187,7 +189,10 @@ impl Stage {
         let time = |time: &Option<String>| time.as_ref().and_then(|time| time.parse().ok());
         let since = || {
             let current = self.current.as_ref();
-            current.and_then(|current| time(&current.create_time).or_else(|| time(&current.due_time))).or(created)
+            // What stalls a task that is run again is younger than the task.
+            let stalled = || self.conditions.iter().flatten().filter_map(|is| time(&is.since)).max();
+            let of_attempt = current.and_then(|current| time(&current.create_time).or_else(|| time(&current.due_time)));
+            of_attempt.or_else(stalled).or(created)
         };
         TaskPlace { state, pending_since: if state == State::Pending { since() } else { None } }
     }

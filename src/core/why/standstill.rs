@@ -55,10 +55,11 @@ impl Subject<'_> {
         };
         let why = Why::of(format!("{what} has not started: Pod {pod}{since} waits, because {problem}{failed}"));
         let why = match self.task.spec.startup_timeout_seconds {
-            Some(seconds) => {
+            // The limit begins when the gates are gone.
+            Some(seconds) if reason != "SchedulingGated" => {
                 why.hint(format!("The attempt fails if it has not started within {seconds} s (startupTimeoutSeconds)."))
             }
-            None => why,
+            Some(_) | None => why,
         };
         if current.fallback {
             return why;

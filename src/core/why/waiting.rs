@@ -64,7 +64,12 @@ impl Subject<'_> {
             }
         };
         let what = if current.fallback { "the fallback".into() } else { format!("attempt {}", current.number) };
-        let why = Why::of(format!("It has been suspended{since}, and {what} starts once it is resumed{failed}"));
+        let due = current.due_time.as_ref().map(|due| due.0).filter(|due| *due > self.known.now);
+        let then = match due {
+            Some(due) => format!("{what} is due {}, unless it is still suspended then", self.at(due)),
+            None => format!("{what} starts once it is resumed"),
+        };
+        let why = Why::of(format!("It has been suspended{since}, and {then}{failed}"));
         let name = self.task.metadata.name.as_deref().unwrap_or_default();
         why.hint(format!("To resume it: kubectl retryable resume {name}"))
     }

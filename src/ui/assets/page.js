@@ -131,8 +131,9 @@ const read = async () => {
   isStale = false;
   try {
     const answer = await fetch(location.href, { cache: "no-store", redirect: "error" });
-    // Log in again; or what was shown is gone.
-    if (answer.status === 401 || answer.status === 404) return location.reload();
+    // Log in again; or the task that was shown is gone.
+    const isGone = answer.status === 404 && document.getElementById("why");
+    if (answer.status === 401 || isGone) return location.reload();
     // 503 says why, above what is known.
     if (answer.ok || answer.status === 503) {
       replace(new DOMParser().parseFromString(await answer.text(), "text/html"));

@@ -149,7 +149,7 @@ async fn the_form_gives_a_session_that_scripts_cannot_read_and_that_is_not_the_t
     let (code, headers, _) = send(&page, "POST", "/login", &[], form).await;
     assert_eq!((code, headers["location"].to_str().unwrap()), (303, "./task?namespace=red&name=apple"));
     let cookie = headers["set-cookie"].to_str().unwrap();
-    assert!(cookie.contains("; HttpOnly; SameSite=Strict") && !cookie.contains("red-token"), "{cookie}");
+    assert!(cookie.contains("; HttpOnly; SameSite=Lax") && !cookie.contains("red-token"), "{cookie}");
     let session = cookie.split(';').next().unwrap();
     let cookies = format!("other=1; {session}");
     assert_eq!(get(&page, "/", &[("cookie", &cookies)]).await.0, 200);

@@ -135,15 +135,22 @@ fn notices(look: Look) -> Vec<String> {
     }
     let no_problem = look.store.problems.is_empty() && look.store.away.is_none();
     if no_problem && !look.store.tasks.is_listed(look.watched) {
-        notices.push(format!("Reading the tasks from the API server: {} so far.", count(look.store.tasks.len())));
+        let sees_all = look.sight.covers_all(Kind::Tasks);
+        let so_far = if sees_all { format!(": {} so far", count(look.store.tasks.len())) } else { String::new() };
+        notices.push(format!("Reading the tasks from the API server{so_far}."));
     }
     if look.store.away.is_none() {
-        notices.extend(look.store.problems.iter().map(|((kind, namespace), problem)| match namespace {
+        let concerns = |kind: Kind, namespace: Option<&str>| {
+            namespace.map_or_else(|| look.sight.covers_all(kind), |namespace| look.sight.covers(kind, namespace))
+        };
+        let problems = look.store.problems.iter().filter(|((kind, namespace), _)| concerns(*kind, namespace.as_deref()));
+        notices.extend(problems.map(|((kind, namespace), problem)| match namespace {
             Some(namespace) => format!("The {kind} of namespace {namespace} cannot be read: {problem}"),
             None => format!("The {kind} cannot be read: {problem}"),
         }));
     }
-    if look.sight.is_blind_to(Kind::Tasks) && look.user.is_some() {
+    let has_tasks = !look.store.tasks.is_empty() && look.store.tasks.is_listed(look.watched);
+    if look.sight.is_blind_to(Kind::Tasks) && look.user.is_some() && has_tasks {
         notices.push(
             "You may list RetryableTasks in none of the namespaces that have some. Ask for the rights of the role view there."
                 .to_owned(),

@@ -60,6 +60,8 @@ impl Mark {
     pub const UNREADABLE: Self = Self::new("Unreadable", "unknown");
     /// What the operator has not seen.
     pub const NEW: Self = Self::new("New", "pending");
+    /// A replica of which nobody knows whether it leads.
+    pub const READY: Self = Self::new("Ready", "running");
     /// A replica that leads.
     pub const LEADS: Self = Self::new("Leads", "running");
     /// A replica that stands by.

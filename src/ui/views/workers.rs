@@ -116,7 +116,7 @@ fn replica_row(look: Look, replica: Replica) -> ReplicaRow {
     let mark = match replica.leads {
         Some(true) => Mark::LEADS,
         Some(false) if replica.is_ready => Mark::STANDS_BY,
-        None if replica.is_ready => Mark::LEADS,
+        None if replica.is_ready => Mark::READY,
         Some(false) | None => Mark::NOT_READY,
     };
     ReplicaRow { mark, started: replica.started.map(|at| look.when(at)), replica }

@@ -110,6 +110,11 @@ fn a_task_is_pending_since_its_attempt_could_have_run() {
         place(&json!({"state": "Pending", "current": created})),
         (State::Pending, since("2026-11-22T11:00:01Z"))
     );
+    let stalled = json!([{"type": "Stalled", "status": "True", "lastTransitionTime": "2026-11-22T12:00:00Z"}]);
+    assert_eq!(
+        place(&json!({"state": "Pending", "current": {"number": 1}, "conditions": stalled})),
+        (State::Pending, since("2026-11-22T12:00:00Z"))
+    );
     assert_eq!(place(&json!({"state": "Waiting", "current": due})), (State::Waiting, None));
     assert_eq!(place(&json!({"state": "Failed"})), (State::Failed, None));
     assert_eq!(place(&json!({"state": "Later"})), (State::Unknown, None));
