@@ -143,7 +143,8 @@ fn notices(look: Look) -> Vec<String> {
         let concerns = |kind: Kind, namespace: Option<&str>| {
             namespace.map_or_else(|| look.sight.covers_all(kind), |namespace| look.sight.covers(kind, namespace))
         };
-        let problems = look.store.problems.iter().filter(|((kind, namespace), _)| concerns(*kind, namespace.as_deref()));
+        let problems =
+            look.store.problems.iter().filter(|((kind, namespace), _)| concerns(*kind, namespace.as_deref()));
         notices.extend(problems.map(|((kind, namespace), problem)| match namespace {
             Some(namespace) => format!("The {kind} of namespace {namespace} cannot be read: {problem}"),
             None => format!("The {kind} cannot be read: {problem}"),
