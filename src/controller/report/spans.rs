@@ -8,7 +8,7 @@ use crate::telemetry::traces::{Attribute, Span};
 use jiff::Timestamp;
 
 /// The spans that end with a transition, from the task as it was before it and as it is stored.
-pub fn spans(before: &RetryableTask, stored: &RetryableTask, transition: &Transition) -> Vec<Span> {
+pub fn spans<'a>(before: &'a RetryableTask, stored: &'a RetryableTask, transition: &Transition) -> Vec<Span> {
     let trace = Trace::of(stored);
     match transition {
         Transition::Started { slot } => trace.waits(before, *slot),
@@ -62,13 +62,14 @@ impl<'a> Trace<'a> {
     }
 
     /// What the attempt that starts has waited for.
-    fn waits(&self, before: &RetryableTask, slot: Slot) -> Vec<Span> {
-        let current = |status: Option<&'a RetryableTaskStatus>| {
-            status?.current.as_ref().filter(|current| current.number == slot.number && !slot.fallback)
+    fn waits(&self, before: &'a RetryableTask, slot: Slot) -> Vec<Span> {
+        let current = |task: &'a RetryableTask| {
+            let current = task.status.as_ref()?.current.as_ref();
+            current.filter(|current| current.number == slot.number && !current.fallback && !slot.fallback)
         };
-        let waited = before.status.as_ref().and_then(|status| status.current.as_ref());
-        let waited = waited.filter(|waited| waited.number == slot.number && !waited.fallback);
-        let Some((waited, started)) = waited.zip(current(self.status)) else { return Vec::new() };
+        let Some(started) = current(self.task) else { return Vec::new() };
+        // A wait that is over when the end before it is seen is stored with the start.
+        let waited = current(before).unwrap_or(started);
         let CurrentAttempt { due_time, wait, queued_time, .. } = waited;
         let due = due_time.as_ref().map(|due| due.0);
         let begun = started.create_time.as_ref().map(|time| time.0);

@@ -73,7 +73,10 @@ fn waits_are_spans_when_they_are_over() {
     let [skipped] = &spans(&before, &with(status(&at_once)), &transition)[..] else { panic!("one span was expected") };
     assert_eq!(skipped.end, at(15), "the user has skipped the rest");
     let first = with(status(&CurrentAttempt { number: 1, ..CurrentAttempt::default() }));
-    assert_eq!(spans(&first, &stored, &transition), [], "it is another attempt that waited");
+    assert_eq!(spans(&first, &stored, &transition), [], "it has not waited");
+    let at_once = CurrentAttempt { create_time: Some(second(21)), queue: None, ..waiting };
+    let [short] = &spans(&first, &with(status(&at_once)), &transition)[..] else { panic!("one span was expected") };
+    assert_eq!((short.start, short.end), (at(13), at(20)), "it was over when the end was seen");
 }
 
 #[test]
