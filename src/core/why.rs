@@ -159,6 +159,15 @@ impl Subject<'_> {
         }
     }
 
+    /// The task as an argument of a command that is copied.
+    fn as_argument(&self) -> String {
+        let name = self.task.metadata.name.as_deref().unwrap_or_default();
+        match &self.task.metadata.namespace {
+            Some(namespace) => format!("{name} -n {namespace}"),
+            None => name.to_owned(),
+        }
+    }
+
     /// Such as `attempt 3` or `the fallback`, at the beginning of a sentence.
     fn attempt(&self, current: &CurrentAttempt) -> String {
         if current.fallback {

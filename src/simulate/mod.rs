@@ -165,6 +165,22 @@ pub fn simulate(task: &RetryableTask, script: &Outcomes, limit: usize) -> Result
     // Decisions depend on the waits only if the task has a deadline.
     let limited = task.spec.active_deadline_seconds.is_some();
     let Play { attempts, fallback, end } = play(if limited { JitterPick::Middle } else { JitterPick::Any })?;
+    let mut notes = notes_on(task);
+    let bounds = [(JitterPick::Lowest, "shortest"), (JitterPick::Highest, "longest")];
+    for (jitter_seed, waits) in bounds.into_iter().filter(|_| limited) {
+        let Play { attempts: others, end: other, .. } = play(jitter_seed)?;
+        let same = (others.len(), other.type_, &other.reason) == (attempts.len(), end.type_, &end.reason);
+        if !same {
+            let how = other.reason.unwrap_or(other.message);
+            notes.push(format!("with the {waits} waits it ends after {}: {how}", table::counted(others.len())));
+        }
+    }
+    let name = task.metadata.name.clone().unwrap_or_default();
+    Ok(Simulation { name, namespace: task.metadata.namespace.clone(), attempts, fallback, end, notes })
+}
+
+/// What a simulation leaves out, and what in the task may be a slip.
+fn notes_on(task: &RetryableTask) -> Vec<String> {
     let mut notes = Vec::new();
     if task.spec.suspend {
         notes.push("spec.suspend is true: no attempt starts until it is false; this shows what happens then".into());
@@ -179,17 +195,7 @@ pub fn simulate(task: &RetryableTask, script: &Outcomes, limit: usize) -> Result
     }
     notes.extend(main_container_note(task));
     notes.extend(unknown_reasons(task));
-    let bounds = [(JitterPick::Lowest, "shortest"), (JitterPick::Highest, "longest")];
-    for (jitter_seed, waits) in bounds.into_iter().filter(|_| limited) {
-        let Play { attempts: others, end: other, .. } = play(jitter_seed)?;
-        let same = (others.len(), other.type_, &other.reason) == (attempts.len(), end.type_, &end.reason);
-        if !same {
-            let how = other.reason.unwrap_or(other.message);
-            notes.push(format!("with the {waits} waits it ends after {}: {how}", table::counted(others.len())));
-        }
-    }
-    let name = task.metadata.name.clone().unwrap_or_default();
-    Ok(Simulation { name, namespace: task.metadata.namespace.clone(), attempts, fallback, end, notes })
+    notes
 }
 
 /// Notes on unknown reasons in rules. They are not faults: a kubelet or a runtime may have reasons of its own.

@@ -7,7 +7,7 @@ mod text;
 
 use super::outcomes::Outcome;
 use super::run::START;
-use super::{Attempt, Error};
+use super::{Attempt, Error, notes_on};
 use crate::api::{CircuitMode, RetryableTask, StopPolicy, TaskQueue};
 use crate::core::end_text::reason_and_code;
 use crate::core::time::plus;
@@ -154,7 +154,7 @@ pub fn outage(task: &RetryableTask, outage: &Outage) -> Result<OutageSimulation,
         created_over_milliseconds: millis(outage.created_over),
         down_milliseconds: millis(outage.down),
         run_milliseconds: millis(SignedDuration::try_from_secs_f64(run_seconds).unwrap_or_default()),
-        notes: notes(outage, &cases, failure.as_deref(), is_of_service),
+        notes: [notes_on(task), notes(outage, &cases, failure.as_deref(), is_of_service)].concat(),
         failure,
         cases,
     })

@@ -1,5 +1,5 @@
 //! Metrics in the `OpenMetrics` format. No label has the name of an object but those of namespaces, TaskQueues and
-//! TaskSchedules, so the number of series is bounded.
+//! TaskSchedules, so the number of series follows from how many of these there are.
 
 mod labels;
 mod plain_text;

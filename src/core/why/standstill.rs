@@ -64,7 +64,7 @@ impl Subject<'_> {
         if current.fallback {
             return why;
         }
-        let name = self.task.metadata.name.as_deref().unwrap_or_default();
+        let name = self.as_argument();
         why.hint(format!("To replace the Pod: kubectl retryable retry-now {name}"))
     }
 

@@ -33,7 +33,7 @@ impl Subject<'_> {
             None => self.charged(),
         };
         let why = Why::of(format!("{what} waits for {whose} and starts {at}: {cause}{charge}"));
-        let name = self.task.metadata.name.as_deref().unwrap_or_default();
+        let name = self.as_argument();
         why.hint(format!("To start it now: kubectl retryable retry-now {name}"))
     }
 
@@ -70,7 +70,7 @@ impl Subject<'_> {
             None => format!("{what} starts once it is resumed"),
         };
         let why = Why::of(format!("It has been suspended{since}, and {then}{failed}"));
-        let name = self.task.metadata.name.as_deref().unwrap_or_default();
+        let name = self.as_argument();
         why.hint(format!("To resume it: kubectl retryable resume {name}"))
     }
 

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most values of one chosen label. Further ones count as [`OTHER`].
 pub const MAX_VALUES: usize = 200;
+/// Most queues, over all namespaces. Further ones count as [`OTHER`].
+pub const MAX_QUEUES: usize = 1000;
 /// Most combinations of the values of all chosen labels. In further ones, each value counts as [`OTHER`].
 pub const MAX_COMBINATIONS: usize = 1000;
 /// The value of a label for all that would be too many.
@@ -109,16 +111,18 @@ pub(super) struct Labeller {
     known: Arc<Mutex<Known>>,
 }
 
-/// The values of the chosen labels so far.
+/// The values so far.
 #[derive(Debug, Default)]
 struct Known {
+    queues: HashSet<(String, String)>,
     values: Vec<HashSet<String>>,
     combinations: HashSet<Vec<String>>,
 }
 
 impl Labeller {
     pub(super) fn new(settings: MetricsSettings) -> Self {
-        let known = Known { values: vec![HashSet::new(); settings.chosen.len()], combinations: HashSet::new() };
+        let values = vec![HashSet::new(); settings.chosen.len()];
+        let known = Known { values, ..Known::default() };
         Self { settings: Arc::new(settings), known: Arc::new(Mutex::new(known)) }
     }
 
@@ -135,8 +139,21 @@ impl Labeller {
     /// Namespace and queue.
     pub(super) fn queue(&self, task: &TaskIdentity) -> LabelList {
         let mut labels = self.namespace(task.namespace);
-        labels.push(label("queue", task.queue));
+        labels.push(label("queue", self.queue_name(task)));
         labels
+    }
+
+    /// A task may name any queue, also one that does not exist.
+    fn queue_name<'a>(&self, task: &TaskIdentity<'a>) -> &'a str {
+        if task.queue.is_empty() {
+            return "";
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = (task.namespace.to_owned(), task.queue.to_owned());
+        if known.queues.len() < MAX_QUEUES {
+            known.queues.insert(queue.clone());
+        }
+        if known.queues.contains(&queue) { task.queue } else { OTHER }
     }
 
     /// Namespace, queue and the chosen labels.
@@ -153,7 +170,7 @@ impl Labeller {
             return Vec::new();
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Known { values, combinations } = &mut *known;
+        let Known { queues: _, values, combinations } = &mut *known;
         let value = |key: &String| task.labels.and_then(|labels| labels.get(key)).cloned().unwrap_or_default();
         let bounded = |(chosen, values): (&ChosenLabel, &mut HashSet<String>)| {
             let value = value(&chosen.key);

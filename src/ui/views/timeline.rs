@@ -370,13 +370,5 @@ fn wait_bar(scale: &Scale, from: Timestamp, wait: SignedDuration, range: Option<
     }
 }
 
-/// Whether a task in that state may still change its timeline.
-pub const fn goes_on(state: Option<State>) -> bool {
-    match state {
-        Some(state) => !crate::ui::record::is_end(state),
-        None => true,
-    }
-}
-
 #[cfg(test)]
 mod tests;
