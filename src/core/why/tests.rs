@@ -109,9 +109,9 @@ fn mail() -> Value {
     json!({"queue": {"name": "mail"}})
 }
 
-const SKIP: &str = "To start it now: kubectl retryable retry-now import-orders";
-const REPLACE: &str = "To replace the Pod: kubectl retryable retry-now import-orders";
-const RESUME: &str = "To resume it: kubectl retryable resume import-orders";
+const SKIP: &str = "To start it now: kubectl retryable retry-now import-orders -n default";
+const REPLACE: &str = "To replace the Pod: kubectl retryable retry-now import-orders -n default";
+const RESUME: &str = "To resume it: kubectl retryable resume import-orders -n default";
 
 fn cases() -> Vec<Case> {
     [

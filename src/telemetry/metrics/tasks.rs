@@ -213,6 +213,7 @@ impl TaskMetrics {
             (TaskResult::Failed, ConditionReason::DoNotRetry),
             (TaskResult::Failed, ConditionReason::DeadlineExceeded),
         ];
+        drop(self.recovery.get_or_create(&self.labeller.queue(task)));
         for again in [false, true] {
             for (result, reason) in attempts {
                 let task = labels.clone();

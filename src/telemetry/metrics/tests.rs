@@ -124,6 +124,7 @@ fn what_is_likely_is_there_before_it_happens() {
             format!(r#"namespace="shop",queue="payments",result="Failed",reason="RetriesExhausted",retried="{retry}""#);
         assert!(has(&metrics, &format!("retryabletask_finished_total{{{labels}}} 0")), "{labels}");
     }
+    assert!(has(&metrics, r#"retryabletask_recovery_seconds_count{namespace="shop",queue="payments"} 0"#));
     metrics.attempt_ended(&IMPORT, &ended(AttemptResult::Failed, "Error", false));
     let before = metrics.encode().unwrap();
     metrics.foresee(&IMPORT);

@@ -1,7 +1,7 @@
 //! The attempts of a task over time, as a picture and as a table of the same.
 
 use super::Look;
-use crate::api::{Action, EndReason, FallbackState, HistoryEntry, RetryableTask, RetryableTaskStatus, State};
+use crate::api::{Action, EndReason, FallbackState, HistoryEntry, RetryableTask, RetryableTaskStatus};
 use crate::core::delay::DelayRange;
 use crate::core::end_text::reason_and_code;
 use crate::core::past_waits::ranges;

@@ -52,7 +52,7 @@ fn expressions(dashboard: &str) -> Vec<(String, String)> {
 
 /// Whether the expression of a panel gives a number.
 fn has_data(prometheus: &Prometheus, namespace: &str, expression: &str) -> Result<bool, String> {
-    let variables = [("$__rate_interval", "2m"), ("$__range", "10m"), ("$namespace", namespace), ("$queue", ".*")];
+    let variables = [("$__rate_interval", "10m"), ("$__range", "10m"), ("$namespace", namespace), ("$queue", ".*")];
     let expression = variables.iter().fold(expression.to_owned(), |text, (name, value)| text.replace(name, value));
     let is_number = |series: &Value| series["value"][1].as_str().is_some_and(|value| value != "NaN");
     Ok(prometheus.query(&expression)?.iter().any(is_number))

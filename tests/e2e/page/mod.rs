@@ -91,10 +91,7 @@ fn grant(scene: &Scene) {
     let all = run(Command::new("helm").args(render).args(settings), "").ok();
     let is_right = |part: &&str| !part.contains("kind: Deployment") && !part.contains("kind: Service\n");
     let rights: Vec<&str> = all.split("---\n").filter(is_right).collect();
-    // Of the roles in the whole cluster there is one for all tests.
-    let rights =
-        rights.join("---\n").replace("name: retryable-tasks-ui-reviews", &format!("name: {}-reviews", scene.home));
-    kubectl_with(&["apply", "-f", "-"], &rights).ok();
+    kubectl_with(&["apply", "-f", "-"], &rights.join("---\n")).ok();
 }
 
 /// A task whose attempts run until a file is there, and fail before the second.
