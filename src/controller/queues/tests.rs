@@ -127,6 +127,22 @@ async fn a_queue_that_cannot_be_read_hides_no_others_and_stays_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_about_a_queue_that_is_gone_changes_nothing() {
+    let (queues, _) = serving(vec![running("a", 1)]);
+    let old = object(json!({"maxConcurrent": 1}), 2).queue().unwrap();
+    let uid = || queues.lock().queues[&key("q")].object.as_ref().and_then(|known| known.object.metadata.uid.clone());
+    queues.remove_queue(&key("q"), Some("queue"));
+    queues.answered(&key("q"), old.clone());
+    assert_eq!(uid(), None);
+    let mut later = old.clone();
+    later.metadata.uid = Some("later".into());
+    later.metadata.resource_version = Some("4".into());
+    queues.set(&key("q"), later);
+    queues.answered(&key("q"), old);
+    assert_eq!(uid().as_deref(), Some("later"), "it would be taken for the stored one until the next change");
+}
+
+#[tokio::test(start_paused = true)]
 async fn counts_are_written_at_most_every_ten_seconds_and_what_changes_the_queue_at_once() {
     let (queues, _) = serving(vec![running("a", 1)]);
     let (writes, _) = queues.turn(false);

@@ -184,13 +184,25 @@ impl Queues {
         self.wake(key, &woken, Priority::Active);
     }
 
+    /// The answer to a write, which may come after the watch has shown that the queue is gone, or another one under its name.
+    pub(super) fn answered(&self, key: &QueueKey, queue: TaskQueue) {
+        let is_known = {
+            let inner = self.lock();
+            let known = inner.queues.get(key).and_then(|known| known.object.as_ref());
+            known.is_some_and(|known| known.object.uid() == queue.uid())
+        };
+        if is_known {
+            self.set(key, queue);
+        }
+    }
+
     fn delete(&self, object: &QueueObject, metrics: &TaskQueueMetrics) {
         let QueueKey { namespace, name } = object.key();
         metrics.remove(&namespace, &name);
         self.remove_queue(&object.key(), object.meta().uid.as_deref());
     }
 
-    fn remove_queue(&self, key: &QueueKey, uid: Option<&str>) {
+    pub(super) fn remove_queue(&self, key: &QueueKey, uid: Option<&str>) {
         let mut inner = self.lock();
         let Some(queue) = inner.queues.get_mut(key) else { return };
         let is_this = queue.object.as_ref().is_some_and(|known| uid.is_none() || known.object.uid().as_deref() == uid);
@@ -285,7 +297,7 @@ impl Queues {
         };
         drop(inner);
         if let Some(live) = live {
-            self.set(key, *live);
+            self.answered(key, *live);
         }
         self.start_what_may(self.lock(), std::slice::from_ref(key), None, now);
         self.changed.notify_one();
