@@ -56,13 +56,15 @@ pub enum Error {
     LeaseLost,
 }
 
+/// Time for sending the last spans.
+const LAST_SPANS: Duration = Duration::from_secs(5);
+
 /// Runs the operator until SIGTERM or SIGINT, or until the lease is lost.
 pub async fn run(args: RunArgs) -> Result<(), Error> {
     let metrics = MetricsSettings::new(&args.metrics_task_labels, args.metrics_namespace_label)?;
     let mut telemetry = Telemetry::with(Duration::from_secs(args.watch_stall_seconds), metrics);
-    if let Some(endpoint) = args.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty()) {
-        tokio::spawn(telemetry.send_traces(endpoint)?);
-    }
+    let collector = args.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty());
+    let sending_spans = collector.map(|endpoint| telemetry.send_traces(endpoint)).transpose()?.map(tokio::spawn);
     let telemetry = Arc::new(telemetry);
     let listener = http::bind(&args.http_address).await?;
     let stop = stop_signal()?;
@@ -90,6 +92,11 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
         stop.await;
         // The server limits the time of its own shutdown. It has logged its errors.
         let _ = serving.await;
+    }
+    // It ends once no one is left who sends spans, and those that wait are sent.
+    drop(telemetry);
+    if let Some(sending) = sending_spans {
+        let _ = tokio::time::timeout(LAST_SPANS, sending).await;
     }
     result
 }

@@ -3,6 +3,7 @@
 use crate::server::{Answer, Request, Server, refusal, stored};
 use crate::tasks::{failed, object, succeeded, task, waiting};
 use crate::{Said, said};
+use retryable_tasks::core::schedule::acknowledged_as;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -175,7 +176,10 @@ fn queues_are_held_and_schedules_triggered() {
     let server = Server::new(move |request| {
         let mut schedule = schedule.lock().unwrap();
         for (annotation, value) in request.body["metadata"]["annotations"].as_object().into_iter().flatten() {
-            let known = json!({"annotation": annotation, "value": value, "time": "2026-11-22T10:00:00Z", "effect": format!("{annotation} is done")});
+            let stored = acknowledged_as(value.as_str().unwrap());
+            let effect = format!("{annotation} is done");
+            let known =
+                json!({"annotation": annotation, "value": stored, "time": "2026-11-22T10:00:00Z", "effect": effect});
             schedule["status"]["acknowledged"] = json!([known]);
             schedule["metadata"]["annotations"] = json!({annotation: value});
         }
@@ -187,6 +191,11 @@ fn queues_are_held_and_schedules_triggered() {
     assert_eq!(said(&server, &backfill).out, "nightly: retryable.dev/backfill is done\n");
     let again = "error: the same was requested before, and is requested once: retryable.dev/backfill is done\n";
     assert_eq!(said(&server, &backfill).err, again);
+    let patch = json!({"args": vec!["--full"; 20]}).to_string();
+    for _ in 0..2 {
+        let triggered = said(&server, &["schedule", "trigger", "nightly", "--patch", &patch]);
+        assert_eq!(triggered.out, "nightly: retryable.dev/trigger is done\n", "{}", triggered.err);
+    }
     let wrong = said(&server, &["schedule", "trigger", "nightly", "--patch", "maxRetries: 0"]).err;
     assert!(wrong.starts_with("error: --patch is not valid JSON: "), "{wrong}");
 }

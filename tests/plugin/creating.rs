@@ -70,7 +70,7 @@ fn a_server_that_is_away_is_tried_again_and_gets_one_task() {
     let Said { code, out, err } = said(&server, &CREATE);
     assert_eq!((code, &*out), (Some(0), "retryabletask.retryable.dev/import exists, unchanged\n"), "{err}");
     assert!(
-        err.starts_with("create RetryableTask shop/import: ") && err.ends_with("; trying again for 60 s\n"),
+        err.starts_with("create RetryableTask shop/import: ") && err.ends_with("; trying again for 300 s\n"),
         "{err}"
     );
     assert_eq!((err.lines().count(), creations(&server)), (1, 5));

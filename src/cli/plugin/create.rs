@@ -68,7 +68,7 @@ pub(super) struct CreateArgs {
     suspend: bool,
 
     /// How long to try while the API server does not answer or is overloaded
-    #[arg(long, value_parser = inputs::duration, value_name = "TIME", default_value = "1m")]
+    #[arg(long, value_parser = inputs::duration, value_name = "TIME", default_value = "5m")]
     submit_timeout: Duration,
 
     /// Print the manifest and send nothing

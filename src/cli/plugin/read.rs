@@ -22,8 +22,8 @@ use std::time::Duration;
 
 /// How often the times of a watched task are drawn anew.
 const REDRAW: Duration = Duration::from_secs(1);
-/// Clears a terminal's window.
-const CLEAR: &str = "\u{1b}[H\u{1b}[2J\u{1b}[3J";
+/// Clears a terminal's window, and leaves what has scrolled out of it.
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Which tasks are meant.
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use retryable_tasks::api::{ANNOTATION_BACKFILL, ANNOTATION_RESUME, ANNOTATION_TRIGGER, TaskSchedule};
+use retryable_tasks::core::schedule::acknowledged_as;
 use retryable_tasks::plugin::requests::effect;
 use retryable_tasks::plugin::{inputs, schedules};
 use retryable_tasks::simulate::schedule::starts;
@@ -122,7 +123,12 @@ fn triggered(patch: Option<&str>) -> Result<String, Error> {
     if !read.is_object() {
         return Err(Error::Usage("--patch is a JSON object, such as {\"maxRetries\": 0}".into()));
     }
-    Ok(read.to_string())
+    Ok(read.to_string() + &blanks())
+}
+
+/// Sixteen blanks that hardly come twice.
+fn blanks() -> String {
+    (0..16).map(|_| if fastrand::bool() { ' ' } else { '\t' }).collect()
 }
 
 async fn list(cluster: &Cluster, show: &Show) -> Result<u8, Error> {
@@ -146,7 +152,7 @@ async fn request(cluster: &Cluster, name: &str, annotation: &str, value: &str, l
     let acknowledged = before.status.as_ref().map(|status| status.acknowledged.as_slice()).unwrap_or_default();
     let is_old =
         before.metadata.annotations.as_ref().and_then(|all| all.get(annotation)).is_some_and(|old| old == value);
-    if let Some(effect) = effect(acknowledged, annotation, value).filter(|_| is_old) {
+    if let Some(effect) = effect(acknowledged, annotation, &acknowledged_as(value)).filter(|_| is_old) {
         note(&format!("error: the same was requested before, and is requested once: {effect}"));
         return Ok(1);
     }
@@ -162,7 +168,7 @@ async fn request(cluster: &Cluster, name: &str, annotation: &str, value: &str, l
     while Instant::now() < deadline {
         let schedule: TaskSchedule = fetch::get(cluster, name).await?;
         let acknowledged = schedule.status.as_ref().map(|status| status.acknowledged.as_slice()).unwrap_or_default();
-        if let Some(effect) = effect(acknowledged, annotation, value) {
+        if let Some(effect) = effect(acknowledged, annotation, &acknowledged_as(value)) {
             out(&format!("{name}: {effect}\n"))?;
             return Ok(0);
         }

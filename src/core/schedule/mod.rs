@@ -25,7 +25,7 @@ use draft::Draft;
 
 pub use due::between;
 pub use effects::is_within;
-pub use requests::Request;
+pub use requests::{Request, acknowledged_as};
 pub use situation::{Lookups, Plan, RejectedRun, RunEnd, RunResult, RunSnapshot, Settled, Situation, Skip, Transition};
 pub use task::{task, written};
 pub use timetable::{ClockChange, Timetable, database_version};

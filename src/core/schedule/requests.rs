@@ -73,10 +73,17 @@ pub(super) fn take_up(draft: &mut Draft, timetable: &Timetable) {
 /// The value of a request that has not been acknowledged, and what is stored of it.
 fn pending(draft: &Draft, request: Request) -> Option<(String, String)> {
     let value = draft.situation.schedule.metadata.annotations.as_ref()?.get(request.annotation())?;
-    let fits = value.len() <= MAX_WORD_BYTES;
-    let key = if fits { value.clone() } else { format!("{} #{}", short(value, 100), hash::name(value, 10)) };
+    let key = acknowledged_as(value);
     let known = draft.status.acknowledged.iter().find(|known| known.annotation == request.annotation());
     known.is_none_or(|known| known.value != key).then(|| (value.clone(), key))
+}
+
+/// What is stored of the value of a request: a long one is told from others by a hash.
+pub fn acknowledged_as(value: &str) -> String {
+    if value.len() <= MAX_WORD_BYTES {
+        return value.to_owned();
+    }
+    format!("{} #{}", short(value, 100), hash::name(value, 10))
 }
 
 fn acknowledge(draft: &mut Draft, request: Request, value: String, effect: String) {
