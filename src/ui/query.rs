@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 
 /// Rows of a page.
 pub const ROWS: usize = 50;
+/// Rows of a page of queues or schedules.
+const FEWER_ROWS: usize = 30;
 
 /// The pages, by the last part of their URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,10 +203,12 @@ impl Paging {
 /// The rows of the query's page, and where in the list they are. A page beyond the end is the last one.
 pub fn page_of<T>(rows: Vec<T>, query: &Query, place: Place) -> (Vec<T>, Paging) {
     let total = rows.len();
-    let pages = total.div_ceil(ROWS).max(1);
+    // A row of these has many parts, and a page has at most 2,000 nodes.
+    let rows_of_a_page = if matches!(place, Place::Queues | Place::Schedules) { FEWER_ROWS } else { ROWS };
+    let pages = total.div_ceil(rows_of_a_page).max(1);
     let page = query.page.clamp(1, pages);
-    let skipped = (page - 1) * ROWS;
-    let shown: Vec<T> = rows.into_iter().skip(skipped).take(ROWS).collect();
+    let skipped = (page - 1) * rows_of_a_page;
+    let shown: Vec<T> = rows.into_iter().skip(skipped).take(rows_of_a_page).collect();
     let link = |page| Query { page, ..query.clone() }.link(place);
     let paging = Paging {
         total,

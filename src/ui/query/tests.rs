@@ -52,4 +52,6 @@ fn pages_have_fifty_rows_and_one_beyond_the_end_is_the_last() {
     assert_eq!(page(51, 1), (50, 1, 50, false, true));
     assert_eq!(page(51, 2), (1, 51, 51, true, false));
     assert_eq!(page(51, usize::MAX), (1, 51, 51, true, false));
+    let (shown, _) = page_of((0..31).collect(), &Query::default(), Place::Queues);
+    assert_eq!(shown.len(), 30, "a row of a queue has many parts");
 }
