@@ -8,6 +8,7 @@ use crate::chart::{gated, let_go, with_finalizer};
 use crate::support::{Scene, TIMEOUT, eventually, kubectl};
 use kube::ResourceExt;
 use retryable_tasks::api::State;
+use serde_json::json;
 
 const TASKS: &str = "retryabletasks.retryable.dev";
 
@@ -28,6 +29,7 @@ async fn with_its_defaults_it_serves_the_whole_cluster() {
     let operator = scene.operator_user();
     assert!(can(&operator, "create", "pods", "default") && !can(&operator, "get", "secrets", "default"));
     users_get_their_rights(scene).await;
+    the_image_knows_the_time_zones(scene).await;
 
     // In a namespace that nobody named.
     scene.apply(&gated("runs"));
@@ -48,6 +50,30 @@ async fn with_its_defaults_it_serves_the_whole_cluster() {
     let status = scene.finished("runs").await;
     assert_eq!((status.state, status.attempts), (Some(State::Succeeded), 2), "{status:#?}");
     release.uninstall().await;
+}
+
+/// The image has no files but the program.
+async fn the_image_knows_the_time_zones(scene: &Scene) {
+    let zones = [
+        ("America/Santiago", "-01-01T05:30:00Z"),
+        ("Europe/Stockholm", "-01-01T01:30:00Z"),
+        ("Asia/Kathmandu", "-12-31T20:45:00Z"),
+        ("Australia/Lord_Howe", "-12-31T15:30:00Z"),
+    ];
+    for (number, (zone, start)) in zones.into_iter().enumerate() {
+        let name = format!("zone-{number}");
+        scene.apply(&json!({
+            "apiVersion": "retryable.dev/v1alpha1", "kind": "TaskSchedule", "metadata": {"name": name},
+            "spec": {"schedule": "30 2 1 1 *", "timeZone": zone, "template": {"spec": {"image": "busybox:1"}}},
+        }));
+        eventually("the next start", async || {
+            let next =
+                scene.kubectl(&["get", "taskschedule", &name, "--output=jsonpath={.status.nextScheduleTime}"]).ok();
+            if next.ends_with(start) { Ok(()) } else { Err(format!("{zone}: {next:?} is not {start}")) }
+        })
+        .await;
+        scene.kubectl(&["delete", "taskschedule", &name]).ok();
+    }
 }
 
 /// The cluster's own roles view, edit and admin come to hold what the chart adds to them.
