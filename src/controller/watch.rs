@@ -45,7 +45,7 @@ pub async fn follow<K: Debug + Send + 'static>(
                 match event {
                     Event::Init => list.set(true),
                     Event::InitDone => list.set(false),
-                    Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {}
+                    Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => list.progress(),
                 }
                 apply(event);
             }
@@ -105,6 +105,7 @@ async fn follow_unfinished(
             Ok(event) => {
                 let is_listed = matches!(event, Event::InitDone);
                 tasks.apply_unfinished(event);
+                list.progress();
                 if is_listed {
                     list.set(false);
                     tokio::time::sleep(SHORT_LIST).await;

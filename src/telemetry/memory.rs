@@ -24,6 +24,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Between two looks while a list is being read: it fills the memory in less than a second.
 const INTERVAL_OF_A_LIST: Duration = Duration::from_millis(5);
 
+/// After how many objects of a list to look.
+const LOOK_EACH: usize = 50;
+
 /// The memory limit of this process, and what fills it.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -31,6 +34,7 @@ pub struct Memory {
     /// How many lists are being read.
     lists: AtomicUsize,
     watcher: OnceLock<Thread>,
+    pressure: Mutex<Pressure>,
     /// How many objects the caches hold, by resource and scope.
     objects: Mutex<BTreeMap<(&'static str, Option<String>), usize>>,
 }
@@ -74,11 +78,8 @@ impl Memory {
     pub fn watch(self: &Arc<Self>) -> std::io::Result<()> {
         let memory = self.clone();
         let watcher = thread::Builder::new().name("memory".into()).stack_size(256 << 10).spawn(move || {
-            let mut pressure = Pressure::default();
             loop {
-                if let Some(reached) = memory.in_use().and_then(|in_use| pressure.reaches(in_use.share())) {
-                    memory.say(reached);
-                }
+                memory.look();
                 let is_listing = memory.lists.load(Ordering::Relaxed) > 0;
                 thread::park_timeout(if is_listing { INTERVAL_OF_A_LIST } else { INTERVAL });
             }
@@ -86,6 +87,14 @@ impl Memory {
         // It is started once.
         let _ = self.watcher.set(watcher.thread().clone());
         Ok(())
+    }
+
+    fn look(&self) {
+        let Some(in_use) = self.in_use() else { return };
+        let reached = self.pressure.lock().unwrap_or_else(PoisonError::into_inner).reaches(in_use.share());
+        if let Some(reached) = reached {
+            self.say(reached);
+        }
     }
 
     fn say(&self, level: Level) {
@@ -106,12 +115,21 @@ impl Memory {
 pub struct ListInProgress {
     memory: Arc<Memory>,
     is_read: bool,
+    objects: usize,
 }
 
 impl ListInProgress {
     /// None is, yet.
     pub fn new(memory: Arc<Memory>) -> Self {
-        Self { memory, is_read: false }
+        Self { memory, is_read: false, objects: 0 }
+    }
+
+    /// An object of it has been read. The thread that looks may not get a processor in time.
+    pub fn progress(&mut self) {
+        self.objects = self.objects.wrapping_add(1);
+        if self.is_read && self.objects.is_multiple_of(LOOK_EACH) {
+            self.memory.look();
+        }
     }
 
     /// It begins, or has ended, for good or ill.

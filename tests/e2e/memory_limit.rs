@@ -8,9 +8,9 @@ use retryable_tasks::api::RetryableTask;
 use serde_json::json;
 use std::os::unix::process::ExitStatusExt;
 
-const TASKS: usize = 1200;
+const TASKS: usize = 2500;
 /// What each of them has in its annotations, of 256 KiB at most.
-const BYTES: usize = 20_000;
+const BYTES: usize = 8_000;
 /// How much of them the operator may hold.
 const ROOM: u64 = 12_000_000;
 
