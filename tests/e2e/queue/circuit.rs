@@ -114,11 +114,11 @@ async fn who_waited_comes_back_one_by_one_even_if_the_operator_dies_and_other_qu
     operator.kill_9();
 
     // half-open: what runs is what the status names, whoever leads
+    let calls = service.callers().len();
     service.set(Mode::Slow);
     let operator = scene.operator().await;
     let half_open = until_queue(&scene, "api", "a half-open circuit", circuit(CircuitState::HalfOpen, 1)).await;
     let [probe] = half_open.circuit.as_ref().unwrap().probes.as_slice() else { panic!("{half_open:#?}") };
-    let calls = service.callers().len();
     scene.running(&probe.task, probe.attempt).await;
     operator.kill_9();
     let operator = scene.operator().await;
