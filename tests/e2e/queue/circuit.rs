@@ -119,7 +119,11 @@ async fn who_waited_comes_back_one_by_one_even_if_the_operator_dies_and_other_qu
     let operator = scene.operator().await;
     let half_open = until_queue(&scene, "api", "a half-open circuit", circuit(CircuitState::HalfOpen, 1)).await;
     let [probe] = half_open.circuit.as_ref().unwrap().probes.as_slice() else { panic!("{half_open:#?}") };
-    scene.running(&probe.task, probe.attempt).await;
+    eventually("the probe's call", async || {
+        let callers = service.callers();
+        if callers.len() > calls { Ok(()) } else { Err(format!("{callers:?}")) }
+    })
+    .await;
     operator.kill_9();
     let operator = scene.operator().await;
     until_queue(&scene, "api", "a closed circuit", circuit(CircuitState::Closed, 1)).await;
