@@ -184,9 +184,9 @@ DIST ?= dist
 
 .PHONY: plugin
 plugin: ## the plugin of kubectl: archives for amd64 and arm64 and krew's manifest, with docker buildx: VERSION=1.2.3 URL=where-they-will-be
-	docker buildx build --platform linux/amd64,linux/arm64 --output type=local,dest=$(DIST)/root .
-	.ci/krew "$(VERSION)" "$(URL)" $(DIST) amd64=$(DIST)/root/linux_amd64/retryable-tasks arm64=$(DIST)/root/linux_arm64/retryable-tasks
-	rm -rf $(DIST)/root
+	docker buildx build --platform linux/amd64,linux/arm64 --output type=local,dest=$(DIST)/binaries .
+	.ci/krew "$(VERSION)" "$(URL)" $(DIST) amd64=$(DIST)/binaries/linux_amd64/retryable-tasks arm64=$(DIST)/binaries/linux_arm64/retryable-tasks
+	rm -rf $(DIST)/binaries
 
 .PHONY: crd
 crd: ## write crds/ from the types

@@ -1,6 +1,6 @@
 //! Where tasks are in the line of their queue, from what is stored of them alone.
 //!
-//! The operator's ledger knows better: it counts limits on retries, and who has been let in a moment ago. This is for people.
+//! For people: the operator decides by its ledger, which also counts limits on retries and grants that are not stored yet.
 
 use super::facts::TaskFacts;
 use super::line::{Line, rank};
