@@ -1,6 +1,6 @@
 //! Where tasks are in the line of their queue, from what is stored of them alone.
 //!
-//! For people: the operator decides by its ledger, which also counts limits on retries and grants that are not stored yet.
+//! For people: the operator decides by its ledger, which also counts limits on retries and grants not stored yet.
 
 use super::facts::TaskFacts;
 use super::line::{Line, rank};
