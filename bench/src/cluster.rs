@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 pub const NODES: usize = 10;
 /// The time limit of steps that usually take seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The port of the operator's metrics. A second operator uses the next port.
+/// The port of the operator's metrics on the first cluster. A second operator uses the next port, and so do those of other
+/// clusters: else one would take the answers of another's operator for its own.
 const FIRST_PORT: u16 = 19_180;
 
 /// The limits of the Job controller's requests to the API server.
@@ -130,7 +131,7 @@ pub struct Operator {
 impl Operator {
     /// Starts one without waiting.
     pub fn spawn(program: &Path, kubeconfig: &Path, nth: u16, more: &[&str]) -> Result<Self> {
-        let port = FIRST_PORT + nth;
+        let port = FIRST_PORT + 2 * cluster_number() + nth;
         let log = File::create(operator_log(nth)?)?;
         let child = Command::new(program)
             .args(["run", "--http-address", &format!("127.0.0.1:{port}")])
@@ -204,8 +205,11 @@ pub fn put_into_etcd() -> Result<f64> {
 }
 
 fn etcd_port() -> u16 {
-    let number: u16 = std::env::var("CLUSTER_NUMBER").unwrap_or_default().parse().unwrap_or(0);
-    2379 + 100 * number
+    2379 + 100 * cluster_number()
+}
+
+fn cluster_number() -> u16 {
+    std::env::var("CLUSTER_NUMBER").unwrap_or_default().parse().unwrap_or(0)
 }
 
 /// Standard base64. The standard library does not have it.
