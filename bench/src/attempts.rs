@@ -85,6 +85,7 @@ pub async fn run(program: &Path, scenario: Scenario) -> Result<Attempts> {
     let Scenario { kind, work, count, pace, limits, waiting, finished } = scenario;
     let cluster = Cluster::fresh(program, limits).await?;
     cluster.namespace(NAMESPACE)?;
+    work.create_queue(NAMESPACE)?;
     finished::create(&cluster.client, NAMESPACE, count + waiting, finished).await?;
     let mut operator = None;
     let (who, controller) = match kind {

@@ -47,17 +47,19 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Stops the running cluster, and starts one that has nothing but the resource's definition.
+    /// Stops the running cluster, and starts one that has nothing but the definitions of tasks and queues.
     pub async fn fresh(program: &Path, limits: Limits) -> Result<Self> {
         cluster(&["down"], limits)?;
         cluster(&["simulate", &NODES.to_string()], limits)?;
-        let definition = run(Command::new(program).arg("crd"), "")?;
-        kubectl(&["apply", "--server-side", "-f", "-"], &definition)?;
-        // `kubectl wait` fails on a definition that has no conditions yet.
-        let began = Instant::now();
-        while let Err(error) = kubectl(&["get", "retryabletasks", "--all-namespaces"], "") {
-            ensure!(began.elapsed() < PATIENCE, "the definition was applied and is not served: {error:#}");
-            tokio::time::sleep(Duration::from_millis(200)).await;
+        for resource in ["retryabletasks", "taskqueues"] {
+            let definition = run(Command::new(program).args(["crd", resource]), "")?;
+            kubectl(&["apply", "--server-side", "-f", "-"], &definition)?;
+            // `kubectl wait` fails on a definition that has no conditions yet.
+            let began = Instant::now();
+            while let Err(error) = kubectl(&["get", resource, "--all-namespaces"], "") {
+                ensure!(began.elapsed() < PATIENCE, "the definition was applied and is not served: {error:#}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
         }
         let client = Client::try_default().await?;
         Ok(Self { client, program: program.to_owned() })

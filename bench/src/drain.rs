@@ -72,7 +72,7 @@ pub async fn run(program: &Path, kind: Kind, count: usize, limits: Limits) -> Re
     let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 0});
     // On a slow machine too, the first Pod must not end before the last one runs.
     let duration = format!("{}s", 60 + count / 10);
-    let work = Work { duration, retries: 1, backoff };
+    let work = Work { duration, retries: 1, backoff, queue: None };
     work.create(&cluster.client, (kind, NAMESPACE), 0..count, None).await?;
     log.until("the Pods to run", LIMIT, |log| log.running >= count).await?;
     log.until_quiet(&who, Duration::from_secs(2), LIMIT).await?;

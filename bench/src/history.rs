@@ -34,7 +34,8 @@ pub async fn run(program: &Path, count: usize) -> Result<Attempts> {
     let mut delays = vec![0; FULL - 1];
     delays.extend([PAUSE, WAIT]);
     let backoff = json!({"strategy": "List", "delaysSeconds": delays, "jitter": {"mode": "None"}});
-    let work = Work { duration: "100ms".into(), retries: i32::try_from(FULL + MORE)? - 1, backoff };
+    let retries = i32::try_from(FULL + MORE)? - 1;
+    let work = Work { duration: "100ms".into(), retries, backoff, queue: None };
     let created = |log: &Log| log.count(|request| request.who == who && request.is("create", "pods"));
     let freed = |log: &Log| log.count(|request| request.who == who && request.is("patch", "pods"));
 

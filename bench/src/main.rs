@@ -4,7 +4,8 @@
 //! - [`work`]: the work that both run.
 //! - [`audit`], [`requests`], [`bystander`], [`pods`], [`process`], [`lateness`]: the sources of the figures: the audit log,
 //!   the operator's log, and the operating system.
-//! - [`attempts`], [`history`], [`bare`], [`drain`], [`waiting`], [`finished`], [`browser_page`], [`sharing`]: the parts.
+//! - [`attempts`], [`history`], [`bare`], [`drain`], [`waiting`], [`queue`], [`finished`], [`browser_page`], [`sharing`]: the
+//!   parts.
 //! - [`sample`], [`stand_in`]: finished tasks, and what lists more of them than a real API server stores in minutes.
 //! - [`report`], [`row`], [`attempt_rows`], [`finished_rows`], [`page`], [`plot`], [`stats`]: tables and plots.
 
@@ -24,6 +25,7 @@ mod page;
 mod plot;
 mod pods;
 mod process;
+mod queue;
 mod report;
 mod requests;
 mod row;
@@ -96,6 +98,8 @@ enum Part {
     Spread,
     /// The same attempts among more and more tasks.
     Growth,
+    /// With a TaskQueue and without, and ten thousand in a line.
+    Queue,
     /// Memory with a hundred thousand that have finished.
     Held,
     /// Retries and restarts beside finished tasks.
@@ -118,6 +122,7 @@ impl Part {
             Self::Hundred => "hundred",
             Self::Spread => "spread",
             Self::Growth => "growth",
+            Self::Queue => "queue",
             Self::Held => "held",
             Self::Finished => "finished",
             Self::Page => "page",
@@ -210,6 +215,10 @@ async fn measure(args: &Args, report: &mut Report) {
             }
             Part::Growth => growth(program, scale, report).await,
             Part::Drain => drains(program, scale.of(1000), report).await,
+            Part::Queue => {
+                let measured = queue::run(program, scale.of(334), scale.pace(540), scale.of(10_000)).await;
+                report.queue = measured_part(report, "with a queue", measured);
+            }
             Part::Held => {
                 let held = finished::held(program, scale.of(100_000), scale.of(10_000)).await;
                 report.held = measured_part(report, "memory with finished tasks", held);
@@ -324,7 +333,7 @@ async fn twenty_failures(program: &Path) -> Result<(usize, usize)> {
     cluster.namespace("work")?;
     let _operator = cluster.operator(&cluster.account("operator", None)?, &[]).await?;
     let backoff = serde_json::json!({"strategy": "Fixed", "initialDelaySeconds": 0});
-    Work { duration: "100ms".into(), retries: 19, backoff }
+    Work { duration: "100ms".into(), retries: 19, backoff, queue: None }
         .create(&cluster.client, (Kind::Task, "work"), 0..1, None)
         .await?;
     cluster::kubectl(

@@ -7,6 +7,7 @@ use crate::drain::Drain;
 use crate::finished::{Beside, Held};
 use crate::finished_rows;
 use crate::page::Table;
+use crate::queue::{self, Queue};
 use crate::row::{Row, p50, times};
 use crate::sharing::Share;
 use crate::stats::{bytes, middle_and_worst, percentile};
@@ -39,6 +40,7 @@ pub struct Report {
     pub drain_job: Option<Drain>,
     pub drain_job_default: Option<Drain>,
     pub waiting: Option<Waiting>,
+    pub queue: Option<Queue>,
     pub held: Option<Held>,
     pub page: Option<BrowserPage>,
     pub beside: Option<Beside>,
@@ -145,6 +147,7 @@ impl Report {
         rows.extend(self.history_row());
         rows.extend(self.drain_rows());
         rows.extend(self.waiting.iter().flat_map(waiting_rows));
+        rows.extend(self.queue.iter().flat_map(queue::rows));
         rows.extend(self.held.iter().flat_map(finished_rows::held));
         rows.extend(self.page.iter().flat_map(browser_page::rows));
         rows.extend(self.beside.iter().flat_map(finished_rows::beside));

@@ -41,8 +41,8 @@ pub async fn run(program: &Path, count: usize) -> Result<Vec<Share>> {
     let first = cluster.operator(&accounts[0], &["--namespaces", namespaces[0]]).await?;
     let _second = cluster.second_operator(&accounts[1], &["--namespaces", namespaces[1]]).await?;
     let before = Cpu::now(first.process())?;
-    let work =
-        Work { duration: "1s".into(), retries: 2, backoff: json!({"strategy": "Fixed", "initialDelaySeconds": 2}) };
+    let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 2});
+    let work = Work { duration: "1s".into(), retries: 2, backoff, queue: None };
     let of = |namespace| work.create(&cluster.client, (Kind::Task, namespace), 0..count, None);
     futures::future::try_join(of(namespaces[0]), of(namespaces[1])).await?;
     let whos = homes.map(|home| Who::Operator(home.into()));

@@ -106,7 +106,7 @@ pub async fn restarts_among_finished(cluster: &Cluster, finished: usize) -> Resu
 /// Starts the operator when there are `count` tasks and some new ones, and kills it in the end.
 async fn restart(cluster: &Cluster, account: &Path, count: usize) -> Result<Restart> {
     let who = Who::Operator(HOME.into());
-    let work = Work { duration: "1h".into(), retries: 3, backoff: json!({}) };
+    let work = Work { duration: "1h".into(), retries: 3, backoff: json!({}), queue: None };
     work.create(&cluster.client, (Kind::Task, NAMESPACE), count..count + NEW, None).await?;
     let mut log = Log::from_now()?;
     let began = Timestamp::now();
