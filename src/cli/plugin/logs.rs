@@ -194,6 +194,7 @@ impl Printer<'_> {
             timestamps: self.args.timestamps,
             ..LogParams::default()
         };
+        let mut has_ended = false;
         loop {
             match self.pods.log_stream(&pod, &params).await.map_err(Error::of(format!("get the log of Pod {pod}"))) {
                 Ok(lines) => {
@@ -219,10 +220,14 @@ impl Printer<'_> {
                     if !waits {
                         return Err(error);
                     }
-                    if !self.is_alive(&pod).await? {
+                    // It may have started and ended since then: its log is asked for once more.
+                    if has_ended {
                         return Ok(true);
                     }
-                    tokio::time::sleep(ASK_AGAIN).await;
+                    has_ended = !self.is_alive(&pod).await?;
+                    if !has_ended {
+                        tokio::time::sleep(ASK_AGAIN).await;
+                    }
                 }
             }
         }
