@@ -1,19 +1,25 @@
-//! Which tasks wait for which others: who is reconciled when a task ends, and which finished tasks must not go yet.
+//! Which tasks wait for which others: who is reconciled when a task ends, and which finished tasks must not go yet. Nor must the run of
+//! a schedule while its creation may come a second time.
 //!
 //! It is made from what the watch shows, so a new process has it as soon as its list is complete.
 
 use super::task_cache::Milestone;
 use super::{CachedTask, TaskKey};
+use crate::core::decide::LATE_POST_BOUND;
 use kube::ResourceExt;
 use kube_runtime::watcher::Event;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::SetOnce;
+use tokio::time::Instant;
 
 /// The tasks that wait for others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Dependents {
     inner: Mutex<Inner>,
+    /// When this process began to serve.
+    begun: Instant,
     /// All tasks that may wait are known.
     listed: SetOnce<()>,
 }
@@ -26,6 +32,14 @@ struct Inner {
     awaited: BTreeMap<TaskKey, Awaited>,
     /// The tasks of a list that is not complete.
     listed: BTreeSet<TaskKey>,
+    /// The runs that their schedules have recorded lately, with when.
+    recorded: BTreeMap<TaskKey, Instant>,
+}
+
+impl Default for Dependents {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), begun: Instant::now(), listed: SetOnce::default() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +102,19 @@ impl Dependents {
         self.listed.get().is_none() || self.is_awaited(key)
     }
 
+    /// Notes that a schedule has recorded that the task exists. Nobody requests its creation after that.
+    pub fn run_recorded(&self, task: TaskKey) {
+        let mut inner = self.lock();
+        inner.recorded.retain(|_, since| is_recent(*since));
+        inner.recorded.insert(task, Instant::now());
+    }
+
+    /// Whether a request to create the run of a schedule can still be on its way: one of this process, or of an earlier one. The name
+    /// must not become free before, or the run would start again.
+    pub fn may_be_created(&self, task: &TaskKey) -> bool {
+        is_recent(self.begun) || self.lock().recorded.get(task).is_some_and(|since| is_recent(*since))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,6 +166,11 @@ impl Inner {
         awaited.seen = seen;
         awaited.by.iter().cloned().collect()
     }
+}
+
+/// Whether a request that was sent before can still be on its way.
+fn is_recent(since: Instant) -> bool {
+    since.elapsed() < Duration::try_from(LATE_POST_BOUND).unwrap_or_default()
 }
 
 fn key(task: &CachedTask) -> TaskKey {

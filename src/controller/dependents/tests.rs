@@ -75,3 +75,18 @@ fn what_a_new_list_lacks_is_gone() {
     assert_eq!(list(&[&import]), "report import");
     assert!(!dependents.is_awaited(&TaskKey { namespace: "n".into(), name: "import".into() }));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_name_of_a_run_stays_taken_while_its_creation_may_come_again() {
+    let dependents = Dependents::default();
+    let key = |name: &str| TaskKey { namespace: "n".into(), name: name.into() };
+    let pass = async |seconds| tokio::time::advance(Duration::from_secs(seconds)).await;
+    assert!(dependents.may_be_created(&key("nightly-1")), "an earlier process may have requested it");
+    pass(20).await;
+    assert!(!dependents.may_be_created(&key("nightly-1")));
+    dependents.run_recorded(key("nightly-2"));
+    pass(19).await;
+    assert!(dependents.may_be_created(&key("nightly-2")) && !dependents.may_be_created(&key("nightly-1")));
+    pass(1).await;
+    assert!(!dependents.may_be_created(&key("nightly-2")));
+}

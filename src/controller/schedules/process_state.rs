@@ -2,6 +2,7 @@
 
 use crate::api::TaskSchedule;
 use crate::controller::TaskKey;
+use crate::core::decide::LATE_POST_BOUND;
 use crate::core::schedule::RejectedRun;
 use jiff::SignedDuration;
 use std::collections::HashMap;
@@ -30,6 +31,8 @@ struct Rejected {
     name: String,
     message: String,
     is_certain: bool,
+    /// When its creation was last requested without an answer; when this process first tried it, if an earlier one may have done so.
+    unanswered: Instant,
     tries: u32,
     at: Instant,
 }
@@ -70,14 +73,15 @@ impl State {
 
     /// A task could not be created.
     pub(super) fn rejected(&mut self, name: &str, message: String, is_certain: bool) {
-        let tries = self.rejected.as_ref().filter(|last| last.name == name).map_or(0, |last| last.tries);
-        // Once it is unknown whether the task exists, a later refusal does not say that it does not.
-        let was_certain = self.rejected.as_ref().filter(|last| last.name == name).is_none_or(|last| last.is_certain);
-        let is_certain = is_certain && was_certain;
+        let last = self.rejected.as_ref().filter(|last| last.name == name);
+        let tries = last.map_or(0, |last| last.tries);
+        let unanswered =
+            last.map_or_else(Instant::now, |last| if is_certain { last.unanswered } else { Instant::now() });
         self.rejected = Some(Rejected {
             name: name.to_owned(),
             message,
             is_certain,
+            unanswered,
             tries: tries.saturating_add(1),
             at: Instant::now(),
         });
@@ -90,10 +94,12 @@ impl State {
 
     /// The creation that failed last.
     pub(super) fn rejection(&self) -> Option<RejectedRun> {
-        let Rejected { name, message, is_certain, tries, at } = self.rejected.as_ref()?;
+        let Rejected { name, message, is_certain, unanswered, tries, at } = self.rejected.as_ref()?;
+        // A request without an answer, of this process or an earlier one, may still be carried out.
+        let is_certain = *is_certain && unanswered.elapsed() >= Duration::try_from(LATE_POST_BOUND).unwrap_or_default();
         let left = backoff(*tries).saturating_sub(at.elapsed());
         let retry_in = SignedDuration::try_from(left).unwrap_or_default();
-        Some(RejectedRun { name: name.clone(), message: message.clone(), is_certain: *is_certain, retry_in })
+        Some(RejectedRun { name: name.clone(), message: message.clone(), is_certain, retry_in })
     }
 
     /// The reconcile failed. Returns the back-off before the next.
@@ -116,3 +122,6 @@ fn backoff(tries: u32) -> Duration {
 fn version(schedule: &TaskSchedule) -> u64 {
     schedule.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,6 +79,7 @@ impl<'a> Reconcile<'a> {
                     match self.api().write_status(&self.schedule, *status).await? {
                         Written::Done(stored) => {
                             report(self.context, &before, transitions);
+                            self.hold_names(&before, &stored);
                             self.context.states.with(self.key, &self.uid, |state| state.wrote((*stored).clone()));
                             self.schedule = *stored;
                         }
@@ -108,11 +109,22 @@ impl<'a> Reconcile<'a> {
         Err(Error::NoConvergence(self.key.clone()))
     }
 
+    /// Keeps the names of the runs that were just recorded, as long as their creation may come a second time.
+    fn hold_names(&self, before: &TaskSchedule, stored: &TaskSchedule) {
+        let runs =
+            |schedule: &TaskSchedule| schedule.status.iter().flat_map(|status| status.runs.clone()).collect::<Vec<_>>();
+        let known = runs(before);
+        for run in runs(stored).into_iter().filter(|run| !known.iter().any(|known| known.uid == run.uid)) {
+            self.context.dependents.run_recorded(TaskKey { namespace: self.key.namespace.clone(), name: run.name });
+        }
+    }
+
     fn decide(&mut self) -> Plan {
         let (now, mut runs) = ((self.context.settings.clock)(), self.context.runs.of(&self.uid));
         for run in &mut runs {
             let task = TaskKey { namespace: self.key.namespace.clone(), name: run.name.clone() };
-            run.is_awaited = self.context.dependents.may_be_awaited(&task);
+            let dependents = &self.context.dependents;
+            run.is_awaited = dependents.may_be_awaited(&task) || dependents.may_be_created(&task);
         }
         self.lookups.rejected = self.context.states.with(self.key, &self.uid, |state| state.rejection());
         decide_schedule(&Situation { schedule: &self.schedule, runs: &runs, now, lookups: &self.lookups })

@@ -66,8 +66,8 @@ impl TaskApi<'_> {
         }
     }
 
-    /// Deletes the task if it is still the one that was read. False if its schedule has yet to record its end: until then
-    /// its name must not become free, nor its end be lost.
+    /// Deletes the task if it is still the one that was read. False if its schedule has yet to record its end, or if its
+    /// creation may come a second time: until then its name must not become free, nor its end be lost.
     ///
     /// # Errors
     /// When a request failed.
@@ -87,7 +87,7 @@ impl TaskApi<'_> {
         }
     }
 
-    /// Whether the status of the schedule that owns the task says that it is being created or has not ended.
+    /// Whether the schedule that owns the task may create it, or has yet to record that it has ended.
     async fn is_awaited_by_schedule(&self, task: &RetryableTask) -> Result<bool, Error> {
         let is_schedule = |owner: &&OwnerReference| owner.controller == Some(true) && owner.kind == "TaskSchedule";
         let Some(owner) = task.owner_references().iter().find(is_schedule) else { return Ok(false) };
@@ -98,7 +98,11 @@ impl TaskApi<'_> {
             Err(kube::Error::Api(status)) if status.code == 403 => None,
             Err(error) => return Err(Error::request(self.key, "cannot read the task's schedule")(error)),
         };
-        let status = schedule.and_then(|schedule| schedule.status).unwrap_or_default();
+        let Some(schedule) = schedule else { return Ok(false) };
+        if self.context.dependents.may_be_created(self.key) {
+            return Ok(true);
+        }
+        let status = schedule.status.unwrap_or_default();
         let is_active = status.runs.iter().any(|run| Some(&run.uid) == task.metadata.uid.as_ref());
         // A backfill leaves out the times whose task is there.
         let time = task.annotations().get(ANNOTATION_SCHEDULED_TIME).and_then(|time| time.parse().ok());

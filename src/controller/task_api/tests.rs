@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube_runtime::watcher::Event;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Deletes, or frees, a Pod that the cache knows; the write is answered with 409, and a look shows a Pod with this UID,
 /// or none. Tells whether it counts as done, whether the Pod counts as gone, and how many requests it took.
@@ -193,9 +194,9 @@ async fn a_pod_whose_deadline_cannot_be_set_is_deleted_to_stop_it() {
     assert_eq!(on_stop(refusal(409, "Conflict")).await, (looked, false), "others write too: tried again later");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_task_is_not_deleted_before_its_schedule_has_recorded_it() {
-    let deleted = async |status: serde_json::Value, code: u16| {
+    let deleted_after = async |seconds: u64, status: serde_json::Value, code: u16| {
         let schedule = serde_json::json!({
             "apiVersion": "retryable.dev/v1alpha1", "kind": "TaskSchedule",
             "metadata": {"name": "nightly", "uid": "u"},
@@ -218,12 +219,15 @@ async fn a_task_is_not_deleted_before_its_schedule_has_recorded_it() {
             controller: Some(true),
             ..OwnerReference::default()
         }]);
+        tokio::time::advance(Duration::from_secs(seconds)).await;
         let deleted = TaskApi::new(&context, &key()).delete_task(&task).await.unwrap();
         let sent = requests.lock().unwrap().iter().any(|line| line.starts_with("DELETE"));
         assert_eq!(deleted, sent);
         deleted
     };
+    let deleted = async |status, code| deleted_after(20, status, code).await;
     let (name, uid) = (task().name_any(), task().uid().unwrap());
+    assert!(!deleted_after(19, serde_json::json!({}), 200).await, "an earlier process may have requested its creation");
     assert!(!deleted(serde_json::json!({"creating": {"name": name}}), 200).await, "its creation may still come");
     assert!(!deleted(serde_json::json!({"runs": [{"name": name, "uid": uid}]}), 200).await, "its end is not recorded");
     assert!(deleted(serde_json::json!({}), 200).await);

@@ -5,6 +5,7 @@ use super::due::between;
 use super::interval;
 use super::situation::Transition;
 use super::task::{patched, triggered_name};
+use super::times::give_up_rejected;
 use super::timetable::Timetable;
 use crate::api::{
     ANNOTATION_BACKFILL, ANNOTATION_RESUME, ANNOTATION_TRIGGER, Acknowledged, Backfill, Overlap, PlannedRun,
@@ -100,6 +101,9 @@ fn trigger(draft: &mut Draft, value: &str) -> String {
         Ok(patch) => patch,
         Err(problem) => return format!("no effect: {problem}"),
     };
+    if draft.status.creating.as_ref().is_some_and(|planned| planned.cause == RunCause::Trigger) {
+        give_up_rejected(draft, "request");
+    }
     let first = draft.unfinished().next().map(|(name, _)| name.to_owned());
     if let (Overlap::Skip, Some(active)) = (schedule.spec.overlap, &first) {
         return format!("no effect: {active} has not ended (overlap Skip)");

@@ -30,7 +30,7 @@ pub struct RunSnapshot {
     pub end: Option<RunEnd>,
     /// Whether it is requested to cancel.
     pub is_cancelled: bool,
-    /// Whether another task waits for it, or may do so.
+    /// Whether it must stay, whatever the history says: another task waits for it, or its creation may come a second time.
     pub is_awaited: bool,
 }
 

@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::due::{Due, LATE, due};
-use super::situation::Skip;
+use super::situation::{Skip, Transition};
 use super::task::{name_of, written};
 use super::timetable::Timetable;
 use crate::api::{MissedPolicy, Overlap, PlannedRun, RunCause, TaskSchedule, TaskScheduleSpec};
@@ -40,7 +40,7 @@ pub(super) fn settle(draft: &mut Draft, timetable: &Timetable) {
     }
     draft.status.handled_time = Some(Time(handled));
     for time in times {
-        give_up_rejected(draft);
+        give_up_rejected(draft, "time");
         plan(draft, timetable, time);
     }
     let next = timetable.next(handled.max(plus(now, -timetable.splay())));
@@ -69,28 +69,35 @@ fn times_hash(spec: &TaskScheduleSpec) -> String {
     hash::name(&json!([schedule, schedules, time_zone, splay_seconds]).to_string(), HASH_LENGTH)
 }
 
-/// When the spec was last edited: not after the newest time at which the API server saw somebody write the object. Now,
-/// if it says nothing, or if no edit is the cause.
+/// When the spec was last edited: not after the newest time at which the API server saw somebody write the object, whatever
+/// this clock shows. Now, if it says nothing, or if no edit is the cause.
 fn edited(schedule: &TaskSchedule, now: Timestamp, is_no_edit: bool) -> Timestamp {
     let fields = schedule.metadata.managed_fields.iter().flatten().filter(|fields| fields.subresource.is_none());
     let newest = fields.filter_map(|fields| fields.time.as_ref()).map(|time| time.0).max();
-    seconds(newest.filter(|_| !is_no_edit).map_or(now, |newest| newest.min(now)))
+    seconds(newest.filter(|_| !is_no_edit).unwrap_or(now))
 }
 
 fn seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-/// A run whose task the API server has refused so far makes way for the next time.
-fn give_up_rejected(draft: &mut Draft) {
+/// A run whose task the API server has refused so far makes way for the next time, or the next request.
+pub(super) fn give_up_rejected(draft: &mut Draft, next: &str) {
     let rejected = draft.situation.lookups.rejected.as_ref().filter(|rejected| rejected.is_certain);
-    let planned = draft.status.creating.as_ref().filter(|planned| planned.cause == RunCause::Schedule);
-    if let (Some(rejected), Some(planned)) = (rejected, planned)
-        && rejected.name == planned.name
-    {
-        let text = format!("{} was not created until the next time came: {}", planned.name, rejected.message);
-        draft.status.creating = None;
-        draft.skip(Skip::Rejected, 1, text);
+    let planned = draft.status.creating.as_ref();
+    let Some((rejected, planned)) = rejected.zip(planned).filter(|(rejected, planned)| rejected.name == planned.name)
+    else {
+        return;
+    };
+    let message = format!("{} was not created until the next {next} came: {}", planned.name, rejected.message);
+    let cause = planned.cause;
+    draft.status.creating = None;
+    match cause {
+        RunCause::Schedule => draft.skip(Skip::Rejected, 1, message),
+        // It is for no time of the schedule that could be counted.
+        RunCause::Trigger | RunCause::Backfill => {
+            draft.transitions.push(Transition::Skipped { why: Skip::Rejected, count: 0, message });
+        }
     }
 }
 

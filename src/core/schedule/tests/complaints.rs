@@ -38,6 +38,16 @@ fn an_edit_while_the_operator_was_away_counts_from_when_it_was_made() {
 }
 
 #[test]
+fn an_edit_counts_from_the_api_servers_clock() {
+    let mut world = World::new(json!({"schedule": "0 23 * * *"}), "10:00:30");
+    world.now = super::world::moment("2026-11-22T10:20:00Z");
+    world.edit(json!({"schedule": "*/5 * * * *"}));
+    world.at("10:10:30").at("10:15:00").at("10:20:00");
+    assert_eq!(world.times(), Vec::<&str>::new(), "this clock is behind: to it, they are times after the edit");
+    assert_eq!(world.at("10:25:00").times(), ["10:25"]);
+}
+
+#[test]
 fn the_next_time_is_shown() {
     let mut world = World::new(json!({"schedule": "30 2 * * *", "timeZone": "Europe/Stockholm"}), "10:00:30");
     let next = world.status().next_schedule_time.unwrap().0.to_string();

@@ -35,6 +35,34 @@ fn a_value_is_heard_once() {
 }
 
 #[test]
+fn a_requested_run_that_is_refused_holds_nothing_up() {
+    let refused = || {
+        let mut world = World::new(json!({"schedule": "0 * * * *"}), "10:00:30");
+        world.rejects = Some("spec.maxRetries: Invalid value: 9999");
+        world.annotate("trigger", r#"{"maxRetries": 9999}"#);
+        assert!(
+            world.condition("Stalled").unwrap().ends_with("cannot be created: spec.maxRetries: Invalid value: 9999")
+        );
+        world.rejects = None;
+        world
+    };
+    let mut world = refused();
+    let effect = world.annotate("trigger", r#"{"maxRetries": 9}"#);
+    assert!(effect.ends_with(" starts"), "another request takes its place: {effect}");
+    assert_eq!((world.created.len(), world.condition("Stalled")), (1, None));
+    let mut world = refused();
+    world.rejects = Some("spec.maxRetries: Invalid value: 9999");
+    world.at("10:59:30");
+    world.rejects = None;
+    world.at("11:00:00");
+    assert_eq!(
+        (world.times().join(" "), world.status().skipped.rejected),
+        ("11:00".into(), 0),
+        "so does the next time"
+    );
+}
+
+#[test]
 fn a_trigger_works_while_the_schedule_is_suspended_or_paused() {
     let mut world = World::new(json!({"schedule": "* * * * *", "suspend": true}), "10:00:30");
     world.annotate("trigger", "1");
