@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::memory::MemoryUse;
+use crate::core::schedule::database_version;
 use labels::Labeller;
 use prometheus_client::{
     collector::Collector,
@@ -211,7 +212,8 @@ impl Metrics {
         registry.register_collector(Box::new(self.memory.clone()));
         self.task_queues.register(registry);
         self.schedules.register(registry);
-        registry.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let build = [("version", env!("CARGO_PKG_VERSION")), ("tzdata", database_version())];
+        registry.register("build", "The version that runs, and that of its time zones", Info::new(build));
         for kind in ERROR_KINDS {
             drop(self.reconcile_errors.get_or_create(&ErrorLabels { kind }));
         }

@@ -3,6 +3,7 @@
 use crate::support::manifest::UNTIL_STOPPED;
 use crate::support::{Operator, Scene, eventually, sh};
 use retryable_tasks::api::{RetryableTaskStatus, State};
+use retryable_tasks::core::schedule::database_version;
 use retryable_tasks::core::trace_context::trace_id;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -39,12 +40,15 @@ async fn the_probes_and_the_metrics_answer() {
         "retryabletask_retry_delay_seconds_count 1",
         "retryabletask_retry_lag_seconds_count 1",
         "retryabletask_leader 1",
-        concat!("retryabletask_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        concat!("retryabletask_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\",tzdata=\"ZONES\"} 1"),
         r#"retryabletask_api_requests_total{verb="create",resource="pods",code="201"} 4"#,
     ];
     let of = format!(r#"namespace="{}""#, scene.namespace);
-    let expected =
-        expected.map(|line| line.replace("IN", &format!(r#"{of},queue="",label_team="""#)).replace("OF", &of));
+    let expected = expected.map(|line| {
+        line.replace("IN", &format!(r#"{of},queue="",label_team="""#))
+            .replace("OF", &of)
+            .replace("ZONES", database_version())
+    });
     eventually("the metrics", async || {
         let (code, text) = operator.get("/metrics");
         let missing: Vec<&String> = expected.iter().filter(|line| !text.lines().any(|l| l == *line)).collect();

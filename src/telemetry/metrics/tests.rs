@@ -45,6 +45,8 @@ fn every_metric_is_shown_under_its_name() {
     metrics.spans().dropped(2);
     metrics.set_leader(true);
     metrics.set_memory(Some(MemoryUse { used: 192 << 20, limit: 256 << 20 }));
+    let (version, tzdata) = (env!("CARGO_PKG_VERSION"), database_version());
+    let build = format!("retryabletask_build_info{{version=\"{version}\",tzdata=\"{tzdata}\"}} 1");
     let text = metrics.encode().unwrap();
     for line in [
         r#"retryabletask_attempts_total{namespace="shop",queue="payments",result="Failed",reason="OOMKilled",retry="false"} 1"#,
@@ -77,7 +79,7 @@ fn every_metric_is_shown_under_its_name() {
         "retryabletask_leader 1",
         "retryabletask_memory_usage_ratio 0.75",
         "retryabletask_memory_limit_bytes 268435456",
-        concat!("retryabletask_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        build.as_str(),
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line} is missing in\n{text}");
     }
