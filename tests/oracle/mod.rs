@@ -6,13 +6,15 @@
 //! - [`record`]: the trace, grouped by task and Pod.
 //! - [`sequence_checker`]: one Pod at a time; status before Pod, outcome before the finalizer's removal, intent before stop.
 //! - [`after_checker`]: a task waits for those of `spec.after`, and no longer.
-//! - [`history_checker`]: the history matches the Pods, and delays are kept.
+//! - [`history_checker`]: the history matches the Pods.
+//! - [`delay_checker`]: delays are those of the spec, and are kept.
 //! - [`leader_checker`]: only the leader creates Pods.
 //! - [`liveness_checker`]: steps that are due follow soon, and no write is repeated in a loop.
 //! - [`totals_checker`]: counters match the history, and budgets are kept.
 //! - [`quiescence_checker`]: at the end nothing is left behind, and nothing is written any more.
 
 mod after_checker;
+mod delay_checker;
 mod history_checker;
 mod leader_checker;
 mod liveness_checker;
@@ -145,6 +147,7 @@ pub fn judge(trace: &Trace) -> (Vec<Violation>, Vec<String>) {
     for record in &tasks {
         sequence_checker::check(trace, record, &mut violations);
         history_checker::check(trace, record, &mut violations);
+        delay_checker::check(trace, record, &mut violations);
         totals_checker::check(record, &mut violations);
         quiescence_checker::check(trace, record, &mut violations);
         liveness_checker::check(trace, record, &mut violations);

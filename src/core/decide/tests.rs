@@ -21,6 +21,7 @@ mod requests;
 mod retry_wait;
 mod size;
 mod start_at;
+mod startup;
 mod stop_pod;
 mod story;
 mod suspension;
