@@ -3,8 +3,11 @@
 //! There are no types of it to destructure, so its fields are taken one by one, and what is left is refused.
 
 mod cron;
+mod expression;
 mod fields;
+mod locks;
 mod parameters;
+mod pod_patch;
 mod retry;
 
 use super::notes::Notes;
@@ -72,27 +75,50 @@ fn task_spec(mut workflow: Fields, options: Options, notes: &mut Notes) -> Mappi
     let mut templates: Vec<Value> = workflow.list("templates", notes);
     let entrypoint = workflow.text("entrypoint").unwrap_or_default();
     let on_exit = workflow.text("onExit");
+    let workflow_template = workflow.take("workflowTemplateRef").is_some();
     let list = workflow.path("templates");
     let mut find = |name: &str, by: &str, notes: &mut Notes| {
         let (path, list) = (workflow.path(by), list.as_str());
         template((&mut templates, list), name, &parameters, &path, notes)
     };
-    let Some(mut step) = find(&entrypoint, "entrypoint", notes) else {
+    if workflow_template {
+        notes.refuse(
+            &workflow.path("workflowTemplateRef"),
+            "the templates are elsewhere: put that WorkflowTemplate's spec here",
+        );
+        return spec;
+    }
+    let Some((mut step, patch)) = find(&entrypoint, "entrypoint", notes) else {
         return spec;
     };
     let on_exit = on_exit.and_then(|name| find(&name, "onExit", notes));
+    let patches = [
+        workflow.text("podSpecPatch").map(|patch| (workflow.path("podSpecPatch"), patch)),
+        patch.map(|patch| (step.path("podSpecPatch"), patch)),
+    ];
     for left in &templates {
         let name = left.get("name").and_then(Value::as_str).unwrap_or_default();
         notes.refuse(&list, &format!("a task has one step: convert {name:?} by itself, or remove it"));
     }
     retry::convert(step.object("retryStrategy"), &mut spec, options, notes);
     limits(&mut workflow, &mut step, &mut spec, notes);
+    locks::convert([&mut workflow, &mut step], &mut spec, notes);
     let mut for_fallback = workflow.clone();
     let pod = pod(&mut workflow, &mut step, notes);
     let mut template = template_metadata(&mut workflow, &mut step);
     template.insert("spec".into(), pod.into());
     spec.insert("template".into(), template.into());
-    if let Some(exit) = on_exit {
+    match patches {
+        [Some(_), Some((path, _))] => notes.refuse(&path, "the Workflow has one too: write both into one"),
+        [Some((path, patch)), None] | [None, Some((path, patch))] => {
+            pod_patch::convert(&patch, &path, &mut spec, notes);
+        }
+        [None, None] => {}
+    }
+    if let Some((exit, patch)) = on_exit {
+        if patch.is_some() {
+            notes.refuse(&exit.path("podSpecPatch"), "the fallback runs once: write its resources into the container");
+        }
         let text = "the exit handler runs after a success too, onFailure after a failure alone";
         notes.differs(&workflow.path("onExit"), Some("onFailure"), text);
         spec.insert("onFailure".into(), fallback(&mut for_fallback, exit, notes).into());
@@ -102,14 +128,14 @@ fn task_spec(mut workflow: Fields, options: Options, notes: &mut Notes) -> Mappi
     spec
 }
 
-/// Takes the template of that name, with its parameters filled in.
+/// Takes the template of that name, with its parameters filled in; and its podSpecPatch, whose expressions differ from retry to retry.
 fn template(
     (templates, list): (&mut Vec<Value>, &str),
     name: &str,
     parameters: &Parameters,
     path: &str,
     notes: &mut Notes,
-) -> Option<Fields> {
+) -> Option<(Fields, Option<String>)> {
     let at = templates.iter().position(|template| template.get("name").and_then(Value::as_str) == Some(name));
     let Some(at) = at else {
         notes.refuse(path, &format!("there is no template {name:?} in {list}: give its name"));
@@ -117,6 +143,7 @@ fn template(
     };
     let mut fields = Fields::new(templates.remove(at), &format!("{list}[name={name}]"));
     fields.take("name");
+    let pod_patch = fields.text("podSpecPatch");
     let given = parameters.with_inputs(fields.object("inputs"), notes);
     given.fill(&mut fields, notes);
     let other = OTHER_KINDS.iter().find(|kind| fields.take(kind).is_some());
@@ -124,7 +151,7 @@ fn template(
         let text = "a task runs one container: make a task of each; order, loops and data between them stay with Argo";
         notes.refuse(&fields.path(kind), text);
     }
-    Some(fields)
+    Some((fields, pod_patch))
 }
 
 /// Limits in time, and what becomes of what has ended.
