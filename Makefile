@@ -19,7 +19,7 @@ LOCAL_IMAGE := docker.io/library/retryable-tasks:dev
 KUBERNETES := tests/cluster/cluster
 # kubectl and helm of the project's own cluster, before those of the machine
 IN_CLUSTER := eval "$$($(KUBERNETES) env)" &&
-SCRIPTS := .ci/run .ci/release .ci/krew .ci/krew-check demo/run fuzz/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test tests/e2e/run tests/e2e/page/prepare tests/prometheus/check tests/prometheus/tools tests/simulation/mutate $(wildcard tests/cluster/lib/*.sh)
+SCRIPTS := .ci/run .ci/release .ci/plugin .ci/krew .ci/krew-check demo/run fuzz/run deploy/generate charts/check tests/cluster/cluster tests/cluster/self-test tests/e2e/run tests/e2e/page/prepare tests/prometheus/check tests/prometheus/tools tests/simulation/mutate $(wildcard tests/cluster/lib/*.sh)
 # Most of an end-to-end test's time is waiting, so more of them run at a time than there are processors.
 export E2E_THREADS ?= 8
 # The number of the cluster for those that need one alone
@@ -183,10 +183,8 @@ publish: ## build the image for amd64 and arm64 with docker buildx, and push it:
 DIST ?= dist
 
 .PHONY: plugin
-plugin: ## the plugin of kubectl: archives for amd64 and arm64 and krew's manifest, with docker buildx: VERSION=1.2.3 URL=where-they-will-be
-	docker buildx build --platform linux/amd64,linux/arm64 --output type=local,dest=$(DIST)/binaries .
-	.ci/krew "$(VERSION)" "$(URL)" $(DIST) amd64=$(DIST)/binaries/linux_amd64/retryable-tasks arm64=$(DIST)/binaries/linux_arm64/retryable-tasks
-	rm -rf $(DIST)/binaries
+plugin: ## the plugin of kubectl: archives for amd64 and arm64 and krew's manifest, with a cross compiler or docker buildx: VERSION=1.2.3 URL=where-they-will-be
+	CARGO="$(CARGO)" RUSTFLAGS='$(STATIC)' TARGET_DIR="$(TARGET_DIR)" .ci/plugin "$(VERSION)" "$(URL)" $(DIST)
 
 .PHONY: crd
 crd: ## write crds/ from the types
