@@ -87,6 +87,13 @@ pub fn why(task: &RetryableTask, known: &Known) -> Why {
     subject.with_requests(subject.with_generation(why))
 }
 
+/// Whether it is to be known of the task's queue why the task is where it is: its next attempt has not started.
+pub fn is_about_queue(task: &RetryableTask) -> bool {
+    let Some(status) = task.status.as_ref().filter(|_| task.spec.queue.is_some()) else { return false };
+    let has_pod = status.current.as_ref().is_some_and(|current| current.pod_name.is_some());
+    !is_finished(&status.conditions) && (!has_pod || status.state == Some(State::Queued))
+}
+
 /// A task, and what is known.
 struct Subject<'a> {
     task: &'a RetryableTask,

@@ -83,6 +83,56 @@ fn differs(wanted: &Value, existing: &Value, path: &str) -> Option<String> {
     }
 }
 
+/// How often in a row it is tried again after an answer that an API server gives for good, and for a moment after it was away: it serves
+/// before it knows who may do what, and which definitions there are.
+const LATE_REFUSALS: u32 = 5;
+
+/// A task that is sent until the API server has said yes or no, or the time is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission {
+    limit: Duration,
+    tries: u32,
+    refusals: u32,
+}
+
+/// What follows a try that has not made the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Try again after that time.
+    Again(Duration),
+    /// The API server has understood, and refuses: waiting does not help.
+    Refused,
+    /// The time is over.
+    GiveUp,
+}
+
+impl Submission {
+    /// Gives up after that time.
+    pub fn new(limit: Duration) -> Self {
+        Self { limit, tries: 0, refusals: 0 }
+    }
+
+    /// How many tries there were.
+    pub fn tries(&self) -> u32 {
+        self.tries
+    }
+
+    /// What follows the try that has just ended. `code` is the API server's answer, if there was one; `elapsed` counts from the first try;
+    /// `part` from 0 to 1 spreads those who try.
+    pub fn failed(&mut self, code: Option<u16>, elapsed: Duration, part: f64) -> Next {
+        let was_away = self.tries > self.refusals;
+        self.tries = self.tries.saturating_add(1);
+        match code {
+            Some(401 | 403 | 404) if was_away && self.refusals < LATE_REFUSALS => self.refusals += 1,
+            Some(408 | 429) => {}
+            Some(400..500) => return Next::Refused,
+            Some(_) | None => {}
+        }
+        let wait = back_off(self.tries, part);
+        if elapsed.saturating_add(wait) >= self.limit { Next::GiveUp } else { Next::Again(wait) }
+    }
+}
+
 /// How long to wait before the nth try, from 1: from half a second, doubling, at most ten. `part` from 0 to 1 spreads those who try.
 pub fn back_off(nth: u32, part: f64) -> Duration {
     let most =

@@ -1,5 +1,6 @@
 //! What people write as arguments.
 
+use crate::api::GROUP;
 use jiff::SignedDuration;
 use std::time::Duration;
 
@@ -41,6 +42,63 @@ impl Rate {
         let interval = Duration::from_secs(seconds).checked_div(count).ok_or_else(wrong)?;
         Ok(Self { interval })
     }
+}
+
+/// When each of many requests may be sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    interval: Duration,
+    next: Duration,
+}
+
+impl Pace {
+    /// As fast as that; without a rate at once.
+    pub fn new(rate: Option<Rate>) -> Self {
+        Self { interval: rate.map(|rate| rate.interval).unwrap_or_default(), next: Duration::ZERO }
+    }
+
+    /// When the next one may be sent, if it could be at `now`. Both count from the beginning. What was late is not caught up: two
+    /// requests are never closer than the rate says.
+    pub fn next(&mut self, now: Duration) -> Duration {
+        let at = now.max(self.next);
+        self.next = at.saturating_add(self.interval);
+        at
+    }
+}
+
+/// Reads the name of a task: `import`, or as `-o name` prints it and kubectl takes it, `retryabletask.retryable.dev/import`, `rt/import`.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn task(text: &str) -> Result<String, String> {
+    name(text, "retryabletask", "rt")
+}
+
+/// The same of a queue: `mail`, `taskqueue.retryable.dev/mail`, `tq/mail`.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn queue(text: &str) -> Result<String, String> {
+    name(text, "taskqueue", "tq")
+}
+
+/// The same of a schedule: `nightly`, `taskschedule.retryable.dev/nightly`, `tsch/nightly`.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn schedule(text: &str) -> Result<String, String> {
+    name(text, "taskschedule", "tsch")
+}
+
+fn name(text: &str, kind: &str, short: &str) -> Result<String, String> {
+    let Some((resource, name)) = text.split_once('/') else { return Ok(text.to_owned()) };
+    let resource = resource.to_ascii_lowercase();
+    let (plain, group) = resource.split_once('.').unwrap_or((&resource, GROUP));
+    let is_kind = plain == short || plain.strip_suffix('s').unwrap_or(plain) == kind;
+    if is_kind && (group == GROUP || group.strip_prefix("v1alpha1.") == Some(GROUP)) && !name.is_empty() {
+        return Ok(name.to_owned());
+    }
+    Err(format!("{text:?} is no {kind}: write its name, or {short}/NAME"))
 }
 
 /// Reads `NAME=VALUE`.

@@ -2,6 +2,7 @@
 
 use crate::api::{
     ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, Acknowledged, ConditionType, RetryableTask, State,
+    StopReason,
 };
 use crate::core::condition_list;
 use crate::core::decide::{is_finished, nothing_has_begun};
@@ -32,6 +33,8 @@ pub enum Progress {
     Done(String),
     /// It is requested, and takes effect at a time that may be far: nothing is waited for.
     Later(String),
+    /// The operator has acted, and the Pod has yet to end.
+    Stopping(String),
     /// The operator has not acted yet.
     Pending,
 }
@@ -96,11 +99,12 @@ impl Action {
             if let Some(effect) = effect(&status.acknowledged, annotation, &value) {
                 return Progress::Done(effect);
             }
-            let is_later = matches!(self, Self::RunAgain { .. }) && !is_finished(&status.conditions);
-            return if is_later {
-                Progress::Later("it runs again once it has ended".into())
-            } else {
-                Progress::Pending
+            return match self {
+                Self::RunAgain { .. } if !is_finished(&status.conditions) => {
+                    Progress::Later("it runs again once it has ended".into())
+                }
+                Self::Cancel => stopping(task, StopReason::Cancelled, "cancelled").unwrap_or(Progress::Pending),
+                _ => Progress::Pending,
             };
         }
         if status.observed_generation < task.metadata.generation {
@@ -113,10 +117,30 @@ impl Action {
         match self {
             Self::Suspend if status.state == Some(State::Suspended) => Progress::Done("it is suspended".into()),
             Self::Suspend if is_fallback(task) => Progress::Later("its fallback runs on".into()),
+            Self::Suspend => stopping(task, StopReason::Suspended, "suspended").unwrap_or(Progress::Pending),
             Self::Resume if !is_suspended => Progress::Done("it goes on".into()),
             _ => Progress::Pending,
         }
     }
+
+    /// Whether the task has the request with that id: whoever got no answer does not know whether it was stored.
+    pub fn is_stored(self, task: &RetryableTask, id: &str) -> bool {
+        match (self, self.annotation()) {
+            (_, Some(annotation)) => {
+                let stored = task.metadata.annotations.as_ref().and_then(|all| all.get(annotation));
+                stored.is_some_and(|value| *value == self.value(id))
+            }
+            (Self::Suspend, None) => task.spec.suspend,
+            (_, None) => !task.spec.suspend,
+        }
+    }
+}
+
+/// That the operator stops the attempt's Pod for that reason, which it stores before it does so.
+fn stopping(task: &RetryableTask, reason: StopReason, what: &str) -> Option<Progress> {
+    let current = task.status.as_ref()?.current.as_ref()?;
+    let pod = current.pod_name.as_deref().filter(|_| current.stop_reason == Some(reason))?;
+    Some(Progress::Stopping(format!("it is {what} once its Pod {pod} has ended, which is being stopped")))
 }
 
 fn is_fallback(task: &RetryableTask) -> bool {

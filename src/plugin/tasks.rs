@@ -68,19 +68,19 @@ fn all_reasons(task: &RetryableTask) -> Vec<String> {
     of_conditions.chain(status.reason.clone()).chain(last).collect()
 }
 
-/// In which order tasks are shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// In which order tasks are shown. The option `--sort` has these words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum SortBy {
-    /// By namespace and name.
+    /// By namespace and name
     #[default]
     Name,
-    /// The youngest first.
+    /// The youngest first
     Age,
-    /// By state, and by name within one.
+    /// By state, and by name within one
     State,
-    /// The next to start first.
+    /// The next to start first
     NextRetry,
-    /// Those with the most attempts first.
+    /// Those with the most attempts first
     Attempts,
 }
 

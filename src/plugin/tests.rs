@@ -1,7 +1,7 @@
 //! What is shown and asked for, without a cluster.
 
-use super::create::{NewTask, back_off, difference};
-use super::inputs::{Rate, assignment, duration};
+use super::create::{NewTask, Next, Submission, back_off, difference};
+use super::inputs::{Pace, Rate, assignment, duration, queue, schedule, task as task_name};
 use super::progress::{End, Watched};
 use super::requests::{Action, Progress};
 use super::table::{Style, Table, wrapped};
@@ -79,8 +79,33 @@ fn times_rates_and_assignments_are_read_as_people_write_them() {
     for wrong in ["10", "0/m", "x/m", "10/day"] {
         assert!(Rate::parse(wrong).unwrap_err().contains("is no rate"), "{wrong}");
     }
+    for named in ["import", "rt/import", "RetryableTasks/import", "retryabletask.retryable.dev/import"] {
+        assert_eq!(task_name(named), Ok("import".into()), "{named}");
+    }
+    assert_eq!(queue("taskqueues.v1alpha1.retryable.dev/mail"), Ok("mail".into()));
+    assert_eq!(schedule("tsch/nightly"), Ok("nightly".into()));
+    for wrong in ["job/import", "shop/import", "retryabletask.example.org/import", "rt/"] {
+        let expected = format!("{wrong:?} is no retryabletask: write its name, or rt/NAME");
+        assert_eq!(task_name(wrong), Err(expected));
+    }
     assert_eq!(assignment("A=b=c"), Ok(("A".into(), "b=c".into())));
     assert!(assignment("=b").is_err() && assignment("A").is_err());
+}
+
+#[test]
+fn requests_are_never_closer_than_the_rate_says() {
+    let seconds = |all: &[u64]| all.iter().copied().map(Duration::from_secs).collect::<Vec<_>>();
+    let sent = |rate: Option<&str>, ready: &[u64]| {
+        let mut pace = Pace::new(rate.map(|rate| Rate::parse(rate).unwrap()));
+        seconds(ready).into_iter().map(|now| pace.next(now)).collect::<Vec<_>>()
+    };
+    assert_eq!(sent(Some("10/m"), &[0, 0, 0, 0]), seconds(&[0, 6, 12, 18]));
+    // One that comes late is not caught up by those after it.
+    assert_eq!(sent(Some("10/m"), &[0, 20, 20, 21, 40]), seconds(&[0, 20, 26, 32, 40]));
+    assert_eq!(sent(None, &[0, 0, 3]), seconds(&[0, 0, 3]));
+    let mut pace = Pace::new(Some(Rate::parse("100/h").unwrap()));
+    let hour: Vec<Duration> = (0..101).map(|_| pace.next(Duration::ZERO)).collect();
+    assert_eq!(hour.last(), Some(&Duration::from_secs(3600)), "a hundred in an hour, and the next after it");
 }
 
 #[test]
@@ -171,6 +196,35 @@ fn a_request_is_done_once_its_own_value_is_acknowledged() {
 }
 
 #[test]
+fn a_pod_that_takes_long_to_stop_is_no_operator_that_does_not_act() {
+    let stopping = |reason: &str, spec: Value| {
+        let current = json!({"number": 1, "podName": "import-1", "stopReason": reason});
+        let status = json!({"observedGeneration": 1, "state": "Running", "current": current});
+        task_with(spec).status(serde_json::from_value(status).unwrap())
+    };
+    let plain = json!({"image": "busybox"});
+    let said = |what: &str| {
+        Progress::Stopping(format!("it is {what} once its Pod import-1 has ended, which is being stopped"))
+    };
+    assert_eq!(Action::Cancel.progress(&stopping("Cancelled", plain.clone()), "id"), said("cancelled"));
+    // It stops for another reason, and whether the request was seen is not known.
+    assert_eq!(Action::Cancel.progress(&stopping("AttemptTimeout", plain.clone()), "id"), Progress::Pending);
+    let suspended = json!({"image": "busybox", "suspend": true});
+    assert_eq!(Action::Suspend.progress(&stopping("Suspended", suspended), ""), said("suspended"));
+    assert_eq!(Action::RetryNow.progress(&stopping("RetryNow", plain), "id"), Progress::Pending);
+}
+
+#[test]
+fn a_request_whose_answer_was_lost_is_found_again() {
+    let asked = task_with(json!({"image": "busybox"})).asked("cancel", "id").asked("run-again", "other from-start");
+    let again = |from_start| Action::RunAgain { from_start };
+    assert!(Action::Cancel.is_stored(&asked, "id") && !Action::Cancel.is_stored(&asked, "another"));
+    assert!(again(true).is_stored(&asked, "other") && !again(false).is_stored(&asked, "other"));
+    assert!(!Action::RetryNow.is_stored(&asked, "id"));
+    assert!(Action::Resume.is_stored(&asked, "") && !Action::Suspend.is_stored(&asked, ""));
+}
+
+#[test]
 fn what_needs_no_request_gets_none() {
     let again = Action::RunAgain { from_start: false };
     let new = task_with(json!({"image": "busybox"}));
@@ -225,6 +279,63 @@ fn tries_are_spread_and_never_far_apart() {
     assert_eq!((back_off(1, 0.0), back_off(1, 1.0)), (Duration::from_millis(250), Duration::from_millis(500)));
     assert_eq!(back_off(4, 1.0), Duration::from_secs(4));
     assert_eq!((back_off(6, 1.0), back_off(u32::MAX, 1.0)), (Duration::from_secs(10), Duration::from_secs(10)));
+}
+
+/// An API server that is away for a minute. `hangs` says how long a try takes meanwhile; then it answers with these codes; then it makes
+/// the task, and that answer is lost. Answers when the task was found, and the number of tries.
+fn submitted(hangs: Duration, codes: &[u16], part: f64) -> (Duration, u32) {
+    let (mut now, mut codes, mut is_made) = (Duration::ZERO, codes.iter(), false);
+    let mut submission = Submission::new(Duration::from_secs(300));
+    loop {
+        let code = if now < Duration::from_secs(60) {
+            now += hangs;
+            None
+        } else if let Some(code) = codes.next() {
+            Some(*code)
+        } else if is_made {
+            // The name is taken, by the same task.
+            return (now, submission.tries());
+        } else {
+            is_made = true;
+            None
+        };
+        match submission.failed(code, now, part) {
+            Next::Again(wait) => now += wait,
+            next @ (Next::Refused | Next::GiveUp) => panic!("{next:?} after {now:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_api_server_that_is_away_for_a_minute_gets_one_task() {
+    let second = Duration::from_secs(1);
+    for part in [0.0, 0.5, 1.0] {
+        for hangs in [Duration::ZERO, 10 * second] {
+            // It serves before it knows who may do what.
+            for codes in [&[][..], &[503, 403, 404, 401]] {
+                let (found, tries) = submitted(hangs, codes, part);
+                let most = 60 * second + hangs + 10 * second * u32::try_from(codes.len() + 2).unwrap();
+                assert!(found <= most && tries <= 30, "{found:?}, {tries} tries: {hangs:?} {codes:?} {part}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_an_api_server_refuses_for_good_is_not_sent_again() {
+    let new = || Submission::new(Duration::from_secs(10));
+    for code in [400, 401, 403, 404, 409, 422] {
+        assert_eq!(new().failed(Some(code), Duration::ZERO, 1.0), Next::Refused, "{code}");
+    }
+    for code in [408, 429, 500, 503, 504] {
+        assert_eq!(new().failed(Some(code), Duration::ZERO, 1.0), Next::Again(Duration::from_millis(500)), "{code}");
+    }
+    assert_eq!(new().failed(None, Duration::from_secs(10), 1.0), Next::GiveUp);
+    // After an outage it may need a moment, and no more.
+    let mut submission = Submission::new(Duration::from_secs(300));
+    let mut codes = [None].into_iter().chain([Some(403); 6]);
+    let last = codes.by_ref().map(|code| submission.failed(code, Duration::ZERO, 1.0)).last();
+    assert_eq!((last, submission.tries()), (Some(Next::Refused), 7));
 }
 
 #[test]

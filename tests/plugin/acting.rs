@@ -5,37 +5,53 @@ use crate::tasks::{failed, object, succeeded, task, waiting};
 use crate::{Said, said};
 use retryable_tasks::core::schedule::acknowledged_as;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
-/// A server with these tasks whose operator acknowledges at once. `conflicts`: so many patches meet a task that has changed.
-fn acknowledging(tasks: Vec<Value>, conflicts: usize) -> Server {
+/// What a patch meets instead of success.
+#[derive(Clone, Copy)]
+enum Trouble {
+    /// The task has changed meanwhile.
+    Conflict,
+    /// It is refused with that code.
+    Refused(u16),
+    /// It is stored, and nobody hears of it.
+    AnswerLost,
+}
+
+/// A server with these tasks whose operator acknowledges at once. The first patches meet these troubles.
+fn acknowledging(tasks: Vec<Value>, troubles: Vec<Trouble>) -> Server {
     let names = tasks.into_iter().map(|task| (task["metadata"]["name"].as_str().unwrap().to_owned(), task));
-    let state: Mutex<(BTreeMap<String, Value>, usize)> = Mutex::new((names.collect(), conflicts));
+    let state: Mutex<(BTreeMap<String, Value>, VecDeque<Trouble>)> = Mutex::new((names.collect(), troubles.into()));
     Server::new(move |request: &Request| {
         let mut state = state.lock().unwrap();
         if !request.line.starts_with("PATCH ") {
             return stored(&[("retryabletasks", state.0.values().cloned().collect())], request);
         }
+        let trouble = state.1.pop_front();
         let name = request.line.split(['/', '?']).find(|part| state.0.contains_key(*part)).unwrap().to_owned();
-        if state.1 > 0 {
-            state.1 -= 1;
-            let task = state.0.get_mut(&name).unwrap();
-            let version: u64 = task["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
-            task["metadata"]["resourceVersion"] = json!((version + 1).to_string());
-            return refusal(409, "Conflict", "the object has been modified");
-        }
         let task = state.0.get_mut(&name).unwrap();
+        match trouble {
+            Some(Trouble::Refused(code)) => return refusal(code, "Trouble", "later"),
+            Some(Trouble::Conflict) => {
+                let version: u64 = task["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+                task["metadata"]["resourceVersion"] = json!((version + 1).to_string());
+                return refusal(409, "Conflict", "the object has been modified");
+            }
+            Some(Trouble::AnswerLost) | None => {}
+        }
         let before = task.clone();
         for (annotation, value) in request.body["metadata"]["annotations"].as_object().into_iter().flatten() {
             let known = json!({"annotation": annotation, "value": value, "time": "2026-11-22T10:00:00Z", "effect": "as it was asked"});
+            task["metadata"]["annotations"] = json!({annotation: value});
             task["status"]["acknowledged"] = json!([known]);
         }
         if let Some(suspend) = request.body["spec"]["suspend"].as_bool() {
             task["spec"]["suspend"] = json!(suspend);
             task["status"]["state"] = json!(if suspend { "Suspended" } else { "Waiting" });
         }
-        Answer::Json(200, before)
+        if trouble.is_some() { Answer::Nothing } else { Answer::Json(200, before) }
     })
 }
 
@@ -45,10 +61,11 @@ fn tasks() -> Vec<Value> {
 
 #[test]
 fn a_named_task_is_asked_at_once_by_a_value_of_its_own() {
-    let server = acknowledging(tasks(), 0);
+    let server = acknowledging(tasks(), vec![]);
     let Said { code, out, err } = said(&server, &["retry-now", "import"]);
     assert_eq!((code, &*out, &*err), (Some(0), "import: as it was asked\n", ""));
-    assert_eq!(said(&server, &["retry-now", "import"]).out, "import: as it was asked\n");
+    // A name as `list -o name` prints it.
+    assert_eq!(said(&server, &["retry-now", "retryabletask.retryable.dev/import"]).out, "import: as it was asked\n");
     let bodies: Vec<Value> = server.writes().into_iter().map(|request| request.body).collect();
     let value = |body: &Value| body["metadata"]["annotations"]["retryable.dev/retry-now"].as_str().unwrap().to_owned();
     let [first, second] = &*bodies else { panic!("{bodies:?}") };
@@ -59,7 +76,7 @@ fn a_named_task_is_asked_at_once_by_a_value_of_its_own() {
 
 #[test]
 fn a_task_that_changes_meanwhile_is_read_again() {
-    let server = acknowledging(tasks(), 2);
+    let server = acknowledging(tasks(), vec![Trouble::Conflict; 2]);
     assert_eq!(said(&server, &["run-again", "export", "--from-start"]).out, "export: as it was asked\n");
     let writes = server.writes();
     let versions: Vec<&Value> = writes.iter().map(|request| &request.body["metadata"]["resourceVersion"]).collect();
@@ -67,13 +84,53 @@ fn a_task_that_changes_meanwhile_is_read_again() {
     let value = writes[2].body["metadata"]["annotations"]["retryable.dev/run-again"].as_str().unwrap();
     assert!(value.ends_with(" from-start"), "{value}");
     // It gives up where it would go on for ever.
-    let Said { code, err, .. } = said(&acknowledging(tasks(), 100), &["cancel", "import"]);
-    assert_eq!((code, &*err), (Some(1), "error: patch RetryableTask import: the object has been modified\n"));
+    let Said { code, err, .. } = said(&acknowledging(tasks(), vec![Trouble::Conflict; 100]), &["cancel", "import"]);
+    assert_eq!((code, &*err), (Some(1), "error: patch RetryableTask shop/import: the object has been modified\n"));
+}
+
+#[test]
+fn a_request_is_sent_until_it_is_stored_and_is_one() {
+    let troubles = vec![Trouble::Refused(503), Trouble::Refused(429), Trouble::AnswerLost];
+    let server = acknowledging(tasks(), troubles);
+    assert_eq!(said(&server, &["retry-now", "import"]).out, "import: as it was asked\n");
+    let values: BTreeSet<String> =
+        server.writes().iter().map(|write| write.body["metadata"]["annotations"].to_string()).collect();
+    assert_eq!((server.writes().len(), values.len()), (3, 1), "it is the same request each time: {values:?}");
+    let server = acknowledging(tasks(), vec![Trouble::AnswerLost]);
+    assert_eq!(said(&server, &["suspend", "import"]).out, "import: it is suspended\n");
+    assert_eq!(server.writes().len(), 1);
+    // Nobody is there for as long as one wants to wait: that is said once.
+    let Said { code, err, .. } = said(
+        &acknowledging(tasks(), vec![Trouble::Refused(503); 100]),
+        &["run-again", "--state", "Failed", "--yes", "--timeout", "0s"],
+    );
+    assert_eq!((code, &*err), (Some(1), "error: patch RetryableTask shop/export: later\n"));
+}
+
+#[test]
+fn one_that_takes_long_to_stop_holds_up_no_other_and_was_acted_on() {
+    // The operator stops each, once it was asked of all; the Pods never end.
+    let asked = Mutex::new(BTreeSet::new());
+    let server = Server::new(move |request: &Request| {
+        let mut asked = asked.lock().unwrap();
+        let names = ["a", "b", "c"];
+        if request.line.starts_with("PATCH ") {
+            asked.extend(names.into_iter().filter(|name| request.line.contains(&format!("/{name}?"))));
+        }
+        let stop = if asked.len() == names.len() { json!("Cancelled") } else { Value::Null };
+        let current = json!({"number": 1, "podName": "p", "stopReason": stop});
+        let tasks = names.map(|name| task(name, &json!({"state": "Running", "current": current})));
+        let request = Request { line: request.line.replacen("PATCH", "GET", 1), body: Value::Null };
+        stored(&[("retryabletasks", tasks.to_vec())], &request)
+    });
+    let Said { code, out, err } = said(&server, &["cancel", "--state", "Running", "--yes", "--timeout", "3s"]);
+    let line = |name: &str| format!("{name}: it is cancelled once its Pod p has ended, which is being stopped\n");
+    assert_eq!((code, out, &*err), (Some(0), ["a", "b", "c"].map(line).concat(), ""));
 }
 
 #[test]
 fn many_tasks_need_a_yes() {
-    let server = acknowledging(tasks(), 0);
+    let server = acknowledging(tasks(), vec![]);
     let Said { code, err, .. } = said(&server, &["run-again", "--state", "Failed"]);
     assert_eq!((code, &*err), (Some(1), "error: run-again of 2 task(s): give --yes, since nobody can be asked here\n"));
     let Said { code, out, .. } = said(&server, &["run-again", "--state", "Failed", "--dry-run"]);
@@ -85,8 +142,18 @@ fn many_tasks_need_a_yes() {
 }
 
 #[test]
+fn many_tasks_are_changed_at_the_rate() {
+    let server = acknowledging(tasks(), vec![]);
+    let began = Instant::now();
+    said(&server, &["run-again", "--state", "Failed,Succeeded", "--yes", "--rate", "2/s"]);
+    assert_eq!(server.writes().len(), 3);
+    // However slow the machine is, it cannot be faster.
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[test]
 fn what_would_have_no_effect_is_not_asked() {
-    let server = acknowledging(tasks(), 0);
+    let server = acknowledging(tasks(), vec![]);
     let Said { code, out, .. } = said(&server, &["cancel", "backup", "import"]);
     assert_eq!((code, &*out), (Some(0), "backup: no effect: it has ended\nimport: as it was asked\n"));
     assert_eq!(said(&server, &["resume", "import"]).out, "import: no effect: it is not suspended\n");
@@ -95,7 +162,7 @@ fn what_would_have_no_effect_is_not_asked() {
 
 #[test]
 fn a_task_is_suspended_and_goes_on() {
-    let server = acknowledging(tasks(), 0);
+    let server = acknowledging(tasks(), vec![]);
     assert_eq!(said(&server, &["suspend", "import"]).out, "import: it is suspended\n");
     assert_eq!(said(&server, &["resume", "-l", "team=shop", "--state", "Suspended", "-y"]).out, "import: it goes on\n");
     assert!(server.lines().iter().any(|line| line.contains("labelSelector=team%3Dshop")), "{:?}", server.lines());
@@ -103,7 +170,7 @@ fn a_task_is_suspended_and_goes_on() {
 
 #[test]
 fn nobody_is_meant_by_nothing() {
-    let server = acknowledging(tasks(), 0);
+    let server = acknowledging(tasks(), vec![]);
     let nobody = "error: name the tasks, or say which are meant: -l LABELS, --state STATE, --reason REASON or --fingerprint FINGERPRINT\n";
     assert_eq!(said(&server, &["cancel"]).err, nobody);
     assert_eq!(
@@ -146,12 +213,12 @@ fn what_is_forbidden_for_one_task_is_done_for_the_others() {
         _ => stored(&[("retryabletasks", tasks())], request),
     });
     let Said { code, err, .. } = said(&server, &["run-again", "--state", "Failed", "--yes"]);
-    let expected = "error: patch RetryableTask export: no\nerror: patch RetryableTask report: gone\n";
+    let expected = "error: patch RetryableTask shop/export: no\nerror: patch RetryableTask shop/report: gone\n";
     assert_eq!((code, &*err), (Some(1), expected));
 }
 
 #[test]
-fn queues_are_held_and_schedules_triggered() {
+fn queues_are_held_and_resumed() {
     let queue = object("TaskQueue", "mail", &json!({"spec": {}}));
     let server = Server::new(move |request| {
         let request = Request { line: request.line.replacen("PATCH", "GET", 1), body: Value::Null };
@@ -170,7 +237,10 @@ fn queues_are_held_and_schedules_triggered() {
         assert_eq!(said(&server, args).out, format!("taskqueue.retryable.dev/mail: {effect}\n"));
         assert_eq!(server.writes().last().unwrap().body, json!({"spec": {"stopPolicy": policy}}));
     }
+}
 
+#[test]
+fn schedules_are_triggered() {
     let spec = json!({"schedule": "0 3 * * *", "template": {"spec": {"image": "busybox"}}});
     let schedule = Mutex::new(object("TaskSchedule", "nightly", &json!({"spec": spec, "status": {}})));
     let server = Server::new(move |request| {
@@ -198,4 +268,35 @@ fn queues_are_held_and_schedules_triggered() {
     }
     let wrong = said(&server, &["schedule", "trigger", "nightly", "--patch", "maxRetries: 0"]).err;
     assert!(wrong.starts_with("error: --patch is not valid JSON: "), "{wrong}");
+}
+
+#[test]
+fn a_schedule_that_changes_meanwhile_is_read_again() {
+    let spec = json!({"schedule": "0 3 * * *", "template": {"spec": {"image": "busybox"}}});
+    let state = Mutex::new((object("TaskSchedule", "nightly", &json!({"spec": spec, "status": {}})), 0));
+    let server = Server::new(move |request| {
+        let mut state = state.lock().unwrap();
+        let (schedule, patches) = &mut *state;
+        let annotations = request.body["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        *patches += usize::from(!annotations.is_empty());
+        if !annotations.is_empty() && *patches <= 3 {
+            // Two conflicts, and one who is away.
+            schedule["metadata"]["resourceVersion"] = json!((7 + *patches).to_string());
+            return if *patches < 3 { refusal(409, "Conflict", "modified") } else { refusal(503, "Away", "later") };
+        }
+        if let Some((annotation, value)) = annotations.iter().next() {
+            let stored = acknowledged_as(value.as_str().unwrap());
+            let known = json!({"annotation": annotation, "value": stored, "time": "2026-11-22T10:00:00Z", "effect": "it began"});
+            schedule["status"]["acknowledged"] = json!([known]);
+            schedule["metadata"]["annotations"] = json!({annotation: value});
+            // The answer is lost.
+            return Answer::Nothing;
+        }
+        Answer::Json(200, schedule.clone())
+    });
+    let Said { code, out, err } = said(&server, &["schedule", "trigger", "nightly"]);
+    assert_eq!((code, &*out, &*err), (Some(0), "nightly: it began\n", ""));
+    let writes = server.writes();
+    let versions: Vec<&Value> = writes.iter().map(|request| &request.body["metadata"]["resourceVersion"]).collect();
+    assert_eq!(versions, ["7", "8", "9", "10"]);
 }

@@ -8,6 +8,7 @@ mod creating;
 mod server;
 mod showing;
 mod tasks;
+mod terminal;
 
 use server::Server;
 use std::io::Write;

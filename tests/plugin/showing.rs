@@ -4,6 +4,7 @@ use crate::server::{Answer, Server, refusal, stored};
 use crate::tasks::{ago, failed, in_namespace, object, succeeded, task, waiting};
 use crate::{Said, said};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn shop() -> Server {
     let tasks = vec![waiting("import"), failed("export", 9), failed("report", 12), succeeded("backup")];
@@ -146,6 +147,24 @@ fn failures_by_their_cause() {
 }
 
 #[test]
+fn a_thousand_failures_of_twelve_causes_are_twelve_rows() {
+    let causes = ["disk", "mail", "bill", "port", "lock", "name", "route", "token", "order", "image", "quota", "shard"];
+    let failure = |(n, cause): (i64, &&str)| {
+        let mut task = failed(&format!("t{n}"), n);
+        task["status"]["history"][0]["message"] =
+            json!(format!("attempt {n}: no {cause} {n} at 10.0.0.{}:5432", n % 250));
+        task
+    };
+    let server = Server::with(&[("retryabletasks", (0..1000).zip(causes.iter().cycle()).map(failure).collect())]);
+    let out = said(&server, &["errors", "--no-headers"]).out;
+    let counts: Vec<usize> = out.lines().map(|line| line.split_whitespace().nth(1).unwrap().parse().unwrap()).collect();
+    assert_eq!(counts, [[84; 4].as_slice(), &[83; 8]].concat(), "{out}");
+    let fingerprint = out.split_whitespace().next().unwrap();
+    let meant = said(&server, &["run-again", "--fingerprint", fingerprint, "--dry-run"]).out;
+    assert_eq!(meant.lines().count(), 84);
+}
+
+#[test]
 fn attempts_by_node() {
     let pod = |task: &str, node: &str, phase: &str| {
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": task, "namespace": "shop", "labels": {"retryable.dev/task-name": task}},
@@ -157,13 +176,45 @@ fn attempts_by_node() {
         pod("c", "node-2", "Running"),
         pod("d", "node-2", "Failed"),
     ];
-    let Said { out, .. } = said(&Server::with(&[("pods", pods)]), &["workers"]);
+    let server = Server::with(&[("pods", pods)]);
+    let Said { out, .. } = said(&server, &["workers"]);
     let expected = "\
 NODE     RUNNING   STARTING   STOPPING   TASKS
 node-1   1         1          0          a,b
 node-2   1         0          0          c
 ";
     assert_eq!(out, expected);
+    assert_eq!(said(&server, &["workers", "-o", "name"]).out, "node/node-1\nnode/node-2\n");
+    let read: Value = serde_json::from_str(&said(&server, &["workers", "-o", "json"]).out).unwrap();
+    let tasks = json!([{"namespace": "shop", "name": "c"}]);
+    let second = json!({"node": "node-2", "running": 1, "starting": 0, "stopping": 0, "tasks": tasks});
+    assert_eq!((read["nodes"].as_array().unwrap().len(), &read["nodes"][1]), (2, &second));
+    let many: Vec<Value> = (1..=7).map(|n| pod(&format!("t{n}"), "node-1", "Running")).collect();
+    let many = Server::with(&[("pods", many)]);
+    let last = |more: &[&str]| {
+        let out = said(&many, &[&["workers", "--no-headers"], more].concat()).out;
+        out.split_whitespace().last().unwrap().to_owned()
+    };
+    assert_eq!((&*last(&[]), &*last(&["-o", "wide"])), ("t1,t2,t3,t4,t5,+2", "t1,t2,t3,t4,t5,t6,t7"));
+}
+
+#[test]
+fn versions_for_people_and_programs() {
+    let own = env!("CARGO_PKG_VERSION");
+    let labels = json!({"app.kubernetes.io/version": "9.9.9"});
+    let metadata = json!({"name": "operator", "namespace": "tasks", "labels": labels});
+    let operator = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata});
+    let server = Server::with(&[("deployments", vec![operator]), ("customresourcedefinitions", vec![])]);
+    let Said { code, out, err } = said(&server, &["version"]);
+    let missing = |kind: &str| format!("Definition:  {kind}.retryable.dev: missing\n");
+    let definitions = ["retryabletasks", "taskqueues", "taskschedules"].map(missing).concat();
+    let expected = format!("Client:      {own}\nOperator:    9.9.9 in namespace tasks\n{definitions}");
+    let warning = format!("warning: this program has version {own}, the operator has 9.9.9\n");
+    assert_eq!((code, out, err), (Some(1), expected, warning));
+    let read: Value = serde_json::from_str(&said(&server, &["version", "-o", "json"]).out).unwrap();
+    assert_eq!((&read["client"], &read["operators"][0]["version"]), (&json!(own), &json!("9.9.9")));
+    assert_eq!(read["definitions"][1], json!({"name": "taskqueues.retryable.dev", "state": "Missing"}));
+    assert_eq!(said(&server, &["version", "--client", "-o", "yaml"]).out, format!("client: {own}\n"));
 }
 
 #[test]
@@ -204,6 +255,8 @@ nightly   0 3 * * *   Etc/UTC     Scheduled   0        in 1h0m   2h0m   -       
     let next = said(&server, &["schedule", "next", "nightly", "--starts", "2"]).out;
     assert!(next.starts_with("shop/nightly: 0 3 * * * in Etc/UTC\n\nTIME"), "{next}");
     assert_eq!(next.matches("T03:00:00Z").count(), 2, "{next}");
+    let next = said(&server, &["schedule", "next", "nightly", "--starts", "1", "-o", "yaml"]).out;
+    assert!(next.starts_with("name: nightly\nnamespace: shop\n") && next.contains("T03:00:00Z"), "{next}");
 }
 
 #[test]
@@ -304,4 +357,30 @@ fn watching_in_a_pipe_prints_lines() {
     ];
     assert_eq!((code, lines), (Some(0), expected.to_vec()));
     assert!(!out.contains('\u{1b}'));
+    let yaml = said(&shop(), &["get", "export", "-w", "-o", "yaml"]).out;
+    assert!(
+        yaml.starts_with("---\napiVersion: retryable.dev/v1alpha1\n") && yaml.contains("state: Failed\n"),
+        "{yaml}"
+    );
+}
+
+#[test]
+fn an_api_server_that_comes_back_may_refuse_for_a_moment() {
+    // It is away, and then serves before it knows who may do what.
+    let watches = AtomicUsize::new(0);
+    let server = Server::new(move |request| {
+        if !request.line.contains("watch=") {
+            return stored(&[("retryabletasks", vec![waiting("import")])], request);
+        }
+        match watches.fetch_add(1, Ordering::SeqCst) {
+            0 => Answer::Nothing,
+            1 => refusal(403, "Forbidden", "no"),
+            _ => Answer::Text(json!({"type": "MODIFIED", "object": succeeded("import")}).to_string() + "\n"),
+        }
+    });
+    let Said { code, out, err } = said(&server, &["wait", "import"]);
+    assert_eq!((code, &*out, &*err), (Some(0), "import: Succeeded: attempt 1 succeeded\n", ""));
+    let never = Server::new(|_| refusal(403, "Forbidden", "no"));
+    let Said { code, err, .. } = said(&never, &["wait", "import"]);
+    assert_eq!((code, &*err), (Some(1), "error: watch RetryableTask shop/import: no\n"));
 }

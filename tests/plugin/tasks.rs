@@ -72,3 +72,9 @@ pub fn in_namespace(mut object: Value, namespace: &str) -> Value {
     object["metadata"]["namespace"] = json!(namespace);
     object
 }
+
+/// In that queue.
+pub fn in_queue(mut task: Value, queue: &str) -> Value {
+    task["spec"]["queue"] = json!({"name": queue});
+    task
+}

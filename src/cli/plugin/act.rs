@@ -6,28 +6,33 @@ use super::fetch;
 use super::output::{note, out, problems};
 use super::read::{Which, chosen, none};
 use clap::Args;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use futures::{StreamExt, future, stream};
+use kube::ResourceExt;
 use retryable_tasks::api::RetryableTask;
-use retryable_tasks::plugin::inputs::{self, Rate};
+use retryable_tasks::plugin::create::back_off;
+use retryable_tasks::plugin::inputs::{self, Pace, Rate};
 use retryable_tasks::plugin::requests::{Action, Progress};
 use retryable_tasks::plugin::tasks;
-use serde_json::Value;
+use std::cell::Cell;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often a request is made anew because the task has changed in the meantime.
-const CONFLICTS: u32 = 5;
-/// How often it is looked whether the operator has acted.
-const LOOK_AGAIN: Duration = Duration::from_millis(300);
+pub(super) const CONFLICTS: u32 = 5;
+/// How soon it is looked whether the operator has acted; later on less often, down to [`LOOK_SELDOM`].
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const LOOK_SELDOM: Duration = Duration::from_secs(2);
+/// Of how many tasks the effect is awaited at a time. One that takes long to stop holds up no other.
+const AWAITED: usize = 16;
 /// How many tasks are named before it is asked whether all are meant.
 const NAMED: usize = 10;
 
 #[derive(Debug, Args)]
 pub(super) struct ActArgs {
     /// Names of tasks
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = inputs::task)]
     names: Vec<String>,
 
     #[command(flatten)]
@@ -80,38 +85,50 @@ pub(super) async fn act(connection: &Connection, action: Action, args: &ActArgs)
     if args.names.is_empty() && !args.yes {
         confirm(action, &meant, with_namespace)?;
     }
-    let mut code = problems(&unread);
-    let mut next = Instant::now();
-    for task in meant {
-        if let Some(why) = action.needless(&task) {
-            out(&format!("{}: no effect: {why}\n", title(&task, with_namespace)))?;
-            continue;
+    let failed = all(&cluster, action, meant, args).await?;
+    Ok(problems(&unread).max(u8::from(failed)))
+}
+
+/// Asks it of all, and says what came of it in their order. Answers whether one has failed.
+async fn all(cluster: &Cluster, action: Action, meant: Vec<RetryableTask>, args: &ActArgs) -> Result<bool, Error> {
+    let with_namespace = cluster.has_many();
+    let (began, mut pace, is_away) = (Instant::now(), Pace::new(args.rate), Cell::new(false));
+    let paced = stream::iter(meant).take_while(|_| future::ready(!is_away.get())).then(|task| {
+        let at = action.needless(&task).is_none().then(|| began + pace.next(began.elapsed()));
+        async move {
+            tokio::time::sleep_until(at.unwrap_or(began)).await;
+            task
         }
-        tokio::time::sleep_until(next).await;
-        if let Some(Rate { interval }) = args.rate {
-            next = Instant::now() + interval;
-        }
-        match one(&cluster, action, task.clone(), args.timeout).await {
-            Ok(Progress::Done(effect) | Progress::Later(effect)) => {
-                out(&format!("{}: {effect}\n", title(&task, with_namespace)))?;
+    });
+    let effects = paced.map(|task| async {
+        let title = title(&task, with_namespace);
+        (title, Asked::of(cluster, action, &task, args.timeout).effect(task).await)
+    });
+    let mut effects = pin!(effects.buffered(AWAITED));
+    let (mut failed, mut fatal) = (false, None);
+    while let Some((title, effect)) = effects.next().await {
+        match effect {
+            Ok(Progress::Done(effect) | Progress::Later(effect) | Progress::Stopping(effect)) => {
+                out(&format!("{title}: {effect}\n"))?;
             }
             Ok(Progress::Pending) => {
                 let limit = args.timeout.as_secs();
-                note(&format!(
-                    "error: {}: requested, but no operator has acted on it within {limit} s",
-                    title(&task, with_namespace)
-                ));
-                code = 1;
+                note(&format!("error: {title}: requested, but no operator has acted on it within {limit} s"));
+                failed = true;
             }
             // One that is forbidden or gone keeps none of the others from being changed.
-            Err(error) if error.answer().is_some() => {
+            Err(error) if error.answer().is_some() && !error.is_transient() => {
                 note(&format!("error: {error}"));
-                code = 1;
+                failed = true;
             }
-            Err(error) => return Err(error),
+            // Those that were asked meanwhile are still told of.
+            Err(error) => {
+                is_away.set(true);
+                fatal = fatal.or(Some(error));
+            }
         }
     }
-    Ok(code)
+    fatal.map_or(Ok(failed), Err)
 }
 
 fn title(task: &RetryableTask, with_namespace: bool) -> String {
@@ -162,55 +179,96 @@ fn confirm(action: Action, meant: &[RetryableTask], with_namespace: bool) -> Res
     Err(Error::Usage("nothing was changed".into()))
 }
 
-/// Asks it of one task, and waits for the effect.
-async fn one(cluster: &Cluster, action: Action, task: RetryableTask, limit: Duration) -> Result<Progress, Error> {
-    let namespace = task.namespace().unwrap_or_default();
-    let here = Cluster { client: cluster.client.clone(), scope: Scope::Namespaces(vec![namespace.clone()]) };
-    let api: Api<RetryableTask> = Api::namespaced(cluster.client.clone(), &namespace);
-    let (id, name) = (new_id(), task.name_any());
-    let mut task = task;
-    let mut nth = 0;
-    let mut task = loop {
-        if let Some(why) = action.needless(&task) {
-            return Ok(Progress::Done(format!("no effect: {why}")));
+/// What is asked of one task.
+struct Asked {
+    here: Cluster,
+    action: Action,
+    id: String,
+    name: String,
+    uid: Option<String>,
+    /// Until when the operator is waited for.
+    deadline: Instant,
+}
+
+impl Asked {
+    fn of(cluster: &Cluster, action: Action, task: &RetryableTask, limit: Duration) -> Self {
+        let scope = Scope::Namespaces(vec![task.namespace().unwrap_or_default()]);
+        Self {
+            here: Cluster { client: cluster.client.clone(), scope },
+            action,
+            id: new_id(),
+            name: task.name_any(),
+            uid: task.uid(),
+            deadline: Instant::now() + limit,
         }
-        match patched(&api, &name, &action.patch(&task, &id)).await {
-            Err(error) if error.answer().is_some_and(|status| status.code == 409) && nth < CONFLICTS => {
-                nth += 1;
-                let newer: RetryableTask = fetch::get(&here, &name).await?;
-                if newer.uid() != task.uid() {
-                    return Ok(Progress::Done("no effect: another task has its name now".into()));
-                }
-                task = newer;
-            }
-            result => break result?,
-        }
-    };
-    let deadline = Instant::now() + limit;
-    loop {
-        let progress = action.progress(&task, &id);
-        if progress != Progress::Pending || Instant::now() >= deadline {
-            return Ok(progress);
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-        task = match fetch::get(&here, &name).await {
-            Ok(task) => task,
-            // It was done, and deleted at once: ttlSecondsAfterFinished 0.
-            Err(error) if error.is_not_found() => return Ok(Progress::Done("it was deleted".into())),
-            Err(error) if error.answer().is_some_and(|status| status.code < 500 && status.code != 429) => {
-                return Err(error);
-            }
-            Err(_) => task,
-        };
     }
+
+    /// Asks it, and waits for the effect.
+    async fn effect(&self, task: RetryableTask) -> Result<Progress, Error> {
+        let mut task = match self.send(task).await? {
+            Sent::Stored(task) => *task,
+            Sent::Needless(why) => return Ok(Progress::Done(format!("no effect: {why}"))),
+        };
+        let mut pause = LOOK_AGAIN;
+        loop {
+            let progress = self.action.progress(&task, &self.id);
+            let waits = matches!(progress, Progress::Pending | Progress::Stopping(_));
+            if !waits || self.is_late() {
+                return Ok(progress);
+            }
+            tokio::time::sleep_until((Instant::now() + pause).min(self.deadline)).await;
+            pause = pause.mul_f64(1.5).min(LOOK_SELDOM);
+            task = match fetch::get::<RetryableTask>(&self.here, &self.name).await {
+                Ok(newer) if newer.uid() == self.uid => newer,
+                // It was done, and deleted at once: ttlSecondsAfterFinished 0.
+                Ok(_) => return Ok(Progress::Done("it was deleted".into())),
+                Err(error) if error.is_not_found() => return Ok(Progress::Done("it was deleted".into())),
+                Err(error) if error.is_transient() => task,
+                Err(error) => return Err(error),
+            };
+        }
+    }
+
+    /// Sends it until it is stored, if it is still needed: the task may change meanwhile, and an answer may be lost.
+    async fn send(&self, mut task: RetryableTask) -> Result<Sent, Error> {
+        let (mut conflicts, mut outages) = (0, 0);
+        loop {
+            if let Some(why) = self.action.needless(&task) {
+                return Ok(Sent::Needless(why));
+            }
+            match fetch::patch(&self.here, &self.name, &self.action.patch(&task, &self.id)).await {
+                Ok(task) => return Ok(Sent::Stored(Box::new(task))),
+                Err(error) if error.is_conflict() && conflicts < CONFLICTS => conflicts += 1,
+                Err(error) if error.is_transient() && !self.is_late() => {
+                    outages += 1;
+                    tokio::time::sleep(back_off(outages, fastrand::f64())).await;
+                }
+                Err(error) => return Err(error),
+            }
+            match fetch::get::<RetryableTask>(&self.here, &self.name).await {
+                Ok(newer) if newer.uid() != self.uid => return Ok(Sent::Needless("another task has its name now")),
+                Ok(newer) if self.action.is_stored(&newer, &self.id) => return Ok(Sent::Stored(Box::new(newer))),
+                Ok(newer) => task = newer,
+                Err(error) if error.is_transient() && !self.is_late() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+}
+
+/// What became of sending a request.
+enum Sent {
+    /// The task as it is with the request, or later.
+    Stored(Box<RetryableTask>),
+    /// Why it is not sent.
+    Needless(&'static str),
 }
 
 /// A request is one of its own by a random value: two people who ask at the same time ask twice.
 pub(super) fn new_id() -> String {
     format!("{:016x}", fastrand::u64(..))
-}
-
-async fn patched(api: &Api<RetryableTask>, name: &str, patch: &Value) -> Result<RetryableTask, Error> {
-    let params = PatchParams { field_manager: Some("kubectl-retryable".into()), ..PatchParams::default() };
-    api.patch(name, &params, &Patch::Merge(patch)).await.map_err(Error::of(format!("patch RetryableTask {name}")))
 }

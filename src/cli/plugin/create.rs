@@ -2,13 +2,14 @@
 
 use super::connect::{Cluster, Connection};
 use super::error::Error;
+use super::fetch::answered;
 use super::output::{Show, name_of, note, out};
 use super::wait;
 use clap::Args;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, PostParams};
 use retryable_tasks::api::RetryableTask;
-use retryable_tasks::plugin::create::{NewTask, back_off, difference};
+use retryable_tasks::plugin::create::{NewTask, Next, Submission, difference};
 use retryable_tasks::plugin::inputs;
 use serde_json::Value;
 use std::time::Duration;
@@ -137,57 +138,51 @@ async fn submit(
     let object: DynamicObject = serde_json::from_value(manifest.clone())?;
     let name = object.metadata.name.clone().unwrap_or_default();
     let params = PostParams { field_manager: Some("kubectl-retryable".into()), ..PostParams::default() };
-    let deadline = Instant::now() + limit;
-    let mut nth = 0;
+    let what = format!("create RetryableTask {namespace}/{name}");
+    let began = Instant::now();
+    let mut submission = Submission::new(limit);
     loop {
-        let answer = tokio::time::timeout(TRY_LIMIT, api.create(&params, &object)).await;
-        let problem = match answer {
-            Ok(Ok(created)) => return Ok((created, true)),
-            Ok(Err(why)) => {
-                let error = Error::Request { what: format!("create RetryableTask {namespace}/{name}"), why };
-                match error.answer() {
-                    Some(status) if status.reason == "AlreadyExists" => match same(&api, &name, manifest).await {
-                        Ok(existing) => return Ok((existing, false)),
-                        Err(error) if is_for_good(&error) => return Err(error),
-                        Err(error) => error,
-                    },
-                    _ if is_for_good(&error) => return Err(error),
-                    _ => error,
+        let (problem, code) = match answered(&what, TRY_LIMIT, api.create(&params, &object)).await {
+            Ok(created) => return Ok((created, true)),
+            Err(error) if error.answer().is_some_and(|status| status.reason == "AlreadyExists") => {
+                match same(&api, &name, manifest).await {
+                    Ok(existing) if existing.metadata.deletion_timestamp.is_none() => return Ok((existing, false)),
+                    Ok(_) => (Error::Usage(format!("RetryableTask {namespace}/{name} is being deleted")), None),
+                    Err(error @ Error::Usage(_)) => return Err(error),
+                    // It was deleted meanwhile.
+                    Err(error) if error.is_not_found() => (error, None),
+                    Err(error) => with_code(error),
                 }
             }
-            Err(_) => Error::Usage(format!(
-                "create RetryableTask {namespace}/{name}: no answer within {} s",
-                TRY_LIMIT.as_secs()
-            )),
+            Err(error) => with_code(error),
         };
-        nth += 1;
-        let wait = back_off(nth, fastrand::f64());
-        if Instant::now() + wait >= deadline {
-            note(&format!("error: gave up after {nth} tries in {} s", limit.as_secs()));
-            return Err(problem);
+        match submission.failed(code, began.elapsed(), fastrand::f64()) {
+            Next::Again(wait) => {
+                if submission.tries() == 1 {
+                    note(&format!("{problem}; trying again for {} s", limit.as_secs()));
+                }
+                tokio::time::sleep(wait).await;
+            }
+            Next::Refused => return Err(problem),
+            Next::GiveUp => {
+                note(&format!("error: gave up after {} tries in {} s", submission.tries(), limit.as_secs()));
+                return Err(problem);
+            }
         }
-        if nth == 1 {
-            note(&format!("{problem}; trying again for {} s", limit.as_secs()));
-        }
-        tokio::time::sleep(wait).await;
     }
 }
 
-/// Whether waiting does not help: the API server has understood, and refuses.
-fn is_for_good(error: &Error) -> bool {
-    match error {
-        Error::Usage(_) => true,
-        _ => {
-            error.answer().is_some_and(|status| (400..500).contains(&status.code) && !matches!(status.code, 408 | 429))
-        }
-    }
+fn with_code(error: Error) -> (Error, Option<u16>) {
+    let code = error.answer().map(|status| status.code);
+    (error, code)
 }
 
 /// The task of that name, if it is what was to be created.
 async fn same(api: &Api<DynamicObject>, name: &str, manifest: &Value) -> Result<DynamicObject, Error> {
-    let existing = api.get(name).await.map_err(Error::of(format!("get RetryableTask {name}")))?;
+    let existing = answered(&format!("get RetryableTask {name}"), TRY_LIMIT, api.get(name)).await?;
     match difference(&manifest["spec"], &existing.data["spec"]) {
         None => Ok(existing),
+        Some(_) if existing.metadata.deletion_timestamp.is_some() => Ok(existing),
         Some(path) => Err(Error::Usage(format!(
             "RetryableTask {name} exists and is another: {path} differs. Choose another name, or delete it first"
         ))),

@@ -9,6 +9,8 @@ pub(super) enum Error {
     Config(String),
     #[error("{what}: {}", said(.why))]
     Request { what: String, why: kube::Error },
+    #[error("{what}: no answer within {seconds} s")]
+    NoAnswer { what: String, seconds: u64 },
     #[error("{0}")]
     Usage(String),
     #[error(transparent)]
@@ -34,6 +36,21 @@ impl Error {
             Self::Request { why: kube::Error::Api(status), .. } => Some(status),
             _ => None,
         }
+    }
+
+    /// Whether waiting may help: the API server did not answer, or cannot now.
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            Self::Request { why: kube::Error::Api(status), .. } => {
+                status.code >= 500 || matches!(status.code, 408 | 429)
+            }
+            Self::Request { .. } | Self::NoAnswer { .. } => true,
+            Self::Config(_) | Self::Usage(_) | Self::Io(_) | Self::Json(_) | Self::Yaml(_) | Self::Other(_) => false,
+        }
+    }
+
+    pub(super) fn is_conflict(&self) -> bool {
+        self.answer().is_some_and(|status| status.code == 409)
     }
 
     pub(super) fn is_forbidden(&self) -> bool {

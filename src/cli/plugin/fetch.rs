@@ -4,12 +4,16 @@ use super::connect::{Cluster, Scope};
 use super::error::Error;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::time::Duration;
 
 /// Objects of one page.
 const PAGE: u32 = 500;
+/// How long the answer to a request about one object may take.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// What was found.
 pub(super) struct Found<K> {
@@ -109,7 +113,31 @@ where
 {
     let namespace = cluster.namespace()?;
     let api: Api<K> = Api::namespaced(cluster.client.clone(), namespace);
-    api.get(name).await.map_err(Error::of(format!("get {} {namespace}/{name}", kind::<K>())))
+    answered(&format!("get {} {namespace}/{name}", kind::<K>()), LIMIT, api.get(name)).await
+}
+
+/// Merges the patch into one object.
+pub(super) async fn patch<K>(cluster: &Cluster, name: &str, patch: &Value) -> Result<K, Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + std::fmt::Debug,
+{
+    let namespace = cluster.namespace()?;
+    let api: Api<K> = Api::namespaced(cluster.client.clone(), namespace);
+    let params = PatchParams { field_manager: Some("kubectl-retryable".into()), ..PatchParams::default() };
+    let what = format!("patch {} {namespace}/{name}", kind::<K>());
+    answered(&what, LIMIT, api.patch(name, &params, &Patch::Merge(patch))).await
+}
+
+/// The answer to a request. The connection may be open, and nobody at its other end: that is an error too, after a while.
+pub(super) async fn answered<T>(
+    what: &str,
+    limit: Duration,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(limit, request).await {
+        Ok(answer) => answer.map_err(Error::of(what)),
+        Err(_) => Err(Error::NoAnswer { what: what.into(), seconds: limit.as_secs() }),
+    }
 }
 
 /// The kind in words.

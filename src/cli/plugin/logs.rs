@@ -14,6 +14,7 @@ use kube::api::{ListParams, LogParams};
 use retryable_tasks::api::RetryableTask;
 use retryable_tasks::core::main_container::main_container_name;
 use retryable_tasks::core::slot::Slot;
+use retryable_tasks::plugin::inputs;
 use retryable_tasks::plugin::logs::{has_ended, next_after, pod_of, slots};
 use retryable_tasks::plugin::progress::{End, Watched};
 use std::collections::HashSet;
@@ -25,6 +26,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
     /// Name of the task
+    #[arg(value_parser = inputs::task)]
     name: String,
 
     /// The attempt; the latest if not given

@@ -5,6 +5,7 @@ mod complete;
 mod connect;
 mod create;
 mod error;
+mod explain;
 mod fetch;
 mod follow;
 mod logs;
@@ -14,6 +15,7 @@ mod read;
 mod schedule;
 mod version;
 mod wait;
+mod watch;
 
 use super::{convert, simulate};
 use clap::{Parser, Subcommand};
@@ -79,7 +81,8 @@ enum Verb {
     Wait(wait::WaitArgs),
     /// Show on which nodes attempts run
     #[command(after_help = "Examples:
-  kubectl retryable workers -A")]
+  kubectl retryable workers -A
+  kubectl retryable workers -o json")]
     Workers(read::WorkersArgs),
     /// Start the next attempt without its wait
     #[command(after_help = "Examples:
@@ -124,7 +127,8 @@ enum Verb {
     Convert(convert::ConvertArgs),
     /// Show the versions of this program, the operator and the definitions
     #[command(after_help = "Examples:
-  kubectl retryable version")]
+  kubectl retryable version
+  kubectl retryable version --client -o json")]
     Version(version::VersionArgs),
 }
 

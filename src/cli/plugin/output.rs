@@ -5,7 +5,6 @@ use clap::{Args, ValueEnum};
 use kube::Resource;
 use retryable_tasks::plugin::table::{Style, Table};
 use serde::Serialize;
-use serde_json::json;
 use std::io::{self, IsTerminal, Write};
 
 /// The format of the output.
@@ -48,7 +47,9 @@ impl Show {
         K: Resource<DynamicType = ()> + Serialize,
     {
         match self.output {
-            Output::Json | Output::Yaml => self.value(&json!({"apiVersion": "v1", "kind": "List", "items": items})),
+            Output::Json | Output::Yaml => {
+                self.value(&serde_json::json!({"apiVersion": "v1", "kind": "List", "items": items}))
+            }
             Output::Name => out(&items.iter().map(|item| name_of(item) + "\n").collect::<String>()),
             Output::Table | Output::Wide if items.is_empty() => {
                 note(empty);
@@ -61,17 +62,64 @@ impl Show {
     /// Prints a value for programs: as YAML if that was asked for, else as JSON.
     pub(super) fn value(&self, value: &impl Serialize) -> Result<(), Error> {
         match self.output {
-            Output::Yaml => out(&serde_yaml_ng::to_string(value)?),
-            Output::Table | Output::Wide | Output::Name | Output::Json => {
-                out(&(serde_json::to_string_pretty(value)? + "\n"))
-            }
+            Output::Yaml => yaml(value),
+            Output::Table | Output::Wide | Output::Name | Output::Json => json(value),
         }
+    }
+
+    /// Prints one of several values that come one by one.
+    pub(super) fn next_value(&self, value: &impl Serialize) -> Result<(), Error> {
+        if self.output == Output::Yaml {
+            out("---\n")?;
+        }
+        self.value(value)
     }
 
     /// Whether it is for programs.
     pub(super) fn is_value(&self) -> bool {
         matches!(self.output, Output::Json | Output::Yaml)
     }
+}
+
+/// The format of what has no names and no columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ValueFormat {
+    /// For programs
+    Json,
+    /// For programs
+    Yaml,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowValue {
+    /// The format of the output, for programs
+    #[arg(long, short, value_enum, value_name = "FORMAT")]
+    output: Option<ValueFormat>,
+}
+
+impl ShowValue {
+    /// Prints the value, if it is for programs. Answers whether it was.
+    pub(super) fn print(&self, value: &impl Serialize) -> Result<bool, Error> {
+        match self.output {
+            None => return Ok(false),
+            Some(ValueFormat::Json) => json(value)?,
+            Some(ValueFormat::Yaml) => yaml(value)?,
+        }
+        Ok(true)
+    }
+
+    /// Whether it is for programs.
+    pub(super) fn is_value(&self) -> bool {
+        self.output.is_some()
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<(), Error> {
+    out(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+fn yaml(value: &impl Serialize) -> Result<(), Error> {
+    out(&serde_yaml_ng::to_string(value)?)
 }
 
 /// As kubectl names an object, such as `retryabletask.retryable.dev/import-orders`.

@@ -7,10 +7,9 @@ use super::output::{Output, Show, name_of, out, problems};
 use super::read::{none, of_queue};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::ListParams;
 use retryable_tasks::api::{StopPolicy, TaskQueue};
-use retryable_tasks::plugin::queues;
+use retryable_tasks::plugin::{inputs, queues};
 use serde_json::json;
 
 #[derive(Debug, Args)]
@@ -43,12 +42,14 @@ enum Verb {
 #[derive(Debug, Args)]
 struct NameArgs {
     /// Name of the queue
+    #[arg(value_parser = inputs::queue)]
     name: String,
 }
 
 #[derive(Debug, Args)]
 struct GetArgs {
     /// Name of the queue
+    #[arg(value_parser = inputs::queue)]
     name: String,
 
     /// How many tasks of its line to show
@@ -62,6 +63,7 @@ struct GetArgs {
 #[derive(Debug, Args)]
 struct HoldArgs {
     /// Name of the queue
+    #[arg(value_parser = inputs::queue)]
     name: String,
 
     /// Also stop the attempts that run; they are recorded and not charged
@@ -103,12 +105,8 @@ async fn get(cluster: &Cluster, args: &GetArgs) -> Result<u8, Error> {
 }
 
 async fn set(cluster: &Cluster, name: &str, policy: StopPolicy) -> Result<u8, Error> {
-    let namespace = cluster.namespace()?;
-    let api: Api<TaskQueue> = Api::namespaced(cluster.client.clone(), namespace);
-    let params = PatchParams { field_manager: Some("kubectl-retryable".into()), ..PatchParams::default() };
     let patch = json!({"spec": {"stopPolicy": policy}});
-    let patched = api.patch(name, &params, &Patch::Merge(&patch)).await;
-    let queue = patched.map_err(Error::of(format!("patch TaskQueue {namespace}/{name}")))?;
+    let queue: TaskQueue = fetch::patch(cluster, name, &patch).await?;
     let effect = match policy {
         StopPolicy::None => "attempts start",
         StopPolicy::Hold => "held: no attempt starts",

@@ -2,28 +2,22 @@
 
 use super::connect::{Cluster, Connection, Scope};
 use super::error::Error;
+use super::explain::QueueLookUp;
 use super::fetch::{self, Found, list as fetch_list};
-use super::follow::Follow;
-use super::output::{Output, Show, height, note, out, problems, style};
-use clap::{Args, ValueEnum};
+use super::output::{Output, Show, note, out, problems};
+use super::watch::watch;
+use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::ListParams;
-use retryable_tasks::api::{LABEL_TASK_NAME, RetryableTask, TaskQueue};
+use retryable_tasks::api::{LABEL_TASK_NAME, RetryableTask};
 use retryable_tasks::core::fingerprint::{failures, group};
-use retryable_tasks::core::queue::place::places;
-use retryable_tasks::core::why::{Known, KnownQueue, Why, why as why_of};
-use retryable_tasks::plugin::progress::{End, Watched};
+use retryable_tasks::core::why::Why;
+use retryable_tasks::plugin::inputs;
 use retryable_tasks::plugin::tasks::{self, Filter, SortBy, unknown_state};
 use retryable_tasks::plugin::{errors as error_rows, timeline, workers as worker_rows};
 use serde_json::json;
-use std::time::Duration;
-
-/// How often the times of a watched task are drawn anew.
-const REDRAW: Duration = Duration::from_secs(1);
-/// Clears a terminal's window, and leaves what has scrolled out of it.
-const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Which tasks are meant.
 #[derive(Debug, Args)]
@@ -71,33 +65,19 @@ pub(super) struct ListArgs {
 
     /// The order
     #[arg(long, value_enum, default_value_t)]
-    sort: Sort,
+    sort: SortBy,
 
     #[command(flatten)]
     show: Show,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Sort {
-    /// By namespace and name
-    #[default]
-    Name,
-    /// The youngest first
-    Age,
-    /// By state
-    State,
-    /// The next to start first
-    NextRetry,
-    /// Those with the most attempts first
-    Attempts,
-}
-
 #[derive(Debug, Args)]
 pub(super) struct GetArgs {
     /// Name of the task
+    #[arg(value_parser = inputs::task)]
     name: String,
 
-    /// Follow the task to its end: redrawn on a terminal, else a line for each change
+    /// Follow the task to its end: redrawn on a terminal, else a line for each change; -o json and yaml print each version
     #[arg(long, short)]
     watch: bool,
 
@@ -108,7 +88,7 @@ pub(super) struct GetArgs {
 #[derive(Debug, Args)]
 pub(super) struct WhyArgs {
     /// Names of tasks
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", value_parser = inputs::task)]
     names: Vec<String>,
 
     #[command(flatten)]
@@ -126,9 +106,8 @@ pub(super) struct ErrorsArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct WorkersArgs {
-    /// No line of headers
-    #[arg(long)]
-    no_headers: bool,
+    #[command(flatten)]
+    show: Show,
 }
 
 /// The tasks that are meant.
@@ -142,14 +121,7 @@ pub(super) async fn chosen(cluster: &Cluster, which: &Which) -> Result<Found<Ret
 pub(super) async fn list(connection: &Connection, args: &ListArgs) -> Result<u8, Error> {
     let cluster = connection.connect().await?;
     let Found { items: mut all, problems: unread } = chosen(&cluster, &args.which).await?;
-    let by = match args.sort {
-        Sort::Name => SortBy::Name,
-        Sort::Age => SortBy::Age,
-        Sort::State => SortBy::State,
-        Sort::NextRetry => SortBy::NextRetry,
-        Sort::Attempts => SortBy::Attempts,
-    };
-    tasks::sort(&mut all, by);
+    tasks::sort(&mut all, args.sort);
     let now = Timestamp::now();
     args.show.objects(&all, |wide| tasks::table(&all, cluster.has_many(), wide, now), &none(&cluster, "tasks"))?;
     Ok(problems(&unread))
@@ -166,7 +138,7 @@ pub(super) fn none(cluster: &Cluster, what: &str) -> String {
 pub(super) async fn get(connection: &Connection, args: &GetArgs) -> Result<u8, Error> {
     let cluster = connection.connect().await?;
     if args.watch {
-        return watch(&cluster, &args.name).await;
+        return watch(&cluster, &args.name, &args.show).await;
     }
     let mut task: RetryableTask = fetch::get(&cluster, &args.name).await?;
     task.metadata.managed_fields = None;
@@ -174,51 +146,11 @@ pub(super) async fn get(connection: &Connection, args: &GetArgs) -> Result<u8, E
         Output::Json | Output::Yaml => args.show.value(&task)?,
         Output::Name => out(&format!("{}\n", super::output::name_of(&task)))?,
         Output::Table | Output::Wide => {
-            let why = explain(&cluster, &task).await;
+            let why = QueueLookUp::of(&cluster, &task).await.explain(&task);
             out(&timeline::text(&task, &why, args.show.style(), Timestamp::now()))?;
         }
     }
     Ok(0)
-}
-
-/// The lines with the time.
-fn stamped(lines: &[String], now: Timestamp) -> String {
-    let now = format!("{now:.0} ");
-    lines.iter().flat_map(|line| [now.as_str(), line, "\n"]).collect()
-}
-
-/// Follows the task to its end: in place on a terminal, line by line elsewhere.
-async fn watch(cluster: &Cluster, name: &str) -> Result<u8, Error> {
-    let mut follow = Follow::new(cluster, name)?;
-    let Some(mut task) = follow.next().await? else {
-        return Err(Error::Usage(format!("RetryableTask {}/{name} does not exist", cluster.namespace()?)));
-    };
-    let mut watched = Watched::default();
-    loop {
-        let now = Timestamp::now();
-        // Only a terminal has a width.
-        let style = style();
-        if style.width.is_some() {
-            let why = explain(cluster, &task).await;
-            let text = timeline::text(&task, &why, style, now);
-            // The last line is the cursor's.
-            out(&format!("{CLEAR}{}", timeline::fitted(&text, height().saturating_sub(1))))?;
-        } else {
-            let lines = watched.lines(&task, now);
-            out(&stamped(&lines, now))?;
-        }
-        if End::of(&task).is_some() {
-            return Ok(0);
-        }
-        // Else it is drawn anew as it was: its times have changed.
-        if let Ok(next) = tokio::time::timeout(REDRAW, follow.next()).await {
-            let Some(next) = next? else {
-                note("the task was deleted");
-                return Ok(1);
-            };
-            task = next;
-        }
-    }
 }
 
 pub(super) async fn why(connection: &Connection, args: &WhyArgs) -> Result<u8, Error> {
@@ -226,7 +158,7 @@ pub(super) async fn why(connection: &Connection, args: &WhyArgs) -> Result<u8, E
     let mut all = Vec::new();
     for name in &args.names {
         let task: RetryableTask = fetch::get(&cluster, name).await?;
-        let Why { sentence, hints } = explain(&cluster, &task).await;
+        let Why { sentence, hints } = QueueLookUp::of(&cluster, &task).await.explain(&task);
         if args.show.is_value() {
             let namespace = task.namespace();
             all.push(json!({"namespace": namespace, "name": name, "sentence": sentence, "hints": hints}));
@@ -240,25 +172,6 @@ pub(super) async fn why(connection: &Connection, args: &WhyArgs) -> Result<u8, E
         args.show.value(&json!({"tasks": all}))?;
     }
     Ok(0)
-}
-
-/// Why the task is where it is. What cannot be read of its queue is not said.
-async fn explain(cluster: &Cluster, task: &RetryableTask) -> Why {
-    let now = Timestamp::now();
-    let is_over = End::of(task).is_some();
-    let Some(name) = task.spec.queue.as_ref().map(|queue| &*queue.name).filter(|_| !is_over) else {
-        return why_of(task, &Known { now, queue: KnownQueue::Unknown });
-    };
-    let namespace = task.namespace().unwrap_or_default();
-    let here = Cluster { client: cluster.client.clone(), scope: Scope::Namespaces(vec![namespace]) };
-    let queue = match fetch::get::<TaskQueue>(&here, name).await {
-        Ok(queue) => queue,
-        Err(error) if error.is_not_found() => return why_of(task, &Known { now, queue: KnownQueue::Missing }),
-        Err(_) => return why_of(task, &Known { now, queue: KnownQueue::Unknown }),
-    };
-    let others = of_queue(&here, name).await.unwrap_or_default();
-    let place = places(name, &others, now).get(task.uid().unwrap_or_default().as_str()).copied();
-    why_of(task, &Known { now, queue: KnownQueue::Found { queue: &queue, place } })
 }
 
 /// The tasks that name the queue.
@@ -289,11 +202,19 @@ pub(super) async fn workers(connection: &Connection, args: &WorkersArgs) -> Resu
     let cluster = connection.connect().await?;
     let params = ListParams::default().labels(LABEL_TASK_NAME);
     let Found { items, problems: unread } = fetch_list::<Pod>(&cluster, &params).await?;
-    let table = worker_rows::table(&items, cluster.has_many());
-    if table.rows.is_empty() {
-        note(&none(&cluster, "attempts"));
-    } else {
-        out(&table.draw(retryable_tasks::plugin::table::Style { no_header: args.no_headers, ..style() }))?;
+    let nodes = worker_rows::nodes(&items);
+    let show = &args.show;
+    match show.output {
+        Output::Json | Output::Yaml => show.value(&worker_rows::json(&nodes))?,
+        Output::Name => {
+            let names = nodes.iter().filter_map(|node| node.name.as_ref());
+            out(&names.flat_map(|name| ["node/", name, "\n"]).collect::<String>())?;
+        }
+        Output::Table | Output::Wide if nodes.is_empty() => note(&none(&cluster, "attempts")),
+        Output::Table | Output::Wide => {
+            let wide = show.output == Output::Wide;
+            out(&worker_rows::table(&nodes, cluster.has_many(), wide).draw(show.style()))?;
+        }
     }
     Ok(problems(&unread))
 }

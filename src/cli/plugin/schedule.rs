@@ -1,17 +1,17 @@
 //! `schedule`: TaskSchedules.
 
-use super::act::new_id;
+use super::act::{CONFLICTS, new_id};
 use super::connect::{Cluster, Connection};
 use super::error::Error;
 use super::fetch::{self, Found};
-use super::output::{Show, note, out, problems};
+use super::output::{Show, ShowValue, note, out, problems};
 use super::read::none;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::ListParams;
 use retryable_tasks::api::{ANNOTATION_BACKFILL, ANNOTATION_RESUME, ANNOTATION_TRIGGER, TaskSchedule};
 use retryable_tasks::core::schedule::acknowledged_as;
+use retryable_tasks::plugin::create::back_off;
 use retryable_tasks::plugin::requests::effect;
 use retryable_tasks::plugin::{inputs, schedules};
 use retryable_tasks::simulate::schedule::starts;
@@ -57,16 +57,21 @@ enum Verb {
 #[derive(Debug, Args)]
 struct NextArgs {
     /// Name of the schedule
+    #[arg(value_parser = inputs::schedule)]
     name: String,
 
     /// How many starts to show
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     starts: u16,
+
+    #[command(flatten)]
+    show: ShowValue,
 }
 
 #[derive(Debug, Args)]
 struct ActArgs {
     /// Name of the schedule
+    #[arg(value_parser = inputs::schedule)]
     name: String,
 
     /// How long to wait for the operator to act
@@ -87,6 +92,7 @@ struct TriggerArgs {
 #[derive(Debug, Args)]
 struct BackfillArgs {
     /// Name of the schedule
+    #[arg(value_parser = inputs::schedule)]
     name: String,
 
     /// The interval, such as 2026-11-01/2026-11-07; stop ends a backfill that goes on
@@ -142,38 +148,84 @@ async fn list(cluster: &Cluster, show: &Show) -> Result<u8, Error> {
 async fn next(cluster: &Cluster, args: &NextArgs) -> Result<u8, Error> {
     let schedule: TaskSchedule = fetch::get(cluster, &args.name).await?;
     let shown = starts(&schedule, Timestamp::now(), args.starts.into()).map_err(Error::Usage)?;
-    out(&shown.to_string())?;
+    if !args.show.print(&shown)? {
+        out(&shown.to_string())?;
+    }
     Ok(0)
 }
 
 /// Annotates the schedule, and prints what the operator has made of it.
 async fn request(cluster: &Cluster, name: &str, annotation: &str, value: &str, limit: Duration) -> Result<u8, Error> {
-    let before: TaskSchedule = fetch::get(cluster, name).await?;
-    let acknowledged = before.status.as_ref().map(|status| status.acknowledged.as_slice()).unwrap_or_default();
-    let is_old =
-        before.metadata.annotations.as_ref().and_then(|all| all.get(annotation)).is_some_and(|old| old == value);
-    if let Some(effect) = effect(acknowledged, annotation, &acknowledged_as(value)).filter(|_| is_old) {
+    let deadline = Instant::now() + limit;
+    if let Some(effect) = send(cluster, name, (annotation, value), deadline).await? {
         note(&format!("error: the same was requested before, and is requested once: {effect}"));
         return Ok(1);
     }
-    let namespace = cluster.namespace()?;
-    let api: Api<TaskSchedule> = Api::namespaced(cluster.client.clone(), namespace);
-    let params = PatchParams { field_manager: Some("kubectl-retryable".into()), ..PatchParams::default() };
-    let patch =
-        json!({"metadata": {"resourceVersion": before.metadata.resource_version, "annotations": {annotation: value}}});
-    api.patch(name, &params, &Patch::Merge(&patch))
-        .await
-        .map_err(Error::of(format!("patch TaskSchedule {namespace}/{name}")))?;
-    let deadline = Instant::now() + limit;
-    while Instant::now() < deadline {
-        let schedule: TaskSchedule = fetch::get(cluster, name).await?;
-        let acknowledged = schedule.status.as_ref().map(|status| status.acknowledged.as_slice()).unwrap_or_default();
-        if let Some(effect) = effect(acknowledged, annotation, &acknowledged_as(value)) {
-            out(&format!("{name}: {effect}\n"))?;
-            return Ok(0);
+    loop {
+        match fetch::get::<TaskSchedule>(cluster, name).await {
+            Ok(schedule) => {
+                if let Some(effect) = effect_of(&schedule, annotation, value) {
+                    out(&format!("{name}: {effect}\n"))?;
+                    return Ok(0);
+                }
+            }
+            Err(error) if error.is_transient() => {}
+            Err(error) => return Err(error),
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        if Instant::now() >= deadline {
+            break;
+        }
+        tokio::time::sleep_until((Instant::now() + LOOK_AGAIN).min(deadline)).await;
     }
     note(&format!("error: {name}: requested, but no operator has acted on it within {} s", limit.as_secs()));
     Ok(1)
+}
+
+/// Sends it until it is stored: the schedule may change meanwhile, and an answer may be lost. Answers what came of it if it was requested
+/// before.
+async fn send(
+    cluster: &Cluster,
+    name: &str,
+    (annotation, value): (&str, &str),
+    deadline: Instant,
+) -> Result<Option<String>, Error> {
+    let first: TaskSchedule = fetch::get(cluster, name).await?;
+    if let Some(effect) = effect_of(&first, annotation, value).filter(|_| has(&first, annotation, value)) {
+        return Ok(Some(effect));
+    }
+    let (uid, mut version) = (first.metadata.uid, first.metadata.resource_version);
+    let (mut conflicts, mut outages) = (0, 0);
+    loop {
+        let patch = json!({"metadata": {"resourceVersion": version, "annotations": {annotation: value}}});
+        match fetch::patch::<TaskSchedule>(cluster, name, &patch).await {
+            Ok(_) => return Ok(None),
+            Err(error) if error.is_conflict() && conflicts < CONFLICTS => conflicts += 1,
+            Err(error) if error.is_transient() && Instant::now() < deadline => {
+                outages += 1;
+                tokio::time::sleep(back_off(outages, fastrand::f64())).await;
+            }
+            Err(error) => return Err(error),
+        }
+        match fetch::get::<TaskSchedule>(cluster, name).await {
+            Ok(newer) if newer.metadata.uid != uid => {
+                return Err(Error::Usage(format!("TaskSchedule {name} was deleted, and another has its name now")));
+            }
+            Ok(newer) if has(&newer, annotation, value) => return Ok(None),
+            Ok(newer) => version = newer.metadata.resource_version,
+            Err(error) if error.is_transient() && Instant::now() < deadline => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether the schedule has the request.
+fn has(schedule: &TaskSchedule, annotation: &str, value: &str) -> bool {
+    let annotations = schedule.metadata.annotations.as_ref();
+    annotations.and_then(|all| all.get(annotation)).is_some_and(|stored| stored == value)
+}
+
+/// What came of the request.
+fn effect_of(schedule: &TaskSchedule, annotation: &str, value: &str) -> Option<String> {
+    let acknowledged = schedule.status.as_ref().map(|status| status.acknowledged.as_slice()).unwrap_or_default();
+    effect(acknowledged, annotation, &acknowledged_as(value))
 }

@@ -19,7 +19,7 @@ const TIMED_OUT: u8 = 2;
 #[derive(Debug, Args)]
 pub(super) struct WaitArgs {
     /// Names of tasks
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", value_parser = inputs::task)]
     names: Vec<String>,
 
     /// How long to wait, such as 30s, 5m or 1h30m; without limit if not given

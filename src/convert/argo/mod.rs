@@ -109,10 +109,8 @@ fn task_spec(mut workflow: Fields, options: Options, notes: &mut Notes) -> Mappi
     template.insert("spec".into(), pod.into());
     spec.insert("template".into(), template.into());
     match patches {
-        [Some(_), Some((path, _))] => notes.refuse(&path, "the Workflow has one too: write both into one"),
-        [Some((path, patch)), None] | [None, Some((path, patch))] => {
-            pod_patch::convert(&patch, &path, &mut spec, notes);
-        }
+        [Some(_), Some((at, _))] => notes.refuse(&at, "the Workflow has one too: write both into one"),
+        [Some((at, text)), None] | [None, Some((at, text))] => pod_patch::convert(&text, &at, &mut spec, notes),
         [None, None] => {}
     }
     if let Some((exit, patch)) = on_exit {
