@@ -4,14 +4,18 @@ use crate::page::{cell, code, table as markdown};
 use retryable_tasks::api::{ConditionReason, State};
 use retryable_tasks::telemetry::memory::MemoryUse;
 use retryable_tasks::telemetry::metrics::{
-    AttemptResult, EndedAttempt, FinishedTask, Metrics, ProbeResult, QueueDepth, QueueGauges, ScheduleGauges,
-    TaskIdentity, TaskPlace, TaskResult,
+    AttemptResult, EndedAttempt, FinishedTask, Metrics, MetricsSettings, ProbeResult, QueueDepth, QueueGauges,
+    ScheduleGauges, TaskIdentity, TaskPlace, TaskResult,
 };
 use std::time::Duration;
 
 /// The text with at least one series of each metric.
 fn text() -> String {
-    let metrics = Metrics::default();
+    text_with(MetricsSettings::default())
+}
+
+fn text_with(settings: MetricsSettings) -> String {
+    let metrics = Metrics::new(settings);
     let task = TaskIdentity { namespace: "shop", queue: "payments", labels: None };
     let (took, recovered_after) = (Some(Duration::ZERO), Some(Duration::ZERO));
     let ended = EndedAttempt { result: AttemptResult::Failed, reason: "Error", is_retry: false, took };
@@ -26,7 +30,13 @@ fn text() -> String {
     metrics.reconcile_failed("request");
     metrics.status_update_failed();
     metrics.api_request("get", "pods", "200");
-    let gauges = ScheduleGauges { state: "Scheduled", next: Some(0), last_success: Some(0), consecutive_failures: 0 };
+    let gauges = ScheduleGauges {
+        state: "Scheduled",
+        next: Some(0),
+        last_success: Some(0),
+        success_due: Some(0),
+        consecutive_failures: 0,
+    };
     metrics.schedules().set("shop", "nightly", gauges);
     metrics.spans().sent(1);
     metrics.set_leader(true);
@@ -82,4 +92,24 @@ fn every_metric_that_is_registered_has_a_row() {
         .iter()
         .sum::<usize>();
     assert_eq!(table().lines().count(), registered + 2, "a metric without a series is not in the text: count it here");
+}
+
+/// The metrics that have the label namespace, by the names in their help.
+fn with_namespace(text: &str) -> Vec<String> {
+    let names = text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next());
+    let mut names: Vec<String> =
+        names.filter(|name| labels(text, name).contains("`namespace`")).map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+/// Where a metric lacks the label, Prometheus adds the operator's own namespace. The chart's ServiceMonitor takes that off.
+#[test]
+fn the_chart_knows_the_metrics_that_can_lack_the_namespace() {
+    let without = with_namespace(&text_with(MetricsSettings::new(&[], false).unwrap()));
+    let lacking = with_namespace(&text()).into_iter().filter(|name| !without.contains(name));
+    let short: Vec<String> = lacking.map(|name| name.trim_start_matches("retryabletask_").to_owned()).collect();
+    let chart = include_str!("../../charts/retryable-tasks/templates/metrics.yaml");
+    let expected = format!("regex: retryabletask_({})(_total|_bucket|_sum|_count)?()", short.join("|"));
+    assert!(chart.contains(&expected), "expected in the ServiceMonitor: {expected}");
 }

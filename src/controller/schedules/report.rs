@@ -3,7 +3,7 @@
 use super::Context;
 use crate::api::{EventReason, RunCause, ScheduleState, TaskSchedule};
 use crate::core::message::short;
-use crate::core::schedule::{RunResult, Skip, Transition};
+use crate::core::schedule::{RunResult, Skip, Transition, success_due};
 use crate::telemetry::metrics::{ScheduleGauges, SkipReason};
 use jiff::SignedDuration;
 use kube::{Resource, ResourceExt};
@@ -32,6 +32,7 @@ pub(super) fn measure(context: &Context, schedule: &TaskSchedule) {
         state: status.state.map(ScheduleState::as_str).unwrap_or_default(),
         next: status.next_schedule_time.as_ref().map(|time| time.0.as_second()),
         last_success: status.last_success_time.as_ref().map(|time| time.0.as_second()),
+        success_due: success_due(schedule).map(jiff::Timestamp::as_second),
         consecutive_failures: status.consecutive_failures,
     };
     let metrics = context.settings.telemetry.metrics.schedules();

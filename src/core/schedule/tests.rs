@@ -4,5 +4,6 @@ mod complaints;
 mod decisions;
 mod requests;
 mod simulation;
+mod success_due;
 mod world;
 mod zones;

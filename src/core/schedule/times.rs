@@ -5,7 +5,7 @@ use super::due::{Due, LATE, due};
 use super::situation::{Skip, Transition};
 use super::task::{name_of, written};
 use super::timetable::Timetable;
-use crate::api::{MissedPolicy, Overlap, PlannedRun, RunCause, TaskSchedule, TaskScheduleSpec};
+use crate::api::{MissedPolicy, Overlap, PlannedRun, RunCause, ScheduleState, TaskSchedule, TaskScheduleSpec};
 use crate::core::hash;
 use crate::core::time::{human, plus, until};
 use jiff::{SignedDuration, Timestamp};
@@ -72,9 +72,28 @@ fn times_hash(spec: &TaskScheduleSpec) -> String {
 /// When the spec was last edited: not after the newest time at which the API server saw somebody write the object, whatever
 /// this clock shows. Now, if it says nothing, or if no edit is the cause.
 fn edited(schedule: &TaskSchedule, now: Timestamp, is_no_edit: bool) -> Timestamp {
+    seconds(newest_edit(schedule).filter(|_| !is_no_edit).unwrap_or(now))
+}
+
+/// The newest time at which the API server saw somebody write the object, without its status.
+fn newest_edit(schedule: &TaskSchedule) -> Option<Timestamp> {
     let fields = schedule.metadata.managed_fields.iter().flatten().filter(|fields| fields.subresource.is_none());
-    let newest = fields.filter_map(|fields| fields.time.as_ref()).map(|time| time.0).max();
-    seconds(newest.filter(|_| !is_no_edit).unwrap_or(now))
+    fields.filter_map(|fields| fields.time.as_ref()).map(|time| time.0).max()
+}
+
+/// By when a run should have succeeded: the second time after the last success. Times before the schedule was created or last edited do
+/// not count, such as those of a suspension. None while no time starts a run.
+pub fn success_due(schedule: &TaskSchedule) -> Option<Timestamp> {
+    let status = schedule.status.as_ref()?;
+    if schedule.spec.suspend || status.state == Some(ScheduleState::Paused) {
+        return None;
+    }
+    let timetable = Timetable::new(&schedule.spec, schedule.metadata.uid.as_deref().unwrap_or_default()).ok()?;
+    let created = schedule.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let succeeded = status.last_success_time.as_ref().map(|time| time.0);
+    let from = created.max(succeeded).max(newest_edit(schedule))?;
+    let second = timetable.next(timetable.next(from)?)?;
+    Some(timetable.start_of(second))
 }
 
 fn seconds(at: Timestamp) -> Timestamp {

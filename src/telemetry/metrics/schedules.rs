@@ -59,6 +59,8 @@ pub struct ScheduleGauges<'a> {
     pub next: Option<i64>,
     /// When a run last succeeded, in seconds since 1970.
     pub last_success: Option<i64>,
+    /// By when a run should have succeeded, in seconds since 1970.
+    pub success_due: Option<i64>,
     /// How many runs have failed in a row.
     pub consecutive_failures: i32,
 }
@@ -72,6 +74,7 @@ pub struct ScheduleMetrics {
     state: Family<StateLabels, Gauge>,
     next: Family<Labels, Gauge>,
     last_success: Family<Labels, Gauge>,
+    success_due: Family<Labels, Gauge>,
     consecutive_failures: Family<Labels, Gauge>,
 }
 
@@ -84,6 +87,7 @@ impl ScheduleMetrics {
             state: Family::default(),
             next: Family::default(),
             last_success: Family::default(),
+            success_due: Family::default(),
             consecutive_failures: Family::default(),
         }
     }
@@ -122,6 +126,13 @@ impl ScheduleMetrics {
             Unit::Seconds,
             self.last_success.clone(),
         );
+        registry.register_with_unit(
+            "schedule_success_due_timestamp",
+            "By when a run of a TaskSchedule should have succeeded: its second time after the last success, or after its creation or last edit \
+             if that is later; absent while no time starts a run",
+            Unit::Seconds,
+            self.success_due.clone(),
+        );
         registry.register(
             "schedule_consecutive_failures",
             "Runs of a TaskSchedule that have failed in a row",
@@ -131,13 +142,14 @@ impl ScheduleMetrics {
 
     /// Sets how a schedule is. Its counters exist from now on.
     pub fn set(&self, namespace: &str, schedule: &str, gauges: ScheduleGauges) {
-        let ScheduleGauges { state, next, last_success, consecutive_failures } = gauges;
+        let ScheduleGauges { state, next, last_success, success_due, consecutive_failures } = gauges;
         let of = labels(namespace, schedule);
         for known in STATES {
             let labels = StateLabels { of: of.clone(), state: known };
             self.state.get_or_create(&labels).set((state == known).into());
         }
-        for (family, time) in [(&self.next, next), (&self.last_success, last_success)] {
+        let times = [(&self.next, next), (&self.last_success, last_success), (&self.success_due, success_due)];
+        for (family, time) in times {
             match time {
                 Some(time) => {
                     family.get_or_create(&of).set(time);
@@ -159,7 +171,7 @@ impl ScheduleMetrics {
     /// Removes the gauges of a schedule that is gone.
     pub fn remove(&self, namespace: &str, schedule: &str) {
         let of = labels(namespace, schedule);
-        for gauge in [&self.next, &self.last_success, &self.consecutive_failures] {
+        for gauge in [&self.next, &self.last_success, &self.success_due, &self.consecutive_failures] {
             gauge.remove(&of);
         }
         for state in STATES {
