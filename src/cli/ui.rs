@@ -6,7 +6,7 @@ use retryable_tasks::controller::client;
 use retryable_tasks::telemetry::{Telemetry, http};
 use retryable_tasks::ui::auth::Auth;
 use retryable_tasks::ui::cache::Cache;
-use retryable_tasks::ui::lookups::Operator;
+use retryable_tasks::ui::lookups::{Operator, Replicas};
 use retryable_tasks::ui::server::{App, router};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -97,7 +97,7 @@ pub async fn serve(args: UiArgs) -> Result<(), Error> {
     let cache = Cache::new(client.clone(), watched, jiff::Timestamp::now);
     let operator =
         operator_namespace.map(|namespace| Operator { namespace, selector: operator_selector, lease: lease_name });
-    let app = App { cache: cache.clone(), auth, client, clock: jiff::Timestamp::now, operator };
+    let app = App { cache: cache.clone(), auth, client, clock: jiff::Timestamp::now, replicas: Replicas::of(operator) };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the page is at http://{address}/");
     tokio::select! {
         result = http::serve_routes(listener, router(app), stop) => Ok(result?),

@@ -5,14 +5,15 @@
 
 mod failure;
 mod pattern;
+mod tally;
 
 pub use failure::{Failure, TaskId, failures, last_failure};
 pub use pattern::pattern;
+pub use tally::{Counted, Tally, tally};
 
 use crate::core::hash;
 use jiff::Timestamp;
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// Characters of a fingerprint's short name.
 const NAME_LENGTH: usize = 8;
@@ -60,42 +61,21 @@ pub struct ErrorGroup {
 
 /// The failures by their cause: the most frequent first, and of two as frequent the later.
 pub fn group(failures: impl IntoIterator<Item = Failure>) -> Vec<ErrorGroup> {
-    let mut groups: HashMap<Fingerprint, ErrorGroup> = HashMap::new();
-    for failure in failures {
-        let fingerprint = failure.fingerprint();
-        match groups.get_mut(&fingerprint) {
-            Some(group) => group.add(failure),
-            None => {
-                groups.insert(fingerprint.clone(), ErrorGroup::of(fingerprint, failure));
-            }
-        }
-    }
-    let mut rows: Vec<ErrorGroup> = groups.into_values().collect();
-    rows.sort_by(|a, b| {
-        let order = |group: &ErrorGroup| (Reverse(group.count), Reverse(group.last));
-        order(a).cmp(&order(b)).then_with(|| a.fingerprint.cmp(&b.fingerprint))
+    let failures: Vec<Failure> = failures.into_iter().collect();
+    let counted = failures.iter().map(|failure| Counted {
+        cause: failure.fingerprint(),
+        task: &failure.task,
+        time: failure.time,
+        message: &failure.message,
     });
-    rows
+    tally(counted).into_iter().map(ErrorGroup::of).collect()
 }
 
 impl ErrorGroup {
-    fn of(fingerprint: Fingerprint, failure: Failure) -> Self {
-        let Failure { task, time, message, attempt: _, reason: _, exit_code: _, error_type: _ } = failure;
-        Self { fingerprint, count: 1, first: time, last: time, message, tasks: BTreeSet::from([task]) }
-    }
-
-    fn add(&mut self, failure: Failure) {
-        let Failure { task, time, message, attempt: _, reason: _, exit_code: _, error_type: _ } = failure;
-        self.count += 1;
-        if time.is_some() && (self.first.is_none() || time < self.first) {
-            self.first = time;
-        }
-        // Of two at the same time the message does not depend on the order in which they come.
-        if (time, &message) > (self.last, &self.message) {
-            self.message = message;
-        }
-        self.last = self.last.max(time);
-        self.tasks.insert(task);
+    fn of(tally: Tally<Fingerprint, &TaskId>) -> Self {
+        let Tally { cause, count, first, last, message, tasks } = tally;
+        let tasks = tasks.into_iter().map(|(task, _)| task.clone()).collect();
+        Self { fingerprint: cause, count, first, last, message: message.to_owned(), tasks }
     }
 }
 

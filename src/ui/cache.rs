@@ -69,10 +69,10 @@ impl Live {
         self.changes.subscribe()
     }
 
-    /// As if something had changed.
+    /// As if a watch had shown it.
     #[cfg(test)]
-    pub fn touch(&self) {
-        self.change(|_| ());
+    pub fn show(&self, change: impl FnOnce(&mut Store)) {
+        self.change(change);
     }
 
     fn change(&self, change: impl FnOnce(&mut Store)) {
@@ -179,7 +179,7 @@ where
                 }),
                 Err(error) => {
                     let text = problem(&error);
-                    tracing::warn!(%kind, error = text, "the watch failed; starting it again");
+                    tracing::warn!(%kind, ?namespace, error = text, "the watch failed; starting it again");
                     live.change(|store| drop(store.problems.insert(place, text)));
                 }
             }

@@ -8,6 +8,12 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::{Client, ResourceExt};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// How long an answer on the replicas holds.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// Where the operator's replicas are.
 #[derive(Clone, Debug)]
@@ -34,17 +40,49 @@ pub async fn read_task(client: &Client, namespace: &str, name: &str) -> Answer {
     }
 }
 
-/// The operator's replicas, by name.
-///
-/// # Errors
-/// Why they cannot be shown.
-pub async fn list(client: &Client, operator: Option<&Operator>, may_see: bool) -> Result<Vec<Replica>, String> {
-    let Some(Operator { namespace, selector, lease }) = operator else {
-        return Err("Start the page with --operator-namespace to see the operator's replicas.".into());
-    };
-    if !may_see {
-        return Err(format!("You may not list the Pods of namespace {namespace}, where the operator is."));
+/// The operator's replicas, by name; or why they cannot be shown.
+pub type Found = Result<Vec<Replica>, String>;
+
+/// The operator's replicas. They are read from the API server, every [`FRESH`] at most, however many look.
+pub struct Replicas {
+    operator: Option<Operator>,
+    /// What was found last, and when.
+    last: Mutex<Option<(Instant, Found)>>,
+}
+
+impl Replicas {
+    /// Those of that operator, if it is known where it is.
+    pub fn of(operator: Option<Operator>) -> Self {
+        Self { operator, last: Mutex::default() }
     }
+
+    /// The replicas, for somebody who may see them or not.
+    ///
+    /// # Errors
+    /// Why they cannot be shown.
+    pub async fn find(&self, client: &Client, may_see: bool) -> Found {
+        let Some(operator) = &self.operator else {
+            return Err("Start the page with --operator-namespace to see the operator's replicas.".into());
+        };
+        if !may_see {
+            return Err(format!(
+                "You may not list the Pods of namespace {}, where the operator is.",
+                operator.namespace
+            ));
+        }
+        // Who comes meanwhile waits for the same answer.
+        let mut last = self.last.lock().await;
+        if let Some((_, found)) = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return found.clone();
+        }
+        let found = read(client, operator).await;
+        *last = Some((Instant::now(), found.clone()));
+        found
+    }
+}
+
+async fn read(client: &Client, operator: &Operator) -> Found {
+    let Operator { namespace, selector, lease } = operator;
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let found = pods.list(&ListParams::default().labels(selector)).await;

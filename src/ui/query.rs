@@ -7,8 +7,11 @@ use std::fmt::Write as _;
 
 /// Rows of a page.
 pub const ROWS: usize = 50;
-/// Rows of a page of queues or schedules.
+/// Rows of a page whose rows have many parts: so no page has more than 2,000 nodes.
 const FEWER_ROWS: usize = 30;
+
+/// What stands for no node. No node has that name.
+pub const NO_NODE: &str = "-";
 
 /// The pages, by the last part of their URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +87,7 @@ pub struct Query {
     pub reason: Option<String>,
     /// The cause of a failure.
     pub error: Option<String>,
-    /// The node that an attempt runs or failed on.
+    /// The node that an attempt runs or failed on; [`NO_NODE`]: none.
     pub node: Option<String>,
     /// The page, from 1.
     pub page: usize,
@@ -203,8 +206,10 @@ impl Paging {
 /// The rows of the query's page, and where in the list they are. A page beyond the end is the last one.
 pub fn page_of<T>(rows: Vec<T>, query: &Query, place: Place) -> (Vec<T>, Paging) {
     let total = rows.len();
-    // A row of these has many parts, and a page has at most 2,000 nodes.
-    let rows_of_a_page = if matches!(place, Place::Queues | Place::Schedules) { FEWER_ROWS } else { ROWS };
+    let rows_of_a_page = match place {
+        Place::Errors | Place::Queues | Place::Schedules | Place::Task => FEWER_ROWS,
+        Place::Now | Place::Failed | Place::Tasks | Place::Workers => ROWS,
+    };
     let pages = total.div_ceil(rows_of_a_page).max(1);
     let page = query.page.clamp(1, pages);
     let skipped = (page - 1) * rows_of_a_page;

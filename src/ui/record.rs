@@ -8,6 +8,7 @@ use crate::api::{
 use crate::core::condition_list;
 use crate::core::fingerprint::{Failure, Fingerprint, failures};
 use crate::core::message::short;
+use crate::core::queue::place::InLine;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -76,6 +77,8 @@ pub struct TaskRecord {
     pub ended: Option<Timestamp>,
     /// Its failures, oldest first.
     pub failures: Box<[FailureRecord]>,
+    /// What the line of its queue has to know of it, as long as that is anything.
+    pub in_line: Option<Box<InLine>>,
 }
 
 /// A failure of a task.
@@ -135,6 +138,7 @@ impl TaskRecord {
             next: status.next_retry_time.as_ref().map(|at| at.0),
             ended: status.completion_time.as_ref().map(|at| at.0),
             failures: failures(task).into_iter().map(|failure| failure_record(failure, task, shared)).collect(),
+            in_line: InLine::of(task).map(|in_line| Box::new(share(in_line, shared))),
         }
     }
 
@@ -156,6 +160,7 @@ impl TaskRecord {
             next: None,
             ended: None,
             failures: Box::default(),
+            in_line: None,
         }
     }
 
@@ -194,6 +199,15 @@ fn condition_that_says(state: State, conditions: &[Condition]) -> Option<&Condit
 fn says_so(type_: ConditionType, condition: &Condition) -> bool {
     let is = if matches!(type_, ConditionType::AttemptStarted) { "False" } else { "True" };
     condition.status == is
+}
+
+/// The same, with names that are kept once.
+fn share(in_line: InLine, shared: &mut Shared) -> InLine {
+    let InLine { uid, fairness_key, held, waits, due, since, priority } = in_line;
+    let mut once = |name: Arc<str>| shared.texts.share(name);
+    let fairness_key = once(fairness_key);
+    let (held, waits) = (held.map(&mut once), waits.map(&mut once));
+    InLine { uid, fairness_key, held, waits, due, since, priority }
 }
 
 fn failure_record(failure: Failure, task: &RetryableTask, shared: &mut Shared) -> FailureRecord {

@@ -1,10 +1,11 @@
 //! The routes and their headers.
 
-use super::auth::{Auth, COOKIE_NAME, Denied, TokenAuth, Viewer, session_of};
+use super::auth::{Auth, Denied, TokenAuth, Viewer, cookie_name, session_of};
 use super::cache::{Cache, Live};
-use super::live::messages;
-use super::lookups::{self, Operator};
+use super::live::{May, Topic, messages};
+use super::lookups::{Replicas, read_task};
 use super::query::{Place, Query};
+use super::record::Key;
 use super::sight::Sight;
 use super::store::Kind;
 use super::views::login::{login, problem};
@@ -46,8 +47,8 @@ pub struct App {
     pub client: Client,
     /// The wall clock.
     pub clock: fn() -> Timestamp,
-    /// Where the operator's replicas are.
-    pub operator: Option<Operator>,
+    /// The operator's replicas.
+    pub replicas: Replicas,
 }
 
 type Shared = Arc<App>;
@@ -148,7 +149,7 @@ impl App {
     async fn render(&self, place: Place, query: &Query, viewer: &Viewer, live: &Live, sight: &Sight) -> Response {
         // What the API server is asked comes before the store is locked.
         let replicas = match place {
-            Place::Workers => Some(lookups::list(&self.client, self.operator.as_ref(), sight.replicas).await),
+            Place::Workers => Some(self.replicas.find(&self.client, sight.replicas).await),
             _ => None,
         };
         let answer = match place {
@@ -182,13 +183,27 @@ impl App {
         }
     }
 
+    /// What the sender of these headers may see of what they follow. While the API server is away nobody is sent to log in again.
+    async fn may_follow(&self, headers: &HeaderMap, topic: &Topic) -> May {
+        let viewer = match self.auth.viewer(headers).await {
+            Ok(viewer) => viewer,
+            Err(Denied::Unavailable(_)) => return May::See,
+            Err(_) => return May::LogIn,
+        };
+        let Topic::Task(key) = topic else { return May::See };
+        match self.auth.sight(&viewer, &self.cache.look()).await {
+            Ok(sight) if !sight.covers(Kind::Tasks, &key.namespace) => May::SeeOthers,
+            Ok(_) | Err(_) => May::See,
+        }
+    }
+
     /// The task that the query names, read now.
     async fn ask(&self, query: &Query, sight: &Sight) -> Answer {
         let (Some(namespace), Some(name)) = (&query.namespace, &query.name) else { return Answer::Missing };
         if !is_name(namespace) || !is_name(name) || !sight.covers(Kind::Tasks, namespace) {
             return Answer::Missing;
         }
-        lookups::read_task(&self.client, namespace, name).await
+        read_task(&self.client, namespace, name).await
     }
 }
 
@@ -218,19 +233,22 @@ fn log_in_again(problem: Option<String>, next: String) -> Response {
     response
 }
 
-async fn events(State(app): State<Shared>, headers: HeaderMap) -> Response {
+/// Changes of all, or of the task that the query names.
+async fn events(State(app): State<Shared>, uri: Uri, headers: HeaderMap) -> Response {
     if let Err(denied) = app.auth.viewer(&headers).await {
         return refusal(&denied, Place::Now, &Uri::default());
     }
-    let (cache, clock) = (app.cache.clone(), app.clock);
-    let may_look = move || {
-        let (app, headers) = (app.clone(), headers.clone());
-        async move {
-            // While the API server is away nobody is sent to log in again.
-            matches!(app.auth.viewer(&headers).await, Ok(_) | Err(Denied::Unavailable(_)))
-        }
+    let Query { namespace, name, .. } = Query::parse(uri.query().unwrap_or_default());
+    let topic = match (namespace, name) {
+        (Some(namespace), Some(name)) => Topic::Task(Key { namespace: namespace.into(), name: name.into() }),
+        _ => Topic::All,
     };
-    let mut response = Sse::new(messages(cache, clock, may_look)).keep_alive(KeepAlive::default()).into_response();
+    let (cache, clock, followed) = (app.cache.clone(), app.clock, topic.clone());
+    let may = move || {
+        let (app, headers, topic) = (app.clone(), headers.clone(), followed.clone());
+        async move { app.may_follow(&headers, &topic).await }
+    };
+    let mut response = Sse::new(messages(cache, clock, topic, may)).keep_alive(KeepAlive::default()).into_response();
     // A proxy must not keep what is to be told at once.
     response.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
@@ -271,7 +289,7 @@ async fn log_in(State(app): State<Shared>, headers: HeaderMap, body: Body) -> Re
 fn begin_session(session: &str, next: &str, headers: &HeaderMap) -> Response {
     let (path, query) = next.split_once('?').unwrap_or((next, ""));
     let place = Place::ALL.into_iter().find(|place| place.path() == path).unwrap_or(Place::Now);
-    let cookie = format!("{COOKIE_NAME}={session}; HttpOnly; SameSite=Lax{}", secure(headers));
+    let cookie = format!("{}={session}; HttpOnly; SameSite=Lax{}", cookie_name(headers), secure(headers));
     redirect(&Query::parse(query).link(place), &cookie)
 }
 
@@ -287,7 +305,8 @@ async fn log_out(State(app): State<Shared>, headers: HeaderMap) -> Response {
         return page(StatusCode::FORBIDDEN, &problem("Not from here", "Log out by this page's own button.".into()));
     }
     end_session(auth, &headers);
-    redirect("./", &format!("{COOKIE_NAME}=; HttpOnly; SameSite=Lax; Max-Age=0{}", secure(&headers)))
+    let cookie = format!("{}=; HttpOnly; SameSite=Lax; Max-Age=0{}", cookie_name(&headers), secure(&headers));
+    redirect("./", &cookie)
 }
 
 fn end_session(auth: &TokenAuth, headers: &HeaderMap) {

@@ -21,6 +21,16 @@ pub enum Scope {
     Only(BTreeSet<Arc<str>>),
 }
 
+impl Scope {
+    /// Whether that namespace is among them.
+    pub fn covers(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(namespaces) => namespaces.contains(namespace),
+        }
+    }
+}
+
 impl Sight {
     /// Everything.
     pub fn all() -> Self {
@@ -32,13 +42,14 @@ impl Sight {
         Self { scopes: scopes.into_iter().collect(), replicas }
     }
 
+    /// Where objects of that kind may be seen; `None`: nowhere.
+    pub fn scope(&self, kind: Kind) -> Option<&Scope> {
+        self.scopes.get(&kind)
+    }
+
     /// Whether objects of that kind in that namespace may be seen.
     pub fn covers(&self, kind: Kind, namespace: &str) -> bool {
-        match self.scopes.get(&kind) {
-            Some(Scope::All) => true,
-            Some(Scope::Only(namespaces)) => namespaces.contains(namespace),
-            None => false,
-        }
+        self.scope(kind).is_some_and(|scope| scope.covers(namespace))
     }
 
     /// Whether all objects of that kind may be seen.

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use kube_runtime::watcher::Event;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 /// The namespace that a watch is of; all of them if `None`.
 pub type Watched = Option<String>;
@@ -73,16 +74,25 @@ pub struct Store {
 /// The objects of one kind.
 #[derive(Debug)]
 pub struct Table<R> {
-    rows: BTreeMap<Key, R>,
+    rows: BTreeMap<Key, Row<R>>,
+    /// How many changes there have been.
+    version: u64,
     /// What a list in progress has shown so far, by watch.
     listing: HashMap<Watched, HashSet<Key>>,
     /// The watches that have shown all their objects.
     listed: HashSet<Watched>,
 }
 
+#[derive(Debug)]
+struct Row<R> {
+    record: R,
+    /// The number of its last change.
+    version: u64,
+}
+
 impl<R> Default for Table<R> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), listing: HashMap::new(), listed: HashSet::new() }
+        Self { rows: BTreeMap::new(), version: 0, listing: HashMap::new(), listed: HashSet::new() }
     }
 }
 
@@ -113,7 +123,8 @@ impl<R> Table<R> {
 
     fn put(&mut self, key: Key, record: Option<R>) {
         if let Some(record) = record {
-            self.rows.insert(key, record);
+            self.version += 1;
+            self.rows.insert(key, Row { record, version: self.version });
         }
     }
 
@@ -124,12 +135,41 @@ impl<R> Table<R> {
 
     /// The objects, by namespace and name.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &R)> {
-        self.rows.iter()
+        self.rows.iter().map(|(key, row)| (key, &row.record))
+    }
+
+    /// The objects of a namespace, by name.
+    pub fn of_namespace(&self, namespace: &str) -> impl Iterator<Item = (&Key, &R)> {
+        self.versions_of(namespace).map(|(key, record, _)| (key, record))
+    }
+
+    /// The objects of a namespace, each with the number of its last change.
+    pub fn versions_of(&self, namespace: &str) -> impl Iterator<Item = (&Key, &R, u64)> {
+        let first = Key { namespace: namespace.into(), name: "".into() };
+        let namespace = first.namespace.clone();
+        let rows = self.rows.range(first..).take_while(move |(key, _)| key.namespace == namespace);
+        rows.map(|(key, row)| (key, &row.record, row.version))
+    }
+
+    /// The number of the object's last change.
+    pub fn version(&self, key: &Key) -> Option<u64> {
+        self.rows.get(key).map(|row| row.version)
+    }
+
+    /// The namespaces that have objects, by name. It takes no longer for many objects than for few.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
+        let first = self.rows.first_key_value().map(|(key, _)| key);
+        let namespaces = std::iter::successors(first, |key| {
+            // No text is between this one and the next.
+            let beyond = Key { namespace: format!("{}\0", key.namespace).into(), name: "".into() };
+            self.rows.range(beyond..).next().map(|(key, _)| key)
+        });
+        namespaces.map(|key| &key.namespace)
     }
 
     /// That object.
     pub fn get(&self, key: &Key) -> Option<&R> {
-        self.rows.get(key)
+        self.rows.get(key).map(|row| &row.record)
     }
 
     /// How many there are.

@@ -2,7 +2,8 @@
 
 use super::auth::Auth;
 use super::cache::Cache;
-use super::record::{Key, PodRecord, Shared, TaskRecord};
+use super::lookups::{Operator, Replicas};
+use super::record::{Key, PodRecord, TaskRecord};
 use super::server::{App, router};
 use super::store::{Store, Watched};
 use crate::api::{RetryableTask, TaskQueue, TaskSchedule};
@@ -84,7 +85,14 @@ impl Server {
     pub fn page(&self, auth: impl FnOnce(Client) -> Auth) -> Router {
         let client = self.client();
         let cache = Cache::new(client.clone(), ALL.into(), || at(0));
-        router(App { cache, auth: auth(client.clone()), client, clock: || at(0), operator: None })
+        let operator = Operator { namespace: "ops".into(), selector: "a=b".into(), lease: "l".into() };
+        router(App {
+            cache,
+            auth: auth(client.clone()),
+            client,
+            clock: || at(0),
+            replicas: Replicas::of(Some(operator)),
+        })
     }
 
     pub fn open_page(&self) -> Router {
@@ -108,7 +116,7 @@ impl Cluster {
             "/apis/retryable.dev/v1alpha1/retryabletasks" => list(&self.tasks),
             "/apis/retryable.dev/v1alpha1/taskqueues" => list(&self.queues),
             "/apis/retryable.dev/v1alpha1/taskschedules" => list(&self.schedules),
-            "/api/v1/pods" => list(&self.pods),
+            "/api/v1/pods" | "/api/v1/namespaces/ops/pods" => list(&self.pods),
             "/version" => (200, json!({"major": "1", "minor": "37"})),
             "/apis/authentication.k8s.io/v1/tokenreviews" => (201, self.review_token(sent)),
             "/apis/authorization.k8s.io/v1/subjectaccessreviews" => (201, self.review_access(sent)),
@@ -225,10 +233,9 @@ fn key(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) ->
 /// A store that has been read.
 pub fn store(tasks: &[RetryableTask], queues: &[TaskQueue], schedules: &[TaskSchedule], pods: &[Pod]) -> Store {
     let mut store = Store::default();
-    let mut shared = Shared::default();
     store.tasks.apply(&None, Event::Init);
     for task in tasks {
-        let record = TaskRecord::of(task, &mut shared);
+        let record = TaskRecord::of(task, &mut store.shared);
         store.tasks.apply(&None, Event::InitApply((key(&task.metadata), Some(record))));
     }
     store.tasks.apply(&None, Event::InitDone);
@@ -242,7 +249,7 @@ pub fn store(tasks: &[RetryableTask], queues: &[TaskQueue], schedules: &[TaskSch
         store.schedules.apply(&None, Event::Apply((key(&schedule.metadata), record)));
     }
     for pod in pods {
-        let record = PodRecord::of(pod, &mut shared);
+        let record = PodRecord::of(pod, &mut store.shared);
         store.pods.apply(&None, Event::Apply((key(&pod.metadata), Some(record))));
     }
     store

@@ -7,6 +7,7 @@ use crate::api::{
 use crate::core::condition_list;
 use crate::core::testing::{BuildTask, NAME, NAMESPACE, at, task, time};
 use proptest::prelude::*;
+use std::cmp::Reverse;
 
 #[test]
 fn what_differs_from_failure_to_failure_is_left_out() {

@@ -159,7 +159,8 @@ const show = (isOn) => {
 };
 
 const listen = () => {
-  source = new EventSource("./events");
+  // The page of a task follows that task alone.
+  source = new EventSource(`./events${location.pathname.endsWith("/task") ? location.search : ""}`);
   source.addEventListener("changed", read);
   source.addEventListener("time", (event) => {
     ahead = Date.now() - Number(event.data);

@@ -12,11 +12,10 @@ use http::header::{AUTHORIZATION, COOKIE, HOST};
 use kube::Client;
 pub use reviews::{HOLD, Reviews, Right};
 pub use sessions::Sessions;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The cookie with the session.
-pub const COOKIE_NAME: &str = "retryable-tasks-session";
+/// What the names of the cookies with a session begin with.
+const COOKIE_NAME: &str = "retryable-tasks-session";
 
 /// Who may see what.
 pub enum Auth {
@@ -131,7 +130,7 @@ impl TokenAuth {
                 scopes.push((kind, Scope::All));
                 continue;
             }
-            let namespaces: Vec<Arc<str>> = namespaces_of(&live.store(), kind).into_iter().collect();
+            let namespaces = namespaces_of(&live.store(), kind);
             let rights = namespaces.iter().map(|namespace| Right { kind, namespace: Some(namespace.clone()) });
             let may = self.reviews.may(who, rights.collect()).await?;
             let seen = namespaces.into_iter().zip(may).filter(|(_, may)| *may).map(|(namespace, _)| namespace);
@@ -149,21 +148,12 @@ impl TokenAuth {
 }
 
 /// The namespaces that have objects of that kind.
-fn namespaces_of(store: &Store, kind: Kind) -> BTreeSet<Arc<str>> {
-    fn all<'a, R: 'a>(rows: impl Iterator<Item = (&'a super::record::Key, &'a R)>) -> BTreeSet<Arc<str>> {
-        let mut namespaces = BTreeSet::new();
-        for (key, _) in rows {
-            if !namespaces.contains(&key.namespace) {
-                namespaces.insert(key.namespace.clone());
-            }
-        }
-        namespaces
-    }
+fn namespaces_of(store: &Store, kind: Kind) -> Vec<Arc<str>> {
     match kind {
-        Kind::Tasks => all(store.tasks.iter()),
-        Kind::Queues => all(store.queues.iter()),
-        Kind::Schedules => all(store.schedules.iter()),
-        Kind::Pods => all(store.pods.iter()),
+        Kind::Tasks => store.tasks.namespaces().cloned().collect(),
+        Kind::Queues => store.queues.namespaces().cloned().collect(),
+        Kind::Schedules => store.schedules.namespaces().cloned().collect(),
+        Kind::Pods => store.pods.namespaces().cloned().collect(),
     }
 }
 
@@ -173,11 +163,20 @@ fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
 }
 
+/// The name of the cookie with the session. Cookies are sent to all ports of a host: the pages of two clusters that are forwarded to two
+/// ports of this machine would take each other's, so the port that the browser asks is in the name.
+pub fn cookie_name(headers: &HeaderMap) -> String {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    port.map_or_else(|| COOKIE_NAME.to_owned(), |port| format!("{COOKIE_NAME}-{port}"))
+}
+
 /// The session of the cookies.
 pub fn session_of(headers: &HeaderMap) -> Option<&str> {
+    let wanted = cookie_name(headers);
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE_NAME).map(|(_, value)| value)
+    pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value)
 }
 
 #[cfg(test)]

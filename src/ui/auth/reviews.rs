@@ -15,15 +15,20 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 /// How long an answer holds.
 pub const HOLD: Duration = Duration::from_secs(30);
 /// How many questions are asked at a time, for all viewers together.
 const AT_A_TIME: usize = 16;
-/// Most answers of each kind that are remembered.
+/// How many of them are on tokens that the API server has not accepted of late: those of others do not wait behind a flood of wrong
+/// ones.
+const STRANGERS_AT_A_TIME: usize = 4;
+/// Most answers that are remembered on rights, and on tokens that were accepted.
 const MOST: usize = 50_000;
+/// Most answers that are remembered on tokens that were not. Anybody can send any number of them.
+const MOST_REJECTED: usize = 1000;
 /// A token longer than this is none.
 const LONGEST_TOKEN: usize = 16 * 1024;
 
@@ -57,39 +62,56 @@ impl Reviewed {
 pub struct Reviews {
     client: Client,
     asking: Semaphore,
-    users: Mutex<Answers<TokenHash, Result<Arc<Reviewed>, String>>>,
+    strangers: Semaphore,
+    users: Mutex<Answers<TokenHash, Arc<Reviewed>>>,
+    rejected: Mutex<Answers<TokenHash, String>>,
     rights: Mutex<Answers<(TokenHash, Right), bool>>,
 }
 
 struct Answers<K, V> {
     answers: HashMap<K, (Instant, V)>,
-}
-
-impl<K, V> Default for Answers<K, V> {
-    fn default() -> Self {
-        Self { answers: HashMap::new() }
-    }
+    most: usize,
 }
 
 impl<K: Eq + Hash, V: Clone> Answers<K, V> {
+    fn new(most: usize) -> Mutex<Self> {
+        Mutex::new(Self { answers: HashMap::new(), most })
+    }
+
+    /// Whether there was an answer of late, which may not hold any more.
+    fn has_had(&self, key: &K) -> bool {
+        self.answers.contains_key(key)
+    }
+
     fn get(&self, key: &K) -> Option<V> {
         self.answers.get(key).filter(|(at, _)| at.elapsed() < HOLD).map(|(_, answer)| answer.clone())
     }
 
     fn put(&mut self, key: K, answer: V) {
-        if self.answers.len() >= MOST {
+        if self.answers.len() >= self.most {
             self.answers.retain(|_, (at, _)| at.elapsed() < HOLD);
         }
-        if self.answers.len() < MOST {
+        if self.answers.len() < self.most || self.answers.contains_key(&key) {
             self.answers.insert(key, (Instant::now(), answer));
         }
+    }
+
+    fn remove(&mut self, key: &K) {
+        self.answers.remove(key);
     }
 }
 
 impl Reviews {
     /// Asks by that client.
     pub fn new(client: Client) -> Self {
-        Self { client, asking: Semaphore::new(AT_A_TIME), users: Mutex::default(), rights: Mutex::default() }
+        Self {
+            client,
+            asking: Semaphore::new(AT_A_TIME),
+            strangers: Semaphore::new(STRANGERS_AT_A_TIME),
+            users: Answers::new(MOST),
+            rejected: Answers::new(MOST_REJECTED),
+            rights: Answers::new(MOST),
+        }
     }
 
     /// The owner of the token.
@@ -102,17 +124,25 @@ impl Reviews {
         }
         let hash: TokenHash = Sha256::digest(token.as_bytes()).into();
         if let Some(known) = lock(&self.users).get(&hash) {
-            return known.map_err(Denied::Rejected);
+            return Ok(known);
         }
+        if let Some(why) = lock(&self.rejected).get(&hash) {
+            return Err(Denied::Rejected(why));
+        }
+        let is_stranger = !lock(&self.users).has_had(&hash);
+        let _permit = if is_stranger { Some(permit(&self.strangers).await?) } else { None };
         let spec = TokenReviewSpec { token: token.to_owned(), audiences: None };
         let review = self.ask(TokenReview { spec, ..TokenReview::default() }).await?;
         let status = review.status.unwrap_or_default();
-        let answer = match (status.authenticated, status.user) {
-            (Some(true), Some(user)) => Ok(Arc::new(Reviewed { hash, user })),
-            _ => Err(status.error.unwrap_or_else(|| "it is not valid".into())),
-        };
-        lock(&self.users).put(hash, answer.clone());
-        answer.map_err(Denied::Rejected)
+        if let (Some(true), Some(user)) = (status.authenticated, status.user) {
+            let reviewed = Arc::new(Reviewed { hash, user });
+            lock(&self.users).put(hash, reviewed.clone());
+            return Ok(reviewed);
+        }
+        let why = status.error.unwrap_or_else(|| "it is not valid".into());
+        lock(&self.users).remove(&hash);
+        lock(&self.rejected).put(hash, why.clone());
+        Err(Denied::Rejected(why))
     }
 
     /// For each of the rights, whether the user has it.
@@ -155,10 +185,14 @@ impl Reviews {
     where
         K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
     {
-        let _permit = self.asking.acquire().await.map_err(|error| Denied::Unavailable(error.to_string()))?;
+        let _permit = permit(&self.asking).await?;
         let answer = Api::<K>::all(self.client.clone()).create(&PostParams::default(), &question).await;
         answer.map_err(|error| Denied::Unavailable(error_text(&error)))
     }
+}
+
+async fn permit(semaphore: &Semaphore) -> Result<SemaphorePermit<'_>, Denied> {
+    semaphore.acquire().await.map_err(|error| Denied::Unavailable(error.to_string()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

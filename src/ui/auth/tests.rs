@@ -27,3 +27,21 @@ fn the_session_is_found_among_other_cookies() {
     assert_eq!(session(&["a=b", "retryable-tasks-session=x"]).as_deref(), Some("x"));
     assert_eq!(session(&["not-retryable-tasks-session=x", "retryable-tasks-session"]), None);
 }
+
+#[test]
+fn the_cookie_is_that_of_the_port_that_the_browser_asks() {
+    for (host, name) in [
+        (Some("localhost:8082"), "retryable-tasks-session-8082"),
+        (Some("[::1]:8083"), "retryable-tasks-session-8083"),
+        (Some("tasks.example.com"), "retryable-tasks-session"),
+        (Some("[::1]"), "retryable-tasks-session"),
+        (Some("evil:1;x=y"), "retryable-tasks-session"),
+        (None, "retryable-tasks-session"),
+    ] {
+        let mut headers = HeaderMap::new();
+        if let Some(host) = host {
+            headers.insert(HOST, HeaderValue::from_static(host));
+        }
+        assert_eq!(cookie_name(&headers), name, "{host:?}");
+    }
+}

@@ -240,3 +240,61 @@ async fn pages_that_do_not_exist_are_told() {
         assert_eq!(get(&page, asset, &[("host", "10.0.0.1")]).await.0, 200, "{asset}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn wrong_tokens_push_out_no_good_ones() {
+    let server = Server::of(two_namespaces());
+    let page = server.page_by_token();
+    let bearer = |token: &str| format!("Bearer {token}");
+    assert_eq!(get(&page, "/", &[("authorization", &bearer("red-token"))]).await.0, 200);
+    for number in 0..3000 {
+        assert_eq!(get(&page, "/", &[("authorization", &bearer(&format!("wrong-{number}")))]).await.0, 401);
+    }
+    let asked = server.count("tokenreviews");
+    assert_eq!(get(&page, "/", &[("authorization", &bearer("wrong-7"))]).await.0, 401);
+    assert_eq!(server.count("tokenreviews"), asked, "an answer on a wrong token holds too");
+    assert_eq!(get(&page, "/", &[("authorization", &bearer("red-token"))]).await.0, 200);
+    assert_eq!(get(&page, "/", &[("authorization", &bearer("all-token"))]).await.0, 200);
+    assert_eq!(get(&page, "/", &[("authorization", &bearer("all-token"))]).await.0, 200);
+    assert_eq!(server.count("tokenreviews"), asked + 1, "good ones are remembered, those from before and new ones");
+}
+
+/// What a browser keeps of the answers of two pages that are forwarded to two ports: cookies are those of the host.
+#[tokio::test]
+async fn two_pages_on_two_ports_of_one_host_keep_their_sessions() {
+    let pages = [Server::of(two_namespaces()).page_by_token(), Server::of(two_namespaces()).page_by_token()];
+    let hosts = ["127.0.0.1:8082", "127.0.0.1:8083"];
+    let mut jar: Vec<String> = Vec::new();
+    for (page, host) in pages.iter().zip(hosts) {
+        let (code, headers, _) = send(page, "POST", "/login", &[("host", host)], "token=red-token").await;
+        assert_eq!(code, 303);
+        let cookie = headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let name = cookie.split_once('=').unwrap().0;
+        jar.retain(|known| known.split_once('=').unwrap().0 != name);
+        jar.push(cookie);
+    }
+    let cookies = jar.join("; ");
+    for (page, host) in pages.iter().zip(hosts) {
+        assert_eq!(get(page, "/tasks", &[("host", host), ("cookie", &cookies)]).await.0, 200, "{host}");
+    }
+    let (_, headers, _) = send(&pages[0], "POST", "/logout", &[("host", hosts[0]), ("cookie", &cookies)], "").await;
+    assert!(headers["set-cookie"].to_str().unwrap().starts_with("retryable-tasks-session-8082=; "), "{headers:?}");
+    assert_eq!(get(&pages[0], "/tasks", &[("host", hosts[0]), ("cookie", &cookies)]).await.0, 401);
+    assert_eq!(get(&pages[1], "/tasks", &[("host", hosts[1]), ("cookie", &cookies)]).await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_replicas_are_read_once_in_a_while_however_many_look() {
+    let server = Server::of(two_namespaces());
+    let page = server.open_page();
+    for _ in 0..5 {
+        assert_eq!(get(&page, "/workers", &[]).await.0, 200);
+    }
+    assert_eq!(server.count("/namespaces/ops/pods"), 1);
+    tokio::time::advance(Duration::from_secs(6)).await;
+    get(&page, "/workers", &[]).await;
+    assert_eq!(server.count("/namespaces/ops/pods"), 2);
+    let by_token = server.page_by_token();
+    let (_, _, text) = get(&by_token, "/workers", &[("authorization", "Bearer red-token")]).await;
+    assert!(text.contains("You may not list the Pods of namespace ops"), "{text}");
+}

@@ -44,3 +44,30 @@ fn a_list_of_one_namespace_leaves_the_others_alone() {
     table.apply(&both[0], Event::InitDone);
     assert_eq!(table.iter().map(|(key, _)| &*key.namespace).collect::<Vec<_>>(), ["b"]);
 }
+
+#[test]
+fn each_change_has_a_number_of_its_own() {
+    let mut table = Table::default();
+    for event in [Event::Apply((key("a", "one"), Some(1))), Event::Apply((key("a", "two"), Some(1)))] {
+        table.apply(&None, event);
+    }
+    let before = (table.version(&key("a", "one")), table.version(&key("a", "two")));
+    table.apply(&None, Event::Apply((key("a", "one"), Some(1))));
+    let after = (table.version(&key("a", "one")), table.version(&key("a", "two")));
+    assert!(before.0 != after.0 && before.1 == after.1, "{before:?} {after:?}");
+    table.apply(&None, Event::Delete((key("a", "one"), None)));
+    assert_eq!(table.version(&key("a", "one")), None);
+}
+
+#[test]
+fn namespaces_are_found_by_their_first_objects() {
+    let mut table = Table::default();
+    for namespace in ["b", "a", "a-b", "ab"] {
+        for name in ["z", "a"] {
+            table.apply(&None, Event::Apply((key(namespace, name), Some(1))));
+        }
+    }
+    assert_eq!(table.namespaces().map(|name| &**name).collect::<Vec<_>>(), ["a", "a-b", "ab", "b"]);
+    let of = |namespace| table.of_namespace(namespace).map(|(key, _)| key.name.to_string()).collect::<Vec<_>>();
+    assert_eq!((of("a"), of("c")), (vec!["a".to_owned(), "z".to_owned()], Vec::new()));
+}

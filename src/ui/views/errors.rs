@@ -6,13 +6,14 @@ use super::mark::Mark;
 use super::{Link, Look};
 use crate::api::State;
 use crate::core::end_text::reason_and_code;
-use crate::ui::query::{Paging, Place, Query, page_of, task_link};
+use crate::core::fingerprint::{Counted, Tally, tally};
+use crate::ui::query::{NO_NODE, Paging, Place, Query, page_of, task_link};
 use crate::ui::record::{Cause, FailureRecord, Key, TaskRecord};
 use crate::ui::text::{When, count, counted};
 use askama::Template;
 use jiff::Timestamp;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::{Ordering, Reverse};
+use std::hash::{Hash, Hasher};
 
 /// Tasks that are named in a row.
 const EXAMPLES: usize = 3;
@@ -32,12 +33,14 @@ pub struct ErrorsPage {
 }
 
 struct Row {
+    /// The fingerprint, as `kubectl retryable` takes it.
     id: String,
     count: String,
     /// Reason and exit code.
     what: String,
     error_type: Option<String>,
     message: String,
+    /// Its tasks.
     tasks: Link,
     /// How many of the tasks are in which state.
     states: Vec<(Mark, Link)>,
@@ -46,51 +49,66 @@ struct Row {
     last: Option<When>,
 }
 
-/// The failures of one cause.
-pub struct Group<'a> {
-    /// The cause.
-    pub cause: &'a Cause,
-    /// How many failures there are.
-    pub count: usize,
-    first: Option<Timestamp>,
-    last: Option<Timestamp>,
-    message: &'a str,
-    /// The tasks that have it, with their last failure of it.
-    tasks: BTreeMap<&'a Key, (&'a TaskRecord, Option<Timestamp>)>,
+/// A cause. Each is kept once, so it is known by its place in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptCause<'a>(pub &'a Cause);
+
+impl PartialEq for KeptCause<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
 }
 
-/// The failures that pass, by their cause: the most frequent first, and of two as frequent the later.
+impl Eq for KeptCause<'_> {}
+
+impl Hash for KeptCause<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::ptr::from_ref(self.0).hash(state);
+    }
+}
+
+impl Ord for KeptCause<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.fingerprint.cmp(&other.0.fingerprint)
+    }
+}
+
+impl PartialOrd for KeptCause<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// A task. Each is kept once, so it is known by its place in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptTask<'a> {
+    key: &'a Key,
+    record: &'a TaskRecord,
+}
+
+impl PartialEq for KeptTask<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.key, other.key)
+    }
+}
+
+/// The failures of one cause.
+pub type Group<'a> = Tally<'a, KeptCause<'a>, KeptTask<'a>>;
+
+/// The failures that pass, by their cause, as `kubectl retryable errors` has them.
 pub fn groups<'a>(
-    tasks: impl Iterator<Item = (&'a Key, &'a TaskRecord)>,
+    tasks: impl IntoIterator<Item = (&'a Key, &'a TaskRecord)>,
     passes: impl Fn(&FailureRecord) -> bool,
 ) -> Vec<Group<'a>> {
-    let mut groups: HashMap<&str, Group> = HashMap::new();
-    for (key, task) in tasks {
-        for failure in task.failures.iter().filter(|failure| passes(failure)) {
-            let cause = &*failure.cause;
-            let new = || Group { cause, count: 0, first: None, last: None, message: "", tasks: BTreeMap::new() };
-            groups.entry(&cause.id).or_insert_with(new).add(key, task, failure);
-        }
-    }
-    let mut groups: Vec<Group> = groups.into_values().collect();
-    groups.sort_by_key(|group| (Reverse(group.count), Reverse(group.last), &group.cause.id));
-    groups
-}
-
-impl<'a> Group<'a> {
-    fn add(&mut self, key: &'a Key, task: &'a TaskRecord, failure: &'a FailureRecord) {
-        let time = failure.time;
-        if time.is_some() && (self.first.is_none() || time < self.first) {
-            self.first = time;
-        }
-        if self.message.is_empty() || time >= self.last {
-            self.message = failure.message();
-        }
-        self.count += 1;
-        self.last = self.last.max(time);
-        let (_, last) = self.tasks.entry(key).or_insert((task, time));
-        *last = (*last).max(time);
-    }
+    let failures = tasks
+        .into_iter()
+        .flat_map(|(key, record)| record.failures.iter().map(move |failure| (KeptTask { key, record }, failure)));
+    tally(failures.filter(|(_, failure)| passes(failure)).map(|(task, failure)| Counted {
+        cause: KeptCause(&failure.cause),
+        task,
+        time: failure.time,
+        message: failure.message(),
+    }))
 }
 
 /// The page of the failures by their cause.
@@ -104,7 +122,7 @@ pub fn errors(look: Look) -> ErrorsPage {
             && text.as_deref().is_none_or(|text| key.name.contains(text))
     });
     let groups = groups(tasks, |failure| {
-        is(node, failure.node.as_deref())
+        is(node, Some(failure.node.as_deref().unwrap_or(NO_NODE)))
             && is(reason, Some(&failure.cause.fingerprint.reason))
             && is(error, Some(&failure.cause.id))
     });
@@ -122,40 +140,59 @@ pub fn errors(look: Look) -> ErrorsPage {
 }
 
 fn row(look: Look, group: &Group) -> Row {
-    let fingerprint = &group.cause.fingerprint;
+    let Tally { cause: KeptCause(cause), count: number, first, last, message, tasks } = group;
+    let fingerprint = &cause.fingerprint;
     let with = |state: Option<Mark>| {
         look.query
             .with(|query| {
-                query.error = Some(group.cause.id.clone());
+                query.error = Some(cause.id.clone());
                 (query.reason, query.node) = (None, None);
                 query.state = state.map(|mark| mark.word.to_owned());
             })
             .link(Place::Tasks)
     };
-    let mut by_state: Vec<(Mark, usize)> = Vec::new();
-    for (task, _) in group.tasks.values() {
-        let mark = Mark::of_task(task.state);
-        match by_state.iter_mut().find(|(known, _)| *known == mark) {
-            Some((_, number)) => *number += 1,
-            None => by_state.push((mark, 1)),
-        }
-    }
-    by_state.sort_by_key(|(mark, number)| (mark.word != Mark::of_task(State::Failed).word, Reverse(*number)));
-    let states =
-        by_state.into_iter().map(|(mark, number)| (mark, Link { text: count(number), href: with(Some(mark)) }));
-    let mut newest: Vec<(&&Key, Option<Timestamp>)> = group.tasks.iter().map(|(key, (_, last))| (key, *last)).collect();
-    newest.sort_by_key(|(key, last)| (Reverse(*last), **key));
+    let states = states(tasks.iter().map(|(task, _)| task.record.state)).into_iter().map(|(state, number)| {
+        let mark = Mark::of_task(state);
+        (mark, Link { text: count(number), href: with(Some(mark)) })
+    });
     let example = |key: &Key| Link { text: key.name.to_string(), href: task_link(&key.namespace, &key.name) };
     Row {
-        id: group.cause.id.clone(),
-        count: count(group.count),
+        id: cause.id.clone(),
+        count: count(*number),
         what: reason_and_code(&fingerprint.reason, fingerprint.exit_code),
         error_type: fingerprint.error_type.clone(),
-        message: group.message.to_owned(),
-        tasks: Link { text: count(group.tasks.len()), href: with(None) },
+        message: (*message).to_owned(),
+        tasks: Link { text: count(tasks.len()), href: with(None) },
         states: states.collect(),
-        examples: newest.into_iter().take(EXAMPLES).map(|(key, _)| example(key)).collect(),
-        first: group.first.map(|at| look.when(at)),
-        last: group.last.map(|at| look.when(at)),
+        examples: newest(tasks).into_iter().map(|task| example(task.key)).collect(),
+        first: first.map(|at| look.when(at)),
+        last: last.map(|at| look.when(at)),
     }
+}
+
+/// How many are in which state: failed ones first, then the most frequent.
+fn states(all: impl Iterator<Item = State>) -> Vec<(State, usize)> {
+    let mut counts: Vec<(State, usize)> = Vec::new();
+    for state in all {
+        match counts.iter_mut().find(|(known, _)| *known == state) {
+            Some((_, number)) => *number += 1,
+            None => counts.push((state, 1)),
+        }
+    }
+    counts.sort_by_key(|(state, number)| (*state != State::Failed, Reverse(*number)));
+    counts
+}
+
+/// Those that failed last, without sorting all of them.
+fn newest<'a>(tasks: &[(KeptTask<'a>, Option<Timestamp>)]) -> Vec<KeptTask<'a>> {
+    let mut found: Vec<(KeptTask, Option<Timestamp>)> = Vec::with_capacity(EXAMPLES + 1);
+    for (task, last) in tasks {
+        // Of two at the same time the one that comes first stays: they come by their names.
+        let place = found.partition_point(|(_, known)| known >= last);
+        if place < EXAMPLES {
+            found.insert(place, (*task, *last));
+            found.truncate(EXAMPLES);
+        }
+    }
+    found.into_iter().map(|(task, _)| task).collect()
 }

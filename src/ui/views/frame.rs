@@ -1,13 +1,17 @@
 //! What all pages have: the tabs, the search, and what must be known of what is shown.
 
+use super::workers::node_text;
 use super::{Link, Look};
-use crate::ui::query::{Place, Query};
-use crate::ui::store::Kind;
+use crate::ui::query::{NO_NODE, Place, Query};
+use crate::ui::store::{Kind, Store};
 use crate::ui::text::{count, exact};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Most namespaces that are offered for choice; more can be typed.
 const MAX_CHOICES: usize = 100;
+/// Most notices. A page of many namespaces may have one for each of them.
+const MAX_NOTICES: usize = 10;
 
 /// What all pages have.
 #[derive(Clone, Debug)]
@@ -118,11 +122,13 @@ fn tabs(look: Look, place: Place) -> Vec<Tab> {
 
 /// The namespaces that have anything that the viewer may see.
 fn namespaces(look: Look) -> Vec<String> {
-    let anywhere = Look { query: &Query::default(), ..look };
-    let tasks = anywhere.tasks().map(|(key, _)| &*key.namespace);
-    let others = anywhere.queues().map(|(key, _)| key).chain(anywhere.schedules().map(|(key, _)| key));
-    let all: BTreeSet<&str> = tasks.chain(others.map(|key| &*key.namespace)).collect();
-    all.into_iter().take(MAX_CHOICES).map(str::to_owned).collect()
+    let Store { tasks, queues, schedules, pods: _, shared: _, problems: _, away: _ } = look.store;
+    let seen = |kind: Kind, namespace: &&Arc<str>| look.sight.covers(kind, namespace);
+    let of_tasks = tasks.namespaces().filter(|namespace| seen(Kind::Tasks, namespace));
+    let of_queues = queues.namespaces().filter(|namespace| seen(Kind::Queues, namespace));
+    let of_schedules = schedules.namespaces().filter(|namespace| seen(Kind::Schedules, namespace));
+    let all: BTreeSet<&Arc<str>> = of_tasks.chain(of_queues).chain(of_schedules).collect();
+    all.into_iter().take(MAX_CHOICES).map(ToString::to_string).collect()
 }
 
 fn notices(look: Look) -> Vec<String> {
@@ -157,6 +163,10 @@ fn notices(look: Look) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if notices.len() > MAX_NOTICES {
+        let more = notices.split_off(MAX_NOTICES - 1).len();
+        notices.push(format!("And {more} more of the kind. The page's log has all of them."));
+    }
     notices
 }
 
@@ -171,6 +181,7 @@ pub fn filters(look: Look, place: Place, name_of_cause: impl Fn(&str) -> String)
             "queue" => (format!("queue {value}"), query.with(|query| query.queue = None)),
             "schedule" => (format!("schedule {value}"), query.with(|query| query.schedule = None)),
             "reason" => (format!("reason {value}"), query.with(|query| query.reason = None)),
+            "node" if value == NO_NODE => (node_text(value), query.with(|query| query.node = None)),
             "node" => (format!("node {value}"), query.with(|query| query.node = None)),
             _ => (format!("error {}", name_of_cause(value)), query.with(|query| query.error = None)),
         };

@@ -5,7 +5,7 @@ use super::mark::Mark;
 use super::{Link, Look};
 use crate::api::State;
 use crate::core::end_text::reason_and_code;
-use crate::ui::query::{Paging, Place, Query, page_of, task_link};
+use crate::ui::query::{NO_NODE, Paging, Place, Query, page_of, task_link};
 use crate::ui::record::{Key, TaskRecord};
 use crate::ui::text::{When, count};
 use askama::Template;
@@ -25,6 +25,9 @@ const STATES: [State; 10] = [
     State::Succeeded,
     State::Unknown,
 ];
+
+/// Most reasons that have a chip: the most frequent ones.
+const MAX_REASONS: usize = 20;
 
 /// A list of tasks.
 #[derive(Template)]
@@ -131,9 +134,9 @@ fn order(task: &TaskRecord) -> (usize, Option<jiff::Timestamp>, Reverse<Option<j
     (rank, first.filter(|_| !task.is_finished()), Reverse(task.ended))
 }
 
-/// The tasks that have an attempt on that node now.
+/// The tasks that have an attempt on that node now, or on none.
 fn tasks_on(look: Look, node: &str) -> HashSet<Key> {
-    let there = look.pods().filter(|(_, pod)| !pod.has_ended && pod.node.as_deref() == Some(node));
+    let there = look.pods().filter(|(_, pod)| !pod.has_ended && pod.node.as_deref().unwrap_or(NO_NODE) == node);
     there.map(|(key, pod)| Key { namespace: key.namespace.clone(), name: pod.task.clone() }).collect()
 }
 
@@ -199,7 +202,7 @@ fn reasons(look: Look, tasks: &[(&Key, &TaskRecord)]) -> Vec<Chip> {
         is_current: look.query.reason.as_deref() == reason,
     };
     let all = std::iter::once(chip(None, tasks.len()));
-    all.chain(counts.into_iter().map(|(reason, number)| chip(Some(reason), number))).collect()
+    all.chain(counts.into_iter().take(MAX_REASONS).map(|(reason, number)| chip(Some(reason), number))).collect()
 }
 
 fn row(look: Look, key: &Key, task: &TaskRecord) -> Row {

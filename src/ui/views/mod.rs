@@ -39,27 +39,34 @@ pub struct Look<'a> {
 impl<'a> Look<'a> {
     /// The tasks that the viewer may see, in the namespace that the query asks for.
     pub fn tasks(self) -> impl Iterator<Item = (&'a Key, &'a TaskRecord)> {
-        self.store.tasks.iter().filter(move |(key, _)| self.shows(Kind::Tasks, key))
+        self.shown(Kind::Tasks, self.store.tasks.iter())
     }
 
     /// The queues, likewise.
     pub fn queues(self) -> impl Iterator<Item = (&'a Key, &'a QueueRecord)> {
-        self.store.queues.iter().filter(move |(key, _)| self.shows(Kind::Queues, key))
+        self.shown(Kind::Queues, self.store.queues.iter())
     }
 
     /// The schedules, likewise.
     pub fn schedules(self) -> impl Iterator<Item = (&'a Key, &'a ScheduleRecord)> {
-        self.store.schedules.iter().filter(move |(key, _)| self.shows(Kind::Schedules, key))
+        self.shown(Kind::Schedules, self.store.schedules.iter())
     }
 
     /// The attempts' Pods, likewise.
     pub fn pods(self) -> impl Iterator<Item = (&'a Key, &'a PodRecord)> {
-        self.store.pods.iter().filter(move |(key, _)| self.shows(Kind::Pods, key))
+        self.shown(Kind::Pods, self.store.pods.iter())
     }
 
-    fn shows(self, kind: Kind, key: &Key) -> bool {
-        let wanted = self.query.namespace.as_deref();
-        wanted.is_none_or(|wanted| *wanted == *key.namespace) && self.sight.covers(kind, &key.namespace)
+    fn shown<R: 'a>(
+        self,
+        kind: Kind,
+        rows: impl Iterator<Item = (&'a Key, &'a R)>,
+    ) -> impl Iterator<Item = (&'a Key, &'a R)> {
+        let (wanted, scope) = (self.query.namespace.as_deref(), self.sight.scope(kind));
+        rows.filter(move |(key, _)| {
+            wanted.is_none_or(|wanted| *wanted == *key.namespace)
+                && scope.is_some_and(|scope| scope.covers(&key.namespace))
+        })
     }
 
     /// The time, as it is seen from now.

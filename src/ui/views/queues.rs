@@ -1,15 +1,16 @@
 //! The queues: slots, circuit, and what fails most often.
 
-use super::errors::groups;
+use super::errors::{KeptCause, groups};
 use super::frame::Frame;
 use super::mark::Mark;
 use super::{Link, Look};
 use crate::api::{CircuitState, State, StopPolicy, TaskQueue};
 use crate::core::end_text::reason_and_code;
 use crate::ui::query::{Paging, Place, Query, page_of};
-use crate::ui::record::{Key, QueueRecord};
+use crate::ui::record::{Key, QueueRecord, TaskRecord};
 use crate::ui::text::{When, count};
 use askama::Template;
+use std::collections::HashMap;
 
 /// Causes that a row names.
 const CAUSES: usize = 3;
@@ -52,24 +53,30 @@ pub fn queues(look: Look) -> QueuesPage {
     let text = look.query.text.as_deref();
     let all: Vec<_> = look.queues().filter(|(key, _)| text.is_none_or(|text| key.name.contains(text))).collect();
     let (shown, paging) = page_of(all, look.query, Place::Queues);
-    let rows = shown.into_iter().map(|(key, queue)| row(look, key, queue)).collect();
+    let mut tasks: HashMap<&Key, Vec<(&Key, &TaskRecord)>> = shown.iter().map(|(key, _)| (*key, Vec::new())).collect();
+    for (key, task) in look.tasks() {
+        let Some(queue) = &task.queue else { continue };
+        let of_queue = Key { namespace: key.namespace.clone(), name: queue.clone() };
+        if let Some(tasks) = tasks.get_mut(&of_queue) {
+            tasks.push((key, task));
+        }
+    }
+    let tasks_of = |key: &Key| tasks.get(key).map_or(&[][..], Vec::as_slice);
+    let rows = shown.iter().map(|(key, queue)| row(look, key, queue, tasks_of(key))).collect();
     QueuesPage { frame: Frame::of(look, Place::Queues, "Queues"), rows, paging }
 }
 
-fn row(look: Look, key: &Key, queue: &QueueRecord) -> Row {
+fn row(look: Look, key: &Key, queue: &QueueRecord, here: &[(&Key, &TaskRecord)]) -> Row {
     let of_queue = Query { queue: Some(key.name.to_string()), ..Query::of_namespace(&key.namespace) };
-    let here = || {
-        look.tasks()
-            .filter(|(task, record)| task.namespace == key.namespace && record.queue.as_ref() == Some(&key.name))
-    };
     let tasks = |state: State| {
-        let number = here().filter(|(_, task)| task.state == state).count();
+        let number = here.iter().filter(|(_, task)| task.state == state).count();
         let query = of_queue.with(|query| query.state = Some(Mark::of_task(state).word.into()));
         Link::count(number, &query, Place::Now)
     };
-    let causes = groups(here(), |_| true).into_iter().take(CAUSES).map(|group| {
-        let fingerprint = &group.cause.fingerprint;
-        let query = of_queue.with(|query| query.error = Some(group.cause.id.clone()));
+    let causes = groups(here.iter().copied(), |_| true).into_iter().take(CAUSES).map(|group| {
+        let KeptCause(cause) = group.cause;
+        let fingerprint = &cause.fingerprint;
+        let query = of_queue.with(|query| query.error = Some(cause.id.clone()));
         let reason = reason_and_code(&fingerprint.reason, fingerprint.exit_code);
         let text = if fingerprint.pattern.is_empty() { reason } else { fingerprint.pattern.clone() };
         Cause { count: count(group.count), link: Link { text, href: query.link(Place::Errors) } }

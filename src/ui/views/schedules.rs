@@ -10,6 +10,7 @@ use crate::ui::text::When;
 use askama::Template;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::collections::HashMap;
 
 /// The schedules.
 #[derive(Template)]
@@ -41,6 +42,14 @@ struct Row {
     message: String,
 }
 
+/// How many tasks a schedule has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Runs {
+    all: usize,
+    /// Those that have not ended.
+    active: usize,
+}
+
 /// The page of the schedules: by their next time, those without one last.
 pub fn schedules(look: Look) -> SchedulesPage {
     let text = look.query.text.as_deref();
@@ -50,15 +59,22 @@ pub fn schedules(look: Look) -> SchedulesPage {
     let mut all: Vec<_> = look.schedules().filter(|(key, _)| text.is_none_or(|text| key.name.contains(text))).collect();
     all.sort_by_key(|(_, schedule)| next(schedule).map_or((true, Timestamp::MAX), |at| (false, at)));
     let (shown, paging) = page_of(all, look.query, Place::Schedules);
-    let rows = shown.into_iter().map(|(key, schedule)| row(look, key, schedule)).collect();
+    let mut runs: HashMap<&Key, Runs> = shown.iter().map(|(key, _)| (*key, Runs::default())).collect();
+    for (key, task) in look.tasks() {
+        let Some(schedule) = &task.schedule else { continue };
+        let of_schedule = Key { namespace: key.namespace.clone(), name: schedule.clone() };
+        if let Some(runs) = runs.get_mut(&of_schedule) {
+            runs.all += 1;
+            runs.active += usize::from(!task.is_finished());
+        }
+    }
+    let runs_of = |key: &Key| runs.get(key).copied().unwrap_or_default();
+    let rows = shown.iter().map(|(key, schedule)| row(look, key, schedule, runs_of(key))).collect();
     SchedulesPage { frame: Frame::of(look, Place::Schedules, "Schedules"), rows, paging }
 }
 
-fn row(look: Look, key: &Key, schedule: &ScheduleRecord) -> Row {
-    let runs = || {
-        look.tasks()
-            .filter(|(task, record)| task.namespace == key.namespace && record.schedule.as_ref() == Some(&key.name))
-    };
+fn row(look: Look, key: &Key, schedule: &ScheduleRecord, runs: Runs) -> Row {
+    let Runs { all, active } = runs;
     let query = Query { schedule: Some(key.name.to_string()), ..Query::of_namespace(&key.namespace) };
     let row = Row {
         namespace: key.namespace.to_string(),
@@ -71,8 +87,8 @@ fn row(look: Look, key: &Key, schedule: &ScheduleRecord) -> Row {
         success: None,
         failure: None,
         failures: 0,
-        tasks: Link::count(runs().count(), &query, Place::Tasks),
-        active: Link::count(runs().filter(|(_, task)| !task.is_finished()).count(), &query, Place::Now),
+        tasks: Link::count(all, &query, Place::Tasks),
+        active: Link::count(active, &query, Place::Now),
         skipped: Vec::new(),
         message: String::new(),
     };

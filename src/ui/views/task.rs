@@ -8,6 +8,7 @@ use crate::api::{
     ANNOTATION_CANCEL, ANNOTATION_RETRY_NOW, ANNOTATION_RUN_AGAIN, LABEL_SCHEDULE_NAME, RetryableTask,
     RetryableTaskStatus, State,
 };
+use crate::core::queue::place::{Place as PlaceInLine, place};
 use crate::core::why::{Known, KnownQueue, Why, why};
 use crate::ui::query::{Place, Query};
 use crate::ui::record::{Key, is_end};
@@ -15,6 +16,9 @@ use crate::ui::redact::yaml;
 use crate::ui::text::{When, exact};
 use askama::Template;
 use serde_json::Value;
+
+/// Most conditions that are shown. The operator itself writes fewer.
+const MAX_CONDITIONS: usize = 20;
 
 /// One task.
 #[derive(Template)]
@@ -44,6 +48,8 @@ struct Found {
     facts: Vec<Fact>,
     timeline: Option<Timeline>,
     conditions: Vec<ConditionRow>,
+    /// How many conditions there are beside those.
+    more_conditions: usize,
     commands: Vec<Command>,
     yaml: String,
 }
@@ -108,6 +114,7 @@ fn found(look: Look, object: Value) -> Found {
             facts: Vec::new(),
             timeline: None,
             conditions: Vec::new(),
+            more_conditions: 0,
             commands: Vec::new(),
             yaml,
         },
@@ -118,7 +125,7 @@ fn readable(look: Look, task: &RetryableTask, yaml: String) -> Found {
     let none = RetryableTaskStatus::default();
     let status = task.status.as_ref().unwrap_or(&none);
     let Why { sentence, hints } = why(task, &Known { now: look.now, queue: queue(look, task) });
-    let conditions = status.conditions.iter().map(|condition| ConditionRow {
+    let conditions = status.conditions.iter().take(MAX_CONDITIONS).map(|condition| ConditionRow {
         kind: condition.type_.clone(),
         status: condition.status.clone(),
         reason: condition.reason.clone(),
@@ -133,22 +140,30 @@ fn readable(look: Look, task: &RetryableTask, yaml: String) -> Found {
         facts: facts(look, task, status),
         timeline: Some(timeline(look, task)),
         conditions: conditions.collect(),
+        more_conditions: status.conditions.len().saturating_sub(MAX_CONDITIONS),
         commands: commands(task, status),
         yaml,
     }
 }
 
+/// Where the task is in the line of its queue, if it waits there. Its line is in its own namespace, whose tasks the viewer may see.
+fn place_in_line(look: Look, task: &RetryableTask, queue: &str) -> Option<PlaceInLine> {
+    let namespace = task.metadata.namespace.as_deref().filter(|_| look.store.tasks.is_listed(look.watched))?;
+    let tasks = look.store.tasks.of_namespace(namespace).filter_map(|(_, task)| task.in_line.as_deref());
+    place(queue, task.metadata.uid.as_deref()?, tasks, look.now)
+}
+
 /// The queue of the task, if the viewer may see it and it can be read.
 fn queue<'a>(look: Look<'a>, task: &RetryableTask) -> KnownQueue<'a> {
-    let (Some(queue), Some(namespace)) = (&task.spec.queue, &task.metadata.namespace) else {
+    let (Some(named), Some(namespace)) = (&task.spec.queue, &task.metadata.namespace) else {
         return KnownQueue::Unknown;
     };
     if !look.sight.covers(crate::ui::store::Kind::Queues, namespace) || !look.store.queues.is_listed(look.watched) {
         return KnownQueue::Unknown;
     }
-    let key = Key { namespace: namespace.as_str().into(), name: queue.name.as_str().into() };
+    let key = Key { namespace: namespace.as_str().into(), name: named.name.as_str().into() };
     match look.store.queues.get(&key) {
-        Some(Ok(queue)) => KnownQueue::Found { queue, place: None },
+        Some(Ok(queue)) => KnownQueue::Found { queue, place: place_in_line(look, task, &named.name) },
         Some(Err(_)) => KnownQueue::Unknown,
         None => KnownQueue::Missing,
     }

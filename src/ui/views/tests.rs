@@ -6,6 +6,8 @@ use crate::ui::testing::{ALL, failed, in_state, store, task, time};
 use askama::Template;
 use serde_json::json;
 
+mod size;
+
 /// The page at that place, of that store.
 fn page(store: &Store, place: Place, query: &str) -> String {
     let (query, sight) = (Query::parse(query), Sight::all());
@@ -58,8 +60,8 @@ fn failures_of_one_cause_are_one_row_with_its_tasks() {
     let html = page(&store, Place::Errors, "");
     let rows = rows(&html);
     assert_eq!(rows.len(), 3, "{rows:#?}");
-    assert!(rows[0].starts_with("30| Error, exit code 1 db-") && rows[0].contains("connection refused"), "{rows:#?}");
-    assert!(rows[1].starts_with("16| Error, exit code 1 panic at"), "{rows:#?}");
+    assert!(rows[0].starts_with("30| Error, exit code 1 ") && rows[0].contains("connection refused"), "{rows:#?}");
+    assert!(rows[1].starts_with("16| Error, exit code 1 ") && rows[1].contains("panic at"), "{rows:#?}");
     assert!(html.contains("47 failures of 3 causes"), "{html}");
     let of_first = &links(&html, "tasks?error=")[0];
     let list = page(&store, Place::Tasks, of_first.split_once('?').unwrap().1);
@@ -156,6 +158,29 @@ fn a_queue_shows_its_slots_its_circuit_and_its_causes() {
 }
 
 #[test]
+fn a_task_that_is_queued_shows_its_place_in_the_line() {
+    let queue: TaskQueue = serde_json::from_value(json!({
+        "apiVersion": "retryable.dev/v1alpha1", "kind": "TaskQueue", "metadata": {"name": "orders", "namespace": "shop"},
+        "spec": {"maxConcurrent": 1}, "status": {"running": "1/1", "queued": 2},
+    }))
+    .unwrap();
+    let queued = |namespace: &str, name: &str, since: i64| {
+        let mut status = in_state("Queued");
+        status["current"] = json!({"number": 2, "dueTime": time(since), "queuedTime": time(since)});
+        let mut task = task(namespace, name, &status);
+        task.spec.queue = Some(crate::api::QueueRef { name: "orders".into(), ..Default::default() });
+        task
+    };
+    let tasks = [queued("shop", "second", -50), queued("shop", "first", -60), queued("bank", "elsewhere", -90)];
+    let store = store(&tasks, &[queue], &[], &[]);
+    let (query, sight) = (Query::parse("namespace=shop&name=second"), Sight::all());
+    let look = Look { store: &store, sight: &sight, query: &query, now: at(0), watched: &ALL, user: None };
+    let answer = task::Answer::Found(serde_json::to_value(&tasks[0]).unwrap());
+    let html = task::task(look, answer).render().unwrap();
+    assert!(html.contains("it is number 2 of 2 in line"), "{html}");
+}
+
+#[test]
 fn a_schedule_shows_when_it_runs_next_and_what_it_skipped() {
     let schedule: TaskSchedule = serde_json::from_value(json!({
         "apiVersion": "retryable.dev/v1alpha1", "kind": "TaskSchedule", "metadata": {"name": "nightly", "namespace": "shop"},
@@ -192,6 +217,37 @@ fn nodes_lead_to_what_runs_and_to_what_failed_there() {
     assert_eq!(rows(&list).len(), 1);
     let errors = page(&store, Place::Errors, links(&html, "errors?node=")[0].split_once('?').unwrap().1);
     assert!(rows(&errors)[0].starts_with("3|"), "{errors}");
+}
+
+#[test]
+fn attempts_without_a_node_lead_to_their_tasks() {
+    let (starting, running) =
+        (task("shop", "starts", &in_state("Pending")), task("shop", "runs", &in_state("Running")));
+    let mut pods = [pod_of(&starting, 1), pod_of(&running, 1).running()];
+    for pod in &mut pods {
+        pod.metadata.namespace = Some("shop".into());
+    }
+    pods[0].spec.as_mut().unwrap().node_name = None;
+    let store = store(&[starting, running], &[], &[], &pods);
+    let html = page(&store, Place::Workers, "");
+    assert!(rows(&html).iter().any(|row| row.starts_with("no node yet| 1| 1| 0|")), "{:#?}", rows(&html));
+    let link = &links(&html, "node=-")[0];
+    let list = page(&store, Place::Now, link.split_once('?').unwrap().1);
+    assert_eq!(rows(&list).len(), 1);
+    assert!(list.contains(">starts</a>") && list.contains(">no node yet</a>"), "{list}");
+}
+
+#[test]
+fn a_cause_has_the_name_that_the_plugin_takes() {
+    let tasks = fleet();
+    let html = page(&store(&tasks, &[], &[], &[]), Place::Errors, "namespace=shop");
+    let in_shop = tasks.iter().filter(|task| task.metadata.namespace.as_deref() == Some("shop"));
+    let groups = crate::core::fingerprint::group(in_shop.flat_map(crate::core::fingerprint::failures));
+    assert_eq!(groups.len(), rows(&html).len());
+    for (group, row) in groups.iter().zip(rows(&html)) {
+        assert!(row.contains(&group.fingerprint.name()) && row.starts_with(&group.count.to_string()), "{row}");
+    }
+    assert!(html.contains("kubectl retryable run-again -n shop --fingerprint ID"), "{html}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::frame::Frame;
 use super::mark::Mark;
 use super::{Link, Look};
-use crate::ui::query::{Paging, Place, page_of};
+use crate::ui::query::{NO_NODE, Paging, Place, page_of};
 use crate::ui::text::When;
 use askama::Template;
 use jiff::Timestamp;
@@ -69,7 +69,7 @@ struct Node {
 pub fn workers(look: Look, replicas: Result<Vec<Replica>, String>) -> WorkersPage {
     let mut nodes: BTreeMap<&str, Counts> = BTreeMap::new();
     for (_, pod) in look.pods().filter(|(_, pod)| !pod.has_ended) {
-        let counts = nodes.entry(pod.node.as_deref().unwrap_or_default()).or_default();
+        let counts = nodes.entry(pod.node.as_deref().unwrap_or(NO_NODE)).or_default();
         if pod.is_running {
             counts.running += 1;
         } else {
@@ -104,12 +104,17 @@ fn node(look: Look, name: &str, counts: Counts) -> Node {
     let here = look.query.in_namespace().with(|query| query.node = Some(name.to_owned()));
     let most = reasons.into_iter().max_by_key(|(reason, number)| (*number, std::cmp::Reverse(reason.clone())));
     Node {
-        name: if name.is_empty() { "no node yet".into() } else { name.to_owned() },
+        name: node_text(name),
         attempts: Link::count(running + starting, &here, Place::Now),
         starting,
         failures: Link::count(failures, &here, Place::Errors),
         reason: most.map(|(reason, _)| reason).unwrap_or_default(),
     }
+}
+
+/// As people say it.
+pub fn node_text(name: &str) -> String {
+    if name == NO_NODE { "no node yet".into() } else { name.to_owned() }
 }
 
 fn replica_row(look: Look, replica: Replica) -> ReplicaRow {

@@ -165,7 +165,10 @@ async fn a_token_shows_what_its_owner_may_list_until_it_ends() {
     let namespaces = format!("{},{}", scene.namespace, other.namespace);
     grant(&other);
     let page = Page::serve(&scene, &["--auth", "token", "--namespaces", &namespaces], None).await;
+    // Another page, forwarded to another port of this machine.
+    let second = Page::serve(&scene, &["--auth", "token"], None).await;
     let mut script = browser(&scene, "token.mjs", &page.url);
+    script.env("PAGE_SECOND", &second.url);
     script.env("PAGE_READER", reader).env("PAGE_STRANGER", stranger).env("PAGE_OTHER", &other.namespace);
     browse(script).await;
 }

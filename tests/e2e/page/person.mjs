@@ -35,6 +35,8 @@ const findTheCauses = async () => {
   assert.match(first[1], /Error, exit code 111\s+connect to orders-db-\d+ failed/);
   assert.match(second[1], /<img src=x onerror=alert\(1\)><script>alert\(2\)<\/script>/);
   assert.equal(await page.locator("main img, main script").count(), 0);
+  // What the plugin takes.
+  assert.match(await page.locator("#list tbody tr").first().locator("code.id").innerText(), /^\S{8}$/);
   await page.locator("#list tbody tr").first().getByRole("link", { name: "5", exact: true }).click();
   await until("its five tasks", async () => (await rows(page)).length === 5);
   await page.getByRole("link", { name: "red-0" }).click();
@@ -56,7 +58,7 @@ const seeWhyItWaits = async () => {
   const { page } = window;
   await page.goto(url);
   for (const [state, task, why] of [
-    ["Queued", "held", /TaskQueue closed/],
+    ["Queued", "held", /TaskQueue closed: .*it is number 1 of 1 in line/],
     ["Blocked", "after-held", /held/],
     ["Waiting", "much-later", /as spec\.startAt says/],
     ["Pending", "nowhere", /no node|node/i],

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { check, finish, kubectl, open, rows, until, url } from "./browser.mjs";
 
-const { PAGE_READER: reader, PAGE_STRANGER: stranger, PAGE_OTHER: other } = process.env;
+const { PAGE_READER: reader, PAGE_STRANGER: stranger, PAGE_OTHER: other, PAGE_SECOND: second } = process.env;
 const isRefused = (fault) => /401|503/.test(fault);
 
 const logIn = async (page, token) => {
@@ -28,6 +28,13 @@ await page.goto(new URL(`task?namespace=${other}&name=secret`, url).href);
 await page.getByText("There is no task of this name, or you may not see it").waitFor();
 const [cookie] = await context.cookies();
 assert.deepEqual([cookie.httpOnly, cookie.sameSite, cookie.value.includes(reader)], [true, "Lax", false]);
+// Cookies go to all ports of a host: who logs in to the page of another cluster stays logged in to this one.
+await page.goto(second);
+await page.getByRole("heading", { name: "Log in" }).waitFor();
+await logIn(page, reader);
+await page.getByRole("link", { name: "mine" }).waitFor();
+await page.goto(new URL("tasks?q=mi", url).href);
+await page.getByRole("link", { name: "mine" }).waitFor();
 faults.splice(0, faults.length, ...faults.filter((fault) => !/401|404/.test(fault)));
 await check(page, "", "token-now");
 await page.getByRole("button", { name: "Log out" }).click();

@@ -54,3 +54,29 @@ fn only_those_count_that_are_due_and_wait_for_this_queue() {
     assert_eq!(order(&tasks), ["due"]);
     assert!(places("nobody", &tasks, at(100)).is_empty());
 }
+
+#[test]
+fn the_place_of_one_task_is_that_among_all() {
+    let keys = ["a", "b", "c"];
+    let mut tasks: Vec<RetryableTask> = (0..30)
+        .map(|n| waits(&format!("t-{n}"), i64::from(n * 7 % 90), n % 3 - 1, keys[usize::try_from(n % 3).unwrap()]))
+        .collect();
+    tasks.extend([holds("runs", "a"), waits("later", 200, 0, "a")]);
+    let in_line: Vec<InLine> = tasks.iter().filter_map(InLine::of).collect();
+    for (now, waiting) in [(at(100), 30), (at(300), 31)] {
+        let all = places("mail", &tasks, now);
+        assert_eq!(all.len(), waiting);
+        for task in &tasks {
+            let uid = task.metadata.uid.as_deref().unwrap();
+            assert_eq!(place("mail", uid, &in_line, now), all.get(uid).copied(), "{uid}");
+        }
+    }
+}
+
+#[test]
+fn who_has_nothing_to_do_with_a_queue_is_not_in_a_line() {
+    let done = json!({"observedGeneration": 1, "conditions": [{"type": "Complete", "status": "True", "reason": "R", "message": "",
+        "lastTransitionTime": at(0).to_string()}]});
+    let ended = waits("ended", 10, 0, "a").status(serde_json::from_value(done).unwrap());
+    assert_eq!([InLine::of(&ended), InLine::of(&task_with(json!({"image": "busybox"})))], [None, None]);
+}
