@@ -52,7 +52,17 @@ async fn two(scene: &Scene, proxy: Option<&Proxy>) -> (Operator, Operator, Recor
     scene.apply(&sh("handed-over", "test $RETRYABLE_ATTEMPT -ge 3", &json!({"backoff": backoff})));
     let waiting = |status: &RetryableTaskStatus| status.state == Some(State::Waiting);
     scene.status("handed-over", "its wait", waiting).await;
+    assert_ne!(of_tasks(&first), Vec::<String>::new(), "the leader has them");
+    assert_eq!(of_tasks(&second), Vec::<String>::new(), "absent, not 0: a sum over the replicas counts each task once");
     (first, second, record)
+}
+
+/// The series that say something of tasks. Only who leads knows it.
+fn of_tasks(operator: &Operator) -> Vec<String> {
+    let text = operator.get("/metrics").1;
+    let names = ["tasks", "oldest_pending_seconds", "attempts_total", "finished_total"];
+    let is_of_tasks = |line: &&str| names.iter().any(|name| line.starts_with(&format!("retryabletask_{name}{{")));
+    text.lines().filter(is_of_tasks).map(str::to_owned).collect()
 }
 
 /// The task ends like one that was not disturbed.
@@ -83,6 +93,7 @@ async fn a_killed_leader_is_replaced_when_its_lease_expires() {
     assert_eq!(next.lease_transitions, Some(last.lease_transitions.unwrap_or(0) + 1));
     nothing_happened_twice(&scene, &record).await;
     assert!(second.get("/metrics").1.lines().any(|line| line == "retryabletask_leader 1"));
+    assert_ne!(of_tasks(&second), Vec::<String>::new(), "who has taken over has them");
 }
 
 #[tokio::test]

@@ -125,3 +125,44 @@ async fn a_collector_gets_each_attempt_under_the_id_that_its_pod_has() {
     }
     assert_eq!((waits[0]["parentSpanId"].clone(), root["parentSpanId"].clone()), (root["spanId"].clone(), Value::Null));
 }
+
+/// A collector that takes connections and never answers. Its address; it hangs as long as the other value is kept.
+async fn hanging_collector() -> (String, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let hanging = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            open.push(connection);
+        }
+    });
+    (address, hanging)
+}
+
+#[tokio::test]
+async fn a_collector_that_hangs_costs_its_spans_and_nothing_else() {
+    let (scene, (address, hanging)) = (Scene::new("traces-hang").await, hanging_collector().await);
+    let operator = scene.operator_with(&["--otlp-endpoint", &address]).at_work().await;
+    let backoff = json!({"strategy": "Fixed", "initialDelaySeconds": 0, "jitter": {"mode": "None"}});
+    for number in 0..5 {
+        scene.apply(&sh(&format!("traced-{number}"), "test $RETRYABLE_ATTEMPT -ge 3", &json!({"backoff": backoff})));
+    }
+    for number in 0..5 {
+        let status = scene.finished(&format!("traced-{number}")).await;
+        assert_eq!((status.state, status.attempts), (Some(State::Succeeded), 3));
+    }
+    // Each task has its root and three attempts at least. None waits for ever, and none was taken.
+    eventually("the spans to be dropped", async || {
+        let text = operator.get("/metrics").1;
+        let count = |result: &str| {
+            let name = format!("retryabletask_spans_total{{result=\"{result}\"}} ");
+            text.lines().find_map(|line| line.strip_prefix(&name)).and_then(|number| number.parse::<u32>().ok())
+        };
+        let counts = (count("Sent"), count("Dropped"));
+        if counts.0 == Some(0) && counts.1 >= Some(20) { Ok(()) } else { Err(format!("{counts:?}")) }
+    })
+    .await;
+    assert!(operator.log().contains("the collector does not take spans"), "the log does not say so");
+    assert!(operator.terminate().await.success(), "it does not end because the collector hangs");
+    hanging.abort();
+}

@@ -7,6 +7,7 @@ mod container_process;
 mod definition;
 mod examples;
 mod leader;
+mod page;
 mod release;
 mod rights;
 mod uninstall;
