@@ -192,12 +192,12 @@ impl Queues {
 
     /// A reconcile of the task has failed.
     pub fn reconcile_failed(&self, uid: &str) {
-        let uid: Uid = uid.into();
+        let (uid, now): (Uid, _) = (uid.into(), self.now());
         let mut inner = self.lock();
         let queues = inner.tasks.queues_of(&uid);
         for key in queues {
             if let Some(queue) = inner.queues.get_mut(&key) {
-                queue.ledger.reconcile_failed(&uid);
+                queue.ledger.reconcile_failed(&uid, now);
             }
         }
         drop(inner);

@@ -31,7 +31,12 @@ fn prompt(trace: &Trace, record: &TaskRecord, violations: &mut Vec<Violation>) {
         let current = task.status.as_ref().and_then(|status| status.current.as_ref());
         let Some(named) = current.filter(|current| current.pod_name.is_some()) else { continue };
         let created = |pod: &PodRecord| pod.slot() == slot_of(named) && pod.created() <= *at + PROMPT;
-        if *at + PROMPT < end && !record.pods.iter().any(created) {
+        // Its queue can take the slot back before the Pod is requested.
+        let is_given_up = record
+            .status_at(*at + PROMPT)
+            .and_then(|status| status.current.as_ref())
+            .is_none_or(|current| slot_of(current) != slot_of(named) || current.pod_name.is_none());
+        if *at + PROMPT < end && !is_given_up && !record.pods.iter().any(created) {
             say(format!("there is no Pod long after {at:?}, when {named:?} was stored"));
         }
     }
@@ -55,8 +60,8 @@ fn prompt(trace: &Trace, record: &TaskRecord, violations: &mut Vec<Violation>) {
 fn due(trace: &Trace, at: Duration, task: &RetryableTask) -> Option<Duration> {
     let status = task.status.as_ref().filter(|status| status.completion_time.is_none())?;
     let current = status.current.as_ref().filter(|current| current.pod_name.is_none() && !task.spec.suspend)?;
-    if current.blocked_time.is_some() {
-        return None; // other tasks decide
+    if current.blocked_time.is_some() || task.spec.queue.is_some() {
+        return None; // other tasks decide, or its queue
     }
     let due = current
         .due_time

@@ -10,6 +10,7 @@
 //! - [`delay_checker`]: delays are those of the spec, and are kept.
 //! - [`leader_checker`]: only the leader creates Pods.
 //! - [`liveness_checker`]: steps that are due follow soon, and no write is repeated in a loop.
+//! - [`queue_checker`]: tasks of a queue start in its order, within its limits, and not while its service is down.
 //! - [`totals_checker`]: counters match the history, and budgets are kept.
 //! - [`quiescence_checker`]: at the end nothing is left behind, and nothing is written any more.
 
@@ -18,6 +19,7 @@ mod delay_checker;
 mod history_checker;
 mod leader_checker;
 mod liveness_checker;
+mod queue_checker;
 mod quiescence_checker;
 mod record;
 mod sequence_checker;
@@ -78,12 +80,16 @@ impl Write {
 pub struct Trace {
     /// When it began.
     pub start: Timestamp,
-    /// Every version of every task, Pod and Event, in order.
+    /// Every version of every task, queue, Pod and Event, in order.
     pub changes: Vec<Change>,
     /// Every write of the operator, by `called`.
     pub writes: Vec<Write>,
     /// The holders of the Lease, each with the time since when, in order. Empty without leader election.
     pub leaders: Vec<(Duration, Option<u32>)>,
+    /// When each process of the operator started, by its number. Empty if that is not known.
+    pub processes: Vec<Duration>,
+    /// When the run ended.
+    pub end: Duration,
     /// Whether the operator stopped writing at the end.
     pub converged: bool,
     /// The namespace whose Pods get no finalizer.
@@ -144,6 +150,7 @@ pub const LATE: Duration = Duration::from_secs(20);
 pub fn judge(trace: &Trace) -> (Vec<Violation>, Vec<String>) {
     let tasks = record::by_task(trace);
     let mut violations = vec![];
+    queue_checker::check(trace, &tasks, &mut violations);
     for record in &tasks {
         sequence_checker::check(trace, record, &mut violations);
         history_checker::check(trace, record, &mut violations);

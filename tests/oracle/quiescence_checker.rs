@@ -2,6 +2,7 @@
 
 use super::{
     Trace, Violation,
+    queue_checker::is_queued,
     record::{TaskRecord, is_deleting},
 };
 use retryable_tasks::api::State;
@@ -17,7 +18,8 @@ pub fn check(trace: &Trace, record: &TaskRecord, violations: &mut Vec<Violation>
     let ended = status.completion_time.is_some();
     let is_blocked = status.state == Some(State::Blocked);
     let is_suspended = record.last().spec.suspend && status.state == Some(State::Suspended);
-    if record.deleted_at.is_none() && !ended && !is_blocked && !is_suspended {
+    let is_idle = is_blocked || is_suspended || is_queued(trace, record);
+    if record.deleted_at.is_none() && !ended && !is_idle {
         let text = format!("{}: it stays in {:?} with {:?}", record.name, status.state, status.current);
         violations.push(Violation::new("a task goes on until it ends", text));
     }
@@ -83,7 +85,8 @@ pub fn check_all(trace: &Trace, violations: &mut Vec<Violation>) {
         violations.push(Violation::new("silence when done", text));
     }
     for write in &trace.writes {
-        let idle = write.kind == "RetryableTask" && (200..300).contains(&write.code) && !write.changed;
+        let idle =
+            matches!(write.kind, "RetryableTask" | "TaskQueue") && (200..300).contains(&write.code) && !write.changed;
         if trace.faultless && idle {
             let text = format!("{} {} at {:?} changes nothing", write.verb, write.object, write.called);
             violations.push(Violation::new("no write that changes nothing", text));

@@ -202,8 +202,15 @@ fn log_stays(trace: &Trace, record: &TaskRecord, violations: &mut Vec<Violation>
             let unanswered = other.done.is_some_and(|done| done + UNANSWERED <= write.called);
             has_deadline(other) && (unanswered || other.code >= 400)
         });
+        // It was to be deleted before it had run, and that was refused: no log is lost that was there when the stop was decided.
+        let of_pod =
+            |other: &&Write| other.verb == "delete" && other.called < write.called && uid_of(other) == Some(&pod.uid);
+        let is_repeated = trace.writes.iter().filter(of_pod).any(|other| {
+            let before = pod.versions.iter().rev().find(|(at, _)| *at <= other.called);
+            other.code >= 400 && before.is_some_and(|(_, pod)| !has_run(pod))
+        });
         let ran = could_be_seen.iter().all(|(_, pod)| has_run(pod) && !is_terminal(pod));
-        if is_stop && ran && !was_refused_or_unanswered {
+        if is_stop && ran && !was_refused_or_unanswered && !is_repeated {
             let text = format!("{}: Pod {} was deleted at {:?} while it ran", record.name, pod.name, write.called);
             violations.push(Violation::new("the Pod of a stopped attempt stays", text));
         }

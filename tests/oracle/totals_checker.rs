@@ -49,7 +49,9 @@ fn counters(record: &TaskRecord, violations: &mut Vec<Violation>) {
             expect(&format!("failure_counts.{}", class.name), class.count, named(&class.name));
         }
         let counted: i32 = status.failure_counts.iter().map(|class| class.count).sum();
-        let ruled = run().filter(|(_, e)| e.rule.as_deref().is_some_and(|rule| rule != "doNotRetry")).count();
+        let ruled = run()
+            .filter(|(_, e)| e.rule.as_deref().is_some_and(|rule| !matches!(rule, "doNotRetry" | "circuit")))
+            .count();
         expect("all failure_counts", counted, ruled);
     }
     let podless = entries().filter(|(_, entry)| entry.pod_uid.is_none()).map(|(_, entry)| entry.attempt);
@@ -87,7 +89,9 @@ fn budgets(record: &TaskRecord, violations: &mut Vec<Violation>) {
         let entry = &record.last_entries[number].1;
         let goes_on = matches!(entry.action, Action::Retry | Action::Ignore);
         let uncharged = goes_on && !is_charged(&record.versions[*at].1, entry);
-        if let Some(rule) = entry.rule.clone().filter(|_| uncharged) {
+        // A probe volunteers, and is charged to nothing.
+        let is_probe = entry.rule.as_deref() == Some("circuit");
+        if let Some(rule) = entry.rule.clone().filter(|_| uncharged && !is_probe) {
             *used.entry((entry.run, rule, entry.action == Action::Ignore)).or_default() += 1;
         }
     }

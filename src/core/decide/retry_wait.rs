@@ -8,6 +8,7 @@ use crate::core::classify::{Verdict, again, count};
 use crate::core::delay::{DelayRange, delay_range};
 use crate::core::jitter_seed::jitter_seed;
 use crate::core::pod_snapshot::Outcome;
+use crate::core::queue::failures::CIRCUIT;
 use crate::core::time::{micros, plus};
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -40,9 +41,9 @@ pub(super) fn of(draft: &Draft, basis: &RetryWait, number: i32) -> Wait {
     let is_own = |name: &&String| task.spec.rules.iter().flatten().find(|own| own.name == **name);
     let own = rule.as_ref().and_then(|name| is_own(&name)).and_then(|rule| rule.backoff.as_ref());
     let backoff = own.or(task.spec.backoff.as_ref());
-    // A budget of its own counts its delays by itself.
+    // A budget of its own counts its delays by itself. A probe has none: its wait is not shorter than that of other attempts.
     let nth = match rule {
-        Some(rule) if !charged => count(&draft.status, rule),
+        Some(rule) if !charged && rule != CIRCUIT => count(&draft.status, rule),
         Some(_) | None => draft.status.retries,
     };
     let range = match retry_after_seconds {

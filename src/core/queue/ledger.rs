@@ -22,6 +22,7 @@ use super::settings::Settings;
 use super::view::QueueDemand;
 use super::votes::{Verdict, Votes};
 use crate::api::{Circuit, TaskQueue};
+use crate::core::decide::LATE_POST_BOUND;
 use crate::core::time::plus;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -110,6 +111,24 @@ struct Grant {
     at: Timestamp,
     /// Whether a reconcile that runs knows of it.
     is_in_use: bool,
+    /// Until when a status write that got no answer may still be stored.
+    in_flight_until: Option<Timestamp>,
+}
+
+impl Member {
+    fn in_flight_until(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Granted(grant) => grant.in_flight_until,
+            State::Idle | State::Queued(_) | State::Holds(..) => None,
+        }
+    }
+}
+
+impl Grant {
+    /// Whether its attempt may start, whatever is done about the grant.
+    fn may_start(&self, now: Timestamp) -> bool {
+        self.is_in_use || self.in_flight_until.is_some_and(|until| until > now)
+    }
 }
 
 impl Ledger {
@@ -286,9 +305,12 @@ impl Ledger {
         }
     }
 
-    /// A reconcile of the task has failed: a later one uses its grant.
-    pub fn reconcile_failed(&mut self, uid: &Uid) {
+    /// A reconcile of the task has failed: a later one uses its grant. The write that starts the attempt may be on its way.
+    pub fn reconcile_failed(&mut self, uid: &Uid, now: Timestamp) {
         if let Some(Member { state: State::Granted(grant), .. }) = self.members.get_mut(uid) {
+            if grant.is_in_use {
+                grant.in_flight_until = Some(plus(now, LATE_POST_BOUND));
+            }
             grant.is_in_use = false;
         }
     }

@@ -41,8 +41,11 @@ fn build(sights: Vec<SeenVersion>, mut requests: Vec<Request>, operator: &str, r
     }
     let ours = requests.iter().enumerate().filter(|(_, request)| request.user == operator);
     let writes = ours.map(|(index, request)| write(start, request, done.get(&index).copied(), refused));
+    let end = at;
     Trace {
         start,
+        processes: vec![],
+        end,
         changes,
         writes: writes.collect(),
         leaders: vec![],

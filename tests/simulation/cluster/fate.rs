@@ -23,6 +23,8 @@ pub struct Odds {
     pub unschedulable: u32,
     /// How long it runs at most, in milliseconds.
     pub run_millis: u64,
+    /// From when to when the service that Pods call is down: those that are created then fail for it, if nothing else happens to them.
+    pub outage: Option<(Duration, Duration)>,
 }
 
 impl Default for Odds {
@@ -36,6 +38,7 @@ impl Default for Odds {
             eviction: 40,
             unschedulable: 40,
             run_millis: 200_000,
+            outage: None,
         }
     }
 }
@@ -148,6 +151,22 @@ impl Fate {
             collector: r.duration(Duration::ZERO, seconds(20)),
             silent: r.chance(400),
         }
+    }
+}
+
+impl Fate {
+    /// The same of a Pod that is created at this time: while the service is down, it soon ends for it.
+    pub fn at(self, seed: u64, pod: &str, odds: &Odds, now: Duration) -> Self {
+        if !odds.outage.is_some_and(|(from, until)| (from..until).contains(&now)) {
+            return self;
+        }
+        let mut random = Random::fork(seed, &format!("outage/{pod}"));
+        let report = match random.below(4) {
+            0 => format!(r#"{{"errorType":"Unavailable","retryAfterSeconds":{}}}"#, random.below(120)),
+            _ => r#"{"errorType":"Unavailable","message":"503"}"#.into(),
+        };
+        let run = self.run.min(random.duration(Duration::from_millis(100), Duration::from_secs(20)));
+        Self { run, ending: Ending::Exit(75, Some(report)), ..self }
     }
 }
 

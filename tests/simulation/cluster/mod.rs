@@ -16,7 +16,9 @@ use std::time::Duration;
 pub async fn run_pods(server: Server, seed: u64, odds: Odds, truths: Truths) {
     let mut new_pods = server.lock().store.new_pods();
     while let Some(key) = new_pods.recv().await {
-        let fate = Fate::of(seed, &format!("{}/{}", key.namespace, key.name), &odds);
+        let name = format!("{}/{}", key.namespace, key.name);
+        let now = server.lock().store.clock.elapsed();
+        let fate = Fate::of(seed, &name, &odds).at(seed, &name, &odds, now);
         let Some(run) = PodRun::new(server.clone(), key, fate.clone(), truths.clone()) else { continue };
         if let Some((after, disruption)) = fate.disruption {
             tokio::spawn(disrupt(server.clone(), run.key().clone(), run.uid().to_string(), after, disruption));

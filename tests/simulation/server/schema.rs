@@ -2,30 +2,46 @@
 
 use super::{error::ApiError, resource::Resource, route::Call};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
-/// The `openAPIV3Schema` of the tasks, without which everything is accepted, and the fields that can be selected.
+/// The schemas of the custom resources, without which everything is accepted.
 #[derive(Clone, Debug, Default)]
-pub struct Schema(Option<std::sync::Arc<Value>>, Vec<String>);
+pub struct Schema {
+    /// The `openAPIV3Schema` of tasks.
+    tasks: Option<Arc<Value>>,
+    /// That of queues.
+    queues: Option<Arc<Value>>,
+    /// The fields by which tasks can be selected.
+    selectable: Vec<String>,
+}
 
 impl Schema {
-    /// The schema in this `CustomResourceDefinition`.
+    /// The schema of tasks in this `CustomResourceDefinition`.
     pub fn of(definition: &Value) -> Self {
         let version = &definition["spec"]["versions"][0];
         let schema = &version["schema"]["openAPIV3Schema"];
         assert!(schema.is_object(), "the definition has no schema");
         let selectable = version["selectableFields"].as_array().into_iter().flatten();
         let paths = selectable.filter_map(|field| field["jsonPath"].as_str());
-        Self(Some(schema.clone().into()), paths.map(|path| path.trim_start_matches('.').into()).collect())
+        let selectable = paths.map(|path| path.trim_start_matches('.').into()).collect();
+        Self { tasks: Some(schema.clone().into()), queues: None, selectable }
+    }
+
+    /// The same, with the schema of queues in this `CustomResourceDefinition`.
+    pub fn with_queues(self, definition: &Value) -> Self {
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        assert!(schema.is_object(), "the definition has no schema");
+        Self { queues: Some(schema.clone().into()), ..self }
     }
 
     /// The same of an older API server, which selects by no field of the resource's own.
     pub fn without_selectable_fields(self) -> Self {
-        Self(self.0, vec![])
+        Self { selectable: vec![], ..self }
     }
 
     /// Whether the call selects by fields that can be selected.
     pub fn check_selector(&self, call: &Call) -> Result<(), ApiError> {
-        let is_known = |path: &&str| path.starts_with("metadata.") || self.1.iter().any(|known| known == path);
+        let is_known = |path: &&str| path.starts_with("metadata.") || self.selectable.iter().any(|known| known == path);
         match call.selector.fields().find(|path| !is_known(path)) {
             Some(unknown) if call.resource == Resource::Tasks => Err(ApiError::unknown_field(unknown)),
             Some(_) | None => Ok(()),
@@ -34,7 +50,12 @@ impl Schema {
 
     /// Prunes, defaults and validates the object, or only its status if only that is written.
     pub fn admit(&self, resource: Resource, name: &str, object: &mut Value, status: bool) -> Result<(), ApiError> {
-        let (Some(schema), Resource::Tasks) = (&self.0, resource) else { return Ok(()) };
+        let schema = match resource {
+            Resource::Tasks => &self.tasks,
+            Resource::Queues => &self.queues,
+            _ => &None,
+        };
+        let Some(schema) = schema else { return Ok(()) };
         let whole = &schema["properties"]["status"];
         if let (false, Some(default)) = (object["status"].is_object(), whole.get("default")) {
             object["status"] = default.clone();

@@ -9,13 +9,16 @@ use crate::{
     server::{Key, Kill, KillMoment, Resource, Server},
 };
 use jiff::SignedDuration;
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 /// What is recorded of the processes of a world.
 #[derive(Debug, Default)]
 pub struct Recorded {
-    /// How many there were.
-    pub processes: u32,
+    /// When each of them started.
+    pub processes: Vec<Duration>,
     /// How their clock jumped, in worlds where clocks do.
     pub clock: Vec<ClockMark>,
 }
@@ -33,11 +36,11 @@ pub async fn replica(server: Server, plan: Plan, world: WorldClock, index: u32, 
         pod += u32::from(random.chance(500));
         let number = {
             let mut records = records.lock().expect("the records' lock");
-            records.processes += 1;
+            records.processes.push(world.elapsed());
             if plan.jumps {
                 records.clock.push(ClockMark { at: world.elapsed(), ahead: clock.error(), process_started: true });
             }
-            records.processes - 1
+            u32::try_from(records.processes.len() - 1).unwrap_or(u32::MAX)
         };
         let identity = format!("operator-{index}-{pod}");
         let mut operator = Operator::start(&server, clock.clone(), number, identity, plan.replicas > 1);

@@ -3,6 +3,7 @@
 mod chaos;
 mod operator;
 mod plan;
+mod queues;
 mod users;
 
 pub use plan::{Kind, OWN_NAMESPACE, Plan};
@@ -20,7 +21,10 @@ use std::{sync::LazyLock, time::Duration};
 /// How long after the last fault a world may go on changing.
 const LIMIT: Duration = Duration::from_secs(12 * 3600);
 
-static DEFINITION: LazyLock<Value> = LazyLock::new(|| json!(retryable_tasks::api::crd()));
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    let (tasks, queues) = (json!(retryable_tasks::api::crd()), json!(retryable_tasks::api::queue_crd()));
+    Schema::of(&tasks).with_queues(&queues)
+});
 
 /// The result of a world.
 #[derive(Debug)]
@@ -46,7 +50,7 @@ pub fn run(plan: Plan, log: bool) -> Outcome {
     determinism::isolated(plan.seed, move || async move {
         let clock = WorldClock::new();
         let server = Server::new(plan.seed, clock, plan.rates.clone());
-        let schema = Schema::of(&DEFINITION);
+        let schema = SCHEMA.clone();
         server.lock().schema = if plan.selects() { schema } else { schema.without_selectable_fields() };
         server.lock().policies.denials.clone_from(&plan.denials);
         let truths = Truths::default();
@@ -56,6 +60,9 @@ pub fn run(plan: Plan, log: bool) -> Outcome {
         let mut jobs = tokio::task::JoinSet::new();
         for index in 0..plan.tasks.len() {
             jobs.spawn(users::own(server.clone(), plan.clone(), index));
+        }
+        for index in 0..plan.queues.len() {
+            jobs.spawn(queues::own(server.clone(), plan.clone(), index));
         }
         for index in 0..plan.replicas {
             jobs.spawn(chaos::replica(server.clone(), plan.clone(), clock, index, records.clone()));
@@ -112,8 +119,8 @@ fn conclude(
     log: bool,
 ) -> Outcome {
     let state = server.lock();
-    let processes = records.processes;
-    let trace = trace(plan, &state, converged, records.clock);
+    let processes = u32::try_from(records.processes.len()).unwrap_or(u32::MAX);
+    let trace = trace(plan, &state, converged, records);
     let (mut violations, summary) = oracle::judge(&trace);
     violations.extend(state.malformed.iter().map(|line| Violation::new("requests the server can read", line.clone())));
     let pods = truths.lock().expect("the truths' lock").len();
@@ -122,8 +129,9 @@ fn conclude(
     Outcome { violations, summary, requests: state.requests.len(), pods, processes, age, log: lines }
 }
 
-fn trace(plan: &Plan, state: &crate::server::State, converged: bool, clock: Vec<oracle::ClockMark>) -> Trace {
-    let of_interest = |resource: Resource| matches!(resource, Resource::Tasks | Resource::Pods | Resource::Events);
+fn trace(plan: &Plan, state: &crate::server::State, converged: bool, records: chaos::Recorded) -> Trace {
+    let of_interest =
+        |resource: Resource| matches!(resource, Resource::Tasks | Resource::Queues | Resource::Pods | Resource::Events);
     let denied = |request: &crate::server::Record| {
         let meant = |d: &&crate::server::Denial| d.verb == request.verb && d.resource == request.resource;
         plan.denials.iter().any(|d| meant(&d))
@@ -153,11 +161,13 @@ fn trace(plan: &Plan, state: &crate::server::State, converged: bool, clock: Vec<
         changes: changes.collect(),
         writes: writes.collect(),
         leaders: leaders(&state.requests),
+        processes: records.processes,
+        end: state.store.clock.elapsed(),
         converged,
         own_namespace: OWN_NAMESPACE.into(),
         faultless: plan.kind == Kind::Calm,
-        prompt: matches!(plan.kind, Kind::Calm | Kind::Refused),
-        clock,
+        prompt: plan.is_prompt(),
+        clock: records.clock,
     }
 }
 
@@ -175,7 +185,7 @@ fn log_lines(state: &crate::server::State) -> Vec<String> {
                     "reason": status["reason"], "conditions": status["conditions"], "containers": status["containerStatuses"],
                 })
             }
-            Resource::Tasks => json!({"metadata": object["metadata"], "spec": object["spec"], "status": status}),
+            Resource::Tasks | Resource::Queues => json!({"metadata": object["metadata"], "spec": object["spec"], "status": status}),
             _ => Value::Null,
         };
         let (key, kind, actor, version) = (&change.key, change.kind, change.actor, change.version);

@@ -1,5 +1,6 @@
 //! The plan of a world: drawn from its seed before it begins.
 
+use super::queues::{self, QueuePlan};
 use crate::{
     clock::WorldClock,
     cluster::Odds,
@@ -54,6 +55,8 @@ pub struct Plan {
     pub odds: Odds,
     /// The tasks, with their namespaces.
     pub tasks: Vec<(String, String, Value)>,
+    /// The queues that tasks name.
+    pub queues: Vec<QueuePlan>,
     /// When the faults end. After that the world must converge.
     pub trouble: Duration,
     /// What the API server refuses to the operator for a while: by a quota, a policy, or for want of a right.
@@ -92,7 +95,10 @@ impl Plan {
             Kind::Users if random.chance(300) => Kind::Finished,
             kind => kind,
         };
-        Self::of_kind(seed, kind)
+        let Some(kind) = queues::kind(seed) else { return Self::of_kind(seed, kind) };
+        let mut plan = Self::of_kind(seed, kind);
+        queues::add(&mut plan);
+        plan
     }
 
     /// The plan of this seed for a world of this kind.
@@ -146,7 +152,13 @@ impl Plan {
         let jumps = kind == Kind::Clocks;
         let long = jumps || replicas == 1 && r.chance(100);
         let silence = if long { LONG_SILENCE } else { SILENCE };
-        Self { seed, kind, rates, odds, tasks, trouble, denials, kills, users, replicas, jumps, silence }
+        let queues = vec![];
+        Self { seed, kind, rates, odds, tasks, queues, trouble, denials, kills, users, replicas, jumps, silence }
+    }
+
+    /// Whether nothing delays the operator: at most its cleanup is refused.
+    pub fn is_prompt(&self) -> bool {
+        matches!(self.kind, Kind::Calm | Kind::Refused)
     }
 
     /// Whether the API server can select tasks by their state, as it does since Kubernetes 1.31.

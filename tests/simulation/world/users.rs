@@ -1,6 +1,9 @@
 //! Users who create, edit, suspend, resume, delete and recreate tasks.
 
-use super::plan::{Plan, spec};
+use super::{
+    plan::{Plan, spec},
+    queues::{new_spec, queue_ref},
+};
 use crate::{
     random::Random,
     server::{Key, Resource, Server, Verb},
@@ -26,7 +29,7 @@ pub async fn own(server: Server, plan: Plan, index: usize) {
         if server.lock().store.clock.elapsed() >= plan.trouble {
             break;
         }
-        meddle(&server, &key, &mut random).await;
+        meddle(&server, &plan, &key, &mut random).await;
     }
     // Half of the suspended tasks are resumed. The others stay suspended, and must not be written any more.
     if random.chance(500) {
@@ -34,7 +37,12 @@ pub async fn own(server: Server, plan: Plan, index: usize) {
     }
 }
 
-async fn meddle(server: &Server, key: &Key, random: &mut Random) {
+async fn meddle(server: &Server, plan: &Plan, key: &Key, random: &mut Random) {
+    if !plan.queues.is_empty() && random.chance(100) {
+        // What an attempt holds stays; the next one asks the new queue, or none.
+        let queue = if random.chance(700) { queue_ref(random, false) } else { Value::Null };
+        return patch(server, key, json!({"spec": {"queue": queue}}));
+    }
     match random.below(15) {
         0..=2 => {
             let suspended = server.lock().store.get(key).is_some_and(|task| task["spec"]["suspend"] == json!(true));
@@ -58,17 +66,17 @@ async fn meddle(server: &Server, key: &Key, random: &mut Random) {
             let policy = random.pick(&["Background", "Foreground", "Orphan"]);
             let _ = server.user(Verb::Delete, key, json!({"propagationPolicy": policy}));
             tokio::time::sleep(random.skewed(60_000)).await;
-            create(server, key, spec(random, true));
+            create(server, key, new_spec(plan, random));
         }
         8 => {
             let _ = server.user(Verb::Delete, key, json!({}));
-            create(server, key, spec(random, true));
+            create(server, key, new_spec(plan, random));
         }
         9 if server.lock().store.get(key).is_some_and(|task| task["status"]["completionTime"].is_string()) => {
             // A time to live that comes after the end, or changes then.
             patch(server, key, json!({"spec": {"ttlSecondsAfterFinished": random.below(600)}}));
         }
-        9 => create(server, key, spec(random, true)),
+        9 => create(server, key, new_spec(plan, random)),
         10 => take_name(server, key, random).await,
         11 => copy_pod(server, key, random).await,
         _ => {

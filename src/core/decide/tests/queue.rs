@@ -459,6 +459,26 @@ fn a_probe_that_the_service_fails_is_not_charged() {
 }
 
 #[test]
+fn a_probe_that_the_service_fails_waits_no_shorter_than_others() {
+    let mut world = World::new(queued());
+    world.line = Line::Grants;
+    let world = play_in(
+        world,
+        &[
+            (Look, "Running 1/0/0 [Reconciling] 1P"),
+            (Exit(3), "Waiting 1/1/0 due 1000 Error 1E"),
+            (Pass(1_000), "Running 2/1/0 Error 1E 2P"),
+            (Exit(3), "Waiting 2/2/0 due 3000 Error 1E 2E"),
+            (Queue(Line::Probes), "Waiting 2/2/0 due 3000 Error 1E 2E"),
+            (Pass(2_000), "Running 3/2/0 Error 1E 2E 3P"),
+            (Exit(3), "Waiting 3/2/1 due 5000 Error 1E 2E 3E"),
+        ],
+    );
+    let delays: Vec<_> = world.status().history.iter().map(|entry| entry.delay_milliseconds).collect();
+    assert_eq!(delays, [Some(1_000), Some(2_000), Some(2_000)]);
+}
+
+#[test]
 fn it_stands_in_line_once_the_tasks_that_it_waits_for_have_ended() {
     let task = max_wait(60).change(|task| {
         task.spec.after = serde_json::from_value(serde_json::json!([{"task": "import"}])).unwrap();

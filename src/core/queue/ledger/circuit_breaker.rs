@@ -17,8 +17,8 @@ impl Ledger {
     pub fn circuit_to_store(&self, now: Timestamp) -> Option<Option<Circuit>> {
         let wanted = self.wanted_circuit(now)?;
         let opens = wanted.as_ref().is_some_and(|circuit| circuit.state == CircuitState::Open);
-        let is_in_use = |member: &Member| matches!(&member.state, State::Granted(grant) if grant.is_in_use);
-        if opens && self.members.values().any(is_in_use) { None } else { Some(wanted) }
+        let may_start = |member: &Member| matches!(&member.state, State::Granted(grant) if grant.may_start(now));
+        if opens && self.members.values().any(may_start) { None } else { Some(wanted) }
     }
 
     /// The circuit is stored, and takes effect.

@@ -55,7 +55,7 @@ impl Ledger {
             .members
             .iter()
             .filter_map(|(uid, member)| match &member.state {
-                State::Granted(grant) if !grant.is_in_use => Some((uid.clone(), grant.place.demand.clone())),
+                State::Granted(grant) if !grant.may_start(now) => Some((uid.clone(), grant.place.demand.clone())),
                 _ => None,
             })
             .collect();
@@ -78,7 +78,7 @@ impl Ledger {
         self.waits.push(until(place.demand.since, now));
         let probe = self.circuit_state() == CircuitState::HalfOpen;
         let member = self.members.get_mut(uid)?;
-        member.state = State::Granted(Grant { place, probe, at: now, is_in_use: false });
+        member.state = State::Granted(Grant { place, probe, at: now, is_in_use: false, in_flight_until: None });
         Some(member.name.clone())
     }
 
@@ -89,7 +89,7 @@ impl Ledger {
             return None;
         }
         let uid = if self.circuit_state() == CircuitState::HalfOpen {
-            self.next_probe()?
+            self.next_probe(self.is_full_of_retries(slots))?
         } else {
             let first = self.firsts.first(now);
             let retry = self.retries.first(now).filter(|_| !self.is_full_of_retries(slots));
@@ -112,11 +112,12 @@ impl Ledger {
         }
     }
 
-    /// A probe that waits to start.
-    fn next_probe(&self) -> Option<Uid> {
+    /// A probe that waits to start. One that is a retry keeps to the share of retries.
+    fn next_probe(&self, is_full_of_retries: bool) -> Option<Uid> {
         self.circuit.as_ref()?.probes.iter().find_map(|probe| {
             let (uid, member) = self.members.get_key_value(probe.task_uid.as_str())?;
-            let waits = matches!(&member.state, State::Queued(place) if place.demand.attempt == probe.attempt);
+            let waits = matches!(&member.state, State::Queued(place) if place.demand.attempt == probe.attempt
+                && !(place.demand.is_retry && is_full_of_retries));
             waits.then(|| uid.clone())
         })
     }
@@ -215,7 +216,7 @@ impl Ledger {
             _ if self.queue.is_none() => Admission::Missing,
             Some(State::Granted(grant)) => {
                 grant.is_in_use = true;
-                let Grant { place, probe, at, is_in_use: _ } = grant;
+                let Grant { place, probe, at, is_in_use: _, in_flight_until: _ } = grant;
                 Admission::Granted { attempt: place.demand.attempt, probe: *probe, at: *at }
             }
             Some(State::Idle | State::Queued(_) | State::Holds(..)) | None => {
@@ -274,6 +275,12 @@ impl Ledger {
         }
     }
 
+    /// When a start that got no answer can no longer be stored, if the circuit waits for it to open.
+    fn next_landing(&self) -> Option<Timestamp> {
+        let members = self.members.values().filter(|_| self.is_closing);
+        members.filter_map(super::Member::in_flight_until).min()
+    }
+
     /// When [`advance`](Self::advance) is worth a call if nothing happens.
     pub fn next_advance(&self, now: Timestamp) -> Option<Timestamp> {
         self.queue.as_ref()?;
@@ -288,6 +295,7 @@ impl Ledger {
             self.retry_after,
             Some(self.synced_by).filter(|_| !self.not_synced.is_empty()),
             until.filter(|_| state == CircuitState::Open),
+            self.next_landing(),
             self.next_pass().filter(|_| state == CircuitState::HalfOpen),
             breaker
                 .filter(|_| state == CircuitState::WouldOpen)

@@ -255,6 +255,47 @@ fn nobody_is_granted_between_the_wish_to_open_and_the_write() {
 }
 
 #[test]
+fn it_opens_only_when_a_start_without_an_answer_can_no_longer_be_stored() {
+    let mut world = World::new(breaker(json!({})));
+    for name in ["x", "y", "z"] {
+        world.want(name, 1);
+        world.start(name);
+    }
+    world.want("unanswered", 1);
+    assert_eq!(world.told("unanswered"), "granted");
+    world.ledger.reconcile_failed(&"unanswered".into(), at(world.now));
+    for name in ["x", "y", "z"] {
+        world.end(name, failed());
+    }
+    assert_eq!(state(&world).0, "Closed", "the attempt may start although no reconcile knows of it");
+    assert_eq!(world.ledger.next_advance(at(world.now)), Some(at(world.now + 20)));
+    world.pass(20);
+    world.turn();
+    assert_eq!(state(&world).0, "Open");
+    assert_eq!(world.told("unanswered"), "CircuitOpen");
+}
+
+#[test]
+fn q11_probes_keep_to_the_share_of_retries() {
+    let more = json!({"probes": {"atATime": 2, "successes": 2, "passAfterSeconds": 300}});
+    let mut world = World::new(breaker(more.clone()));
+    let spec = |percent: i32| {
+        let mut spec = breaker(more.clone());
+        spec["retries"] = json!({"maxPercent": percent});
+        spec
+    };
+    world.edit(spec(10));
+    for name in ["x", "y", "z"] {
+        attempt(&mut world, name, 1, failed());
+    }
+    assert_eq!((world.want("a", 2), world.want("b", 2)), (vec![], vec![]));
+    assert_eq!(world.pass(70), ["a"], "the share is one slot of ten");
+    assert_eq!(probes(&world), [("a".into(), 2), ("b".into(), 2)]);
+    world.start("a");
+    assert_eq!(world.end("a", succeeded()), ["b"]);
+}
+
+#[test]
 fn observed_it_says_what_it_would_do_and_stops_nobody() {
     let mut world = World::new(breaker(json!({"mode": "Observe"})));
     for name in ["x", "y", "z"] {
