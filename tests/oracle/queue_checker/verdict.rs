@@ -63,6 +63,8 @@ fn follows(queues: &Queues, queue: &QueueRecord, index: usize, violations: &mut 
                 )
             })
         }
+        // From Enforce to Observe, which lets everybody start.
+        (CircuitState::Open | CircuitState::HalfOpen, _) if breaker.mode == CircuitMode::Observe => None,
         (CircuitState::HalfOpen, CircuitState::Open) => {
             // An edit of what counts as a failure changes no verdict that was given before.
             let mut by_each =
