@@ -89,6 +89,10 @@ impl<'a> Draft<'a> {
             if self.status.state != Some(State::Queued) {
                 condition_list::remove(&mut self.status.conditions, ConditionType::Queued);
             }
+            // Whoever waits for something else by now, such as a later `startAt`, is not stalled.
+            if self.status.state != Some(State::Pending) {
+                self.clear_stall(ConditionReason::QueueMissing);
+            }
             let counts = self.current.fallback || (self.current.pod_name.is_some() && self.current.rejections == 0);
             self.status.attempts = self.current.number.saturating_sub(1).saturating_add(i32::from(counts));
             self.status.next_retry_time =

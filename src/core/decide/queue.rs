@@ -39,12 +39,8 @@ pub(super) enum Turn {
 impl Draft<'_> {
     /// The attempt is due. Takes the slot that its queue grants, or says in the status what it waits for.
     pub(super) fn take_turn(&mut self) -> Turn {
-        let Some(queue) = of(self.situation, &self.current) else {
-            self.clear_stall(ConditionReason::QueueMissing);
-            return Turn::Starts;
-        };
+        let Some(queue) = of(self.situation, &self.current) else { return Turn::Starts };
         if let Some(slot) = granted(self.situation, queue, self.current.number) {
-            self.clear_stall(ConditionReason::QueueMissing);
             self.current.queue = Some(slot);
             self.current.queued_time = None;
             return Turn::Starts;
@@ -72,7 +68,7 @@ impl Draft<'_> {
     pub(super) fn try_again_when_granted(&mut self) {
         let Some(queue) = self.situation.task.spec.queue.as_ref().filter(|_| in_line(self.situation, &self.current))
         else {
-            return;
+            return self.miss_no_queue();
         };
         let Some(slot) = granted(self.situation, queue, self.current.number) else {
             return self.say_that_it_waits(queue);
@@ -84,8 +80,18 @@ impl Draft<'_> {
             *first = MicroTime(micros(plus(first.0, waited)));
         }
         self.current.queue = Some(slot);
+        self.miss_no_queue();
         if self.status.state == Some(State::Queued) {
             self.show_stall();
+        }
+    }
+
+    /// The creation of the Pod goes on: whatever queue was missing, it no longer waits for it.
+    fn miss_no_queue(&mut self) {
+        if is_stalled_for_queue(&self.status) {
+            self.clear_stall(ConditionReason::QueueMissing);
+            self.status.state = Some(State::Running);
+            self.show_last_failure();
         }
     }
 

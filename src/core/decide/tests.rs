@@ -11,6 +11,7 @@ mod gates;
 mod hold_up;
 mod lifecycles;
 mod lost_pods;
+mod missing_queue;
 mod never_created;
 mod partial;
 mod queue;

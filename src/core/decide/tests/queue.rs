@@ -11,10 +11,10 @@ use crate::core::testing::{BuildTask, at, fixed, task};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 /// The creation fails for as long as nothing is said of it, and then it is said.
-const REJECTED: [(Step, &str); 2] =
+pub(super) const REJECTED: [(Step, &str); 2] =
     [(Look, "Running 1/0/0 [Reconciling]"), (Pass(3_000), "Pending 0/0/0 PodRejected [Stalled]")];
 
-fn queued() -> RetryableTask {
+pub(super) fn queued() -> RetryableTask {
     task().change(|task| task.spec.queue = Some(QueueRef { name: "q".into(), ..QueueRef::default() }))
 }
 
@@ -29,13 +29,13 @@ fn with_fallback(task: RetryableTask) -> RetryableTask {
     })
 }
 
-fn play_from(line: Line, task: RetryableTask, story: &[(Step, &str)]) -> World {
+pub(super) fn play_from(line: Line, task: RetryableTask, story: &[(Step, &str)]) -> World {
     let mut world = World::new(task);
     world.line = line;
     play_in(world, story)
 }
 
-fn message(world: &World, type_: ConditionType) -> String {
+pub(super) fn message(world: &World, type_: ConditionType) -> String {
     condition_list::find(&world.status().conditions, type_)
         .map(|condition| condition.message.clone())
         .unwrap_or_default()
@@ -142,51 +142,6 @@ fn a_process_that_does_not_know_the_queues_starts_nothing_and_says_nothing() {
         ],
     );
     assert_eq!(world.writes, 2);
-}
-
-#[test]
-fn a_missing_queue_is_no_queue_without_a_limit() {
-    let world = play_from(
-        Line::Missing,
-        queued(),
-        &[
-            (Look, " 0/0/0"),
-            (Pass(5_000), "Pending 0/0/0 QueueMissing [Stalled]"),
-            (Pass(3_600_000), "Pending 0/0/0 QueueMissing [Stalled]"),
-        ],
-    );
-    assert_eq!(
-        message(&world, ConditionType::Stalled),
-        "there is no TaskQueue q in namespace default, so no attempt starts: create it, or change spec.queue"
-    );
-    assert_eq!(world.writes, 1);
-    assert!(world.demand.is_some(), "it starts when the queue is created");
-    play_in(
-        world,
-        &[
-            (Queue(Line::Full), "Queued 0/0/0 QueueFull [Queued]"),
-            (Queue(Line::Missing), "Pending 0/0/0 QueueMissing [Stalled]"),
-            (Queue(Line::Grants), "Running 1/0/0 [Reconciling] 1P"),
-            // What runs holds its slot, whatever becomes of its queue.
-            (Queue(Line::Missing), "Running 1/0/0 [Reconciling] 1P"),
-            (Exit(0), "Succeeded 1/0/0 [Complete Finished] 1E"),
-        ],
-    );
-}
-
-#[test]
-fn a_task_without_a_queue_any_more_starts() {
-    let none: fn(&mut RetryableTask) = |task| task.spec.queue = None;
-    play_from(
-        Line::Missing,
-        queued(),
-        &[(Pass(5_000), "Pending 0/0/0 QueueMissing [Stalled]"), (Edit(none), "Running 1/0/0 [Reconciling] 1P")],
-    );
-    play_from(
-        Line::Full,
-        queued(),
-        &[(Pass(5_000), "Queued 0/0/0 QueueFull [Queued]"), (Edit(none), "Running 1/0/0 [Reconciling] 1P")],
-    );
 }
 
 #[test]
