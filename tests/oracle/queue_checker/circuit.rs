@@ -1,9 +1,8 @@
 //! Who starts while the circuit is open or half-open, or the queue is held.
 
-use super::super::{Violation, record::TaskRecord};
+use super::super::Violation;
 use super::record::{Hold, QueueRecord, Queues, Version, state};
-use retryable_tasks::api::{Circuit, CircuitState, RetryableTask, StopPolicy};
-use std::time::Duration;
+use retryable_tasks::api::{Circuit, CircuitState, StopPolicy};
 
 pub fn check(queues: &Queues, violations: &mut Vec<Violation>) {
     for queue in &queues.all {
@@ -13,9 +12,6 @@ pub fn check(queues: &Queues, violations: &mut Vec<Violation>) {
             while_held(queues, queue, hold, violations);
         }
         probes(queue, violations);
-    }
-    for task in queues.tasks {
-        waits_quietly(queues, task, violations);
     }
 }
 
@@ -85,39 +81,5 @@ fn probes(queue: &QueueRecord, violations: &mut Vec<Violation>) {
             let text = format!("{}: at {:?} it names {named} probes of {most:?}", queue.name, version.at);
             violations.push(Violation::new("who starts half-open is named", text));
         }
-    }
-}
-
-/// How long what a task says of its wait stays.
-const SAID: Duration = Duration::from_secs(600);
-
-/// Q8: a transition of a queue writes to no task. What a task that waits says of its queue, once it has said something, stays for ten minutes
-/// whatever becomes of the queue.
-///
-/// Judged between two versions of one wait that both say so. A queue that is missing is said at once.
-fn waits_quietly(queues: &Queues, task: &TaskRecord, violations: &mut Vec<Violation>) {
-    let said = |object: &RetryableTask| {
-        let conditions = &object.status.as_ref()?.conditions;
-        let said = conditions.iter().find(|condition| condition.type_ == "Queued" && condition.status == "True")?;
-        Some((said.reason.clone(), said.message.clone()))
-    };
-    let current = |object: &RetryableTask| object.status.as_ref().and_then(|status| status.current.clone());
-    let mut since: Option<Duration> = None;
-    for (index, (at, object)) in task.versions.iter().enumerate() {
-        let before = index.checked_sub(1).map(|before| &task.versions[before].1);
-        let is_same = before.is_some_and(|before| current(before) == current(object) && said(before).is_some());
-        if said(object).is_none() || !is_same {
-            since = said(object).map(|_| *at);
-            continue;
-        }
-        if before.and_then(said) == said(object) {
-            continue;
-        }
-        if since.is_some_and(|since| since + SAID > *at) && queues.has_true_clock() {
-            let text =
-                format!("{}: at {at:?} it says {:?}, and something else since {since:?}", task.name, said(object));
-            return violations.push(Violation::new("a task is not written for its queue", text));
-        }
-        since = Some(*at);
     }
 }

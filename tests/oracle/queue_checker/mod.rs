@@ -9,11 +9,13 @@
 //! - [`verdict`]: what the histories say of the service.
 //! - [`order`]: who starts before whom, and when.
 //! - [`progress`]: what can start does, and a circuit goes on.
+//! - [`said`]: what a task says of its wait.
 
 mod circuit;
 mod order;
 mod progress;
 mod record;
+mod said;
 mod slots;
 mod verdict;
 
@@ -33,4 +35,5 @@ pub fn check(trace: &Trace, tasks: &[TaskRecord], violations: &mut Vec<Violation
     verdict::check(&queues, violations);
     order::check(&queues, violations);
     progress::check(&queues, violations);
+    said::check(&queues, violations);
 }

@@ -64,10 +64,14 @@ fn times(queues: &Queues, queue: &QueueRecord, quiet: &[(Duration, Duration)]) -
         }
         times.extend(task.deleted_at);
     }
+    let mut seen = None;
     for version in queue.versions.iter().filter_map(|version| version.queue.as_ref()) {
         let circuit = version.status.as_ref().and_then(|status| status.circuit.as_ref());
         times.extend(circuit.and_then(|circuit| circuit.until.as_ref()).map(|until| queues.age(until.0)));
-        let Some(breaker) = &version.spec.circuit_breaker else { continue };
+        let Some(breaker) = version.spec.circuit_breaker.as_ref().filter(|breaker| seen != Some(*breaker)) else {
+            continue;
+        };
+        seen = Some(breaker);
         let pass_after = pass_after(breaker);
         let holds = queues.holds_of(queue).filter(|hold| hold.slot.probe);
         times.extend(holds.map(|hold| hold.from + pass_after));
@@ -83,7 +87,7 @@ fn times(queues: &Queues, queue: &QueueRecord, quiet: &[(Duration, Duration)]) -
 }
 
 /// Reports where `is` holds for longer than the bound.
-fn lasts(
+pub fn lasts(
     queues: &Queues,
     (rule, name): (&'static str, &str),
     times: &BTreeSet<Duration>,
@@ -93,13 +97,25 @@ fn lasts(
 ) {
     let end = queues.trace.end;
     let bound = extra + if queues.trace.prompt { PROMPT } else { AT_LAST };
-    // Else only what lasts until the end counts: what lasted from so long before, at each time since.
     let mut since: Option<(Duration, String)> = None;
     let mut say = |from: Duration, until: Duration, what: &str| {
-        if from + bound < until && (queues.trace.prompt || until == end && queues.trace.converged) {
+        if from + bound < until {
             violations.push(Violation::new(rule, format!("{name}: from {from:?} to {until:?}: {what}")));
         }
     };
+    if !queues.trace.prompt {
+        // Only what lasts until the end counts.
+        for at in times.iter().rev() {
+            match is(*at) {
+                Some(what) if since.as_ref().is_none_or(|(_, known)| *known == what) => since = Some((*at, what)),
+                _ => break,
+            }
+        }
+        if let Some((from, what)) = since.filter(|_| queues.trace.converged) {
+            say(from, end, &what);
+        }
+        return;
+    }
     for at in times {
         match (is(*at), &since) {
             (Some(what), None) => since = Some((*at, what)),
@@ -185,8 +201,8 @@ fn recovers(queue: &QueueRecord, at: Duration) -> bool {
             let held = queue.is_some_and(|queue| queue.spec.stop_policy != StopPolicy::None);
             held || matches!(state(queue), CircuitState::Open | CircuitState::HalfOpen)
         };
-        let longest = (index..=last).filter_map(recovery).max().unwrap_or_default();
-        shut(before) && !shut(after) && queue.versions[index].at + longest + PROMPT > at
+        let longest = || (index..=last).filter_map(recovery).max().unwrap_or_default();
+        shut(before) && !shut(after) && queue.versions[index].at + longest() + PROMPT > at
     })
 }
 

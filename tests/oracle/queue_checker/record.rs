@@ -2,7 +2,7 @@
 
 use super::super::{Trace, Write, record::TaskRecord};
 use jiff::{SignedDuration, Timestamp};
-use retryable_tasks::api::{CircuitState, CurrentAttempt, QueueSlot, RetryableTask, TaskQueue};
+use retryable_tasks::api::{CircuitState, CurrentAttempt, QueueSlot, RetryableTask, RetryableTaskStatus, TaskQueue};
 use serde::Deserialize;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -133,6 +133,12 @@ impl<'a> Queues<'a> {
 }
 
 impl QueueRecord {
+    /// The name by which this task can ask for it, if it is in the task's namespace.
+    pub fn name_for(&self, task: &TaskRecord) -> Option<&str> {
+        let namespace = task.name.split('/').next()?;
+        self.name.strip_prefix(namespace)?.strip_prefix('/')
+    }
+
     /// The queue at this time.
     pub fn at(&self, at: Duration) -> Option<&TaskQueue> {
         self.version_at(at).and_then(|index| self.versions[index].queue.as_ref())
@@ -262,7 +268,8 @@ pub fn waiting(task: &RetryableTask, now: Timestamp) -> Option<Waiting> {
         return None;
     }
     let created = task.metadata.creation_timestamp.as_ref().map_or(now, |created| created.0);
-    let status = task.status.clone().unwrap_or_default();
+    let none = RetryableTaskStatus::default();
+    let status = task.status.as_ref().unwrap_or(&none);
     if status.completion_time.is_some() {
         return None;
     }
@@ -304,10 +311,8 @@ impl Queues<'_> {
     /// The attempt of the task that waits for a slot of this queue at this time.
     pub fn waits(&self, task: &TaskRecord, queue: &QueueRecord, at: Duration) -> Option<Waiting> {
         let object = task_at(task, at)?;
-        let namespace = task.name.split('/').next()?;
-        let name = &object.spec.queue.as_ref()?.name;
-        let is_of = queue.name.strip_prefix(namespace)?.strip_prefix('/')? == name;
-        waiting(object, self.date(at)).filter(|_| is_of)
+        let is_of = queue.name_for(task)? == object.spec.queue.as_ref()?.name;
+        is_of.then(|| waiting(object, self.date(at))).flatten()
     }
 }
 

@@ -182,7 +182,7 @@ fn queue_is_there(queues: &Queues, hold: &Hold, violations: &mut Vec<Violation>)
     let since = hold.called.saturating_sub(queues.news());
     let record = queues.all.iter().find(|queue| queue.name == hold.queue);
     let was_there = record.is_some_and(|queue| queue.between(since, hold.from).any(|queue| queue.is_some()));
-    // On the real cluster the record has no queues.
+    // The record of a single task on the real cluster has no queues.
     if !was_there && !queues.all.is_empty() {
         let text = format!(
             "{}: attempt {} starts at {:?}, and there is no TaskQueue {}",

@@ -205,11 +205,10 @@ pub fn votes_of<'a>(
             continue;
         };
         let is_own = queues.holds_of(queue).any(|hold| hold.task.uid == task.uid && hold.attempt == entry.attempt);
-        let namespace = task.name.split('/').next().unwrap_or_default();
         // A new process goes by the queue that the spec names when it lists.
         let names_it = |(since, object): &(Duration, RetryableTask)| {
-            let named = object.spec.queue.as_ref();
-            *since <= at && named.is_some_and(|named| queue.name == format!("{namespace}/{}", named.name))
+            let named = object.spec.queue.as_ref().map(|queue| queue.name.as_str());
+            *since <= at && named.is_some() && named == queue.name_for(task)
         };
         let counts = is_own || task.versions.iter().any(names_it);
         let finished = entry.finish_time.as_ref().map_or(queues.date(*recorded), |at| at.0);
