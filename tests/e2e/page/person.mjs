@@ -32,7 +32,7 @@ const findTheCauses = async () => {
   });
   await page.getByText("40 failures of 3 causes").waitFor();
   const [first, second] = await rows(page);
-  assert.match(first[1], /Error, exit code 111\s+connect to orders-db-\d+ failed/);
+  assert.match(first[1], /Error, exit code 111\s+\S{8}\s+connect to orders-db-\d+ failed/);
   assert.match(second[1], /<img src=x onerror=alert\(1\)><script>alert\(2\)<\/script>/);
   assert.equal(await page.locator("main img, main script").count(), 0);
   // What the plugin takes.
