@@ -1,11 +1,13 @@
 //! What `convert` makes of a Job does as the Job does, on the same cluster.
 
+use crate::queue::queue;
 use crate::support::cluster::program;
 use crate::support::kubectl::run;
 use crate::support::manifest::IMAGE;
-use crate::support::{Scene, TIMEOUT, kubectl_with};
+use crate::support::{Scene, TIMEOUT, eventually, kubectl_with};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use retryable_tasks::api::State;
 use serde_json::{Value, json};
@@ -53,6 +55,56 @@ async fn a_job_and_its_conversion_make_the_same_attempts_at_the_same_delays() {
     let of_the_job = pods[1].0 - pods[0].1;
     assert!(of_the_job >= 9, "the Job waits 10 s, which Kubernetes reports in whole seconds: {of_the_job}");
     assert_eq!(status.history[0].delay_milliseconds, Some(10_000));
+}
+
+#[tokio::test]
+async fn a_cron_job_and_its_conversion_start_work_that_makes_the_same_attempts() {
+    let scene = Scene::new("convert-cron").await;
+    let _operator = scene.operator().await;
+    let template = json!({"spec": job("", "exit 3", &json!({"backoffLimit": 1}))["spec"]});
+    let spec = json!({"schedule": "0 0 1 1 *", "timeZone": "Etc/UTC", "jobTemplate": template});
+    scene.apply(&json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "yearly"}, "spec": spec}));
+    let printed = scene.kubectl(&["get", "cronjob", "yearly", "-o", "yaml"]).ok();
+    let converted = run(program().args(["convert", "-"]), &printed).ok();
+    kubectl_with(&["apply", "-f", "-"], &converted).ok();
+    // The year is not waited for.
+    scene.kubectl(&["create", "job", "by-hand", "--from=cronjob/yearly"]).ok();
+    scene.kubectl(&["annotate", "taskschedule", "yearly", "retryable.dev/trigger=by-hand"]).ok();
+    let pods = pods_of_job(&scene, "by-hand").await;
+    let run = eventually("its run", async || {
+        let runs = ListParams::default().labels("retryable.dev/schedule-name=yearly");
+        scene.tasks().list(&runs).await.unwrap().items.first().map(ResourceExt::name_any).ok_or("none")
+    })
+    .await;
+    let status = scene.finished(&run).await;
+    assert_eq!((pods.len(), status.history.len()), (2, 2));
+    let of_the_job = pods[1].0 - pods[0].1;
+    assert!(of_the_job >= 9, "the Job waits 10 s, which Kubernetes reports in whole seconds: {of_the_job}");
+    assert_eq!(status.history[0].delay_milliseconds, Some(10_000));
+}
+
+/// There is no Argo here: its delays are those of its own documents.
+#[tokio::test]
+async fn a_workflow_becomes_a_task_with_its_delays_its_lock_and_its_growing_memory() {
+    let scene = Scene::new("convert-argo").await;
+    let _operator = scene.operator().await;
+    let memory = "containers: [{name: main, resources: {limits: {memory: \"{{=(sprig.int(retries) + 1) * 32}}Mi\"}}}]";
+    let limit =
+        json!({"name": "MEMORY", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}});
+    let step = json!({"name": "work", "podSpecPatch": memory,
+        "retryStrategy": {"limit": "2", "backoff": {"duration": "1", "factor": "2"}},
+        "container": {"image": IMAGE, "command": ["sh", "-c", "echo $MEMORY; exit 3"], "env": [limit]}});
+    let spec = json!({"entrypoint": "work", "synchronization": {"mutex": {"name": "depot"}}, "templates": [step]});
+    let metadata = json!({"name": "grows", "namespace": scene.namespace});
+    let workflow =
+        json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": metadata, "spec": spec});
+    // Its exit code says that something differs: what holds the lock, and when.
+    let converted = run(program().args(["convert", "-"]), &workflow.to_string()).stdout;
+    kubectl_with(&["apply", "-f", "-"], &converted).ok();
+    scene.apply(&queue("depot", &json!({"maxConcurrent": 1})));
+    let status = scene.finished("grows").await;
+    let attempts: Vec<_> = status.history.iter().map(|it| (it.message.as_deref(), it.delay_milliseconds)).collect();
+    assert_eq!(attempts, [(Some("32"), Some(1000)), (Some("64"), Some(2000)), (Some("96"), None)]);
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Parts of the cluster killed with SIGKILL while attempts start, run, end and wait.
 
 use super::InFlight;
+use crate::kubectl_plugin::{kubectl, said};
 use crate::support::gates::Gates;
 use crate::support::machine::{self, Killed};
+use crate::support::manifest::IMAGE;
 use crate::support::oracle::{ExpectedRun, agrees_with_pods, ended_unknown, has_no_finalizer, no_rule_is_broken};
 use crate::support::record::{Evidence, Record, assert_waits_by};
 use crate::support::{Scene, eventually};
@@ -34,12 +36,20 @@ async fn the_api_server_is_down_for_a_minute() {
     let from = Timestamp::now();
     tasks.end_some().await;
     let to = Timestamp::now();
+    // Who submits work meanwhile gets it once, in the end.
+    let mut create = kubectl(&scene, &["create", "submitted", "--image", IMAGE, "--wait", "--command", "--", "true"]);
+    let submission = tokio::task::spawn_blocking(move || said(&mut create));
     eventually("the API server to have been away", async || {
         let now = Timestamp::now();
         if now > from + AWAY && now > tasks.due { Ok(()) } else { Err("not for so long") }
     })
     .await;
     killed.repair();
+    let submitted = submission.await.unwrap();
+    let expected = "retryabletask.retryable.dev/submitted created\nsubmitted: Succeeded: attempt 1 succeeded\n";
+    assert_eq!((submitted.code, &*submitted.out), (Some(0), expected), "{}", submitted.err);
+    assert_eq!(submitted.err.lines().count(), 1, "it says once that it tries again: {}", submitted.err);
+    has_no_finalizer(&scene, "submitted").await;
     let recorded = tasks.are_recorded(interrupted).await;
     recorded[..2].iter().for_each(|status| ended_within(status, from, to));
 }

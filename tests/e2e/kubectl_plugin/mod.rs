@@ -1,9 +1,12 @@
 //! `kubectl retryable` on a real cluster: through kubectl itself, which finds it on the `PATH`.
 
+mod why;
+
+use crate::queue::queue;
 use crate::support::cluster::program;
-use crate::support::manifest::UNTIL_STOPPED;
+use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
 use crate::support::proxy::{Proxy, Treatment};
-use crate::support::{Scene, sh};
+use crate::support::{Scene, eventually, sh};
 use kube::ResourceExt;
 use kube::api::ListParams;
 use retryable_tasks::api::State;
@@ -26,14 +29,14 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     folder
 });
 
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 /// `kubectl retryable VERB` in the namespace of the scene.
-fn kubectl(scene: &Scene, args: &[&str]) -> Command {
+pub fn kubectl(scene: &Scene, args: &[&str]) -> Command {
     let mut path = OsString::from(&*FOLDER);
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
@@ -44,14 +47,14 @@ fn kubectl(scene: &Scene, args: &[&str]) -> Command {
     command
 }
 
-fn said(command: &mut Command) -> Said {
+pub fn said(command: &mut Command) -> Said {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
 /// Runs a verb while the world goes on.
-async fn say(scene: &Scene, args: &[&str]) -> Said {
+pub async fn say(scene: &Scene, args: &[&str]) -> Said {
     let mut command = kubectl(scene, args);
     tokio::task::spawn_blocking(move || said(&mut command)).await.unwrap()
 }
@@ -209,37 +212,6 @@ async fn whoever_has_rights_in_one_namespace_uses_it_there() {
 }
 
 #[tokio::test]
-async fn why_names_what_the_cluster_objects_to() {
-    let scene = Scene::new("plugin-why").await;
-    let _operator = scene.operator().await;
-    let nowhere = json!({"template": {"spec": {"nodeSelector": {"no": "where"}}}});
-    scene.apply(&sh("nowhere", "true", &nowhere));
-    scene.apply(&sh("account", "true", &json!({"template": {"spec": {"serviceAccountName": "nobody"}}})));
-    scene.apply(&sh("blocked", "true", &json!({"after": [{"task": "nowhere"}]})));
-    scene.apply(&sh("queued", "true", &json!({"queue": {"name": "none"}})));
-    let why = async |name: &'static str, reason: &str| {
-        scene.status(name, reason, |status| status.reason.as_deref() == Some(reason)).await;
-        say(&scene, &["why", name]).await.out
-    };
-    let unschedulable = why("nowhere", "Unschedulable").await;
-    assert!(
-        unschedulable.contains(" waits, because no node takes it: 0/")
-            && unschedulable.starts_with("Attempt 1 has not started: Pod nowhere-"),
-        "{unschedulable}"
-    );
-    let rejected = why("account", "PodRejected").await;
-    assert!(
-        rejected.starts_with("Attempt 1 cannot start, because the API server rejects its Pod: ")
-            && rejected.contains("serviceaccount \"nobody\" not found"),
-        "{rejected}"
-    );
-    let blocked = why("blocked", "DependencyPending").await;
-    assert!(blocked.starts_with("Attempt 1 waits for nowhere, which must succeed, for "), "{blocked}");
-    let missing = why("queued", "QueueMissing").await;
-    assert!(missing.starts_with("Attempt 1 cannot start: there is no TaskQueue none in namespace "), "{missing}");
-}
-
-#[tokio::test]
 async fn kubectl_completes_the_names_of_tasks() {
     let scene = Scene::new("plugin-complete").await;
     scene.apply(&sh("import-orders", "true", &json!({"suspend": true})));
@@ -250,4 +222,43 @@ async fn kubectl_completes_the_names_of_tasks() {
     let completed = said(&mut complete);
     assert_eq!(completed.out, "import-orders\n:4\n", "{}", completed.err);
     assert!(said(command.arg("--help")).out.contains("Usage: kubectl retryable"));
+}
+
+#[tokio::test]
+async fn queues_and_schedules_are_steered() {
+    let scene = Scene::new("plugin-steer").await;
+    let _operator = scene.operator().await;
+    scene.apply(&queue("mail", &json!({"maxConcurrent": 1})));
+    let held = say(&scene, &["queue", "hold", "mail"]).await;
+    assert_eq!(held.out, "taskqueue.retryable.dev/mail: held: no attempt starts\n", "{}", held.err);
+    scene.apply(&sh("letter", UNTIL_STOPPED, &json!({"queue": {"name": "mail", "priority": 3}})));
+    scene.status("letter", "its place in the line", |status| status.state == Some(State::Queued)).await;
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let shown = say(&scene, &["queue", "get", "mail"]).await.out;
+    assert!(shown.contains("Starts:     Held\n") && words(&shown).ends_with(&words("1 letter 3 -")), "{shown}");
+    say(&scene, &["queue", "resume", "mail"]).await;
+    let pod = scene.running("letter", 1).await;
+    let node = pod.spec.unwrap().node_name.unwrap();
+    let workers = say(&scene, &["workers", "--no-headers"]).await.out;
+    assert_eq!(words(&workers), [&*node, "1", "0", "0", "letter"]);
+
+    let template = json!({"spec": {"image": IMAGE, "command": ["sh", "-c"], "args": ["exit 3"], "maxRetries": 0}});
+    let spec = json!({"schedule": "0 0 1 1 *", "pauseAfterFailures": 1, "template": template});
+    let metadata = json!({"name": "yearly"});
+    scene.apply(
+        &json!({"apiVersion": "retryable.dev/v1alpha1", "kind": "TaskSchedule", "metadata": metadata, "spec": spec}),
+    );
+    let triggered = say(&scene, &["schedule", "trigger", "yearly"]).await;
+    assert!(triggered.code == Some(0) && triggered.out.starts_with("yearly: "), "{}{}", triggered.out, triggered.err);
+    eventually("the pause to be shown", async || {
+        let list = say(&scene, &["schedule", "list", "-o", "wide", "--no-headers"]).await.out;
+        if list.contains(" Paused ") { Ok(()) } else { Err(list) }
+    })
+    .await;
+    assert_eq!(say(&scene, &["schedule", "resume", "yearly"]).await.code, Some(0));
+    let well = say(&scene, &["schedule", "trigger", "yearly", "--patch", r#"{"args": ["true"]}"#]).await;
+    assert_eq!(well.code, Some(0), "{}{}", well.out, well.err);
+    let next = say(&scene, &["schedule", "next", "yearly", "--starts", "1", "-o", "json"]).await.out;
+    let next: serde_json::Value = serde_json::from_str(&next).unwrap();
+    assert!(next["starts"][0]["utc"].as_str().unwrap().ends_with("-01-01T00:00:00Z"), "{next}");
 }
