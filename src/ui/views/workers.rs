@@ -47,11 +47,11 @@ struct ReplicaRow {
 }
 
 #[derive(Default)]
-struct Counts {
+struct Counts<'a> {
     running: usize,
     starting: usize,
     failures: usize,
-    reasons: HashMap<String, usize>,
+    reasons: HashMap<&'a str, usize>,
 }
 
 struct Node {
@@ -80,7 +80,7 @@ pub fn workers(look: Look, replicas: Result<Vec<Replica>, String>) -> WorkersPag
         if let Some(node) = failure.node.as_deref() {
             let counts = nodes.entry(node).or_default();
             counts.failures += 1;
-            *counts.reasons.entry(failure.cause.fingerprint.reason.clone()).or_default() += 1;
+            *counts.reasons.entry(&failure.cause.fingerprint.reason).or_default() += 1;
         }
     }
     let mut rows: Vec<(&str, Counts)> = nodes.into_iter().collect();
@@ -102,13 +102,13 @@ pub fn workers(look: Look, replicas: Result<Vec<Replica>, String>) -> WorkersPag
 fn node(look: Look, name: &str, counts: Counts) -> Node {
     let Counts { running, starting, failures, reasons } = counts;
     let here = look.query.in_namespace().with(|query| query.node = Some(name.to_owned()));
-    let most = reasons.into_iter().max_by_key(|(reason, number)| (*number, std::cmp::Reverse(reason.clone())));
+    let most = reasons.into_iter().max_by_key(|(reason, number)| (*number, std::cmp::Reverse(*reason)));
     Node {
         name: node_text(name),
         attempts: Link::count(running + starting, &here, Place::Now),
         starting,
         failures: Link::count(failures, &here, Place::Errors),
-        reason: most.map(|(reason, _)| reason).unwrap_or_default(),
+        reason: most.map(|(reason, _)| reason.to_owned()).unwrap_or_default(),
     }
 }
 
