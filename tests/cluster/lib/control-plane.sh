@@ -74,7 +74,7 @@ YAML
   verbs: [create, update, patch, delete]
   resources:
   - {group: "", resources: [pods]}
-  - {group: retryable.dev, resources: [retryabletasks, retryabletasks/status]}
+  - {group: retryable.dev, resources: [retryabletasks, retryabletasks/status, taskqueues, taskqueues/status]}
 YAML
   fi
   echo '- level: Metadata'

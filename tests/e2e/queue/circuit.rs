@@ -2,6 +2,8 @@
 
 use super::service::{Mode, Service};
 use super::{queue, queue_status, until_queue};
+use crate::support::oracle::no_rule_of_queues_is_broken;
+use crate::support::record::FleetRecord;
 use crate::support::{Scene, eventually, sh};
 use retryable_tasks::api::{Action, CircuitState, State, TaskQueueStatus};
 use serde_json::json;
@@ -13,6 +15,7 @@ fn circuit(state: CircuitState, trip: i32) -> impl Fn(&TaskQueueStatus) -> bool 
 #[tokio::test]
 async fn an_outage_stops_all_calls_but_probes_and_costs_no_task_its_retries() {
     let scene = Scene::new("queue-outage").await;
+    let record = FleetRecord::of(&scene).await;
     let service = Service::start(&scene).await;
     service.set(Mode::Down);
     let operator = scene.operator().await;
@@ -59,6 +62,7 @@ async fn an_outage_stops_all_calls_but_probes_and_costs_no_task_its_retries() {
     scene.event("api", "CircuitHalfOpened").await;
     scene.event("api", "CircuitClosed").await;
     assert!(service.most_at_a_time() <= 3, "{:#?}", service.requests());
+    no_rule_of_queues_is_broken(&scene, &record).await;
 }
 
 #[tokio::test]
@@ -89,6 +93,7 @@ async fn a_retry_after_holds_the_whole_queue() {
 #[tokio::test]
 async fn who_waited_comes_back_one_by_one_even_if_the_operator_dies_and_other_queues_go_on() {
     let scene = Scene::new("queue-herd").await;
+    let record = FleetRecord::of(&scene).await;
     let service = Service::start(&scene).await;
     service.set(Mode::Down);
     let operator = scene.operator().await;
@@ -141,4 +146,5 @@ async fn who_waited_comes_back_one_by_one_even_if_the_operator_dies_and_other_qu
     assert_eq!(after.len(), 9, "each of the others calls once: {begun:#?}");
     let (first, last) = (after.first().unwrap().at, after.last().unwrap().at);
     assert!(last - first >= 5_000, "they came within {} ms: {after:#?}", last - first);
+    no_rule_of_queues_is_broken(&scene, &record).await;
 }

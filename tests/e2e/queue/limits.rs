@@ -3,6 +3,8 @@
 use super::service::{Mode, Service};
 use super::{is, patch_queue, queue, queue_status, until_queue};
 use crate::support::manifest::UNTIL_STOPPED;
+use crate::support::oracle::no_rule_of_queues_is_broken;
+use crate::support::record::FleetRecord;
 use crate::support::{Scene, eventually, sh};
 use retryable_tasks::api::{Action, ConditionType, State};
 use retryable_tasks::core::condition_list;
@@ -11,6 +13,7 @@ use serde_json::json;
 #[tokio::test]
 async fn no_more_attempts_call_the_service_than_may_whatever_becomes_of_operator_and_queue() {
     let scene = Scene::new("queue-slots").await;
+    let record = FleetRecord::of(&scene).await;
     let service = Service::start(&scene).await;
     let operator = scene.operator().await;
     scene.apply(&queue("two", &json!({"maxConcurrent": 2})));
@@ -52,11 +55,13 @@ async fn no_more_attempts_call_the_service_than_may_whatever_becomes_of_operator
     let columns = scene.kubectl(&["get", "tq", "two", "--no-headers"]).ok();
     assert_eq!(columns.split_whitespace().take(4).collect::<Vec<_>>(), ["two", "0/2", "0", "0"]);
     service.set(Mode::Down);
+    no_rule_of_queues_is_broken(&scene, &record).await;
 }
 
 #[tokio::test]
 async fn a_drain_stops_what_runs_uncharged_and_who_waits_too_long_takes_the_fallback() {
     let scene = Scene::new("queue-drain").await;
+    let record = FleetRecord::of(&scene).await;
     let operator = scene.operator().await;
     scene.apply(&queue("drained", &json!({"maxConcurrent": 1})));
     let script = format!("test $RETRYABLE_ATTEMPT = 2 && exit 0; {UNTIL_STOPPED}");
@@ -95,4 +100,5 @@ async fn a_drain_stops_what_runs_uncharged_and_who_waits_too_long_takes_the_fall
     let status = scene.finished("long").await;
     assert_eq!((status.state, status.attempts, status.retries), (Some(State::Succeeded), 2, 0));
     assert_eq!(scene.finished("late").await.attempts, 1);
+    no_rule_of_queues_is_broken(&scene, &record).await;
 }

@@ -2,7 +2,7 @@
 
 use super::audit::{Audit, Request};
 use super::manifest::sh;
-use super::record::{Evidence, Record, assert_waits_by};
+use super::record::{Evidence, FleetRecord, Record, SeenVersion, assert_waits_by};
 use super::scene::Scene;
 use super::trace::trace;
 use super::wait::eventually;
@@ -105,8 +105,19 @@ pub fn ended_unknown(status: &RetryableTaskStatus) -> bool {
 
 /// Asserts that the task's record breaks no rule, once the operator is done with it.
 pub async fn no_rule_is_broken(scene: &Scene, record: &Record, refused: bool) {
+    no_rule_is_broken_by(scene, || record.sights(), refused).await;
+}
+
+/// Asserts that the record of all tasks and queues breaks no rule, once the operator is done with them.
+pub async fn no_rule_of_queues_is_broken(scene: &Scene, record: &FleetRecord) {
+    let queues = record.sights().iter().filter(|sight| sight.object["kind"] == "TaskQueue").count();
+    assert!(queues > 0, "the record has no queue");
+    no_rule_is_broken_by(scene, || record.sights(), false).await;
+}
+
+async fn no_rule_is_broken_by(scene: &Scene, sights: impl Fn() -> Vec<SeenVersion>, refused: bool) {
     eventually("a record that breaks no rule", async || {
-        let trace = trace(scene, record, refused);
+        let trace = trace(scene, sights(), refused);
         assert!(trace.changes.iter().any(|change| change.by_operator), "the audit log does not tell who wrote what");
         let (violations, _) = judge(&trace);
         if violations.is_empty() { Ok(()) } else { Err(list(&violations)) }

@@ -1,4 +1,4 @@
-//! Every stored version of a task and its Pods, as watches show them.
+//! Every stored version of a task and its Pods, or of all tasks and queues, as watches show them.
 
 use super::audit::{Outcome, Request};
 use super::scene::Scene;
@@ -10,11 +10,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
 use kube_runtime::WatchStreamExt;
 use kube_runtime::watcher::{Config, Event, watcher};
-use retryable_tasks::api::{ConditionType, CurrentAttempt, LABEL_TASK_NAME, RetryableTask, RetryableTaskStatus};
+use retryable_tasks::api::{
+    ConditionType, CurrentAttempt, LABEL_TASK_NAME, RetryableTask, RetryableTaskStatus, TaskQueue,
+};
 use retryable_tasks::core::condition_list;
 use retryable_tasks::core::delay::delay;
 use retryable_tasks::core::jitter_seed::jitter_seed;
 use retryable_tasks::core::pod_name::pod_name;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -32,7 +35,7 @@ pub enum Evidence {
     Interrupted,
 }
 
-/// A version of a task or of one of its Pods, as a watch showed it.
+/// A version of an object, as a watch showed it.
 #[derive(Clone, Debug)]
 pub struct SeenVersion {
     /// Whether the object went with it.
@@ -41,31 +44,71 @@ pub struct SeenVersion {
     pub object: Value,
 }
 
+/// Versions as they come.
+type Sights = Arc<Mutex<Vec<SeenVersion>>>;
+
+/// Keeps what a watch shows.
+fn keep<K: Serialize>(sights: Sights) -> impl Fn(&K, bool) + Send + 'static {
+    move |object: &K, deleted| {
+        sights.lock().unwrap().push(SeenVersion { deleted, object: serde_json::to_value(object).unwrap() });
+    }
+}
+
 /// The versions of a task and of its Pods, as they come.
 #[derive(Debug)]
 pub struct Record {
     versions: Arc<Mutex<Vec<RetryableTask>>>,
-    sights: Arc<Mutex<Vec<SeenVersion>>>,
+    sights: Sights,
     watching: [JoinHandle<()>; 2],
+}
+
+/// The versions of all tasks, Pods of tasks and queues of a scene, as they come.
+#[derive(Debug)]
+pub struct FleetRecord {
+    sights: Sights,
+    watching: [JoinHandle<()>; 3],
+}
+
+impl FleetRecord {
+    /// From now on.
+    pub async fn of(scene: &Scene) -> Self {
+        let sights = Sights::default();
+        let (see_task, see_pod, see_queue) = (keep(sights.clone()), keep(sights.clone()), keep(sights.clone()));
+        let of_pods = Config::default().labels(LABEL_TASK_NAME);
+        let tasks =
+            watch(scene.tasks(), Config::default(), move |task: RetryableTask, deleted| see_task(&task, deleted));
+        let pods = watch(scene.pods(), of_pods, move |pod: Pod, deleted| see_pod(&pod, deleted));
+        let queues = watch(scene.api(), Config::default(), move |queue: TaskQueue, deleted| see_queue(&queue, deleted));
+        Self { sights, watching: [tasks.await, pods.await, queues.await] }
+    }
+
+    /// Every version so far, those of one object in their order.
+    pub fn sights(&self) -> Vec<SeenVersion> {
+        self.sights.lock().unwrap().clone()
+    }
+}
+
+impl Drop for FleetRecord {
+    fn drop(&mut self) {
+        self.watching.iter().for_each(JoinHandle::abort);
+    }
 }
 
 impl Record {
     /// Of the task, from now on; it need not exist yet.
     pub async fn of(scene: &Scene, task: &str) -> Self {
-        let (versions, sights) = <(Arc<Mutex<Vec<RetryableTask>>>, Arc<Mutex<Vec<SeenVersion>>>)>::default();
-        let (seen, seen_tasks) = (versions.clone(), sights.clone());
+        let (versions, sights) = <(Arc<Mutex<Vec<RetryableTask>>>, Sights)>::default();
+        let seen = versions.clone();
+        let (see_task, see_pod) = (keep(sights.clone()), keep(sights.clone()));
         let of_task = Config::default().fields(&format!("metadata.name={task}"));
         let tasks = watch(scene.tasks(), of_task, move |task: RetryableTask, deleted| {
-            seen_tasks.lock().unwrap().push(SeenVersion { deleted, object: serde_json::to_value(&task).unwrap() });
+            see_task(&task, deleted);
             if !deleted {
                 seen.lock().unwrap().push(task);
             }
         });
-        let seen_pods = sights.clone();
         let of_pods = Config::default().labels(&format!("{LABEL_TASK_NAME}={task}"));
-        let pods = watch(scene.pods(), of_pods, move |pod: Pod, deleted| {
-            seen_pods.lock().unwrap().push(SeenVersion { deleted, object: serde_json::to_value(&pod).unwrap() });
-        });
+        let pods = watch(scene.pods(), of_pods, move |pod: Pod, deleted| see_pod(&pod, deleted));
         Self { versions, sights, watching: [tasks.await, pods.await] }
     }
 

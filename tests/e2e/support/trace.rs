@@ -1,8 +1,8 @@
-//! Makes the oracle's trace of one task on the real cluster. Its versions and its Pods' come from watches; who made them
-//! and when comes from the audit log.
+//! Makes the oracle's trace of one task, or of all tasks and queues of a scene, on the real cluster. The versions come from watches; who
+//! made them and when comes from the audit log.
 
 use super::audit::{Outcome, Request};
-use super::record::{Record, SeenVersion};
+use super::record::SeenVersion;
 use super::scene::Scene;
 use crate::oracle::{Change, Trace, Write};
 use jiff::Timestamp;
@@ -12,19 +12,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The trace so far. With `refused` the test itself makes the API server refuse writes, so that these break no rule.
-pub fn trace(scene: &Scene, record: &Record, refused: bool) -> Trace {
-    build(record.sights(), scene.audit.of(&scene.namespace), &scene.operator_user(), refused)
+/// The trace of these versions. With `refused` the test itself makes the API server refuse writes, so that these break no rule.
+pub fn trace(scene: &Scene, sights: Vec<SeenVersion>, refused: bool) -> Trace {
+    build(sights, scene.audit.of(&scene.namespace), &scene.operator_user(), refused)
 }
 
 /// As [`trace`], of these versions and requests.
 fn build(sights: Vec<SeenVersion>, mut requests: Vec<Request>, operator: &str, refused: bool) -> Trace {
     let sights = in_order(sights);
     let start = sights.iter().filter_map(|sight| text(&sight.object, "creationTimestamp").parse().ok()).min().unwrap();
-    let names: BTreeSet<&str> = sights.iter().map(|sight| text(&sight.object, "name")).collect();
+    let name = |sight: &SeenVersion| (kind_of(sight).to_owned(), text(&sight.object, "name").to_owned());
+    let names: BTreeSet<(String, String)> = sights.iter().map(name).collect();
     // A creation that was refused before its body was read has no name: it counts, even if it was for another task.
-    let of_interest = |r: &Request| names.contains(r.name.as_str()) || r.is_nameless() && r.user == operator;
-    requests.retain(|request| request.is_write() && kind(request).is_some() && of_interest(request));
+    let of_interest = |kind: &str, r: &Request| {
+        names.contains(&(kind.to_owned(), r.name.clone())) || r.is_nameless() && r.user == operator
+    };
+    requests.retain(|request| request.is_write() && kind(request).is_some_and(|kind| of_interest(kind, request)));
     requests.sort_by_key(|request| request.received);
     let makers = makers(&sights, &requests);
 
@@ -69,7 +72,7 @@ fn in_order(mut sights: Vec<SeenVersion>) -> Vec<SeenVersion> {
 /// deleted the object, whose change matches. A request that changes nothing is answered with another writer's version.
 fn makers(sights: &[SeenVersion], requests: &[Request]) -> Vec<Option<usize>> {
     let same = |request: &Request, sight: &SeenVersion| {
-        kind(request) == sight.object["kind"].as_str() && request.name == text(&sight.object, "name")
+        kind(request) == Some(kind_of(sight)) && request.name == text(&sight.object, "name")
     };
     let befores = befores(sights);
     let answered = |(sight, before): (&SeenVersion, Option<&SeenVersion>)| {
@@ -150,9 +153,14 @@ fn body(request: &Request, code: u16, changed: bool) -> Option<Value> {
 fn kind(request: &Request) -> Option<&'static str> {
     match request.resource.as_str() {
         "retryabletasks" | "retryabletasks/status" => Some("RetryableTask"),
+        "taskqueues" | "taskqueues/status" => Some("TaskQueue"),
         "pods" => Some("Pod"),
         _ => None,
     }
+}
+
+fn kind_of(sight: &SeenVersion) -> &str {
+    sight.object["kind"].as_str().unwrap_or_default()
 }
 
 fn since(start: Timestamp, at: Timestamp) -> Duration {
