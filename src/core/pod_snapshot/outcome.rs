@@ -78,7 +78,7 @@ impl<'a> PodView<'a> {
     }
 
     /// Whether the containers' ends already decide the outcome.
-    fn is_decided(&self) -> bool {
+    pub(super) fn is_decided(&self) -> bool {
         let ends: Vec<_> = self.deciding().into_iter().map(|status| status.and_then(end)).collect();
         ends.iter().all(Option::is_some) || ends.iter().flatten().any(|(_, end)| end.exit_code != 0)
     }

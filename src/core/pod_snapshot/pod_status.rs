@@ -24,6 +24,7 @@ impl<'a> PodView<'a> {
     pub(super) fn progress(&self) -> Progress {
         let never_bound = self.spec.node_name.as_deref().unwrap_or_default().is_empty();
         match self.status.phase.as_deref() {
+            Some("Failed") if self.awaits_ends() => Progress::Running,
             Some("Succeeded" | "Failed") => Progress::Ended(self.outcome()),
             // A Pod that is deleted before it has a node has no kubelet that would end it.
             _ if self.pod.metadata.deletion_timestamp.is_some() && never_bound => Progress::Ended(self.outcome()),
@@ -32,6 +33,15 @@ impl<'a> PodView<'a> {
             _ if self.still_running().is_empty() => Progress::Running,
             _ => Progress::MainContainerExited(self.outcome()),
         }
+    }
+
+    /// Whether the kubelet has failed the Pod and not yet reported how a container that decides ended: its exit code and
+    /// message are still to come. A Pod that is being deleted has a bound of its own.
+    fn awaits_ends(&self) -> bool {
+        let failed_by_kubelet =
+            self.pod.metadata.deletion_timestamp.is_none() && plain(self.status.reason.as_deref()).is_some();
+        let runs = |status: &&ContainerStatus| status.state.as_ref().is_some_and(|state| state.running.is_some());
+        failed_by_kubelet && !self.is_decided() && self.deciding().iter().flatten().any(runs)
     }
 
     /// Whether all ordinary containers decide, instead of the main one alone.

@@ -5,7 +5,7 @@ use super::story::Step::{Api, Edit, Exit, Kubelet, Look, Pass, Restart, Run};
 use super::story::{play, play_in, take};
 use super::world::{Server, World};
 use crate::api::{Action, Completion, MAIN_CONTAINER, RetryableTask, StopReason};
-use crate::core::testing::{BuildPod, BuildTask, task, waiting};
+use crate::core::testing::{BuildEnd, BuildPod, BuildTask, end, task, waiting};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
@@ -61,7 +61,7 @@ fn where_all_containers_decide_the_time_runs_from_the_first_start() {
         ],
     );
     assert_eq!(world.status().current.unwrap().stop_reason, Some(StopReason::AttemptTimeout));
-    take(&mut world, Kubelet(BuildPod::past_its_deadline));
+    take(&mut world, Kubelet(|pod| pod.past_its_deadline().container(MAIN_CONTAINER, end(143).at(22).into_state())));
     world.reconcile();
     assert_eq!(last(&world).0, "AttemptTimeout");
 }

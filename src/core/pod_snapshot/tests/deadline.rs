@@ -36,6 +36,19 @@ fn a_pod_past_its_deadline_also_has_its_containers_outcome() {
 }
 
 #[test]
+fn a_container_that_still_runs_by_the_status_is_waited_for() {
+    let progress = |pod: Pod| PodSnapshot::of(&pod).unwrap().progress;
+    let failed = || pod_of(&task(), 1).running().past_its_deadline();
+    assert_eq!(progress(failed()), Progress::Running, "its exit code is still to come");
+    let evicted = pod_of(&task(), 1).running().phase("Failed").because("Evicted", "low on memory");
+    assert_eq!(progress(evicted), Progress::Running, "so is the message of an evicted one");
+    assert_eq!(outcome_of(&failed().container("task", end(3).into_state())).exit_code, Some(3));
+    assert_eq!(outcome_of(&failed().deleted_at(10)).exit_code, None, "of a deleted one nothing is sure to come");
+    let never_started = pod_of(&task(), 1).on_node("node-1").past_its_deadline();
+    assert_eq!(outcome_of(&never_started).exit_code, None);
+}
+
+#[test]
 fn the_texts_of_an_end_past_the_deadline_can_be_dropped() {
     let pod = pod_of(&task(), 1).ended(end(1).saying("out of stock")).past_its_deadline();
     let mut snapshot = PodSnapshot::of(&pod).unwrap();

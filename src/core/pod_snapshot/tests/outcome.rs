@@ -243,8 +243,11 @@ fn where_all_containers_decide_each_must_start_end_and_succeed() {
     );
     let outcome = went(states(all(), [ended(3, 9), ended(9, 9), ended(0, 4)]));
     assert_eq!(outcome.container.as_deref(), Some("a"), "at the same time: the main one");
-    let outcome = went(states(all(), [ended(0, 4), ended(0, 4), running()]).because("Evicted", "low on memory"));
+    let waits = || waiting("ContainerCreating", "");
+    let outcome = went(states(all(), [ended(0, 4), ended(0, 4), waits()]).because("Evicted", "low on memory"));
     assert_eq!((outcome.succeeded, &*outcome.reason), (false, "Evicted"), "one of them did not come to its end");
+    let outcome = went(states(all(), [ended(0, 4), running(), ended(7, 5)]).because("Evicted", "low on memory"));
+    assert_eq!(outcome.exit_code, Some(7), "the failure of one is enough");
 
     let main_alone = || states(of("MainContainer"), [ended(0, 4), running(), ended(7, 5)]);
     assert!(matches!(progress_of(&main_alone()), Progress::MainContainerExited(outcome) if outcome.succeeded));
