@@ -2,6 +2,7 @@
 //! answer is read, so no values are built before a reconcile needs them.
 
 mod json_copy;
+mod text;
 
 use crate::api::{RetryableTask, State};
 use crate::controller::TaskKey;
@@ -14,6 +15,7 @@ use kube::core::error_boundary::InvalidObject;
 use serde::de::{DeserializeSeed, Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
+use text::Text;
 
 /// A task that was watched. It is parsed by its reconcile, so a task that cannot be parsed hides no others.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ pub struct CachedTask {
     is_finished: bool,
     place: TaskPlace,
     /// The task without its `managedFields`.
-    json: Box<[u8]>,
+    json: Text,
 }
 
 impl CachedTask {
@@ -38,11 +40,19 @@ impl CachedTask {
     /// # Errors
     /// When this version cannot parse it.
     pub fn task(&self) -> Result<RetryableTask, Box<InvalidObject>> {
-        serde_json::from_slice(&self.json).map_err(|error| {
-            let whole = serde_json::from_slice(&self.json).map(|Meta { metadata }| metadata);
-            let metadata = whole.unwrap_or_else(|_| self.metadata.clone());
-            Box::new(InvalidObject { error: error.to_string(), metadata })
+        let invalid = |error: String, metadata| Box::new(InvalidObject { error, metadata });
+        let json = self.json.get().map_err(|error| invalid(error.to_string(), self.metadata.clone()))?;
+        serde_json::from_slice(&json).map_err(|error| {
+            let whole = serde_json::from_slice(&json).map(|Meta { metadata }| metadata);
+            invalid(error.to_string(), whole.unwrap_or_else(|_| self.metadata.clone()))
         })
+    }
+
+    /// The same task, in less memory.
+    #[must_use]
+    pub fn pack(mut self) -> Self {
+        self.json = self.json.pack();
+        self
     }
 
     /// The names of the tasks that it waits for.
@@ -209,7 +219,7 @@ impl<'de> Deserialize<'de> for CachedTask {
         let outline = serde_json::from_slice(&json)
             .map(|Outline { spec, status }| (spec.unwrap_or_default(), status.unwrap_or_default()));
         let Ok((spec, stage)) = outline else {
-            let (waits_for, json) = ([].into(), json.into());
+            let (waits_for, json) = ([].into(), Text::Plain(json.into()));
             return Ok(Self {
                 metadata,
                 is_new: false,
@@ -233,7 +243,7 @@ impl<'de> Deserialize<'de> for CachedTask {
             waits_for: after.map(|named| named.task).collect(),
             is_finished,
             place: stage.place(creation_timestamp.map(|created| created.0)),
-            json: json.into(),
+            json: Text::Plain(json.into()),
         })
     }
 }
