@@ -60,7 +60,9 @@ async fn the_operator_has_few_rights_and_only_where_it_works() {
 
 #[tokio::test]
 async fn the_operators_process_has_no_privileges() {
-    let extras = ["networkPolicy.enabled=true", "flowSchema.enabled=true", "metrics.dashboards.enabled=true"];
+    // The image has no certificates, which a client of http must not look for.
+    let traces = "traces.endpoint=http://collector.invalid:4318";
+    let extras = ["networkPolicy.enabled=true", "flowSchema.enabled=true", "metrics.dashboards.enabled=true", traces];
     let settings = [&["replicas=1"], &extras[..]].concat();
     let release = Release::install(Scene::with_home("chart-process").await, &settings).await;
     let made = release
