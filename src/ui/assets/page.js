@@ -169,9 +169,17 @@ const listen = () => {
   source.onopen = () => show(true);
   source.onerror = () => {
     show(false);
-    // Refused for good, such as after the end of a session: the browser does not try again by itself.
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => !document.hidden && location.reload(), 3000);
+    // Refused, such as after the end of a session: the browser does not try again by itself.
+    if (source.readyState === EventSource.CLOSED) setTimeout(again, 3000);
   };
+};
+
+/** Reloads the page if our server answers: instead of it a proxy may, whose page would stay. */
+const again = async () => {
+  if (document.hidden) return;
+  const answer = await fetch(location.href, { cache: "no-store" }).catch(() => null);
+  if (answer?.ok || answer?.status === 401) location.reload();
+  else setTimeout(again, 3000);
 };
 
 /** What the server cannot send: it works with JavaScript alone. */

@@ -247,7 +247,7 @@ fn a_cause_has_the_name_that_the_plugin_takes() {
     for (group, row) in groups.iter().zip(rows(&html)) {
         assert!(row.contains(&group.fingerprint.name()) && row.starts_with(&group.count.to_string()), "{row}");
     }
-    assert!(html.contains("kubectl retryable run-again -n shop --fingerprint ID"), "{html}");
+    assert!(html.contains("kubectl retryable run-again -n shop --state Failed --fingerprint ID"), "{html}");
 }
 
 #[test]
