@@ -9,6 +9,7 @@ use std::time::Duration;
 /// The causes of runs.
 const CAUSES: [&str; 3] = ["Schedule", "Trigger", "Backfill"];
 /// The states of a schedule.
+const SKIP_REASONS: [SkipReason; 3] = [SkipReason::Overlap, SkipReason::Missed, SkipReason::Rejected];
 const STATES: [&str; 4] = ["Scheduled", "Suspended", "Paused", "Stalled"];
 
 /// Why a time of a schedule was skipped.
@@ -163,12 +164,12 @@ impl ScheduleMetrics {
         for cause in CAUSES {
             drop(self.runs.get_or_create(&RunLabels { of: of.clone(), cause }));
         }
-        for reason in [SkipReason::Overlap, SkipReason::Missed, SkipReason::Rejected] {
+        for reason in SKIP_REASONS {
             drop(self.skipped.get_or_create(&SkipLabels { of: of.clone(), reason }));
         }
     }
 
-    /// Removes the gauges of a schedule that is gone.
+    /// Removes what a schedule had that is gone.
     pub fn remove(&self, namespace: &str, schedule: &str) {
         let of = labels(namespace, schedule);
         for gauge in [&self.next, &self.last_success, &self.success_due, &self.consecutive_failures] {
@@ -176,6 +177,12 @@ impl ScheduleMetrics {
         }
         for state in STATES {
             self.state.remove(&StateLabels { of: of.clone(), state });
+        }
+        for cause in CAUSES {
+            self.runs.remove(&RunLabels { of: of.clone(), cause });
+        }
+        for reason in SKIP_REASONS {
+            self.skipped.remove(&SkipLabels { of: of.clone(), reason });
         }
     }
 

@@ -170,7 +170,7 @@ impl TaskQueueMetrics {
         }
     }
 
-    /// Removes the gauges of a queue that is gone.
+    /// Removes what a queue had that is gone.
     pub fn remove(&self, namespace: &str, queue: &str) {
         let labels = labels(namespace, queue);
         for gauge in [&self.running, &self.slots, &self.queued, &self.oldest_wait, &self.held] {
@@ -178,6 +178,12 @@ impl TaskQueueMetrics {
         }
         for state in STATES {
             self.circuit_state.remove(&StateLabels { namespace: namespace.into(), queue: queue.into(), state });
+            let labels = TransitionLabels { namespace: namespace.into(), queue: queue.into(), to: state };
+            self.circuit_transitions.remove(&labels);
+        }
+        self.wait.remove(&labels);
+        for result in [ProbeResult::Passed, ProbeResult::Failed, ProbeResult::Neutral] {
+            self.probes.remove(&ProbeLabels { namespace: namespace.into(), queue: queue.into(), result });
         }
     }
 

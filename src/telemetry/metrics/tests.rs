@@ -179,3 +179,25 @@ fn leadership_can_be_lost_again() {
     metrics.set_leader(false);
     assert!(metrics.encode().unwrap().lines().any(|line| line == "retryabletask_leader 0"));
 }
+
+#[test]
+fn nothing_is_left_of_a_queue_or_schedule_that_is_gone() {
+    let metrics = Metrics::default();
+    let depth = QueueDepth { running: 1, slots: Some(2), queued: 1, oldest_wait: Duration::ZERO };
+    metrics.task_queues().set("shop", "gone", QueueGauges { depth, circuit: Some("Open"), is_held: false });
+    metrics.task_queues().started("shop", "gone", Duration::ZERO);
+    metrics.task_queues().circuit_changed("shop", "gone", "Open");
+    for result in [ProbeResult::Passed, ProbeResult::Failed, ProbeResult::Neutral] {
+        metrics.task_queues().probed("shop", "gone", result);
+    }
+    let gauges = ScheduleGauges { state: "Scheduled", next: Some(1), last_success: Some(1), ..Default::default() };
+    metrics.schedules().set("shop", "gone", gauges);
+    metrics.schedules().started("shop", "gone", "Trigger", None);
+    metrics.schedules().skipped("shop", "gone", SkipReason::Missed, 1);
+    assert!(metrics.encode().unwrap().contains("gone"));
+    metrics.task_queues().remove("shop", "gone");
+    metrics.schedules().remove("shop", "gone");
+    let text = metrics.encode().unwrap();
+    let left: Vec<&str> = text.lines().filter(|line| line.contains("gone")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
