@@ -166,7 +166,7 @@ pub(super) fn missed(deadline: Option<i64>, notes: &mut Notes) -> Mapping {
         None => notes.comment("missed", "As a CronJob without startingDeadlineSeconds; 30 days are the most."),
         Some(seconds) if seconds != within => {
             let text = format!(
-                "a run may be {within} s late, not {seconds} s: from {EARLIEST_MISSED} to {LATEST_MISSED} s can be had"
+                "a run may be {within} s late, not {seconds} s: {EARLIEST_MISSED} to {LATEST_MISSED} s are allowed"
             );
             notes.differs("spec.startingDeadlineSeconds", Some("missed"), &text);
         }

@@ -175,3 +175,15 @@ fn text_that_looks_like_a_field_gets_no_comment() {
     let yaml = convert(&text, BEFORE).unwrap().yaml;
     assert_eq!(yaml.matches("# As a Job, which counts drains").count(), 1, "{yaml}");
 }
+
+#[test]
+fn a_patch_that_the_exit_handler_had_too_is_told() {
+    let patched = source("backoff.workflow").replace(
+        "  onExit: tell\n",
+        "  onExit: tell\n  podSpecPatch: 'containers: [{name: main, resources: {limits: {memory: 1Gi}}}]'\n",
+    );
+    let converted = convert(&patched, BEFORE).unwrap();
+    let expected = "differs: Workflow \"fetch-\": spec.podSpecPatch: it holds for the exit handler too, and not for onFailure: write its resources into that container\n";
+    assert!(said(&converted).contains(expected), "{}", said(&converted));
+    assert_eq!(converted.yaml.matches("memory: 1Gi").count(), 1, "{}", converted.yaml);
+}

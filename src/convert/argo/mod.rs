@@ -92,10 +92,9 @@ fn task_spec(mut workflow: Fields, options: Options, notes: &mut Notes) -> Mappi
         return spec;
     };
     let on_exit = on_exit.and_then(|name| find(&name, "onExit", notes));
-    let patches = [
-        workflow.text("podSpecPatch").map(|patch| (workflow.path("podSpecPatch"), patch)),
-        patch.map(|patch| (step.path("podSpecPatch"), patch)),
-    ];
+    let of_both = workflow.text("podSpecPatch").map(|patch| (workflow.path("podSpecPatch"), patch));
+    let path_of_both = of_both.as_ref().map(|(path, _)| path.clone());
+    let patches = [of_both, patch.map(|patch| (step.path("podSpecPatch"), patch))];
     for left in &templates {
         let name = left.get("name").and_then(Value::as_str).unwrap_or_default();
         notes.refuse(&list, &format!("a task has one step: convert {name:?} by itself, or remove it"));
@@ -119,6 +118,11 @@ fn task_spec(mut workflow: Fields, options: Options, notes: &mut Notes) -> Mappi
         }
         let text = "the exit handler runs after a success too, onFailure after a failure alone";
         notes.differs(&workflow.path("onExit"), Some("onFailure"), text);
+        if let Some(path) = path_of_both {
+            let text =
+                "it holds for the exit handler too, and not for onFailure: write its resources into that container";
+            notes.differs(&path, Some("onFailure"), text);
+        }
         spec.insert("onFailure".into(), fallback(&mut for_fallback, exit, notes).into());
     }
     step.refuse_rest(notes);

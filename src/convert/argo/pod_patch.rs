@@ -48,10 +48,11 @@ fn main_container(spec: &mut Mapping) -> Option<&mut Mapping> {
 
 /// What the patch gives the container `main` at that number of retries.
 fn resources(patch: &str, retries: i64) -> Result<Value, String> {
-    const BY_HAND: &str = "resources of the container main can be had: write all else into overrides by hand";
+    const BY_HAND: &str =
+        "only resources of the container main can be converted: write all else into overrides by hand";
     let filled = filled(patch, retries)?;
     let read: Value =
-        serde_yaml_ng::from_str(&filled).map_err(|error| format!("is no YAML once it is filled in: {error}"))?;
+        serde_yaml_ng::from_str(&filled).map_err(|error| format!("invalid YAML after substitution: {error}"))?;
     let Some(map) = read.as_mapping() else { return Err(BY_HAND.into()) };
     let containers = map.get("containers").and_then(Value::as_sequence).filter(|_| map.len() == 1);
     let [container] = containers.map(Vec::as_slice).unwrap_or_default() else { return Err(BY_HAND.into()) };
@@ -73,7 +74,7 @@ fn filled(patch: &str, retries: i64) -> Result<String, String> {
         let expression = inside.trim().trim_start_matches('=');
         let value = expression::value(expression, retries).ok_or_else(|| {
             format!(
-                "{{{{{inside}}}}}: numbers, retries, + - * / % ** and parentheses can be had: write overrides by hand"
+                "{{{{{inside}}}}}: only numbers, retries, + - * / % ** and parentheses can be converted: write overrides by hand"
             )
         })?;
         filled.push_str(&value);

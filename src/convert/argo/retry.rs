@@ -72,7 +72,8 @@ fn rules(strategy: &mut Fields, notes: &mut Notes) -> Vec<Mapping> {
     }
     let Some(expression) = expression else { return rules };
     let Some(codes) = codes(&expression) else {
-        let text = "comparisons of lastRetry.exitCode with numbers can be had: write rules on exit codes by hand";
+        let text =
+            "only comparisons of lastRetry.exitCode with numbers can be converted: write rules on exit codes by hand";
         notes.refuse(&strategy.path("expression"), text);
         return rules;
     };

@@ -162,11 +162,15 @@ fn of_a_workflow_too() {
         ),
         (
             workflow("", &format!("{STEP}, podSpecPatch: 'nodeSelector: {{disk: ssd}}'")),
-            "spec.templates[name=a].podSpecPatch: resources of the container main can be had: write all else into overrides by hand",
+            "spec.templates[name=a].podSpecPatch: only resources of the container main can be converted: write all else into overrides by hand",
         ),
         (
             workflow("", &format!("{STEP}, podSpecPatch: '{{{{=retries > 1 ? 2 : 1}}}}'")),
-            "spec.templates[name=a].podSpecPatch: {{=retries > 1 ? 2 : 1}}: numbers, retries, + - * / % ** and parentheses can be had: write overrides by hand",
+            "spec.templates[name=a].podSpecPatch: {{=retries > 1 ? 2 : 1}}: only numbers, retries, + - * / % ** and parentheses can be converted: write overrides by hand",
+        ),
+        (
+            workflow("", &format!("{STEP}, podSpecPatch: '[{{{{=retries + 1}}}}'")),
+            "spec.templates[name=a].podSpecPatch: invalid YAML after substitution: did not find expected ',' or ']' at line 2 column 1, while parsing a flow sequence",
         ),
         (
             workflow("workflowTemplateRef: {name: w},", STEP),
@@ -195,7 +199,7 @@ fn of_a_workflow_too() {
         ),
         (
             retry("expression: lastRetry.duration > 3"),
-            "spec.templates[name=a].retryStrategy.expression: comparisons of lastRetry.exitCode with numbers can be had: write rules on exit codes by hand",
+            "spec.templates[name=a].retryStrategy.expression: only comparisons of lastRetry.exitCode with numbers can be converted: write rules on exit codes by hand",
         ),
         (
             retry("backoff: {duration: soon}"),
