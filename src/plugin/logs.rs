@@ -1,7 +1,8 @@
-//! Which Pods a task has had, in the order in which they ran.
+//! Which Pods a task has had, in the order in which they ran; and how far the log of one was read.
 
 use crate::api::RetryableTask;
 use crate::core::slot::Slot;
+use jiff::Timestamp;
 
 /// The attempts of which a Pod is known, and the fallback.
 pub fn slots(task: &RetryableTask) -> Vec<Slot> {
@@ -39,4 +40,40 @@ pub fn has_ended(task: &RetryableTask, slot: Slot) -> bool {
 /// The next of which a Pod is known.
 pub fn next_after(task: &RetryableTask, slot: Slot) -> Option<Slot> {
     slots(task).into_iter().find(|other| *other > slot)
+}
+
+/// How far a log was read whose lines begin with their time, so that it goes on there when its connection breaks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    latest: Option<Timestamp>,
+    /// What is not later was read before the connection broke.
+    read: Option<Timestamp>,
+}
+
+impl Place {
+    /// The line without its time. None if it was read before.
+    pub fn take<'a>(&mut self, line: &'a [u8]) -> Option<&'a [u8]> {
+        let Some((time, rest)) = timed(line) else { return Some(line) };
+        if self.read.is_some_and(|read| time <= read) {
+            return None;
+        }
+        // Lines of the two streams may be a little out of order.
+        self.read = None;
+        self.latest = self.latest.max(Some(time));
+        Some(rest)
+    }
+
+    /// From when to ask for the log again. The API takes whole seconds, so some lines come twice, and are read once. None if no line was
+    /// read.
+    pub fn resume(&mut self) -> Option<Timestamp> {
+        self.read = self.latest;
+        self.latest.and_then(|latest| Timestamp::from_second(latest.as_second()).ok())
+    }
+}
+
+/// The time with which the line begins, and the rest.
+fn timed(line: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let end = line.iter().position(|byte| *byte == b' ')?;
+    let (time, rest) = line.split_at_checked(end)?;
+    Some((std::str::from_utf8(time).ok()?.parse().ok()?, rest.get(1..)?))
 }

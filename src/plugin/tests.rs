@@ -2,6 +2,7 @@
 
 use super::create::{NewTask, Next, Submission, back_off, difference};
 use super::inputs::{Pace, Rate, assignment, duration, queue, schedule, task as task_name};
+use super::logs::Place;
 use super::progress::{End, Watched};
 use super::requests::{Action, Progress};
 use super::table::{Style, Table, wrapped};
@@ -367,4 +368,22 @@ fn an_end_says_whether_the_task_succeeded() {
     assert_eq!(end("Cancelled"), Some((false, "Cancelled".into())));
     assert_eq!(End::of(&with(json!({"state": "Running"}))), None);
     assert_eq!(NAME, ended("Succeeded").metadata.name.unwrap());
+}
+
+#[test]
+fn a_log_goes_on_after_the_last_line_that_was_read() {
+    let mut place = Place::default();
+    assert_eq!(place.resume(), None);
+    let mut read = |lines: &[&str]| {
+        let read: Vec<&[u8]> = lines.iter().filter_map(|line| place.take(line.as_bytes())).collect();
+        (String::from_utf8(read.concat()).unwrap(), place.resume().map(|since| since.to_string()))
+    };
+    let since = Some("2026-11-22T09:00:01Z".to_owned());
+    // The API takes whole seconds: half a second more would be a line less.
+    let first = ["2026-11-22T10:00:01.3+01:00 a\n", "2026-11-22T10:00:01.700000000+01:00 \n"];
+    assert_eq!(read(&first), ("a\n\n".into(), since.clone()));
+    let then = [first[0], first[1], "2026-11-22T09:00:01.9Z b c\n", "2026-11-22T09:00:01.8Z late\n"];
+    assert_eq!(read(&then), ("b c\nlate\n".into(), since.clone()));
+    // What the kubelet says of itself has no time.
+    assert_eq!(read(&["2026-11-22T09:00:01.9Z b c\n", "no log driver\n", "\n"]), ("no log driver\n\n".into(), since));
 }

@@ -5,6 +5,7 @@
 mod acting;
 mod completing;
 mod creating;
+mod logging;
 mod server;
 mod showing;
 mod tasks;

@@ -17,8 +17,12 @@ pub struct Request {
 pub enum Answer {
     /// That code and object.
     Json(u16, Value),
-    /// A log.
+    /// A log, or the events of a watch.
     Text(String),
+    /// A log whose connection breaks after that.
+    Cut(String),
+    /// A log that is no text.
+    Bytes(Vec<u8>),
     /// Nothing: the connection ends.
     Nothing,
 }
@@ -110,13 +114,16 @@ fn serve(stream: TcpStream, script: &Script, log: &Mutex<Vec<Request>>) {
     while let Some(request) = read(&mut reader) {
         let answer = script(&request);
         log.lock().unwrap().push(request);
-        let (code, type_, body) = match answer {
-            Answer::Json(code, body) => (code, "application/json", body.to_string()),
-            Answer::Text(body) => (200, "text/plain", body),
+        let (code, type_, body, missing) = match answer {
+            Answer::Json(code, body) => (code, "application/json", body.to_string().into_bytes(), 0),
+            Answer::Text(body) => (200, "text/plain", body.into_bytes(), 0),
+            Answer::Cut(body) => (200, "text/plain", body.into_bytes(), 1),
+            Answer::Bytes(body) => (200, "text/plain", body, 0),
             Answer::Nothing => return,
         };
-        let head = format!("HTTP/1.1 {code} X\r\nContent-Type: {type_}\r\nContent-Length: {}\r\n\r\n", body.len());
-        if writer.write_all((head + &body).as_bytes()).is_err() {
+        let length = body.len() + missing;
+        let head = format!("HTTP/1.1 {code} X\r\nContent-Type: {type_}\r\nContent-Length: {length}\r\n\r\n");
+        if writer.write_all(&[head.as_bytes(), &body].concat()).is_err() || missing > 0 {
             return;
         }
     }

@@ -326,28 +326,6 @@ fn waiting_ends_with_what_became_of_the_tasks() {
 }
 
 #[test]
-fn the_log_of_an_attempt() {
-    let script = |request: &crate::server::Request| match request.line.split('?').next().unwrap() {
-        "GET /api/v1/namespaces/shop/pods/pod-1/log" if request.line.contains("container=task") => {
-            Answer::Text("one\ntwo\n".into())
-        }
-        "GET /api/v1/namespaces/shop/pods/p/log" => refusal(404, "NotFound", "pods \"p\" not found"),
-        _ => stored(&[("retryabletasks", vec![waiting("import"), succeeded("backup")])], request),
-    };
-    let Said { code, out, err } = said(&Server::new(script), &["logs", "import"]);
-    assert_eq!((code, &*out, &*err), (Some(0), "one\ntwo\n", ""));
-    let Said { code, out, err } = said(&Server::new(script), &["logs", "import", "--all"]);
-    assert_eq!((code, &*out, &*err), (Some(0), "one\ntwo\n", "=== attempt 1, Pod pod-1\n"));
-    let Said { code, err, .. } = said(&Server::new(script), &["logs", "backup"]);
-    assert_eq!(
-        (code, &*err),
-        (Some(1), "error: none of these Pods exists any more: podRetention says how many are kept\n")
-    );
-    let Said { code, err, .. } = said(&Server::new(script), &["logs", "import", "--attempt", "5"]);
-    assert_eq!((code, &*err), (Some(1), "error: attempt 5 is not in the history: 1 attempts have been started\n"));
-}
-
-#[test]
 fn watching_in_a_pipe_prints_lines() {
     let Said { code, out, .. } = said(&shop(), &["get", "export", "--watch"]);
     let lines: Vec<&str> = out.lines().map(|line| line.split_once(' ').unwrap().1).collect();

@@ -4,9 +4,9 @@ use super::connect::{Cluster, Connection};
 use super::error::Error;
 use super::fetch;
 use super::follow::Follow;
-use super::output::{note, out};
+use super::output::{note, out, write};
 use clap::Args;
-use futures::{AsyncBufReadExt, TryStreamExt};
+use futures::{AsyncBufRead, AsyncBufReadExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
@@ -14,10 +14,13 @@ use kube::api::{ListParams, LogParams};
 use retryable_tasks::api::RetryableTask;
 use retryable_tasks::core::main_container::main_container_name;
 use retryable_tasks::core::slot::Slot;
+use retryable_tasks::plugin::create::back_off;
 use retryable_tasks::plugin::inputs;
-use retryable_tasks::plugin::logs::{has_ended, next_after, pod_of, slots};
+use retryable_tasks::plugin::logs::{Place, has_ended, next_after, pod_of, slots};
 use retryable_tasks::plugin::progress::{End, Watched};
 use std::collections::HashSet;
+use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 /// How soon a Pod whose container has not started is asked again.
@@ -189,63 +192,116 @@ impl Printer<'_> {
             note(&format!("=== {title}, Pod {pod}"));
         }
         let container = self.args.container.clone().unwrap_or_else(|| main_container_name(&task.spec));
-        let params = LogParams {
+        let mut params = LogParams {
             container: Some(container),
             follow,
             tail_lines: self.args.tail,
-            timestamps: self.args.timestamps,
+            // By its lines' times a log goes on after its connection has broken.
+            timestamps: self.args.timestamps || follow,
             ..LogParams::default()
         };
-        let mut has_ended = false;
+        let mut place = Place::default();
+        // Whether it is asked for the last time, and for how many tries in a row it could not be had.
+        let (mut is_last, mut outages) = (false, 0);
         loop {
-            match self.pods.log_stream(&pod, &params).await.map_err(Error::of(format!("get the log of Pod {pod}"))) {
-                Ok(lines) => {
-                    let mut lines = lines.lines();
-                    while let Some(line) = lines.try_next().await? {
-                        out(&(line + "\n"))?;
+            let why = match self.pods.log_stream(&pod, &params).await {
+                Err(why) => why,
+                Ok(log) => {
+                    let Some(broken) = self.copy(log, follow.then_some(&mut place)).await? else { return Ok(true) };
+                    let since = place.resume();
+                    if since != params.since_time {
+                        (is_last, outages) = (false, 0);
+                        params = LogParams { since_time: since, tail_lines: None, ..params };
                     }
-                    return Ok(true);
+                    kube::Error::ReadEvents(broken)
                 }
+            };
+            let error = Error::Request { what: format!("get the log of Pod {pod}"), why };
+            if error.is_not_found() {
                 // The status names the Pod before it exists.
-                Err(error) if error.is_not_found() && follow && !self.is_over(slot).await? => {
-                    tokio::time::sleep(ASK_AGAIN).await;
-                }
-                Err(error) if error.is_not_found() => {
+                if !follow || self.is_over(slot).await? {
                     if self.with_titles {
                         note("the Pod no longer exists");
                     }
                     return Ok(false);
                 }
-                Err(error) => {
-                    // Its container has not started.
-                    let waits = follow && error.answer().is_some_and(|status| status.code == 400);
-                    if !waits {
-                        return Err(error);
-                    }
-                    // It may have started and ended since then: its log is asked for once more.
-                    if has_ended {
-                        return Ok(true);
-                    }
-                    has_ended = !self.is_alive(&pod).await?;
-                    if !has_ended {
-                        tokio::time::sleep(ASK_AGAIN).await;
-                    }
+                tokio::time::sleep(ASK_AGAIN).await;
+            } else if follow && error.answer().is_some_and(|status| status.code == 400) {
+                // Its container has not started. It may have started and ended since then: its log is asked for once more.
+                if is_last {
+                    return Ok(true);
                 }
+                is_last = !self.is_alive(&pod).await?;
+                if !is_last {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+            } else if follow && error.is_transient() {
+                // Its node may never answer again: that does not keep the next attempt from being followed.
+                if is_last {
+                    note(&format!("error: {error}"));
+                    return Ok(true);
+                }
+                is_last = self.is_over(slot).await?;
+                outages += 1;
+                if outages == 1 {
+                    note(&format!("--- {error}; trying again"));
+                }
+                tokio::time::sleep(back_off(outages, fastrand::f64())).await;
+            } else {
+                return Err(error);
             }
         }
     }
 
-    /// Whether the end of the attempt is recorded.
-    async fn is_over(&self, slot: Slot) -> Result<bool, Error> {
-        let task =
-            self.tasks.get_opt(self.name).await.map_err(Error::of(format!("get RetryableTask {}", self.name)))?;
-        Ok(task.is_none_or(|task| has_ended(&task, slot)))
+    /// Writes a log as it comes. Answers the error by which its connection broke, if it did.
+    async fn copy(&self, log: impl AsyncBufRead, mut place: Option<&mut Place>) -> Result<Option<io::Error>, Error> {
+        let mut log = pin!(log);
+        let (mut line, mut is_whole) = (Vec::new(), true);
+        loop {
+            line.clear();
+            let read = log.read_until(b'\n', &mut line).await;
+            let new = match &mut place {
+                // The line comes as a whole when the log is asked for again.
+                Some(_) if read.is_err() => None,
+                Some(place) if self.args.timestamps => place.take(&line).map(|_| &*line),
+                Some(place) => place.take(&line),
+                None => Some(&*line),
+            };
+            if let Some(new) = new.filter(|new| !new.is_empty()) {
+                write(new)?;
+                is_whole = new.ends_with(b"\n");
+            }
+            match read {
+                Ok(1..) => {}
+                Ok(0) => {
+                    // What follows is another log.
+                    if self.with_titles && !is_whole {
+                        out("\n")?;
+                    }
+                    return Ok(None);
+                }
+                Err(error) => return Ok(Some(error)),
+            }
+        }
     }
 
-    /// Whether the Pod can still start.
+    /// Whether the end of the attempt is recorded. Not as far as is known while the API server is away.
+    async fn is_over(&self, slot: Slot) -> Result<bool, Error> {
+        match self.tasks.get_opt(self.name).await.map_err(Error::of(format!("get RetryableTask {}", self.name))) {
+            Ok(task) => Ok(task.is_none_or(|task| has_ended(&task, slot))),
+            Err(error) if error.is_transient() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the Pod can still start. As far as is known it can while the API server is away.
     async fn is_alive(&self, pod: &str) -> Result<bool, Error> {
-        let found = self.pods.get_opt(pod).await.map_err(Error::of(format!("get Pod {pod}")))?;
-        let Some(found) = found else { return Ok(false) };
+        let found = match self.pods.get_opt(pod).await.map_err(Error::of(format!("get Pod {pod}"))) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(false),
+            Err(error) if error.is_transient() => return Ok(true),
+            Err(error) => return Err(error),
+        };
         let phase = found.status.and_then(|status| status.phase).unwrap_or_default();
         Ok(found.metadata.deletion_timestamp.is_none() && !matches!(&*phase, "Succeeded" | "Failed"))
     }

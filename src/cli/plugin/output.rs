@@ -144,8 +144,13 @@ pub(super) fn height() -> usize {
 
 /// Writes to standard output, at once.
 pub(super) fn out(text: &str) -> Result<(), Error> {
+    write(text.as_bytes())
+}
+
+/// The same of bytes that need not be text.
+pub(super) fn write(bytes: &[u8]) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(bytes)?;
     Ok(stdout.flush()?)
 }
 
