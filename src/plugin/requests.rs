@@ -140,7 +140,7 @@ impl Action {
 fn stopping(task: &RetryableTask, reason: StopReason, what: &str) -> Option<Progress> {
     let current = task.status.as_ref()?.current.as_ref()?;
     let pod = current.pod_name.as_deref().filter(|_| current.stop_reason == Some(reason))?;
-    Some(Progress::Stopping(format!("it is {what} once its Pod {pod} has ended, which is being stopped")))
+    Some(Progress::Stopping(format!("Pod {pod} is being stopped; the task is {what} when it has ended")))
 }
 
 fn is_fallback(task: &RetryableTask) -> bool {

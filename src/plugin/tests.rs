@@ -204,9 +204,8 @@ fn a_pod_that_takes_long_to_stop_is_no_operator_that_does_not_act() {
         task_with(spec).status(serde_json::from_value(status).unwrap())
     };
     let plain = json!({"image": "busybox"});
-    let said = |what: &str| {
-        Progress::Stopping(format!("it is {what} once its Pod import-1 has ended, which is being stopped"))
-    };
+    let said =
+        |what: &str| Progress::Stopping(format!("Pod import-1 is being stopped; the task is {what} when it has ended"));
     assert_eq!(Action::Cancel.progress(&stopping("Cancelled", plain.clone()), "id"), said("cancelled"));
     // It stops for another reason, and whether the request was seen is not known.
     assert_eq!(Action::Cancel.progress(&stopping("AttemptTimeout", plain.clone()), "id"), Progress::Pending);

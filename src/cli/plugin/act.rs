@@ -24,8 +24,10 @@ pub(super) const CONFLICTS: u32 = 5;
 /// How soon it is looked whether the operator has acted; later on less often, down to [`LOOK_SELDOM`].
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const LOOK_SELDOM: Duration = Duration::from_secs(2);
-/// Of how many tasks the effect is awaited at a time. One that takes long to stop holds up no other.
-const AWAITED: usize = 16;
+/// The more tasks are waited for, the less often it is looked at each: at most fifty a second.
+const LOOKS_APART: Duration = Duration::from_millis(20);
+/// How many requests are under way at a time.
+const UNDER_WAY: usize = 16;
 /// How many tasks are named before it is asked whether all are meant.
 const NAMED: usize = 10;
 
@@ -42,7 +44,7 @@ pub(super) struct ActArgs {
     #[arg(long)]
     dry_run: bool,
 
-    /// Do not ask. Tasks that are named are not asked for
+    /// Skip the confirmation; tasks given by name need none
     #[arg(long, short)]
     yes: bool,
 
@@ -71,7 +73,7 @@ pub(super) async fn act(connection: &Connection, action: Action, args: &ActArgs)
     let (mut meant, unread) = meant(&cluster, args).await?;
     tasks::sort(&mut meant, tasks::SortBy::Name);
     if meant.is_empty() {
-        note(&none(&cluster, "tasks that are meant"));
+        note(&none(&cluster, "matching tasks"));
         return Ok(problems(&unread));
     }
     let with_namespace = cluster.has_many();
@@ -89,7 +91,7 @@ pub(super) async fn act(connection: &Connection, action: Action, args: &ActArgs)
     Ok(problems(&unread).max(u8::from(failed)))
 }
 
-/// Asks it of all, and says what came of it in their order. Answers whether one has failed.
+/// Asks it of all, and says what came of it as soon as it is known. Answers whether one has failed.
 async fn all(cluster: &Cluster, action: Action, meant: Vec<RetryableTask>, args: &ActArgs) -> Result<bool, Error> {
     let with_namespace = cluster.has_many();
     let (began, mut pace, is_away) = (Instant::now(), Pace::new(args.rate), Cell::new(false));
@@ -100,11 +102,18 @@ async fn all(cluster: &Cluster, action: Action, meant: Vec<RetryableTask>, args:
             task
         }
     });
-    let effects = paced.map(|task| async {
-        let title = title(&task, with_namespace);
-        (title, Asked::of(cluster, action, &task, args.timeout).effect(task).await)
+    let sent = paced.map(|task| async {
+        let (title, asked) = (title(&task, with_namespace), Asked::of(cluster, action, &task, args.timeout));
+        let sent = asked.send(task).await;
+        (title, asked, sent)
     });
-    let mut effects = pin!(effects.buffered(AWAITED));
+    // Whatever is waited for holds up no request: any number of tasks may take long to stop.
+    let awaited = Cell::new(0);
+    let effects = sent.buffer_unordered(UNDER_WAY).map(|(title, asked, sent)| {
+        let awaited = &awaited;
+        async move { (title, asked.effect(sent, awaited).await) }
+    });
+    let mut effects = pin!(effects.buffer_unordered(usize::MAX));
     let (mut failed, mut fatal) = (false, None);
     while let Some((title, effect)) = effects.next().await {
         match effect {
@@ -203,12 +212,20 @@ impl Asked {
         }
     }
 
-    /// Asks it, and waits for the effect.
-    async fn effect(&self, task: RetryableTask) -> Result<Progress, Error> {
-        let mut task = match self.send(task).await? {
+    /// The effect of what was sent. `awaited` counts the tasks that are waited for.
+    async fn effect(&self, sent: Result<Sent, Error>, awaited: &Cell<u32>) -> Result<Progress, Error> {
+        let task = match sent? {
             Sent::Stored(task) => *task,
             Sent::Needless(why) => return Ok(Progress::Done(format!("no effect: {why}"))),
         };
+        awaited.set(awaited.get().saturating_add(1));
+        let progress = self.awaited(task, awaited).await;
+        awaited.set(awaited.get().saturating_sub(1));
+        progress
+    }
+
+    /// Waits until the operator has acted, or the time is over.
+    async fn awaited(&self, mut task: RetryableTask, awaited: &Cell<u32>) -> Result<Progress, Error> {
         let mut pause = LOOK_AGAIN;
         loop {
             let progress = self.action.progress(&task, &self.id);
@@ -216,7 +233,8 @@ impl Asked {
             if !waits || self.is_late() {
                 return Ok(progress);
             }
-            tokio::time::sleep_until((Instant::now() + pause).min(self.deadline)).await;
+            let apart = LOOKS_APART.saturating_mul(awaited.get());
+            tokio::time::sleep_until((Instant::now() + pause.max(apart)).min(self.deadline)).await;
             pause = pause.mul_f64(1.5).min(LOOK_SELDOM);
             task = match fetch::get::<RetryableTask>(&self.here, &self.name).await {
                 Ok(newer) if newer.uid() == self.uid => newer,

@@ -177,13 +177,13 @@ async fn a_pod_that_does_not_stop_is_named() {
         pods.push(pod);
     }
     let suspended = say(&scene, &["suspend", "stubborn", "--timeout", "10s"]).await;
-    let expected = format!("stubborn: it is suspended once its Pod {} has ended, which is being stopped\n", pods[0]);
+    let expected = format!("stubborn: Pod {} is being stopped; the task is suspended when it has ended\n", pods[0]);
     assert_eq!((suspended.code, suspended.out), (Some(0), expected), "{}", suspended.err);
     let why = say(&scene, &["why", "stubborn"]).await.out;
     let expected = format!(", because the task was suspended: its Pod {} has yet to end.", pods[0]);
     assert!(why.starts_with("Attempt 1 has been stopping for ") && why.contains(&expected), "{why}");
     let cancelled = say(&scene, &["cancel", "also", "--timeout", "10s"]).await;
-    let expected = format!("also: it is cancelled once its Pod {} has ended, which is being stopped\n", pods[1]);
+    let expected = format!("also: Pod {} is being stopped; the task is cancelled when it has ended\n", pods[1]);
     assert_eq!((cancelled.code, cancelled.out), (Some(0), expected), "{}", cancelled.err);
     for pod in pods {
         scene.kubectl(&["delete", "pod", &pod, "--force", "--grace-period=0", "--wait=false"]).ok();
