@@ -117,14 +117,15 @@ impl Submission {
         self.tries
     }
 
-    /// What follows the try that has just ended. `code` is the API server's answer, if there was one; `elapsed` counts from the first try;
+    /// What follows the try that has just ended. `code` is the API server's answer, if there was one, and it is not that the name is taken; `elapsed` counts from the first try;
     /// `part` from 0 to 1 spreads those who try.
     pub fn failed(&mut self, code: Option<u16>, elapsed: Duration, part: f64) -> Next {
         let was_away = self.tries > self.refusals;
         self.tries = self.tries.saturating_add(1);
         match code {
             Some(401 | 403 | 404) if was_away && self.refusals < LATE_REFUSALS => self.refusals += 1,
-            Some(408 | 429) => {}
+            // A conflict is with another request at the same time, such as for the seats of a ResourceQuota.
+            Some(408 | 409 | 429) => {}
             Some(400..500) => return Next::Refused,
             Some(_) | None => {}
         }

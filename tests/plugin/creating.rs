@@ -77,6 +77,14 @@ fn a_server_that_is_away_is_tried_again_and_gets_one_task() {
 }
 
 #[test]
+fn a_quota_that_changes_meanwhile_is_tried_again() {
+    let server = storing(|nth| (nth < 2).then_some(Trouble::NotStored(Some(409))));
+    let Said { code, out, err } = said(&server, &CREATE);
+    assert_eq!((code, &*out), (Some(0), "retryabletask.retryable.dev/import created\n"), "{err}");
+    assert_eq!(creations(&server), 3);
+}
+
+#[test]
 fn it_gives_up_in_the_end() {
     let server = storing(|_| Some(Trouble::NotStored(Some(503))));
     let Said { code, err, .. } = said(&server, &[&CREATE[..], &["--submit-timeout", "1s"]].concat());
