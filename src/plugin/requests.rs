@@ -64,7 +64,8 @@ impl Action {
     pub fn needless(self, task: &RetryableTask) -> Option<&'static str> {
         let conditions = task.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
         match self {
-            Self::RetryNow | Self::Cancel if is_finished(conditions) => Some("it has ended"),
+            // One that is suspended after its end would stand still when it is run again.
+            Self::RetryNow | Self::Cancel | Self::Suspend if is_finished(conditions) => Some("it has ended"),
             Self::RunAgain { .. } if task.status.as_ref().is_none_or(nothing_has_begun) => Some("it has not run yet"),
             Self::Suspend if task.spec.suspend => Some("it is suspended"),
             Self::Resume if !task.spec.suspend => Some("it is not suspended"),

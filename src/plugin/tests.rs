@@ -233,6 +233,8 @@ fn what_needs_no_request_gets_none() {
     let needless = |action: Action, task: &RetryableTask| action.needless(task).is_some();
     assert!(needless(Action::RetryNow, &over) && needless(Action::Cancel, &over) && !needless(again, &over));
     assert!(needless(again, &new) && !needless(Action::Cancel, &new) && !needless(Action::RetryNow, &new));
+    // Whoever runs it again does not expect it to stand still.
+    assert_eq!(Action::Suspend.needless(&over), Some("it has ended"));
     assert!(needless(Action::Suspend, &suspended) && !needless(Action::Resume, &suspended));
     assert!(needless(Action::Resume, &new) && !needless(Action::Suspend, &new));
 }

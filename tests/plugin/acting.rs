@@ -195,6 +195,8 @@ fn what_would_have_no_effect_is_not_asked() {
     let Said { code, out, .. } = said(&server, &["cancel", "backup", "import"]);
     assert_eq!((code, &*out), (Some(0), "backup: no effect: it has ended\nimport: as it was asked\n"));
     assert_eq!(said(&server, &["resume", "import"]).out, "import: no effect: it is not suspended\n");
+    // It would stand still when it is run again.
+    assert_eq!(said(&server, &["suspend", "backup"]).out, "backup: no effect: it has ended\n");
     assert_eq!(server.writes().len(), 1);
 }
 
