@@ -340,3 +340,20 @@ fn a_schedule_that_changes_meanwhile_is_read_again() {
     let versions: Vec<&Value> = writes.iter().map(|request| &request.body["metadata"]["resourceVersion"]).collect();
     assert_eq!(versions, ["7", "8", "9", "10"]);
 }
+
+#[test]
+fn each_example_runs_again_what_has_failed_and_nothing_else() {
+    let server = acknowledging(tasks(), vec![]);
+    let docs = include_str!("../../docs/kubectl-plugin.md");
+    let helps = [said(&server, &["--help"]).out, said(&server, &["run-again", "--help"]).out];
+    for text in helps.iter().map(String::as_str).chain([docs]) {
+        let mut examples = text
+            .lines()
+            .filter(|line| line.trim_start().starts_with("kubectl retryable run-again --fingerprint"))
+            .peekable();
+        assert!(examples.peek().is_some(), "{text}");
+        for example in examples {
+            assert!(example.contains(" --state Failed"), "{example}");
+        }
+    }
+}

@@ -37,7 +37,7 @@ const COMPLETION: &str = "kubectl_complete-retryable";
   kubectl retryable list -A --state Failed
   kubectl retryable why import-orders
   kubectl retryable errors -A
-  kubectl retryable run-again --fingerprint k8x2bfwz --rate 10/m")]
+  kubectl retryable run-again --fingerprint k8x2bfwz --state Failed --rate 10/m")]
 struct Plugin {
     #[command(flatten)]
     connection: Connection,
@@ -92,7 +92,7 @@ enum Verb {
     /// Run again, now or once the task has ended
     #[command(after_help = "Examples:
   kubectl retryable run-again import-orders
-  kubectl retryable run-again --fingerprint k8x2bfwz --rate 10/m --yes")]
+  kubectl retryable run-again --fingerprint k8x2bfwz --state Failed --rate 10/m --yes")]
     RunAgain(act::RunAgainArgs),
     /// End a task
     #[command(after_help = "Examples:
