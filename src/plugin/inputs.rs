@@ -9,7 +9,7 @@ use std::time::Duration;
 /// # Errors
 /// What is wrong, in words.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time: write 30s, 5m or 1h30m");
+    let wrong = || format!("invalid duration {text:?}: write 30s, 5m or 1h30m");
     if let Ok(seconds) = text.parse::<u32>() {
         return Ok(Duration::from_secs(seconds.into()));
     }
@@ -30,7 +30,7 @@ impl Rate {
     /// # Errors
     /// What is wrong, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no rate: write 10/m for ten a minute, or 2/s, 100/h");
+        let wrong = || format!("invalid rate {text:?}: write 10/m for ten a minute, or 2/s, 100/h");
         let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
         let count: u32 = count.trim().parse().map_err(|_| wrong())?;
         let seconds = match unit.trim() {
@@ -98,7 +98,7 @@ fn name(text: &str, kind: &str, short: &str) -> Result<String, String> {
     if is_kind && (group == GROUP || group.strip_prefix("v1alpha1.") == Some(GROUP)) && !name.is_empty() {
         return Ok(name.to_owned());
     }
-    Err(format!("{text:?} is no {kind}: write its name, or {short}/NAME"))
+    Err(format!("invalid name {text:?}: write that of a {kind}, or {short}/NAME"))
 }
 
 /// Reads `NAME=VALUE`.
@@ -108,6 +108,6 @@ fn name(text: &str, kind: &str, short: &str) -> Result<String, String> {
 pub fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(format!("{text:?} is no assignment: write NAME=VALUE")),
+        _ => Err(format!("invalid assignment {text:?}: write NAME=VALUE")),
     }
 }

@@ -46,7 +46,7 @@ pub const STATES: [&str; 9] =
 pub fn unknown_state(states: &[String]) -> Option<String> {
     let is_known = |state: &&String| STATES.iter().any(|known| known.eq_ignore_ascii_case(state));
     let unknown = states.iter().find(|state| !is_known(state))?;
-    Some(format!("{unknown:?} is no state: {}", STATES.join(", ")))
+    Some(format!("invalid state {unknown:?}: use one of {}", STATES.join(", ")))
 }
 
 /// The task's state in one word. `New` until an operator has seen it.

@@ -73,12 +73,12 @@ fn times_rates_and_assignments_are_read_as_people_write_them() {
     assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
     assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
     assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
-    assert_eq!(duration("soon"), Err("\"soon\" is no time: write 30s, 5m or 1h30m".into()));
-    assert_eq!(duration("-5s"), Err("\"-5s\" is no time: write 30s, 5m or 1h30m".into()));
+    assert_eq!(duration("soon"), Err("invalid duration \"soon\": write 30s, 5m or 1h30m".into()));
+    assert_eq!(duration("-5s"), Err("invalid duration \"-5s\": write 30s, 5m or 1h30m".into()));
     assert_eq!(Rate::parse("10/m"), Ok(Rate { interval: Duration::from_secs(6) }));
     assert_eq!(Rate::parse("2/s"), Ok(Rate { interval: Duration::from_millis(500) }));
     for wrong in ["10", "0/m", "x/m", "10/day"] {
-        assert!(Rate::parse(wrong).unwrap_err().contains("is no rate"), "{wrong}");
+        assert!(Rate::parse(wrong).unwrap_err().starts_with("invalid rate "), "{wrong}");
     }
     for named in ["import", "rt/import", "RetryableTasks/import", "retryabletask.retryable.dev/import"] {
         assert_eq!(task_name(named), Ok("import".into()), "{named}");
@@ -86,7 +86,7 @@ fn times_rates_and_assignments_are_read_as_people_write_them() {
     assert_eq!(queue("taskqueues.v1alpha1.retryable.dev/mail"), Ok("mail".into()));
     assert_eq!(schedule("tsch/nightly"), Ok("nightly".into()));
     for wrong in ["job/import", "shop/import", "retryabletask.example.org/import", "rt/"] {
-        let expected = format!("{wrong:?} is no retryabletask: write its name, or rt/NAME");
+        let expected = format!("invalid name {wrong:?}: write that of a retryabletask, or rt/NAME");
         assert_eq!(task_name(wrong), Err(expected));
     }
     assert_eq!(assignment("A=b=c"), Ok(("A".into(), "b=c".into())));
@@ -129,7 +129,7 @@ fn tasks_are_chosen_by_state_reason_and_fingerprint() {
             && filter(&["Failed"], &["Error"], &[&name])
     );
     let unknown = unknown_state(&["Faild".into()]).unwrap();
-    assert!(unknown.starts_with("\"Faild\" is no state: Pending, Blocked,"), "{unknown}");
+    assert!(unknown.starts_with("invalid state \"Faild\": use one of Pending, Blocked,"), "{unknown}");
     assert_eq!(unknown_state(&["fAILED".into()]), None);
 }
 

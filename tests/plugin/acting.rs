@@ -299,7 +299,7 @@ fn schedules_are_triggered() {
     assert_eq!(said(&server, &["schedule", "resume", "nightly"]).out, "nightly: retryable.dev/resume is done\n");
     let backfill = ["schedule", "backfill", "nightly", "2026-11-01/2026-11-07"];
     assert_eq!(said(&server, &backfill).out, "nightly: retryable.dev/backfill is done\n");
-    let again = "error: the same was requested before, and is requested once: retryable.dev/backfill is done\n";
+    let again = "error: already requested (retryable.dev/backfill is done); change the value to request it again\n";
     assert_eq!(said(&server, &backfill).err, again);
     let patch = json!({"args": vec!["--full"; 20]}).to_string();
     for _ in 0..2 {

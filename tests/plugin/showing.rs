@@ -40,7 +40,7 @@ import   Waiting     1   Error   in 1h0m   1h5m   -     3   -   shop/import:1.4 
     let yaml = said(&shop(), &["list", "--state", "Waiting", "-o", "yaml"]).out;
     assert!(yaml.starts_with("apiVersion: v1\nitems:\n- apiVersion: retryable.dev/v1alpha1\n"), "{yaml}");
     let Said { code, err, .. } = said(&shop(), &["list", "--state", "Faild"]);
-    let expected = "error: \"Faild\" is no state: Pending, Blocked, Running, Waiting, Queued, Suspended, Succeeded, Failed, Cancelled\n";
+    let expected = "error: invalid state \"Faild\": use one of Pending, Blocked, Running, Waiting, Queued, Suspended, Succeeded, Failed, Cancelled\n";
     assert_eq!((code, &*err), (Some(1), expected));
 }
 

@@ -158,7 +158,7 @@ async fn next(cluster: &Cluster, args: &NextArgs) -> Result<u8, Error> {
 async fn request(cluster: &Cluster, name: &str, annotation: &str, value: &str, limit: Duration) -> Result<u8, Error> {
     let deadline = Instant::now() + limit;
     if let Some(effect) = send(cluster, name, (annotation, value), deadline).await? {
-        note(&format!("error: the same was requested before, and is requested once: {effect}"));
+        note(&format!("error: already requested ({effect}); change the value to request it again"));
         return Ok(1);
     }
     loop {
