@@ -155,7 +155,7 @@ impl TaskCache {
         self.put(
             &mut inner,
             key,
-            Entry { version, list, is_ahead: true, state, known: KnownTask::Whole(Arc::new(task.pack())) },
+            Entry { version, list, is_ahead: true, state, known: KnownTask::Whole(Arc::new(task)) },
         );
         true
     }
@@ -191,7 +191,7 @@ impl TaskCache {
     pub fn show(&self, task: CachedTask, at_rest: Option<AtRest>) {
         let (key, version, state) = (task.key(), task.version(), Some(task.place().state));
         let known = match at_rest {
-            None => KnownTask::Whole(Arc::new(task.pack())),
+            None => KnownTask::Whole(Arc::new(task)),
             Some(AtRest { expires }) => {
                 KnownTask::AtRest(FinishedTask { uid: task.uid().unwrap_or_default().into(), expires })
             }

@@ -1,8 +1,8 @@
-//! A task that was watched: JSON text, which takes less memory than typed values. It is copied while the API server's
-//! answer is read, so no values are built before a reconcile needs them.
+//! A task that was watched: packed JSON text, which takes less memory than typed values. It is copied while the API
+//! server's answer is read, so no values are built before a reconcile needs them.
 
 mod json_copy;
-mod text;
+mod packed;
 
 use crate::api::{RetryableTask, State};
 use crate::controller::TaskKey;
@@ -12,10 +12,10 @@ use json_copy::JsonCopy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
 use kube::core::error_boundary::InvalidObject;
+use packed::Packed;
 use serde::de::{DeserializeSeed, Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
-use text::Text;
 
 /// A task that was watched. It is parsed by its reconcile, so a task that cannot be parsed hides no others.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct CachedTask {
     is_finished: bool,
     place: TaskPlace,
     /// The task without its `managedFields`.
-    json: Text,
+    json: Packed,
 }
 
 impl CachedTask {
@@ -41,18 +41,11 @@ impl CachedTask {
     /// When this version cannot parse it.
     pub fn task(&self) -> Result<RetryableTask, Box<InvalidObject>> {
         let invalid = |error: String, metadata| Box::new(InvalidObject { error, metadata });
-        let json = self.json.get().map_err(|error| invalid(error.to_string(), self.metadata.clone()))?;
+        let json = self.json.unpack().map_err(|error| invalid(error.to_string(), self.metadata.clone()))?;
         serde_json::from_slice(&json).map_err(|error| {
             let whole = serde_json::from_slice(&json).map(|Meta { metadata }| metadata);
             invalid(error.to_string(), whole.unwrap_or_else(|_| self.metadata.clone()))
         })
-    }
-
-    /// The same task, in less memory.
-    #[must_use]
-    pub fn pack(mut self) -> Self {
-        self.json = self.json.pack();
-        self
     }
 
     /// The names of the tasks that it waits for.
@@ -219,7 +212,7 @@ impl<'de> Deserialize<'de> for CachedTask {
         let outline = serde_json::from_slice(&json)
             .map(|Outline { spec, status }| (spec.unwrap_or_default(), status.unwrap_or_default()));
         let Ok((spec, stage)) = outline else {
-            let (waits_for, json) = ([].into(), Text::Plain(json.into()));
+            let (waits_for, json) = ([].into(), Packed::of(&json));
             return Ok(Self {
                 metadata,
                 is_new: false,
@@ -243,7 +236,7 @@ impl<'de> Deserialize<'de> for CachedTask {
             waits_for: after.map(|named| named.task).collect(),
             is_finished,
             place: stage.place(creation_timestamp.map(|created| created.0)),
-            json: Text::Plain(json.into()),
+            json: Packed::of(&json),
         })
     }
 }
