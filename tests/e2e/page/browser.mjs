@@ -32,8 +32,12 @@ export const open = async (options = {}) => {
   const faults = [];
   page.on("pageerror", (error) => faults.push(`error: ${error.message}`));
   page.on("dialog", (dialog) => faults.push(`dialog: ${dialog.message()}`) && dialog.dismiss());
-  // What the browser refuses by the page's policy is said here too.
-  page.on("console", (message) => message.type() === "error" && faults.push(`console: ${message.text()}`));
+  // What the browser refuses by the page's policy is said here too. Not a fault: the Pods of other tests bring and take
+  // network interfaces, and the browser then ends its connections.
+  page.on("console", (message) => {
+    const isFault = message.type() === "error" && !message.text().includes("net::ERR_NETWORK_CHANGED");
+    if (isFault) faults.push(`console: ${message.text()}`);
+  });
   return { browser, context, page, faults };
 };
 
