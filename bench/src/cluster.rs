@@ -57,7 +57,10 @@ impl Cluster {
             // `kubectl wait` fails on a definition that has no conditions yet.
             let began = Instant::now();
             while let Err(error) = kubectl(&["get", resource, "--all-namespaces"], "") {
-                ensure!(began.elapsed() < PATIENCE, "the definition was applied and is not served: {error:#}");
+                ensure!(
+                    began.elapsed() < PATIENCE,
+                    "the definition was applied, but the API server does not serve it: {error:#}"
+                );
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }

@@ -68,7 +68,7 @@ impl Draft<'_> {
     pub(super) fn try_again_when_granted(&mut self) {
         let Some(queue) = self.situation.task.spec.queue.as_ref().filter(|_| in_line(self.situation, &self.current))
         else {
-            return self.miss_no_queue();
+            return self.end_missing_queue();
         };
         let Some(slot) = granted(self.situation, queue, self.current.number) else {
             return self.say_that_it_waits(queue);
@@ -80,14 +80,14 @@ impl Draft<'_> {
             *first = MicroTime(micros(plus(first.0, waited)));
         }
         self.current.queue = Some(slot);
-        self.miss_no_queue();
+        self.end_missing_queue();
         if self.status.state == Some(State::Queued) {
             self.show_stall();
         }
     }
 
     /// The creation of the Pod goes on: whatever queue was missing, it no longer waits for it.
-    fn miss_no_queue(&mut self) {
+    fn end_missing_queue(&mut self) {
         if is_stalled_for_queue(&self.status) {
             self.clear_stall(ConditionReason::QueueMissing);
             self.status.state = Some(State::Running);

@@ -96,7 +96,7 @@ fn until_served() -> Result<(), String> {
         let all = retryable_tasks::api::RESOURCES.join(",");
         let Err(problem) = kubectl(&["get", &all, "--all-namespaces"]).result() else { return Ok(()) };
         if began.elapsed() > LIMIT {
-            return Err(format!("the definition was applied and is not served: {problem}"));
+            return Err(format!("the definition was applied, but the API server does not serve it: {problem}"));
         }
         std::thread::sleep(INTERVAL);
     }

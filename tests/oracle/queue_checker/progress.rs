@@ -51,10 +51,7 @@ fn times(queues: &Queues, queue: &QueueRecord, quiet: &[(Duration, Duration)]) -
     for task in queues.tasks {
         for (at, object) in &task.versions {
             times.insert(*at);
-            let current = object.status.as_ref().and_then(|status| status.current.as_ref());
-            let dates =
-                current.into_iter().flat_map(|current| [current.due_time.as_ref(), current.next_create_time.as_ref()]);
-            times.extend(dates.flatten().map(|date| queues.age(date.0)));
+            times.extend(queues.due(object));
             let limit = object.spec.queue.as_ref().and_then(|queue| queue.max_wait_seconds);
             let since = super::record::waiting(object, queues.date(*at).max(queues.date(queues.trace.end)))
                 .map(|waiting| waiting.since);

@@ -126,6 +126,14 @@ impl<'a> Queues<'a> {
         Duration::try_from(at.duration_since(self.trace.start)).unwrap_or_default()
     }
 
+    /// When the task's current attempt is due, and when its Pod is to be created again.
+    pub fn due(&self, task: &RetryableTask) -> impl Iterator<Item = Duration> {
+        let current = task.status.as_ref().and_then(|status| status.current.as_ref());
+        let dates =
+            current.into_iter().flat_map(|current| [current.due_time.as_ref(), current.next_create_time.as_ref()]);
+        dates.flatten().map(|date| self.age(date.0))
+    }
+
     /// Whether the operator's clock always agreed with the cluster's.
     pub fn has_true_clock(&self) -> bool {
         self.trace.clock.is_empty()

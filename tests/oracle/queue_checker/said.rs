@@ -49,10 +49,7 @@ fn times(queues: &Queues, task: &TaskRecord) -> BTreeSet<Duration> {
     let mut times: BTreeSet<Duration> = task.deleted_at.into_iter().collect();
     for (at, object) in &task.versions {
         times.insert(*at);
-        let current = object.status.as_ref().and_then(|status| status.current.as_ref());
-        let dates =
-            current.into_iter().flat_map(|current| [current.due_time.as_ref(), current.next_create_time.as_ref()]);
-        times.extend(dates.flatten().map(|date| queues.age(date.0)));
+        times.extend(queues.due(object));
     }
     times.retain(|at| *at <= queues.trace.end);
     times

@@ -227,7 +227,7 @@ prop_compose! {
         (start, completion, next) in (of(moment()), of(moment()), micro()), generation in of(any::<i64>()),
         disruptions in of(number()), history in prop::collection::vec((number(), of(any::<i64>())), 0..3),
         after in prop::collection::vec(some_seen_task(), 0..3).boxed(),
-        ((memory_raises, admitted_memory_raises), run, heard) in ((number(), of(number())), of((number(), number())), some_annotations()),
+        ((memory_raises, admitted_memory_raises), run, annotations) in ((number(), of(number())), of((number(), number())), some_annotations()),
     ) -> RetryableTaskStatus {
         let class = |count| FailureCount { name: "disruption".into(), count };
         let entry = |(attempt, delay_milliseconds)| {
@@ -239,7 +239,7 @@ prop_compose! {
             observed_generation: generation, state, attempts, retries, ignored, history_dropped, current, conditions,
             after, start_time: start.map(Time), completion_time: completion.map(Time), next_retry_time: next,
             memory_raises, admitted_memory_raises, run: run.map(|(number, first_attempt)| Run { number, first_attempt }),
-            acknowledged: heard.into_iter().map(acknowledged).collect(),
+            acknowledged: annotations.into_iter().map(acknowledged).collect(),
             failure_counts: disruptions.map(class).into_iter().collect(),
             history: history.into_iter().map(entry).map(Arc::new).collect(),
             ..RetryableTaskStatus::default()
