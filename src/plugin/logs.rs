@@ -3,6 +3,7 @@
 use crate::api::RetryableTask;
 use crate::core::slot::Slot;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 
 /// The attempts of which a Pod is known, and the fallback.
 pub fn slots(task: &RetryableTask) -> Vec<Slot> {
@@ -40,6 +41,21 @@ pub fn has_ended(task: &RetryableTask, slot: Slot) -> bool {
 /// The next of which a Pod is known.
 pub fn next_after(task: &RetryableTask, slot: Slot) -> Option<Slot> {
     slots(task).into_iter().find(|other| *other > slot)
+}
+
+/// Whether its container may still print: it runs, or can still start.
+pub fn may_print(pod: &Pod, container: &str) -> bool {
+    let Some(status) = &pod.status else { return pod.metadata.deletion_timestamp.is_none() };
+    let mut found = [&status.container_statuses, &status.init_container_statuses].into_iter().flatten().flatten();
+    let state = found.find(|status| status.name == container).and_then(|status| status.state.as_ref());
+    match state {
+        Some(state) if state.terminated.is_some() => false,
+        Some(state) if state.running.is_some() => true,
+        Some(_) | None => {
+            pod.metadata.deletion_timestamp.is_none()
+                && !matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
+        }
+    }
 }
 
 /// How far a log was read whose lines begin with their time, so that it goes on there when its connection breaks.

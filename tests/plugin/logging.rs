@@ -3,7 +3,7 @@
 use crate::server::{Answer, Request, Server, refusal, stored};
 use crate::tasks::{succeeded, task, waiting};
 use crate::{Said, named, said};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
@@ -64,12 +64,55 @@ fn a_log_that_is_followed_goes_on_after_its_connection_broke() {
     let Said { code, out, err } = said(&server, &["logs", "import", "-f", "--tail", "2"]);
     assert_eq!((code, &*out), (Some(0), "one\ntwo\nthree\nfour\n"), "{err}");
     let lines: Vec<String> = server.lines().into_iter().filter(|line| line.contains("/log?")).collect();
-    let since = |line: &String| line.contains("&sinceTime=2026-11-22T10%3A00%3A00Z&");
+    let since = |line: &String| line.split("&sinceTime=2026-11-22T10%3A00%3A").nth(1).map(|rest| rest[..3].to_owned());
     let tail = |line: &String| line.contains("&tailLines=2&");
+    let [cut, whole] = ["00Z", "01Z"].map(|second| Some(second.to_owned()));
+    // Its Pod is gone after the whole log was read: whether more was printed until then is asked once.
     assert_eq!(
         lines.iter().map(|line| (since(line), tail(line))).collect::<Vec<_>>(),
-        [(false, true), (true, false), (true, false)]
+        [(None, true), (cut.clone(), false), (cut, false), (whole, false)]
     );
+}
+
+/// The log of a Pod without a node is empty, and a stream may end before its container does.
+#[test]
+fn a_log_that_is_followed_goes_on_until_its_container_has_ended() {
+    let (asked, reads) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let server = Server::new(move |request| {
+        let logs = asked.load(Ordering::SeqCst);
+        let line = &*request.line;
+        if line.contains("/log?") {
+            return Answer::Text(
+                match asked.fetch_add(1, Ordering::SeqCst) {
+                    0 => "",
+                    1 => "2026-11-22T10:00:00.1Z one\n",
+                    _ => "2026-11-22T10:00:00.1Z one\n2026-11-22T10:00:00.2Z two\n",
+                }
+                .into(),
+            );
+        }
+        if line.contains("/pods/p") {
+            let state = match logs {
+                0 | 1 => json!({"phase": "Pending"}),
+                2 => json!({"phase": "Running", "containerStatuses": [status(&json!({"running": {}}))]}),
+                _ => {
+                    json!({"phase": "Running", "containerStatuses": [status(&json!({"terminated": {"exitCode": 0}}))]})
+                }
+            };
+            return Answer::Json(200, json!({"kind": "Pod", "metadata": {"name": "p"}, "status": state}));
+        }
+        let runs = json!({"state": "Running", "attempts": 1, "current": {"number": 1, "podName": "p"}});
+        // Who reads no more of the log sees the end of the task, too.
+        let is_over = logs > 3 || reads.fetch_add(1, Ordering::SeqCst) > 4;
+        stored(&[("retryabletasks", vec![if is_over { succeeded("import") } else { task("import", &runs) }])], request)
+    });
+    let Said { code, out, err } = said(&server, &["logs", "import", "-f"]);
+    assert_eq!((code, &*out), (Some(0), "one\ntwo\n"), "{err}");
+}
+
+/// The status of the main container.
+fn status(state: &Value) -> Value {
+    json!({"name": "task", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state})
 }
 
 #[test]

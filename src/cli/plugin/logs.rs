@@ -16,7 +16,7 @@ use retryable_tasks::core::main_container::main_container_name;
 use retryable_tasks::core::slot::Slot;
 use retryable_tasks::plugin::create::back_off;
 use retryable_tasks::plugin::inputs;
-use retryable_tasks::plugin::logs::{Place, has_ended, next_after, pod_of, slots};
+use retryable_tasks::plugin::logs::{Place, has_ended, may_print, next_after, pod_of, slots};
 use retryable_tasks::plugin::progress::{End, Watched};
 use std::collections::HashSet;
 use std::io;
@@ -193,7 +193,7 @@ impl Printer<'_> {
         }
         let container = self.args.container.clone().unwrap_or_else(|| main_container_name(&task.spec));
         let mut params = LogParams {
-            container: Some(container),
+            container: Some(container.clone()),
             follow,
             tail_lines: self.args.tail,
             // By its lines' times a log goes on after its connection has broken.
@@ -201,29 +201,38 @@ impl Printer<'_> {
             ..LogParams::default()
         };
         let mut place = Place::default();
-        // Whether it is asked for the last time, and for how many tries in a row it could not be had.
-        let (mut is_last, mut outages) = (false, 0);
+        // Whether a log was read, whether it is asked for the last time, and for how many tries in a row it could not be had.
+        let (mut was_read, mut is_last, mut outages) = (false, false, 0);
         loop {
             let why = match self.pods.log_stream(&pod, &params).await {
                 Err(why) => why,
                 Ok(log) => {
-                    let Some(broken) = self.copy(log, follow.then_some(&mut place)).await? else { return Ok(true) };
+                    let broken = self.copy(log, follow.then_some(&mut place)).await?;
+                    if broken.is_none() && (!follow || is_last) {
+                        return Ok(true);
+                    }
+                    was_read = true;
                     let since = place.resume();
                     if since != params.since_time {
                         (is_last, outages) = (false, 0);
                         params = LogParams { since_time: since, tail_lines: None, ..params };
                     }
+                    let Some(broken) = broken else {
+                        // The log of a Pod without a node is empty, and a stream may end while the container goes on.
+                        is_last = !self.prints_more(&pod, &container).await?;
+                        continue;
+                    };
                     kube::Error::ReadEvents(broken)
                 }
             };
             let error = Error::Request { what: format!("get the log of Pod {pod}"), why };
             if error.is_not_found() {
                 // The status names the Pod before it exists.
-                if !follow || self.is_over(slot).await? {
-                    if self.with_titles {
+                if !follow || was_read || self.is_over(slot).await? {
+                    if self.with_titles && !was_read {
                         note("the Pod no longer exists");
                     }
-                    return Ok(false);
+                    return Ok(was_read);
                 }
                 tokio::time::sleep(ASK_AGAIN).await;
             } else if follow && error.answer().is_some_and(|status| status.code == 400) {
@@ -231,10 +240,7 @@ impl Printer<'_> {
                 if is_last {
                     return Ok(true);
                 }
-                is_last = !self.is_alive(&pod).await?;
-                if !is_last {
-                    tokio::time::sleep(ASK_AGAIN).await;
-                }
+                is_last = !self.prints_more(&pod, &container).await?;
             } else if follow && error.is_transient() {
                 // Its node may never answer again: that does not keep the next attempt from being followed.
                 if is_last {
@@ -294,16 +300,17 @@ impl Printer<'_> {
         }
     }
 
-    /// Whether the Pod can still start. As far as is known it can while the API server is away.
-    async fn is_alive(&self, pod: &str) -> Result<bool, Error> {
+    /// Waits a moment if the container may still print. As far as is known it may while the API server is away.
+    async fn prints_more(&self, pod: &str, container: &str) -> Result<bool, Error> {
         let found = match self.pods.get_opt(pod).await.map_err(Error::of(format!("get Pod {pod}"))) {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(false),
-            Err(error) if error.is_transient() => return Ok(true),
+            Ok(found) => found.is_some_and(|found| may_print(&found, container)),
+            Err(error) if error.is_transient() => true,
             Err(error) => return Err(error),
         };
-        let phase = found.status.and_then(|status| status.phase).unwrap_or_default();
-        Ok(found.metadata.deletion_timestamp.is_none() && !matches!(&*phase, "Succeeded" | "Failed"))
+        if found {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+        Ok(found)
     }
 }
 
