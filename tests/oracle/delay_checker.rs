@@ -8,7 +8,7 @@ use super::{
 };
 use jiff::{SignedDuration, Timestamp};
 use retryable_tasks::{
-    api::{Action, HistoryEntry, RetryableTask, State},
+    api::{Action, HistoryEntry, State},
     core::{delay, jitter_seed::jitter_seed},
 };
 use serde_json::Value;
@@ -16,7 +16,6 @@ use std::time::Duration;
 
 pub fn check(trace: &Trace, record: &TaskRecord, violations: &mut Vec<Violation>) {
     follows_spec(record, violations);
-    start_at_is_kept(trace, record, violations);
     for (version, entry) in record.entries.values() {
         delay_follows_spec(record, *version, *version, entry, violations);
         let (last, changed) = &record.last_entries[&entry.attempt];
@@ -81,24 +80,6 @@ fn follows_spec(record: &TaskRecord, violations: &mut Vec<Violation>) {
         if wait.from.0 + delay != due.0 {
             let text = format!("{}: at {at:?} it waits {delay:?} from {:?}, until {:?}", record.name, wait.from, due);
             violations.push(Violation::new("a waiting task follows its spec", text));
-        }
-    }
-}
-
-/// The first attempt of a run does not start before its due time, which is that of `startAt`.
-fn start_at_is_kept(trace: &Trace, record: &TaskRecord, violations: &mut Vec<Violation>) {
-    for pair in record.versions.windows(2) {
-        let current = |task: &RetryableTask| task.status.as_ref().and_then(|status| status.current.clone());
-        let (Some(before), Some(after)) = (current(&pair[0].1), current(&pair[1].1)) else { continue };
-        let starts = before.pod_name.is_none() && after.pod_name.is_some() && after.wait.is_none();
-        let Some(due) = after.due_time.filter(|_| starts && after.start_at.is_some()) else { continue };
-        let at = pair[1].0;
-        let marks = trace.clock.iter().filter(|mark| mark.at <= at).map(|mark| mark.ahead);
-        let ahead = marks.chain([trace.ahead(Duration::ZERO), SignedDuration::ZERO]).max().unwrap_or_default();
-        let now = trace.start + SignedDuration::try_from(at).unwrap_or(SignedDuration::MAX) + ahead;
-        if now < due.0 {
-            let text = format!("{}: attempt {} starts at {at:?}, due at {}", record.name, after.number, due.0);
-            violations.push(Violation::new("the first attempt waits for startAt", text));
         }
     }
 }

@@ -95,9 +95,13 @@ fn written_with_cause(trace: &Trace, record: &TaskRecord, violations: &mut Vec<V
     }
 }
 
-/// Whether both versions are of the same wait, so that the write changed nothing but its wording.
+/// Whether both versions are of the same wait, so that the write changed nothing but its wording. The request of a schedule that the
+/// task makes way for another is no part of the status.
 fn still_waits(before: &Change, after: &Change) -> bool {
     let (before, after) = (&before.object["status"], &after.object["status"]);
+    if before == after {
+        return false;
+    }
     let waits = |status: &Value| status["state"] == "Waiting";
     waits(before) && waits(after) && before["current"] == after["current"] && before["after"] == after["after"]
 }

@@ -5,16 +5,19 @@
 //!
 //! - [`record`]: the trace, grouped by task and Pod.
 //! - [`sequence_checker`]: one Pod at a time; status before Pod, outcome before the finalizer's removal, intent before stop.
-//! - [`after_checker`]: a task waits for those of `spec.after`, and no longer.
+//! - [`after_checker`]: a task waits for `startAt` and for those of `spec.after`, and no longer.
+//! - [`checkpoint_checker`]: a checkpoint goes from attempt to attempt.
 //! - [`history_checker`]: the history matches the Pods.
 //! - [`delay_checker`]: delays are those of the spec, and are kept.
 //! - [`leader_checker`]: only the leader creates Pods.
 //! - [`liveness_checker`]: steps that are due follow soon, and no write is repeated in a loop.
 //! - [`queue_checker`]: tasks of a queue start in its order, within its limits, and not while its service is down.
+//! - [`schedule_checker`]: each time of a schedule is started once, or left out for a reason.
 //! - [`totals_checker`]: counters match the history, and budgets are kept.
 //! - [`quiescence_checker`]: at the end nothing is left behind, and nothing is written any more.
 
 mod after_checker;
+mod checkpoint_checker;
 mod delay_checker;
 mod history_checker;
 mod leader_checker;
@@ -22,6 +25,7 @@ mod liveness_checker;
 mod queue_checker;
 mod quiescence_checker;
 mod record;
+mod schedule_checker;
 mod sequence_checker;
 mod totals_checker;
 
@@ -80,7 +84,7 @@ impl Write {
 pub struct Trace {
     /// When it began.
     pub start: Timestamp,
-    /// Every version of every task, queue, Pod and Event, in order.
+    /// Every version of every task, queue, schedule, Pod and Event, in order.
     pub changes: Vec<Change>,
     /// Every write of the operator, by `called`.
     pub writes: Vec<Write>,
@@ -90,6 +94,8 @@ pub struct Trace {
     pub processes: Vec<Duration>,
     /// When the run ended.
     pub end: Duration,
+    /// Since when nothing delays the operator any more.
+    pub calm_since: Duration,
     /// Whether the operator stopped writing at the end.
     pub converged: bool,
     /// The namespace whose Pods get no finalizer.
@@ -151,10 +157,12 @@ pub fn judge(trace: &Trace) -> (Vec<Violation>, Vec<String>) {
     let tasks = record::by_task(trace);
     let mut violations = vec![];
     queue_checker::check(trace, &tasks, &mut violations);
+    schedule_checker::check(trace, &tasks, &mut violations);
     for record in &tasks {
         sequence_checker::check(trace, record, &mut violations);
         history_checker::check(trace, record, &mut violations);
         delay_checker::check(trace, record, &mut violations);
+        checkpoint_checker::check(record, &mut violations);
         totals_checker::check(record, &mut violations);
         quiescence_checker::check(trace, record, &mut violations);
         liveness_checker::check(trace, record, &mut violations);

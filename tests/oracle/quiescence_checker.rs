@@ -85,8 +85,9 @@ pub fn check_all(trace: &Trace, violations: &mut Vec<Violation>) {
         violations.push(Violation::new("silence when done", text));
     }
     for write in &trace.writes {
-        let idle =
-            matches!(write.kind, "RetryableTask" | "TaskQueue") && (200..300).contains(&write.code) && !write.changed;
+        let idle = matches!(write.kind, "RetryableTask" | "TaskQueue" | "TaskSchedule")
+            && (200..300).contains(&write.code)
+            && !write.changed;
         if trace.faultless && idle {
             let text = format!("{} {} at {:?} changes nothing", write.verb, write.object, write.called);
             violations.push(Violation::new("no write that changes nothing", text));

@@ -28,7 +28,8 @@ fn number(variable: &str) -> Option<u64> {
 fn play(seed: u64) -> Result<Outcome, String> {
     let plan = Plan::of(seed);
     let log = number("SEED").is_some();
-    let again = (plan.kind == Kind::Faults).then(|| plan.without_faults());
+    // How many runs a schedule starts depends on when each ends.
+    let again = (plan.kind == Kind::Faults && plan.schedules.is_empty()).then(|| plan.without_faults());
     let mut outcome = catch_unwind(AssertUnwindSafe(|| world::run(plan, log))).map_err(panic_text)?;
     if let Some(plan) = again {
         let calm = catch_unwind(AssertUnwindSafe(|| world::run(plan, false))).map_err(panic_text)?;

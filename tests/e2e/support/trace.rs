@@ -49,6 +49,7 @@ fn build(sights: Vec<SeenVersion>, mut requests: Vec<Request>, operator: &str, r
         start,
         processes: vec![],
         end,
+        calm_since: Duration::MAX,
         changes,
         writes: writes.collect(),
         leaders: vec![],

@@ -103,6 +103,8 @@ pub struct Fate {
     pub ending: Ending,
     /// What the main container does on SIGTERM: exits with this code after this long. Beyond the grace it is killed.
     pub on_term: (i32, Duration),
+    /// What the main container leaves as a message when SIGTERM ends it: from where to go on.
+    pub saves: Option<String>,
     /// How long other ordinary containers run on after the main one.
     pub linger: Duration,
     /// Who disrupts it, how long after its creation.
@@ -140,6 +142,7 @@ impl Fate {
             init: if r.chance(100) { 3 } else { 0 },
             run,
             ending: ending(r, odds),
+            saves: saves(seed, pod),
             on_term: (r.pick(&[0, 0, 143, 143, 1, 7]), r.skewed(60_000)),
             linger: r.skewed(100_000),
             disruption: r.chance(odds.disruption).then(|| {
@@ -168,6 +171,12 @@ impl Fate {
         let run = self.run.min(random.duration(Duration::from_millis(100), Duration::from_secs(20)));
         Self { run, ending: Ending::Exit(75, Some(report)), ..self }
     }
+}
+
+/// What it saves on SIGTERM. Drawn by itself, so that the rest of the fate does not depend on it.
+fn saves(seed: u64, pod: &str) -> Option<String> {
+    let mut random = Random::fork(seed, &format!("saves/{pod}"));
+    random.chance(500).then(|| format!(r#"{{"checkpoint":{{"row":{}}}}}"#, random.below(1000)))
 }
 
 fn ending(r: &mut Random, odds: &Odds) -> Ending {

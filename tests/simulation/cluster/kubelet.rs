@@ -225,7 +225,9 @@ impl PodRun {
         }
         let now = self.now();
         if let Some(since) = main {
-            self.containers[self.main].1 = Container::exited(since, now, exit);
+            // Killed after its grace, it has had no time for last words.
+            let saves = self.fate.saves.clone().filter(|_| exit != 137);
+            self.containers[self.main].1 = Container::ended(since, now, &Ending::Exit(exit, saves));
             self.truth(|truth, age| (truth.ended, truth.exit) = (Some(age), Some(exit)));
         }
         for (_, container) in self.init.iter_mut().chain(&mut self.containers) {

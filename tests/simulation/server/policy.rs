@@ -61,9 +61,12 @@ impl Policies {
     /// Checks that the operator's role has this verb at all.
     pub fn authorize(actor: Actor, call: &Call) -> Result<(), ApiError> {
         let granted = match (call.resource, call.status) {
-            (Resource::Tasks, false) => [Verb::Get, Verb::List, Verb::Watch, Verb::Delete].as_slice(),
-            (Resource::Tasks | Resource::Queues, true) => &[Verb::Update],
+            (Resource::Tasks, false) => {
+                [Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Patch, Verb::Delete].as_slice()
+            }
+            (Resource::Tasks | Resource::Queues | Resource::Schedules, true) => &[Verb::Update],
             (Resource::Queues, false) => &[Verb::List, Verb::Watch],
+            (Resource::Schedules, false) => &[Verb::Get, Verb::List, Verb::Watch],
             (Resource::Pods, false) => &[Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Patch, Verb::Delete],
             (Resource::Events, false) => &[Verb::Create],
             (Resource::ClusterEvents, false) => &[Verb::List],

@@ -7,6 +7,8 @@ pub enum Resource {
     Tasks,
     /// `taskqueues.retryable.dev`.
     Queues,
+    /// `taskschedules.retryable.dev`.
+    Schedules,
     /// Pods.
     Pods,
     /// Leases.
@@ -22,13 +24,21 @@ pub enum Resource {
 
 impl Resource {
     /// Every resource.
-    pub const ALL: [Self; 7] =
-        [Self::Tasks, Self::Queues, Self::Pods, Self::Leases, Self::Events, Self::ClusterEvents, Self::Nodes];
+    pub const ALL: [Self; 8] = [
+        Self::Tasks,
+        Self::Queues,
+        Self::Schedules,
+        Self::Pods,
+        Self::Leases,
+        Self::Events,
+        Self::ClusterEvents,
+        Self::Nodes,
+    ];
 
     /// The API group; empty for the core group.
     pub fn group(self) -> &'static str {
         match self {
-            Self::Tasks | Self::Queues => "retryable.dev",
+            Self::Tasks | Self::Queues | Self::Schedules => "retryable.dev",
             Self::Leases => "coordination.k8s.io",
             Self::Events => "events.k8s.io",
             Self::Pods | Self::ClusterEvents | Self::Nodes => "",
@@ -51,6 +61,7 @@ impl Resource {
         match self {
             Self::Tasks => "RetryableTask",
             Self::Queues => "TaskQueue",
+            Self::Schedules => "TaskSchedule",
             Self::Pods => "Pod",
             Self::Leases => "Lease",
             Self::Events | Self::ClusterEvents => "Event",
@@ -63,6 +74,7 @@ impl Resource {
         match self {
             Self::Tasks => "retryabletasks",
             Self::Queues => "taskqueues",
+            Self::Schedules => "taskschedules",
             Self::Pods => "pods",
             Self::Leases => "leases",
             Self::Events | Self::ClusterEvents => "events",
@@ -83,17 +95,22 @@ impl Resource {
 
     /// Whether a user-defined resource: no strategic merge, items of a list with their kind.
     pub fn custom(self) -> bool {
-        matches!(self, Self::Tasks | Self::Queues)
+        matches!(self, Self::Tasks | Self::Queues | Self::Schedules)
     }
 
     /// Whether it has a status subresource.
     pub fn has_status(self) -> bool {
-        matches!(self, Self::Tasks | Self::Queues | Self::Pods | Self::Nodes)
+        matches!(self, Self::Tasks | Self::Queues | Self::Schedules | Self::Pods | Self::Nodes)
     }
 
     /// Whether `metadata.generation` counts the changes of its spec.
     pub fn has_generation(self) -> bool {
-        matches!(self, Self::Tasks | Self::Queues | Self::Pods)
+        matches!(self, Self::Tasks | Self::Queues | Self::Schedules | Self::Pods)
+    }
+
+    /// Whether it has managed fields: those of whose objects somebody reads them.
+    pub fn has_managed_fields(self) -> bool {
+        self == Self::Schedules
     }
 
     /// Whether a PUT without resourceVersion overwrites unconditionally.

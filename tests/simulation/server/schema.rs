@@ -11,6 +11,8 @@ pub struct Schema {
     tasks: Option<Arc<Value>>,
     /// That of queues.
     queues: Option<Arc<Value>>,
+    /// That of schedules.
+    schedules: Option<Arc<Value>>,
     /// The fields by which tasks can be selected.
     selectable: Vec<String>,
 }
@@ -24,7 +26,7 @@ impl Schema {
         let selectable = version["selectableFields"].as_array().into_iter().flatten();
         let paths = selectable.filter_map(|field| field["jsonPath"].as_str());
         let selectable = paths.map(|path| path.trim_start_matches('.').into()).collect();
-        Self { tasks: Some(schema.clone().into()), queues: None, selectable }
+        Self { tasks: Some(schema.clone().into()), queues: None, schedules: None, selectable }
     }
 
     /// The same, with the schema of queues in this `CustomResourceDefinition`.
@@ -32,6 +34,13 @@ impl Schema {
         let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
         assert!(schema.is_object(), "the definition has no schema");
         Self { queues: Some(schema.clone().into()), ..self }
+    }
+
+    /// The same, with the schema of schedules in this `CustomResourceDefinition`.
+    pub fn with_schedules(self, definition: &Value) -> Self {
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        assert!(schema.is_object(), "the definition has no schema");
+        Self { schedules: Some(schema.clone().into()), ..self }
     }
 
     /// The same of an older API server, which selects by no field of the resource's own.
@@ -53,6 +62,7 @@ impl Schema {
         let schema = match resource {
             Resource::Tasks => &self.tasks,
             Resource::Queues => &self.queues,
+            Resource::Schedules => &self.schedules,
             _ => &None,
         };
         let Some(schema) = schema else { return Ok(()) };

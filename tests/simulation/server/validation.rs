@@ -96,7 +96,7 @@ pub fn pod_defaults(pod: &mut Value) {
     pod["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"});
 }
 
-/// Removes empty metadata, which the server does not store, and the managed fields, which nobody here reads.
+/// Removes empty metadata, which the server does not store, and the managed fields, which the server itself notes.
 pub fn tidy(value: &mut Value) {
     let metadata = object(value, "metadata");
     metadata.remove("managedFields");
@@ -108,6 +108,19 @@ pub fn tidy(value: &mut Value) {
         Value::String(text) => !text.is_empty(),
         _ => true,
     });
+}
+
+/// Notes when this manager wrote the object, or its status. The real server also says which fields.
+pub fn note_manager(object: &mut Value, manager: &str, is_status: bool, time: &str) {
+    let subresource = if is_status { json!("status") } else { Value::Null };
+    let mut entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    entries.retain(|entry| entry["manager"] != manager || entry["subresource"] != subresource);
+    let mut entry = json!({"manager": manager, "operation": "Update", "time": time});
+    if is_status {
+        entry["subresource"] = subresource;
+    }
+    entries.push(entry);
+    object["metadata"]["managedFields"] = Value::Array(entries);
 }
 
 /// The fields whose changes increment the generation.
@@ -156,8 +169,14 @@ pub fn valid(resource: Resource, name: &str, object: &Value) -> Result<(), ApiEr
     match resource {
         Resource::Pods => valid_pod(name, object),
         Resource::Events => valid_event(name, object),
+        Resource::Schedules => valid_schedule(name),
         Resource::Tasks | Resource::Queues | Resource::Leases | Resource::ClusterEvents | Resource::Nodes => Ok(()),
     }
+}
+
+/// The rule of the definition on a schedule's name, which goes into those of its tasks.
+fn valid_schedule(name: &str) -> Result<(), ApiError> {
+    if name.len() <= 49 { Ok(()) } else { Err(ApiError::invalid(Resource::Schedules, name, "at most 49 characters")) }
 }
 
 fn valid_pod(name: &str, pod: &Value) -> Result<(), ApiError> {

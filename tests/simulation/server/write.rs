@@ -62,6 +62,7 @@ impl State {
             return Err(ApiError::already_exists(call.resource, &name, terminating));
         }
         object["metadata"]["uid"] = json!(self.store.next_uid(&key));
+        self.note_manager(actor, call, &mut object);
         let change = self.commit(actor, ChangeKind::Added, key, object);
         Ok(Reply::Object(201, change.object))
     }
@@ -133,6 +134,8 @@ impl State {
         }
         self.schema.admit(resource, &key.name, &mut new, call.status)?;
         validation::tidy(&mut new);
+        let managed = old["metadata"].get("managedFields").cloned();
+        validation::set(validation::object(&mut new, "metadata"), "managedFields", managed);
         validation::valid_update(resource, &key.name, &new, old)?;
         if resource.has_generation() && validation::spec(&new) != validation::spec(old) {
             let generation = old["metadata"]["generation"].as_i64().unwrap_or(0);
@@ -148,8 +151,17 @@ impl State {
         if new == **old {
             return Ok(Reply::Object(200, old.clone()));
         }
+        self.note_manager(actor, call, &mut new);
         let change = self.commit(actor, ChangeKind::Modified, key, new);
         Ok(Reply::Object(200, change.object))
+    }
+
+    /// Notes who wrote the object, and when, if somebody reads that of such objects.
+    fn note_manager(&self, actor: Actor, call: &Call, object: &mut Value) {
+        if call.resource.has_managed_fields() {
+            let manager = if matches!(actor, Actor::Client(_)) { "retryable-tasks" } else { "kubectl" };
+            validation::note_manager(object, manager, call.status, &self.store.stamp(Duration::ZERO));
+        }
     }
 
     /// Writes in the name of one of the cluster's own components, and tells whether it was accepted.

@@ -1,6 +1,10 @@
 //! Faults of the operator's processes: they are killed, paused, shut down and restarted, and their clocks jump.
 
-use super::{operator::Operator, plan::Plan, users};
+use super::{
+    operator::{Operator, Setup},
+    plan::Plan,
+    schedules, users,
+};
 use crate::{
     clock::{WallClock, WorldClock},
     oracle::ClockMark,
@@ -30,6 +34,7 @@ pub type Records = Arc<Mutex<Recorded>>;
 pub async fn replica(server: Server, plan: Plan, world: WorldClock, index: u32, records: Records) {
     let mut random = Random::fork(plan.seed, &format!("replica/{index}"));
     let clock = WallClock::new(world, SignedDuration::ZERO);
+    let setup = Setup { elected: plan.replicas > 1, scheduled: !plan.schedules.is_empty() };
     let mut pod = 0;
     loop {
         // A restarted container keeps its Pod's name; a new Pod has another.
@@ -43,7 +48,7 @@ pub async fn replica(server: Server, plan: Plan, world: WorldClock, index: u32, 
             u32::try_from(records.processes.len() - 1).unwrap_or(u32::MAX)
         };
         let identity = format!("operator-{index}-{pod}");
-        let mut operator = Operator::start(&server, clock.clone(), number, identity, plan.replicas > 1);
+        let mut operator = Operator::start(&server, clock.clone(), number, identity, setup);
         let exit = trouble(&server, &plan, world, &mut operator, &mut random, &records).await;
         assert!(!matches!(exit, Exit::Panicked(_)), "the operator panicked: {exit:?}");
         tokio::time::sleep(random.skewed(60_000)).await;
@@ -82,6 +87,9 @@ async fn trouble(
                     &Key::new(Resource::Tasks, namespace, name),
                     &world.elapsed().as_millis().to_string(),
                 );
+            }
+            if !plan.schedules.is_empty() {
+                schedules::touch_all(server, &world.elapsed().as_millis().to_string());
             }
         }
         if plan.replicas > 1 && r.chance(400) {

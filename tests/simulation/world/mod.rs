@@ -4,6 +4,7 @@ mod chaos;
 mod operator;
 mod plan;
 mod queues;
+mod schedules;
 mod users;
 
 pub use plan::{Kind, OWN_NAMESPACE, Plan};
@@ -23,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(12 * 3600);
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     let (tasks, queues) = (json!(retryable_tasks::api::crd()), json!(retryable_tasks::api::queue_crd()));
-    Schema::of(&tasks).with_queues(&queues)
+    Schema::of(&tasks).with_queues(&queues).with_schedules(&json!(retryable_tasks::api::schedule_crd()))
 });
 
 /// The result of a world.
@@ -63,6 +64,9 @@ pub fn run(plan: Plan, log: bool) -> Outcome {
         }
         for index in 0..plan.queues.len() {
             jobs.spawn(queues::own(server.clone(), plan.clone(), index));
+        }
+        for index in 0..plan.schedules.len() {
+            jobs.spawn(schedules::own(server.clone(), plan.clone(), index));
         }
         for index in 0..plan.replicas {
             jobs.spawn(chaos::replica(server.clone(), plan.clone(), clock, index, records.clone()));
@@ -130,8 +134,10 @@ fn conclude(
 }
 
 fn trace(plan: &Plan, state: &crate::server::State, converged: bool, records: chaos::Recorded) -> Trace {
-    let of_interest =
-        |resource: Resource| matches!(resource, Resource::Tasks | Resource::Queues | Resource::Pods | Resource::Events);
+    let of_interest = |resource: Resource| match resource {
+        Resource::Tasks | Resource::Queues | Resource::Schedules | Resource::Pods | Resource::Events => true,
+        Resource::Leases | Resource::ClusterEvents | Resource::Nodes => false,
+    };
     let denied = |request: &crate::server::Record| {
         let meant = |d: &&crate::server::Denial| d.verb == request.verb && d.resource == request.resource;
         plan.denials.iter().any(|d| meant(&d))
@@ -163,12 +169,18 @@ fn trace(plan: &Plan, state: &crate::server::State, converged: bool, records: ch
         leaders: leaders(&state.requests),
         processes: records.processes,
         end: state.store.clock.elapsed(),
+        calm_since: calm_since(plan),
         converged,
         own_namespace: OWN_NAMESPACE.into(),
         faultless: plan.kind == Kind::Calm,
         prompt: plan.is_prompt(),
         clock: records.clock,
     }
+}
+
+/// Since when nothing delays the operator: a watch that hung has been given up too.
+fn calm_since(plan: &Plan) -> Duration {
+    if plan.is_prompt() { Duration::ZERO } else { plan.trouble + Duration::from_secs(400) }
 }
 
 fn log_lines(state: &crate::server::State) -> Vec<String> {
@@ -185,7 +197,7 @@ fn log_lines(state: &crate::server::State) -> Vec<String> {
                     "reason": status["reason"], "conditions": status["conditions"], "containers": status["containerStatuses"],
                 })
             }
-            Resource::Tasks | Resource::Queues => json!({"metadata": object["metadata"], "spec": object["spec"], "status": status}),
+            Resource::Tasks | Resource::Queues | Resource::Schedules => json!({"metadata": object["metadata"], "spec": object["spec"], "status": status}),
             _ => Value::Null,
         };
         let (key, kind, actor, version) = (&change.key, change.kind, change.actor, change.version);

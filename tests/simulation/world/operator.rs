@@ -10,8 +10,10 @@ use futures::FutureExt;
 use retryable_tasks::{
     controller::{
         Clock, Settings, client,
+        dependents::Dependents,
         leader_election::{self, Elector, Held, Leadership},
-        main_loop::run as control,
+        main_loop::{TaskExited, run as control},
+        schedules,
     },
     telemetry::Telemetry,
 };
@@ -29,31 +31,53 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one. With `elected`, it takes part in leader election under its identity.
-    pub fn start(server: &Server, clock: WallClock, client_number: u32, identity: String, elected: bool) -> Self {
+    /// Starts one under this identity.
+    pub fn start(server: &Server, clock: WallClock, client_number: u32, identity: String, setup: Setup) -> Self {
         let gate = Gate::new();
         let stop = Arc::new(Notify::new());
         let stopped = stop.clone();
         let stop_signal = async move { stopped.notified().await };
         let endpoint = Endpoint::new(server.clone(), gate.clone(), client_number);
-        let main = operate(endpoint, clock.clone(), identity, elected, stop_signal);
+        let main = operate(endpoint, clock.clone(), identity, setup, stop_signal);
         let process = Process::start(gate, clock, main);
         Self { process, stop, client: client_number }
     }
+}
+
+/// What the operator is started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Whether it takes part in leader election.
+    pub elected: bool,
+    /// Whether it serves schedules. Their watches are left out where there are none, since they take time.
+    pub scheduled: bool,
+}
+
+async fn controllers(
+    settings: Settings,
+    scheduled: bool,
+    stop: impl Future<Output = ()> + Send + Clone,
+) -> Result<(), TaskExited> {
+    let dependents = Arc::<Dependents>::default();
+    let tasks = control(settings.clone(), None, dependents.clone(), stop.clone());
+    if !scheduled {
+        return tasks.await;
+    }
+    tokio::try_join!(biased; tasks, schedules::run(settings, None, dependents, stop)).map(drop)
 }
 
 async fn operate(
     endpoint: Endpoint,
     clock: WallClock,
     identity: String,
-    elected: bool,
+    setup: Setup,
     stop_signal: impl Future<Output = ()> + Send + 'static,
 ) {
     let stop = stop_signal.boxed().shared();
     let telemetry = Arc::new(Telemetry::new(Duration::from_secs(400)));
     let client = client::client_with(endpoint, "default", telemetry.clone());
     let now: Clock = Arc::new(move || clock.now());
-    let (held, leadership) = if elected {
+    let (held, leadership) = if setup.elected {
         let settings = leader_election::Settings {
             namespace: OWN_NAMESPACE.into(),
             name: "retryable-tasks".into(),
@@ -85,7 +109,7 @@ async fn operate(
     };
     tokio::select! { biased;
         () = leadership.lost() => return,
-        ended = control(settings, None, Arc::default(), stop) => ended.expect("a controller whose parts live"),
+        ended = controllers(settings, setup.scheduled, stop) => ended.expect("a controller whose parts live"),
     }
     if let Some(held) = held {
         // A Lease that could not be released expires.

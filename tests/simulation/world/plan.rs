@@ -1,6 +1,9 @@
 //! The plan of a world: drawn from its seed before it begins.
 
-use super::queues::{self, QueuePlan};
+use super::{
+    queues::{self, QueuePlan},
+    schedules::{self, SchedulePlan},
+};
 use crate::{
     clock::WorldClock,
     cluster::Odds,
@@ -57,6 +60,8 @@ pub struct Plan {
     pub tasks: Vec<(String, String, Value)>,
     /// The queues that tasks name.
     pub queues: Vec<QueuePlan>,
+    /// The schedules that start tasks.
+    pub schedules: Vec<SchedulePlan>,
     /// When the faults end. After that the world must converge.
     pub trouble: Duration,
     /// What the API server refuses to the operator for a while: by a quota, a policy, or for want of a right.
@@ -95,7 +100,9 @@ impl Plan {
             Kind::Users if random.chance(300) => Kind::Finished,
             kind => kind,
         };
-        let Some(kind) = queues::kind(seed) else { return Self::of_kind(seed, kind) };
+        let Some(kind) = queues::kind(seed) else {
+            return schedules::plan(seed).unwrap_or_else(|| Self::of_kind(seed, kind));
+        };
         let mut plan = Self::of_kind(seed, kind);
         queues::add(&mut plan);
         plan
@@ -152,8 +159,23 @@ impl Plan {
         let jumps = kind == Kind::Clocks;
         let long = jumps || replicas == 1 && r.chance(100);
         let silence = if long { LONG_SILENCE } else { SILENCE };
-        let queues = vec![];
-        Self { seed, kind, rates, odds, tasks, queues, trouble, denials, kills, users, replicas, jumps, silence }
+        let (queues, schedules) = (vec![], vec![]);
+        Self {
+            seed,
+            kind,
+            rates,
+            odds,
+            tasks,
+            queues,
+            schedules,
+            trouble,
+            denials,
+            kills,
+            users,
+            replicas,
+            jumps,
+            silence,
+        }
     }
 
     /// Whether nothing delays the operator: at most its cleanup is refused.
