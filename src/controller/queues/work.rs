@@ -269,8 +269,8 @@ impl Queues {
         let now = self.now();
         let mut inner = self.lock();
         let Some(queue) = inner.queues.get_mut(key) else { return };
-        queue.is_being_written = false;
         queue.written = Some(Instant::now());
+        let may_land = matches!(written, Written::Failed(_));
         let live = match written {
             Written::Done { before, after } => {
                 queue.failures = 0;
@@ -299,7 +299,12 @@ impl Queues {
         if let Some(live) = live {
             self.answered(key, *live);
         }
-        self.start_what_may(self.lock(), std::slice::from_ref(key), None, now);
+        let mut inner = self.lock();
+        if let Some(queue) = inner.queues.get_mut(key) {
+            queue.is_being_written = false;
+            queue.ledger.write_ended(may_land, now);
+        }
+        self.start_what_may(inner, std::slice::from_ref(key), None, now);
         self.changed.notify_one();
     }
 }

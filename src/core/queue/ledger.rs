@@ -6,7 +6,8 @@
 //! - [`Ledger::demand`]: a reconcile has ended, and its task wants to start an attempt, or does not.
 //! - [`Ledger::advance`]: grants what may start. Each grant wakes its task, and no other.
 //! - [`Ledger::view`]: what a task is told.
-//! - [`Ledger::circuit_to_store`] and [`Ledger::stored`]: the circuit's next state takes effect once it is stored.
+//! - [`Ledger::circuit_to_store`], [`Ledger::stored`] and [`Ledger::write_ended`]: the circuit's next state takes effect once
+//!   it is stored.
 
 mod circuit_breaker;
 mod grants;
@@ -59,10 +60,21 @@ pub struct Ledger {
     /// Tasks that are due by the first list and have not been reconciled yet, and how long to wait for them.
     not_synced: HashSet<Uid>,
     synced_by: Timestamp,
-    /// Whether the circuit is to be stored as open: nothing is granted any more.
-    is_closing: bool,
+    /// Whether the circuit is to be stored as open, or may be stored so: nothing is granted any more.
+    is_opening: bool,
+    /// The write that opens the circuit, until it is known what became of it.
+    opening_write: Option<OpeningWrite>,
     /// How long those waited who may start now, until they are asked for.
     waits: Vec<SignedDuration>,
+}
+
+/// A write of the circuit as open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OpeningWrite {
+    /// It has not ended.
+    InFlight,
+    /// It has got no answer, and may still be stored until then.
+    Unanswered(Timestamp),
 }
 
 /// The queue's object.
@@ -153,7 +165,8 @@ impl Ledger {
             retry_after: None,
             not_synced: HashSet::new(),
             synced_by: now,
-            is_closing: false,
+            is_opening: false,
+            opening_write: None,
             waits: Vec::new(),
         }
     }
@@ -206,7 +219,7 @@ impl Ledger {
         self.recovers_since = self.closed_since();
         self.votes.clear();
         self.bucket = Bucket::empty(now);
-        (self.retry_after, self.is_closing) = (None, false);
+        (self.retry_after, self.is_opening, self.opening_write) = (None, false, None);
         self.released_at = self.released_at.max(now);
         self.line_up(now);
     }

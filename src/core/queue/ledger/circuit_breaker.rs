@@ -1,7 +1,8 @@
 //! The ledger's part in the circuit: what the ends of attempts say of the service, and what becomes of probes.
 
-use super::{Ledger, Member, Queue, State};
+use super::{Ledger, Member, OpeningWrite, Queue, State};
 use crate::api::{Circuit, CircuitMode, CircuitState, Probe};
+use crate::core::decide::LATE_POST_BOUND;
 use crate::core::queue::circuit::{Evidence, ProbeState, next};
 use crate::core::queue::facts::TaskFacts;
 use crate::core::queue::line::Uid;
@@ -12,13 +13,30 @@ use jiff::Timestamp;
 
 impl Ledger {
     /// The circuit that is to be stored, if any. It takes effect with [`stored`](Self::stored). None while a grant is in use
-    /// and the circuit opens: nobody is to start after it has opened.
+    /// and the circuit opens: nobody is to start after it has opened. For the same reason nothing is granted from then on until
+    /// [`write_ended`](Self::write_ended), even if the next end of an attempt speaks against it.
     #[allow(clippy::option_option)] // that there is no circuit is to be stored too
-    pub fn circuit_to_store(&self, now: Timestamp) -> Option<Option<Circuit>> {
+    pub fn circuit_to_store(&mut self, now: Timestamp) -> Option<Option<Circuit>> {
         let wanted = self.wanted_circuit(now)?;
         let opens = wanted.as_ref().is_some_and(|circuit| circuit.state == CircuitState::Open);
         let may_start = |member: &Member| matches!(&member.state, State::Granted(grant) if grant.may_start(now));
-        if opens && self.members.values().any(may_start) { None } else { Some(wanted) }
+        if opens && self.members.values().any(may_start) {
+            return None;
+        }
+        if opens {
+            self.opening_write = Some(OpeningWrite::InFlight);
+        }
+        Some(wanted)
+    }
+
+    /// The write of the circuit has ended, and [`stored`](Self::stored) was called if it is stored. `may_land`: it got no answer.
+    pub fn write_ended(&mut self, may_land: bool, now: Timestamp) {
+        if !may_land {
+            // An earlier write that got no answer meets a newer version.
+            self.opening_write = None;
+        } else if self.opening_write == Some(OpeningWrite::InFlight) {
+            self.opening_write = Some(OpeningWrite::Unanswered(plus(now, LATE_POST_BOUND)));
+        }
     }
 
     /// The circuit is stored, and takes effect.
@@ -26,7 +44,7 @@ impl Ledger {
         let state = |circuit: &Option<Circuit>| circuit.as_ref().map(|circuit| circuit.state);
         let before = state(&self.circuit);
         self.circuit = circuit;
-        self.is_closing = false;
+        (self.is_opening, self.opening_write) = (false, None);
         let finished: Vec<_> =
             self.members.iter().filter(|(_, member)| member.is_finished).map(|(uid, _)| uid.clone()).collect();
         for uid in &finished {
@@ -34,6 +52,10 @@ impl Ledger {
         }
         if before == state(&self.circuit) {
             return;
+        }
+        // Nobody but this process knows of its grants.
+        if self.is_open() {
+            self.take_back_unused(now);
         }
         // What is only observed goes on being counted.
         let is_observed = |state: Option<CircuitState>| state == Some(CircuitState::WouldOpen);

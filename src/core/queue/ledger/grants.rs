@@ -1,6 +1,6 @@
 //! Who may start, and what the others wait for.
 
-use super::{Grant, Ledger, Member, Place, State};
+use super::{Grant, Ledger, Member, OpeningWrite, Place, State};
 use crate::api::{Circuit, CircuitMode, CircuitState};
 use crate::core::jitter_seed::jitter_seed;
 use crate::core::queue::line::{Uid, is_before};
@@ -46,11 +46,18 @@ impl Ledger {
     /// Before the circuit is stored as open, grants that nobody has used are taken back.
     fn follow_wanted_circuit(&mut self, now: Timestamp) {
         let wanted = self.wanted_circuit(now);
-        self.is_closing =
-            matches!(&wanted, Some(Some(Circuit { state: CircuitState::Open, .. }))) && !self.is_open_already();
-        if !self.is_closing {
-            return;
+        let opens = matches!(&wanted, Some(Some(Circuit { state: CircuitState::Open, .. }))) && !self.is_open();
+        self.opening_write = self.opening_write.filter(|write| match write {
+            OpeningWrite::InFlight => true,
+            OpeningWrite::Unanswered(until) => *until > now,
+        });
+        self.is_opening = opens || self.opening_write.is_some();
+        if self.is_opening {
+            self.take_back_unused(now);
         }
+    }
+
+    pub(super) fn take_back_unused(&mut self, now: Timestamp) {
         let unused: Vec<_> = self
             .members
             .iter()
@@ -65,7 +72,7 @@ impl Ledger {
         }
     }
 
-    fn is_open_already(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.circuit_state() == CircuitState::Open
     }
 
@@ -197,7 +204,7 @@ impl Ledger {
                 let cause = cause.as_deref().unwrap_or_default();
                 return Some(Shut::Circuit(format!("the circuit of TaskQueue {name} is open{until}: {cause}")));
             }
-            _ if self.is_closing => return Some(Shut::Circuit(format!("the circuit of TaskQueue {name} opens"))),
+            _ if self.is_opening => return Some(Shut::Circuit(format!("the circuit of TaskQueue {name} opens"))),
             _ => {}
         }
         if let Some(until) = self.retry_after.filter(|until| *until > now) {
@@ -275,10 +282,14 @@ impl Ledger {
         }
     }
 
-    /// When a start that got no answer can no longer be stored, if the circuit waits for it to open.
+    /// When a start that got no answer can no longer be stored, if the circuit waits for it to open; or the write that opens it.
     fn next_landing(&self) -> Option<Timestamp> {
-        let members = self.members.values().filter(|_| self.is_closing);
-        members.filter_map(super::Member::in_flight_until).min()
+        let write = match self.opening_write {
+            Some(OpeningWrite::Unanswered(until)) => Some(until),
+            Some(OpeningWrite::InFlight) | None => None,
+        };
+        let members = self.members.values().filter(|_| self.is_opening);
+        members.filter_map(super::Member::in_flight_until).chain(write).min()
     }
 
     /// When [`advance`](Self::advance) is worth a call if nothing happens.

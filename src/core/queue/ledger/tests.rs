@@ -3,6 +3,7 @@
 
 mod circuit;
 mod model;
+mod opening;
 mod speed;
 
 use super::*;
@@ -88,12 +89,17 @@ impl World {
     }
 
     pub(super) fn want_with(&mut self, name: &str, attempt: i32, priority: i32, key: Option<&str>) -> Vec<String> {
+        self.ask(name, attempt, priority, key);
+        self.turn()
+    }
+
+    /// The task's attempt is due, and nothing is granted or stored yet.
+    fn ask(&mut self, name: &str, attempt: i32, priority: i32, key: Option<&str>) {
         self.facts(name).fairness_key = key.unwrap_or_default().into();
         self.observe(name);
         let demand = self.demand(attempt, priority, key);
         let facts = self.facts(name).clone();
         self.ledger.demand(&facts, Some(&demand), at(self.now));
-        self.turn()
     }
 
     fn demand(&self, attempt: i32, priority: i32, key: Option<&str>) -> QueueDemand {
@@ -132,6 +138,12 @@ impl World {
 
     /// The attempt has ended. Answers who may start.
     pub(super) fn end(&mut self, name: &str, entry: HistoryEntry) -> Vec<String> {
+        self.show_end(name, entry);
+        self.turn()
+    }
+
+    /// The attempt has ended, and nothing is granted or stored yet.
+    fn show_end(&mut self, name: &str, entry: HistoryEntry) {
         let now = at(self.now);
         let facts = self.facts(name);
         let attempt = facts.held.take().unwrap().attempt;
@@ -140,7 +152,6 @@ impl World {
         let entry = HistoryEntry { attempt, finish_time: Some(Time(now)), ..entry };
         facts.last_end = Some(End { entry: Arc::new(entry), exhausted: false, retry_after: None });
         self.observe(name);
-        self.turn()
     }
 
     /// A new process reads what is stored.

@@ -4,7 +4,7 @@ use super::*;
 use crate::api::{CircuitState, Probe};
 
 #[allow(clippy::needless_pass_by_value)] // a literal at each call
-fn breaker(more: Value) -> Value {
+pub(super) fn breaker(more: Value) -> Value {
     let mut breaker = json!({
         "failures": {"errorTypes": ["Unavailable"]},
         "openAfter": {"tasks": 3, "percent": 50, "withinSeconds": 300},
@@ -18,7 +18,7 @@ fn breaker(more: Value) -> Value {
     json!({"maxConcurrent": 10, "circuitBreaker": breaker})
 }
 
-fn state(world: &World) -> (&'static str, i32) {
+pub(super) fn state(world: &World) -> (&'static str, i32) {
     world.ledger.circuit().map_or(("", 0), |circuit| (circuit.state.as_str(), circuit.trip))
 }
 
@@ -27,7 +27,7 @@ fn open_for(world: &World) -> i64 {
     world.ledger.circuit().unwrap().until.as_ref().unwrap().0.duration_since(at(world.now)).as_secs()
 }
 
-fn attempt(world: &mut World, name: &str, number: i32, entry: HistoryEntry) {
+pub(super) fn attempt(world: &mut World, name: &str, number: i32, entry: HistoryEntry) {
     world.want(name, number);
     world.start(name);
     world.end(name, entry);
@@ -46,7 +46,7 @@ fn opened(waiting: usize, more: Value) -> World {
     world
 }
 
-fn probes(world: &World) -> Vec<(String, i32)> {
+pub(super) fn probes(world: &World) -> Vec<(String, i32)> {
     let of = |Probe { task, attempt, .. }: &Probe| (task.clone(), *attempt);
     world.ledger.circuit().unwrap().probes.iter().map(of).collect()
 }
