@@ -1,7 +1,7 @@
 //! What can start does, and a circuit goes on.
 
 use super::super::{Violation, record::TaskRecord};
-use super::record::{QueueRecord, Queues, state, task_at};
+use super::record::{Hold, QueueRecord, Queues, state, task_at};
 use super::slots::under_way;
 use super::verdict::votes_of;
 use jiff::SignedDuration;
@@ -168,7 +168,15 @@ fn free_slot(
     if let Some(most) = object.spec.max_concurrent.map(number) {
         let most = if recovers(queue, at) { 1 } else { most };
         let share = object.spec.retries.as_ref().map(|share| (most * number(share.max_percent)).div_ceil(100).max(1));
-        let is_full_of_retries = waiting.is_retry && share.is_some_and(|share| retries >= share);
+        // A probe that is a retry keeps to the share while another probe is under way.
+        let is_under_way = |hold: &Hold| {
+            let mut probes = circuit.into_iter().flat_map(|circuit| &circuit.probes);
+            hold.from <= at
+                && hold.until > at
+                && probes.any(|probe| probe.task_uid == hold.task.uid && probe.attempt == hold.attempt)
+        };
+        let keeps_to_share = state(Some(object)) != CircuitState::HalfOpen || queues.holds_of(queue).any(is_under_way);
+        let is_full_of_retries = waiting.is_retry && keeps_to_share && share.is_some_and(|share| retries >= share);
         if held >= most || is_full_of_retries {
             return None;
         }
@@ -258,8 +266,8 @@ fn open_too_long(queues: &Queues, queue: &QueueRecord, at: Duration) -> Option<S
     (is_over && somebody_waits(queues, queue, at)).then(|| format!("{:?} until {:?}", circuit.state, circuit.until))
 }
 
-/// Q7: nothing keeps the circuit half-open. It stays so while a probe is under way, at most `passAfterSeconds` each, or waits for a slot
-/// that older attempts hold, or while nobody waits who could be a probe.
+/// Q7: nothing keeps the circuit half-open. It stays so while a probe is under way, at most `passAfterSeconds` each, or waits because older
+/// attempts hold all slots, or while nobody waits who could be a probe. The share of retries is no excuse: see [`free_slot`].
 fn half_open_too_long(queues: &Queues, queue: &QueueRecord, at: Duration) -> Option<String> {
     let object = queue.at(at)?;
     let breaker = breaker(Some(object))?;

@@ -56,14 +56,14 @@ fn number(n: i32) -> usize {
 }
 
 /// Q1 and Q11: with the attempt that starts, no more hold a slot than `maxConcurrent`, and no more of them are retries than their share,
-/// rounded up. One that is lowered stops nobody, so only starts are judged.
+/// rounded up; but for one probe at a time. One that is lowered stops nobody, so only starts are judged.
 fn within_limits(queues: &Queues, queue: &QueueRecord, hold: &Hold, violations: &mut Vec<Violation>) {
     let slots = most(queues, queue, hold, |spec| spec.max_concurrent.map(number));
     let share = |spec: &TaskQueueSpec| {
         let percent = number(spec.retries.as_ref()?.max_percent);
         Some((number(spec.max_concurrent?) * percent).div_ceil(100).max(1))
     };
-    let retries = most(queues, queue, hold, share).filter(|_| hold.is_retry);
+    let retries = most(queues, queue, hold, share).filter(|_| hold.is_retry && !may_exceed(queues, queue, hold));
     let all = holders(queues, queue, hold).count();
     let of_retries = holders(queues, queue, hold).filter(|other| other.is_retry).count();
     let limits = [
@@ -79,6 +79,18 @@ fn within_limits(queues: &Queues, queue: &QueueRecord, hold: &Hold, violations: 
             violations.push(Violation::new(rule, text));
         }
     }
+}
+
+/// Whether the retry is a probe, and no other that is a retry is under way: one that waits for a slot of their share, which older retries
+/// hold, would keep the circuit half-open.
+fn may_exceed(queues: &Queues, queue: &QueueRecord, hold: &Hold) -> bool {
+    let circuit = queue.at(hold.from).and_then(|queue| queue.status.as_ref()?.circuit.as_ref());
+    let is_other_probe = |other: &Hold| {
+        let mut probes = circuit.into_iter().flat_map(|circuit| &circuit.probes);
+        let is_named = probes.any(|probe| probe.task_uid == other.task.uid && probe.attempt == other.attempt);
+        is_named && other.is_retry && other.task.uid != hold.task.uid
+    };
+    hold.slot.probe && !holders(queues, queue, hold).any(is_other_probe)
 }
 
 /// After the circuit has closed, the slots grow from `probes.atATime` to `maxConcurrent` over `recoverySeconds`.

@@ -150,7 +150,7 @@ impl Ledger {
             CircuitState::Closed | CircuitState::WouldOpen | CircuitState::Unknown => false,
         };
         let may_probe = may_probe && !settings.hold && !self.is_syncing(now);
-        let candidates = if may_probe { self.candidates(circuit, breaker.at_a_time) } else { Vec::new() };
+        let candidates = if may_probe { self.candidates(circuit, (open, breaker.at_a_time), now) } else { Vec::new() };
         let evidence = Evidence { circuit, queue_uid: uid, failing: self.failing(breaker), probes, candidates, now };
         match next(Some(breaker), &evidence) {
             None if self.circuit.is_none() => Some(Some(none)),
@@ -190,8 +190,10 @@ impl Ledger {
         }
     }
 
-    /// Who waits and could probe: the highest priority first, then the most retries left, then who has waited longest.
-    fn candidates(&self, circuit: &Circuit, most: usize) -> Vec<Probe> {
+    /// Who waits and could probe: the highest priority first, then the most retries left, then who has waited longest. A retry is
+    /// named only where the share of retries has a slot for it: it would keep the circuit half open and not start. Where retries
+    /// alone wait and no probe is open, one is named all the same, and [`next_probe`](Self::next_probe) lets it exceed the share.
+    fn candidates(&self, circuit: &Circuit, (open, most): (usize, usize), now: Timestamp) -> Vec<Probe> {
         let is_probe = |uid: &Uid| circuit.probes.iter().any(|probe| *probe.task_uid == **uid);
         let mut waiting: Vec<_> = self
             .members
@@ -209,7 +211,25 @@ impl Ledger {
             task_uid: uid.to_string(),
             attempt: demand.attempt,
         };
-        waiting.into_iter().take(most).map(probe).collect()
+        let mut room = self.retry_room(circuit, now);
+        let (fit, full): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(_, _, demand)| {
+            let has_room = !demand.is_retry || room > 0;
+            room = room.saturating_sub(usize::from(demand.is_retry));
+            has_room
+        });
+        let exceeds = usize::from(fit.is_empty() && open == 0);
+        fit.into_iter().chain(full.into_iter().take(exceeds)).take(most).map(probe).collect()
+    }
+
+    /// How many retries more can be probes within their share.
+    fn retry_room(&self, circuit: &Circuit, now: Timestamp) -> usize {
+        let Some((queue, slots)) = self.queue.as_ref().zip(self.limit(now)) else { return usize::MAX };
+        let waits = |probe: &&Probe| match self.members.get(probe.task_uid.as_str()).map(|member| &member.state) {
+            Some(State::Queued(place)) => place.demand.is_retry && place.demand.attempt == probe.attempt,
+            Some(State::Idle | State::Granted(_) | State::Holds(..)) | None => false,
+        };
+        let named = circuit.probes.iter().filter(waits).count();
+        queue.settings.retry_slots(slots).saturating_sub(self.retry_slots + named)
     }
 
     /// When the first probe has run long enough.

@@ -1,7 +1,7 @@
 //! Who may start, and what the others wait for.
 
 use super::{Grant, Ledger, Member, OpeningWrite, Place, State};
-use crate::api::{Circuit, CircuitMode, CircuitState};
+use crate::api::{Circuit, CircuitMode, CircuitState, Probe};
 use crate::core::jitter_seed::jitter_seed;
 use crate::core::queue::line::{Uid, is_before};
 use crate::core::queue::settings::Rate;
@@ -119,12 +119,20 @@ impl Ledger {
         }
     }
 
-    /// A probe that waits to start. One that is a retry keeps to the share of retries.
+    /// A probe that waits to start. One that is a retry keeps to the share of retries while another probe is under way. Else it
+    /// may exceed it: retries that hang would keep the circuit half open.
     fn next_probe(&self, is_full_of_retries: bool) -> Option<Uid> {
-        self.circuit.as_ref()?.probes.iter().find_map(|probe| {
+        let probes = &self.circuit.as_ref()?.probes;
+        let is_under_way = |probe: &Probe| match &self.members.get(probe.task_uid.as_str())?.state {
+            State::Granted(grant) => Some(grant.place.demand.attempt == probe.attempt),
+            State::Holds(held, _) => Some(held.attempt == probe.attempt),
+            State::Idle | State::Queued(_) => None,
+        };
+        let keeps_to_share = is_full_of_retries && probes.iter().filter_map(is_under_way).any(|is| is);
+        probes.iter().find_map(|probe| {
             let (uid, member) = self.members.get_key_value(probe.task_uid.as_str())?;
             let waits = matches!(&member.state, State::Queued(place) if place.demand.attempt == probe.attempt
-                && !(place.demand.is_retry && is_full_of_retries));
+                && !(place.demand.is_retry && keeps_to_share));
             waits.then(|| uid.clone())
         })
     }

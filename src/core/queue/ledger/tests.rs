@@ -4,6 +4,7 @@
 mod circuit;
 mod model;
 mod opening;
+mod probes;
 mod speed;
 
 use super::*;
