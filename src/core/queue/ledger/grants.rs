@@ -14,7 +14,7 @@ use std::sync::Arc;
 enum Shut {
     Held(String),
     Circuit(String),
-    RetryAfter(Timestamp),
+    RetryAfter,
     Syncing,
 }
 
@@ -201,22 +201,21 @@ impl Ledger {
         let Some(queue) = &self.queue else { return Some(Shut::Syncing) };
         let name = &self.name;
         if let Some(problem) = &queue.settings.problem {
-            return Some(Shut::Held(format!("TaskQueue {name} cannot be followed: {problem}")));
+            return Some(Shut::Held(format!("TaskQueue {name} is invalid: {problem}")));
         }
         if queue.settings.hold {
             return Some(Shut::Held(format!("TaskQueue {name} is held by its stopPolicy")));
         }
-        match (self.circuit_state(), &self.circuit) {
-            (CircuitState::Open, Some(Circuit { until, cause, .. })) => {
-                let until = until.as_ref().map(|until| format!(" until {:.0}", until.0)).unwrap_or_default();
-                let cause = cause.as_deref().unwrap_or_default();
-                return Some(Shut::Circuit(format!("the circuit of TaskQueue {name} is open{until}: {cause}")));
-            }
-            _ if self.is_opening => return Some(Shut::Circuit(format!("the circuit of TaskQueue {name} opens"))),
-            _ => {}
+        // Until when and why the queue itself says: what its tasks say stays for minutes.
+        if self.is_open() {
+            let message = format!("the circuit of TaskQueue {name} is open: see kubectl describe taskqueue {name}");
+            return Some(Shut::Circuit(message));
         }
-        if let Some(until) = self.retry_after.filter(|until| *until > now) {
-            return Some(Shut::RetryAfter(until));
+        if self.is_opening {
+            return Some(Shut::Circuit(format!("the circuit of TaskQueue {name} opens")));
+        }
+        if self.retry_after.is_some_and(|until| until > now) {
+            return Some(Shut::RetryAfter);
         }
         self.is_syncing(now).then_some(Shut::Syncing)
     }
@@ -249,8 +248,8 @@ impl Ledger {
         match self.shut(now) {
             Some(Shut::Held(message)) => return (QueueWaitReason::Held, message),
             Some(Shut::Circuit(message)) => return (QueueWaitReason::CircuitOpen, message),
-            Some(Shut::RetryAfter(until)) => {
-                let message = format!("a failed attempt of TaskQueue {name} asked for no other before {until:.0}");
+            Some(Shut::RetryAfter) => {
+                let message = format!("a failed attempt of TaskQueue {name} has requested a delay");
                 return (QueueWaitReason::RateLimited, message);
             }
             Some(Shut::Syncing) => {
@@ -266,14 +265,14 @@ impl Ledger {
             Some(State::Queued(place)) => Some(place.clone()),
             _ => None,
         };
-        if let Some(until) = place.as_ref().and_then(|place| place.spread_until) {
-            let message = format!("the starts of TaskQueue {name} are spread: this one is due at {until:.0}");
+        if place.as_ref().is_some_and(|place| place.spread_until.is_some()) {
+            let message = format!("the tasks that waited for TaskQueue {name} start spread over some time");
             return (QueueWaitReason::Recovering, message);
         }
         let (limit, most) = (self.limit(now), self.queue.as_ref().and_then(|queue| queue.settings.max_concurrent));
         match limit {
             Some(limit) if self.slots >= limit && limit < most.unwrap_or(limit) => {
-                let message = format!("the slots of TaskQueue {name} grow again: {limit} are open, and in use");
+                let message = format!("the slots of TaskQueue {name} grow again, and all open ones are in use");
                 (QueueWaitReason::Recovering, message)
             }
             Some(limit) if self.slots >= limit => {
@@ -286,7 +285,7 @@ impl Ledger {
             _ if !self.has_token(now) => {
                 (QueueWaitReason::RateLimited, format!("startRate of TaskQueue {name} allows no further start yet"))
             }
-            _ => (QueueWaitReason::Full, format!("others of TaskQueue {name} start first")),
+            _ => (QueueWaitReason::Full, format!("other tasks are ahead in TaskQueue {name}")),
         }
     }
 

@@ -5,6 +5,7 @@ mod circuit;
 mod model;
 mod opening;
 mod probes;
+mod said;
 mod speed;
 
 use super::*;
