@@ -344,6 +344,7 @@ impl Queue {
             }
         }
         self.is_being_written = true;
+        self.ledger.write_begins(status.circuit.as_ref());
         Ok(Some((object.clone(), status)))
     }
 }

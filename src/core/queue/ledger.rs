@@ -6,8 +6,8 @@
 //! - [`Ledger::demand`]: a reconcile has ended, and its task wants to start an attempt, or does not.
 //! - [`Ledger::advance`]: grants what may start. Each grant wakes its task, and no other.
 //! - [`Ledger::view`]: what a task is told.
-//! - [`Ledger::circuit_to_store`], [`Ledger::stored`] and [`Ledger::write_ended`]: the circuit's next state takes effect once
-//!   it is stored.
+//! - [`Ledger::circuit_to_store`], [`Ledger::write_begins`], [`Ledger::stored`] and [`Ledger::write_ended`]: the circuit's
+//!   next state takes effect once it is stored.
 
 mod circuit_breaker;
 mod grants;

@@ -13,20 +13,21 @@ use jiff::Timestamp;
 
 impl Ledger {
     /// The circuit that is to be stored, if any. It takes effect with [`stored`](Self::stored). None while a grant is in use
-    /// and the circuit opens: nobody is to start after it has opened. For the same reason nothing is granted from then on until
-    /// [`write_ended`](Self::write_ended), even if the next end of an attempt speaks against it.
+    /// and the circuit opens: nobody is to start after it has opened.
     #[allow(clippy::option_option)] // that there is no circuit is to be stored too
-    pub fn circuit_to_store(&mut self, now: Timestamp) -> Option<Option<Circuit>> {
+    pub fn circuit_to_store(&self, now: Timestamp) -> Option<Option<Circuit>> {
         let wanted = self.wanted_circuit(now)?;
         let opens = wanted.as_ref().is_some_and(|circuit| circuit.state == CircuitState::Open);
         let may_start = |member: &Member| matches!(&member.state, State::Granted(grant) if grant.may_start(now));
-        if opens && self.members.values().any(may_start) {
-            return None;
-        }
-        if opens {
+        if opens && self.members.values().any(may_start) { None } else { Some(wanted) }
+    }
+
+    /// The write of that circuit begins. If it opens, nothing is granted until [`write_ended`](Self::write_ended), even if the
+    /// next end of an attempt speaks against it.
+    pub fn write_begins(&mut self, circuit: Option<&Circuit>) {
+        if circuit.is_some_and(|circuit| circuit.state == CircuitState::Open) && !self.is_open() {
             self.opening_write = Some(OpeningWrite::InFlight);
         }
-        Some(wanted)
     }
 
     /// The write of the circuit has ended, and [`stored`](Self::stored) was called if it is stored. `may_land`: it got no answer.

@@ -19,6 +19,7 @@ fn opening_no_longer_wanted() -> (World, Option<crate::api::Circuit>) {
     world.ledger.advance(at(world.now));
     let open = world.ledger.circuit_to_store(at(world.now)).unwrap();
     assert_eq!(open.as_ref().map(|circuit| circuit.state), Some(CircuitState::Open), "3 of 6");
+    world.ledger.write_begins(open.as_ref());
     world.show_end("late", succeeded());
     world.ask("next", 1, 0, None);
     (world, open)
