@@ -32,12 +32,18 @@ pub(super) enum Created {
     /// It exists, with this UID.
     Done(String),
     /// It was refused, or it is unknown whether it was created.
-    Rejected {
-        /// The API server's message.
-        message: String,
-        /// Whether it is certain that the task does not exist.
-        is_certain: bool,
-    },
+    Rejected(Refusal),
+}
+
+/// Why a task was not created.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// The API server's message.
+    pub message: String,
+    /// Whether this request has certainly not created the task.
+    pub is_certain: bool,
+    /// Whether an object that is not the schedule's has the name.
+    pub is_taken: bool,
 }
 
 impl ScheduleApi<'_> {
@@ -90,7 +96,7 @@ impl ScheduleApi<'_> {
         let resource = ApiResource::erase::<RetryableTask>(&());
         let client = self.context.settings.client.clone();
         let tasks: Api<DynamicObject> = Api::namespaced_with(client, &self.key.namespace, &resource);
-        let rejected = |message, is_certain| Ok(Created::Rejected { message, is_certain });
+        let rejected = |message, is_certain| Ok(Created::Rejected(Refusal { message, is_certain, is_taken: false }));
         let body = match serde_json::from_value(body) {
             Ok(body) => body,
             Err(error) => return rejected(error.to_string(), true),
@@ -104,12 +110,13 @@ impl ScheduleApi<'_> {
                     Some(task) if task.schedule_uid() == Some(schedule_uid) => {
                         Ok(Created::Done(task.uid().unwrap_or_default()))
                     }
-                    Some(_) => rejected(
-                        format!(
+                    Some(_) => Ok(Created::Rejected(Refusal {
+                        message: format!(
                             "a task that is not this schedule's has the name {name}: delete it, or rename one of the two"
                         ),
-                        true,
-                    ),
+                        is_certain: true,
+                        is_taken: true,
+                    })),
                     None => rejected(status.message, false),
                 }
             }

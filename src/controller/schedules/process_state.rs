@@ -1,5 +1,6 @@
 //! What this process knows of each schedule beyond what is stored. Losing it costs requests, never correctness.
 
+use super::api::Refusal;
 use crate::api::TaskSchedule;
 use crate::controller::TaskKey;
 use crate::core::decide::LATE_POST_BOUND;
@@ -29,8 +30,7 @@ pub(super) struct State {
 #[derive(Debug)]
 struct Rejected {
     name: String,
-    message: String,
-    is_certain: bool,
+    refusal: Refusal,
     /// When its creation was last requested without an answer; when this process first tried it, if an earlier one may have done so.
     unanswered: Instant,
     tries: u32,
@@ -72,15 +72,14 @@ impl State {
     }
 
     /// A task could not be created.
-    pub(super) fn rejected(&mut self, name: &str, message: String, is_certain: bool) {
+    pub(super) fn rejected(&mut self, name: &str, refusal: Refusal) {
         let last = self.rejected.as_ref().filter(|last| last.name == name);
         let tries = last.map_or(0, |last| last.tries);
         let unanswered =
-            last.map_or_else(Instant::now, |last| if is_certain { last.unanswered } else { Instant::now() });
+            last.map_or_else(Instant::now, |last| if refusal.is_certain { last.unanswered } else { Instant::now() });
         self.rejected = Some(Rejected {
             name: name.to_owned(),
-            message,
-            is_certain,
+            refusal,
             unanswered,
             tries: tries.saturating_add(1),
             at: Instant::now(),
@@ -94,12 +93,13 @@ impl State {
 
     /// The creation that failed last.
     pub(super) fn rejection(&self) -> Option<RejectedRun> {
-        let Rejected { name, message, is_certain, unanswered, tries, at } = self.rejected.as_ref()?;
+        let Rejected { name, refusal: Refusal { message, is_certain, is_taken }, unanswered, tries, at } =
+            self.rejected.as_ref()?;
         // A request without an answer, of this process or an earlier one, may still be carried out.
         let is_certain = *is_certain && unanswered.elapsed() >= Duration::try_from(LATE_POST_BOUND).unwrap_or_default();
         let left = backoff(*tries).saturating_sub(at.elapsed());
         let retry_in = SignedDuration::try_from(left).unwrap_or_default();
-        Some(RejectedRun { name: name.clone(), message: message.clone(), is_certain, retry_in })
+        Some(RejectedRun { name: name.clone(), message: message.clone(), is_certain, is_taken: *is_taken, retry_in })
     }
 
     /// The reconcile failed. Returns the back-off before the next.

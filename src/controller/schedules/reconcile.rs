@@ -140,9 +140,9 @@ impl<'a> Reconcile<'a> {
                 self.lookups.existing.push(uid.clone());
                 self.lookups.created = Some((run.name, uid));
             }
-            Created::Rejected { message, is_certain } => {
-                tracing::warn!(task = run.name, message, "cannot create the task");
-                self.context.states.with(self.key, &self.uid, |state| state.rejected(&run.name, message, is_certain));
+            Created::Rejected(refusal) => {
+                tracing::warn!(task = run.name, message = refusal.message, "cannot create the task");
+                self.context.states.with(self.key, &self.uid, |state| state.rejected(&run.name, refusal));
             }
         }
         Ok(())

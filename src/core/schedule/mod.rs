@@ -13,6 +13,7 @@ mod effects;
 mod expression;
 mod interval;
 mod record;
+mod rejected;
 mod requests;
 mod situation;
 mod start;

@@ -3,9 +3,9 @@
 use super::draft::Draft;
 use super::due::between;
 use super::interval;
+use super::rejected::{backfill_in_doubt, give_up_rejected};
 use super::situation::Transition;
 use super::task::{patched, triggered_name};
-use super::times::give_up_rejected;
 use super::timetable::Timetable;
 use crate::api::{
     ANNOTATION_BACKFILL, ANNOTATION_RESUME, ANNOTATION_TRIGGER, Acknowledged, Backfill, Overlap, PlannedRun,
@@ -101,9 +101,7 @@ fn trigger(draft: &mut Draft, value: &str) -> String {
         Ok(patch) => patch,
         Err(problem) => return format!("no effect: {problem}"),
     };
-    if draft.status.creating.as_ref().is_some_and(|planned| planned.cause == RunCause::Trigger) {
-        give_up_rejected(draft, "request");
-    }
+    give_up_rejected(draft, "request");
     let first = draft.unfinished().next().map(|(name, _)| name.to_owned());
     if let (Overlap::Skip, Some(active)) = (schedule.spec.overlap, &first) {
         return format!("no effect: {active} has not ended (overlap Skip)");
@@ -160,10 +158,12 @@ fn resume(draft: &mut Draft) -> String {
 fn backfill(draft: &mut Draft, timetable: &Timetable, value: &str) -> String {
     let before = draft.status.backfill.take().map(|old| format!(" instead of {}", old.interval)).unwrap_or_default();
     if matches!(value.trim(), "" | "stop" | "none") {
-        return if before.is_empty() {
-            "no effect: no backfill is going on".into()
-        } else {
-            "the backfill is stopped".into()
+        return match backfill_in_doubt(draft) {
+            Some(name) => {
+                format!("the backfill is stopped, but {name} may still start: its creation was requested already")
+            }
+            None if before.is_empty() => "no effect: no backfill is going on".into(),
+            None => "the backfill is stopped".into(),
         };
     }
     let (from, until) = match interval::parse(value, timetable.zone()) {

@@ -76,6 +76,8 @@ pub struct RejectedRun {
     pub message: String,
     /// Whether it is certain that it does not exist.
     pub is_certain: bool,
+    /// Whether an object that is not the schedule's has its name.
+    pub is_taken: bool,
     /// How long to wait before the next try.
     pub retry_in: SignedDuration,
 }

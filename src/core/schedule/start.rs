@@ -2,6 +2,7 @@
 
 use super::draft::Draft;
 use super::due::between;
+use super::rejected::make_way;
 use super::situation::Transition;
 use super::task::name_of;
 use super::times::MAX_ACTIVE;
@@ -14,14 +15,16 @@ const MAX_BACKFILLING: usize = 10;
 
 /// Plans the creation of one task, if one may start.
 pub(super) fn next(draft: &mut Draft, timetable: &Timetable) {
+    let is_stopped = draft.is_stopped();
+    let startable = |run: &PlannedRun| run.cause == RunCause::Trigger || !is_stopped;
+    let first = draft.status.waiting.iter().position(startable);
+    make_way(draft, first.is_some());
     if draft.status.creating.is_some() {
         return;
     }
     let (active, overlap) = (draft.status.runs.len(), draft.situation.schedule.spec.overlap);
     let may_start = |most: usize| if overlap == Overlap::Allow { active < most } else { active == 0 };
-    let is_stopped = draft.is_stopped();
-    let startable = |run: &PlannedRun| run.cause == RunCause::Trigger || !is_stopped;
-    if let Some(first) = draft.status.waiting.iter().position(startable) {
+    if let Some(first) = first {
         if may_start(MAX_ACTIVE) {
             draft.status.creating = Some(draft.status.waiting.remove(first));
             draft.status.skipped.overlap_in_a_row = 0;

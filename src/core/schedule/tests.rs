@@ -1,5 +1,6 @@
 #![allow(clippy::needless_pass_by_value)] // json! makes values
 
+mod backfill;
 mod complaints;
 mod decisions;
 mod requests;

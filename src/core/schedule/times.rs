@@ -2,7 +2,8 @@
 
 use super::draft::Draft;
 use super::due::{Due, LATE, due};
-use super::situation::{Skip, Transition};
+use super::rejected::give_up_rejected;
+use super::situation::Skip;
 use super::task::{name_of, written};
 use super::timetable::Timetable;
 use crate::api::{MissedPolicy, Overlap, PlannedRun, RunCause, ScheduleState, TaskSchedule, TaskScheduleSpec};
@@ -98,26 +99,6 @@ pub fn success_due(schedule: &TaskSchedule) -> Option<Timestamp> {
 
 fn seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
-}
-
-/// A run whose task the API server has refused so far makes way for the next time, or the next request.
-pub(super) fn give_up_rejected(draft: &mut Draft, next: &str) {
-    let rejected = draft.situation.lookups.rejected.as_ref().filter(|rejected| rejected.is_certain);
-    let planned = draft.status.creating.as_ref();
-    let Some((rejected, planned)) = rejected.zip(planned).filter(|(rejected, planned)| rejected.name == planned.name)
-    else {
-        return;
-    };
-    let message = format!("{} was not created until the next {next} came: {}", planned.name, rejected.message);
-    let cause = planned.cause;
-    draft.status.creating = None;
-    match cause {
-        RunCause::Schedule => draft.skip(Skip::Rejected, 1, message),
-        // It is for no time of the schedule that could be counted.
-        RunCause::Trigger | RunCause::Backfill => {
-            draft.transitions.push(Transition::Skipped { why: Skip::Rejected, count: 0, message });
-        }
-    }
 }
 
 /// Plans the run for that time, or skips it.

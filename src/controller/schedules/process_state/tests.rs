@@ -1,4 +1,5 @@
 use super::State;
+use crate::controller::schedules::api::Refusal;
 use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
@@ -6,7 +7,8 @@ async fn a_refusal_is_certain_once_no_earlier_request_can_be_on_its_way() {
     let mut state = State::default();
     let mut refused_after = async |seconds: u64, is_answered: bool| {
         tokio::time::advance(Duration::from_secs(seconds)).await;
-        state.rejected("nightly-20261122-0130", "no".into(), is_answered);
+        let refusal = Refusal { message: "no".into(), is_certain: is_answered, is_taken: false };
+        state.rejected("nightly-20261122-0130", refusal);
         state.rejection().unwrap().is_certain
     };
     assert!(!refused_after(0, true).await, "an earlier process may have requested it");

@@ -1,7 +1,7 @@
 //! Requests by annotation.
 
 use super::world::{World, moment};
-use crate::core::schedule::{RunResult, Transition};
+use crate::core::schedule::RunResult;
 use serde_json::json;
 
 #[test]
@@ -97,40 +97,4 @@ fn what_makes_no_sense_says_so() {
     assert_eq!(world.created.len(), 0);
     let hint = world.status().acknowledged.into_iter().find(|known| known.annotation.ends_with("triger")).unwrap();
     assert!(hint.effect.ends_with("did you mean retryable.dev/trigger?"), "{}", hint.effect);
-}
-
-#[test]
-fn a_backfill_of_days_is_in_the_schedules_zone() {
-    let mut world = World::new(json!({"schedule": "30 2 * * *", "timeZone": "Europe/Stockholm"}), "10:00:30");
-    world.annotate("backfill", "2026-10-24/2026-10-26");
-    for _ in 0..3 {
-        world.end(RunResult::Succeeded);
-    }
-    let times: Vec<&str> = world.created.iter().map(|(_, time)| &**time).collect();
-    let expected = ["2026-10-24T02:30:00+02:00", "2026-10-25T02:30:00+02:00", "2026-10-26T02:30:00+01:00"];
-    assert_eq!(times, expected);
-    let finished = "2026-10-24/2026-10-26: 3 runs were started, 0 existed already".into();
-    assert!(world.transitions.contains(&Transition::BackfillFinished { message: finished }));
-    assert_eq!(world.status().last_schedule_time, None, "the schedule's own times alone");
-}
-
-#[test]
-fn a_time_of_the_schedule_goes_before_the_rest_of_a_backfill() {
-    let mut world = World::new(json!({"schedule": "0 * * * *"}), "10:59:00");
-    world.annotate("backfill", "2026-11-22T06:00:00Z/2026-11-22T08:00:00Z");
-    world.at("11:00:00").at("11:00:30");
-    assert_eq!((world.times().join(" "), world.status().skipped.overlap), ("06:00".into(), 0));
-    world.end(RunResult::Succeeded);
-    assert_eq!(world.times().join(" "), "06:00 11:00");
-    world.end(RunResult::Succeeded).end(RunResult::Succeeded).end(RunResult::Succeeded);
-    assert_eq!(world.times().join(" "), "06:00 11:00 07:00 08:00");
-}
-
-#[test]
-fn a_backfill_can_be_stopped() {
-    let mut world = World::new(json!({"schedule": "0 * * * *"}), "10:59:00");
-    world.annotate("backfill", "2026-11-22T06:00:00Z/2026-11-22T08:00:00Z");
-    assert_eq!(world.annotate("backfill", "stop"), "the backfill is stopped");
-    world.end(RunResult::Succeeded);
-    assert_eq!(world.times().join(" "), "06:00");
 }

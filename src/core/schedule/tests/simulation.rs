@@ -167,7 +167,7 @@ impl Chaos {
 
     fn reject(&mut self, name: &str, lookups: &mut Lookups, is_certain: bool) {
         let (name, message, retry_in) = (name.to_owned(), "no".into(), SignedDuration::from_secs(5));
-        self.rejected = Some(RejectedRun { name, message, is_certain, retry_in });
+        self.rejected = Some(RejectedRun { name, message, is_certain, is_taken: false, retry_in });
         lookups.rejected.clone_from(&self.rejected);
     }
 

@@ -30,6 +30,10 @@ pub struct World {
     pub created: Vec<(String, String)>,
     /// How the API server answers a creation.
     pub rejects: Option<&'static str>,
+    /// Whether what it refuses may exist all the same.
+    pub is_in_doubt: bool,
+    /// The names of tasks that are not the schedule's.
+    pub taken: Vec<&'static str>,
     rejected: Option<RejectedRun>,
 }
 
@@ -42,8 +46,9 @@ impl World {
         schedule.metadata.uid = Some("5c1f1a52-5d0c-4a3b-8a55-0f8f2b3f6f10".into());
         schedule.metadata.creation_timestamp = Some(Time(now));
         schedule.metadata.generation = Some(1);
-        let mut world =
-            Self { schedule, runs: vec![], now, transitions: vec![], created: vec![], rejects: None, rejected: None };
+        let (runs, transitions, created, taken) = (vec![], vec![], vec![], vec![]);
+        let (rejects, is_in_doubt, rejected) = (None, false, None);
+        let mut world = Self { schedule, runs, now, transitions, created, rejects, is_in_doubt, taken, rejected };
         world.touch();
         world.look();
         world
@@ -78,11 +83,12 @@ impl World {
                 Plan::Create(run) => {
                     let timetable = timetable(&self.schedule).unwrap();
                     let body = task(&self.schedule, &run, &timetable, self.now);
-                    match self.rejects {
+                    let is_taken = self.taken.contains(&&*run.name);
+                    match self.rejects.or(is_taken.then_some("the name is taken")) {
                         Some(message) => {
                             let (name, message) = (run.name, message.to_owned());
-                            let retry_in = SignedDuration::from_secs(5);
-                            self.rejected = Some(RejectedRun { name, message, is_certain: true, retry_in });
+                            let (is_certain, retry_in) = (!self.is_in_doubt, SignedDuration::from_secs(5));
+                            self.rejected = Some(RejectedRun { name, message, is_certain, is_taken, retry_in });
                             lookups.rejected.clone_from(&self.rejected);
                         }
                         None => lookups.created = Some(self.create(&body)),

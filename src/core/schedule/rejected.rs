@@ -1,0 +1,74 @@
+//! A run whose task the API server refuses holds up nothing else.
+
+use super::draft::Draft;
+use super::situation::{RejectedRun, Skip, Transition};
+use crate::api::{Backfill, PlannedRun, RunCause};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+/// A run whose task the API server has refused so far makes way for the next time, or the next request. One of a backfill is tried
+/// again later: what refuses it would refuse the rest as well.
+pub(super) fn give_up_rejected(draft: &mut Draft, next: &str) {
+    let Some((planned, rejected)) = refused(draft) else { return };
+    draft.status.creating = None;
+    let message = format!("{} was not created until the next {next} came: {}", planned.name, rejected.message);
+    match planned.cause {
+        RunCause::Schedule => draft.skip(Skip::Rejected, 1, message),
+        RunCause::Trigger => leave_out(draft, message),
+        RunCause::Backfill => {
+            if let Some((backfill, time)) = origin(draft, &planned) {
+                put_back(backfill, time);
+            }
+        }
+    }
+}
+
+/// A refused run of a backfill is dropped if the backfill was stopped, left out if its name is taken, and put back if another run waits.
+pub(super) fn make_way(draft: &mut Draft, is_other_waiting: bool) {
+    let Some((planned, rejected)) = refused(draft).filter(|(planned, _)| planned.cause == RunCause::Backfill) else {
+        return;
+    };
+    let (name, why) = (&planned.name, &rejected.message);
+    match origin(draft, &planned) {
+        None => leave_out(draft, format!("{name} was not created before its backfill was stopped: {why}")),
+        Some((backfill, _)) if rejected.is_taken => {
+            backfill.started = backfill.started.saturating_sub(1);
+            backfill.existing = backfill.existing.saturating_add(1);
+            leave_out(draft, format!("{name} is left out of the backfill: {why}"));
+        }
+        Some((backfill, time)) if is_other_waiting => put_back(backfill, time),
+        Some(_) => return,
+    }
+    draft.status.creating = None;
+}
+
+/// A run of a backfill that is being created, unless it is certain that it was refused.
+pub(super) fn backfill_in_doubt<'a>(draft: &'a Draft) -> Option<&'a str> {
+    let planned = draft.status.creating.as_ref().filter(|planned| planned.cause == RunCause::Backfill)?;
+    refused(draft).is_none().then_some(&planned.name)
+}
+
+/// The run that is being created, if it is certain that it was refused.
+fn refused(draft: &Draft) -> Option<(PlannedRun, RejectedRun)> {
+    let rejected = draft.situation.lookups.rejected.as_ref().filter(|rejected| rejected.is_certain)?;
+    let planned = draft.status.creating.as_ref().filter(|planned| planned.name == rejected.name)?;
+    Some((planned.clone(), rejected.clone()))
+}
+
+/// The backfill that goes on, if it has planned this run, and the time of the run.
+fn origin<'a>(draft: &'a mut Draft, planned: &PlannedRun) -> Option<(&'a mut Backfill, Timestamp)> {
+    let time = planned.scheduled_time.as_ref()?.0;
+    let backfill = draft.status.backfill.as_mut()?;
+    (backfill.after.as_ref()?.0 == time).then_some((backfill, time))
+}
+
+/// Has the backfill come to that time again.
+fn put_back(backfill: &mut Backfill, time: Timestamp) {
+    backfill.started = backfill.started.saturating_sub(1);
+    backfill.after = Some(MicroTime(time.checked_sub(SignedDuration::from_micros(1)).unwrap_or(time)));
+}
+
+/// Reports a run that is for no time of the schedule that could be counted.
+fn leave_out(draft: &mut Draft, message: String) {
+    draft.transitions.push(Transition::Skipped { why: Skip::Rejected, count: 0, message });
+}
