@@ -23,16 +23,25 @@ pub(super) struct ProcessStates(Mutex<HashMap<TaskKey, State>>);
 pub(super) struct State {
     uid: String,
     last_write: Option<TaskSchedule>,
+    creation: Option<Creation>,
     rejected: Option<Rejected>,
     failures: u32,
+}
+
+/// The requests to create one run.
+#[derive(Debug)]
+struct Creation {
+    name: String,
+    /// When one was last requested without an answer; when this process first tried it, if an earlier one may have done so.
+    unanswered: Option<Instant>,
+    /// Whether the last has no answer so far.
+    is_open: bool,
 }
 
 #[derive(Debug)]
 struct Rejected {
     name: String,
     refusal: Refusal,
-    /// When its creation was last requested without an answer; when this process first tried it, if an earlier one may have done so.
-    unanswered: Instant,
     tries: u32,
     at: Instant,
 }
@@ -71,32 +80,47 @@ impl State {
         self.last_write = Some(schedule);
     }
 
-    /// A task could not be created.
+    /// This process has stored that the run is to be created. Nobody has requested it before.
+    pub(super) fn planned(&mut self, name: &str) {
+        self.creation = Some(Creation { name: name.to_owned(), unanswered: None, is_open: false });
+    }
+
+    /// The creation of the run's task is about to be requested. Without an answer, the request may be carried out later.
+    pub(super) fn requested(&mut self, name: &str) {
+        let now = Some(Instant::now());
+        let known = self.creation.take().filter(|known| known.name == name);
+        let known = known.unwrap_or_else(|| Creation { name: name.to_owned(), unanswered: now, is_open: false });
+        let unanswered = if known.is_open { now } else { known.unanswered };
+        self.creation = Some(Creation { unanswered, is_open: true, ..known });
+    }
+
+    /// The task that was requested could not be created.
     pub(super) fn rejected(&mut self, name: &str, refusal: Refusal) {
-        let last = self.rejected.as_ref().filter(|last| last.name == name);
-        let tries = last.map_or(0, |last| last.tries);
-        let unanswered =
-            last.map_or_else(Instant::now, |last| if refusal.is_certain { last.unanswered } else { Instant::now() });
-        self.rejected = Some(Rejected {
-            name: name.to_owned(),
-            refusal,
-            unanswered,
-            tries: tries.saturating_add(1),
-            at: Instant::now(),
-        });
+        if let Some(creation) = &mut self.creation {
+            creation.is_open = false;
+            if !refusal.is_certain {
+                creation.unanswered = Some(Instant::now());
+            }
+        }
+        let tries = self.rejected.as_ref().filter(|last| last.name == name).map_or(0, |last| last.tries);
+        let (name, tries, at) = (name.to_owned(), tries.saturating_add(1), Instant::now());
+        self.rejected = Some(Rejected { name, refusal, tries, at });
     }
 
     /// A task was created.
     pub(super) fn created(&mut self) {
-        self.rejected = None;
+        (self.creation, self.rejected) = (None, None);
     }
 
     /// The creation that failed last.
     pub(super) fn rejection(&self) -> Option<RejectedRun> {
-        let Rejected { name, refusal: Refusal { message, is_certain, is_taken }, unanswered, tries, at } =
+        let Rejected { name, refusal: Refusal { message, is_certain, is_taken }, tries, at } =
             self.rejected.as_ref()?;
+        let creation = self.creation.as_ref().filter(|creation| creation.name == *name);
         // A request without an answer, of this process or an earlier one, may still be carried out.
-        let is_certain = *is_certain && unanswered.elapsed() >= Duration::try_from(LATE_POST_BOUND).unwrap_or_default();
+        let is_late = |since: Instant| since.elapsed() >= Duration::try_from(LATE_POST_BOUND).unwrap_or_default();
+        let is_settled = |creation: &Creation| !creation.is_open && creation.unanswered.is_none_or(is_late);
+        let is_certain = *is_certain && creation.is_some_and(is_settled);
         let left = backoff(*tries).saturating_sub(at.elapsed());
         let retry_in = SignedDuration::try_from(left).unwrap_or_default();
         Some(RejectedRun { name: name.clone(), message: message.clone(), is_certain, is_taken: *is_taken, retry_in })

@@ -80,7 +80,12 @@ impl<'a> Reconcile<'a> {
                         Written::Done(stored) => {
                             report(self.context, &before, transitions);
                             self.hold_names(&before, &stored);
-                            self.context.states.with(self.key, &self.uid, |state| state.wrote((*stored).clone()));
+                            self.context.states.with(self.key, &self.uid, |state| {
+                                if let Some(planned) = creating(&stored).filter(|new| creating(&before) != Some(new)) {
+                                    state.planned(planned);
+                                }
+                                state.wrote((*stored).clone());
+                            });
                             self.schedule = *stored;
                         }
                         Written::Deleted => return Ok(None),
@@ -134,6 +139,7 @@ impl<'a> Reconcile<'a> {
         // The plan is made of a valid spec.
         let Ok(timetable) = timetable(&self.schedule) else { return Ok(()) };
         let body = task(&self.schedule, &run, &timetable, (self.context.settings.clock)());
+        self.context.states.with(self.key, &self.uid, |state| state.requested(&run.name));
         match self.api().create(&run.name, &self.uid, body).await? {
             Created::Done(uid) => {
                 self.context.states.with(self.key, &self.uid, process_state::State::created);
@@ -160,4 +166,9 @@ impl<'a> Reconcile<'a> {
         // One that waits for nothing is reconciled when something changes.
         Ok(wake_in.map(|wait| Duration::try_from(wait).unwrap_or_default().min(LONGEST_WAIT)))
     }
+}
+
+/// The name of the run that is being created.
+fn creating(schedule: &TaskSchedule) -> Option<&str> {
+    schedule.status.as_ref()?.creating.as_ref().map(|planned| &*planned.name)
 }

@@ -48,10 +48,16 @@ pub(super) fn backfill_in_doubt<'a>(draft: &'a Draft) -> Option<&'a str> {
     refused(draft).is_none().then_some(&planned.name)
 }
 
+/// The run that is being created, and what the API server said when it failed last.
+pub(super) fn unsettled<'a>(draft: &'a Draft) -> Option<(&'a PlannedRun, &'a RejectedRun)> {
+    let rejected = draft.situation.lookups.rejected.as_ref()?;
+    let planned = draft.status.creating.as_ref().filter(|planned| planned.name == rejected.name)?;
+    Some((planned, rejected))
+}
+
 /// The run that is being created, if it is certain that it was refused.
 fn refused(draft: &Draft) -> Option<(PlannedRun, RejectedRun)> {
-    let rejected = draft.situation.lookups.rejected.as_ref().filter(|rejected| rejected.is_certain)?;
-    let planned = draft.status.creating.as_ref().filter(|planned| planned.name == rejected.name)?;
+    let (planned, rejected) = unsettled(draft).filter(|(_, rejected)| rejected.is_certain)?;
     Some((planned.clone(), rejected.clone()))
 }
 

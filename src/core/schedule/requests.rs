@@ -3,7 +3,7 @@
 use super::draft::Draft;
 use super::due::between;
 use super::interval;
-use super::rejected::{backfill_in_doubt, give_up_rejected};
+use super::rejected::{backfill_in_doubt, give_up_rejected, unsettled};
 use super::situation::Transition;
 use super::task::{patched, triggered_name};
 use super::timetable::Timetable;
@@ -104,7 +104,12 @@ fn trigger(draft: &mut Draft, value: &str) -> String {
     give_up_rejected(draft, "request");
     let first = draft.unfinished().next().map(|(name, _)| name.to_owned());
     if let (Overlap::Skip, Some(active)) = (schedule.spec.overlap, &first) {
-        return format!("no effect: {active} has not ended (overlap Skip)");
+        return match unsettled(draft).filter(|(planned, _)| planned.name == *active) {
+            Some((_, rejected)) => {
+                format!("no effect: {active} is still to be created: {} (overlap Skip)", rejected.message)
+            }
+            None => format!("no effect: {active} has not ended (overlap Skip)"),
+        };
     }
     let before = draft.status.waiting.iter().take_while(|run| run.cause == RunCause::Trigger).count();
     if before >= MAX_TRIGGERS {

@@ -63,6 +63,16 @@ fn a_requested_run_that_is_refused_holds_nothing_up() {
 }
 
 #[test]
+fn a_trigger_without_effect_says_what_keeps_the_other_from_starting() {
+    let mut world = World::new(json!({"schedule": "0 * * * *"}), "10:00:30");
+    (world.rejects, world.is_in_doubt) = (Some("the request timed out"), true);
+    world.annotate("trigger", "1");
+    let first = world.status().creating.unwrap().name;
+    let effect = world.annotate("trigger", "2");
+    assert_eq!(effect, format!("no effect: {first} is still to be created: the request timed out (overlap Skip)"));
+}
+
+#[test]
 fn a_trigger_works_while_the_schedule_is_suspended_or_paused() {
     let mut world = World::new(json!({"schedule": "* * * * *", "suspend": true}), "10:00:30");
     world.annotate("trigger", "1");
