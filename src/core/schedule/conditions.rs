@@ -58,15 +58,25 @@ fn stalled(draft: &Draft, problem: Option<&str>) -> Option<(ConditionReason, Str
     problem.map(|problem| (ConditionReason::InvalidSpec, problem.to_owned())).or_else(rejected)
 }
 
-/// Sets the condition, or removes it. One that begins is reported.
+/// Sets the condition, or ends it. One that begins is reported.
 fn condition(draft: &mut Draft, type_: ConditionType, is: Option<(ConditionReason, String)>) {
+    let at = (draft.situation.now, draft.situation.schedule.metadata.generation);
+    let old = condition_list::find(&draft.status.conditions, type_);
     let Some((reason, message)) = is else {
-        condition_list::remove(&mut draft.status.conditions, type_);
+        // When it ended is when the times began to count again.
+        let ended = match type_ {
+            ConditionType::Suspended => old.and(Some("spec.suspend is false")),
+            ConditionType::Paused => old.and(Some("the pause has ended")),
+            _ => None,
+        };
+        let conditions = &mut draft.status.conditions;
+        match ended {
+            Some(message) => condition_list::set(conditions, (type_, false), ConditionReason::Resumed, message, at),
+            None => condition_list::remove(conditions, type_),
+        }
         return;
     };
-    let old = condition_list::find(&draft.status.conditions, type_);
     let begins = old.is_none_or(|old| old.reason != reason.as_str());
-    let at = (draft.situation.now, draft.situation.schedule.metadata.generation);
     condition_list::set(&mut draft.status.conditions, (type_, true), reason, &message, at);
     match type_ {
         ConditionType::Paused if begins => draft.transitions.push(Transition::Paused { message }),

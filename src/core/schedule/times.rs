@@ -6,9 +6,11 @@ use super::rejected::give_up_rejected;
 use super::situation::Skip;
 use super::task::{name_of, written};
 use super::timetable::Timetable;
-use crate::api::{MissedPolicy, Overlap, PlannedRun, RunCause, ScheduleState, TaskSchedule, TaskScheduleSpec};
-use crate::core::hash;
+use crate::api::{
+    ConditionType, MissedPolicy, Overlap, PlannedRun, RunCause, ScheduleState, TaskSchedule, TaskScheduleSpec,
+};
 use crate::core::time::{human, plus, until};
+use crate::core::{condition_list, hash};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
@@ -82,8 +84,8 @@ fn newest_edit(schedule: &TaskSchedule) -> Option<Timestamp> {
     fields.filter_map(|fields| fields.time.as_ref()).map(|time| time.0).max()
 }
 
-/// By when a run should have succeeded: the second time after the last success. Times before the schedule was created or last edited do
-/// not count, such as those of a suspension. None while no time starts a run.
+/// By when a run should have succeeded: the second time after the last success. Times before the schedule was created do not count, nor do
+/// those of a suspension or a pause. An edit changes nothing but which times those are. None while no time starts a run.
 pub fn success_due(schedule: &TaskSchedule) -> Option<Timestamp> {
     let status = schedule.status.as_ref()?;
     if schedule.spec.suspend || status.state == Some(ScheduleState::Paused) {
@@ -92,7 +94,9 @@ pub fn success_due(schedule: &TaskSchedule) -> Option<Timestamp> {
     let timetable = Timetable::new(&schedule.spec, schedule.metadata.uid.as_deref().unwrap_or_default()).ok()?;
     let created = schedule.metadata.creation_timestamp.as_ref().map(|time| time.0);
     let succeeded = status.last_success_time.as_ref().map(|time| time.0);
-    let from = created.max(succeeded).max(newest_edit(schedule))?;
+    let ended = |type_| condition_list::find(&status.conditions, type_).map(|known| known.last_transition_time.0);
+    let resumed = ended(ConditionType::Suspended).max(ended(ConditionType::Paused));
+    let from = created.max(succeeded).max(resumed)?;
     let second = timetable.next(timetable.next(from)?)?;
     Some(timetable.start_of(second))
 }

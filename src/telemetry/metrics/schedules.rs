@@ -129,8 +129,8 @@ impl ScheduleMetrics {
         );
         registry.register_with_unit(
             "schedule_success_due_timestamp",
-            "By when a run of a TaskSchedule should have succeeded: its second time after the last success, or after its creation or last edit \
-             if that is later; absent while no time starts a run",
+            "By when a run of a TaskSchedule should have succeeded: its second time after the last success, or after its creation or the end of \
+             its last suspension or pause if that is later; absent while no time starts a run",
             Unit::Seconds,
             self.success_due.clone(),
         );

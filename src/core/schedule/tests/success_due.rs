@@ -43,6 +43,40 @@ fn a_run_that_starts_late_on_purpose_is_due_later() {
 }
 
 #[test]
+fn who_deploys_each_day_is_told_all_the_same() {
+    let mut world = every_hour(json!({}));
+    world.now = moment("2026-11-22T11:30:00Z");
+    world.edit(json!({"template": {"spec": {"image": "other"}}}));
+    world.look();
+    assert_eq!(due(&world).as_deref(), Some("12:00:00"), "an edit of the template changes nothing");
+    world.now = moment("2026-11-22T12:30:00Z");
+    world.touch();
+    world.annotate("trigger", "1");
+    assert_eq!(due(&world).as_deref(), Some("12:00:00"), "nor does a label or an annotation");
+}
+
+#[test]
+fn an_edit_of_the_times_counts_since_the_last_success() {
+    let mut world = every_hour(json!({}));
+    world.now = moment("2026-11-22T14:30:00Z");
+    world.edit(json!({"schedule": "30 * * * *"}));
+    world.look();
+    assert_eq!(due(&world).as_deref(), Some("11:30:00"));
+}
+
+#[test]
+fn the_end_of_a_pause_gives_it_time() {
+    let mut world = every_hour(json!({"pauseAfterFailures": 1}));
+    world.at("11:00:00").end(RunResult::Failed);
+    assert_eq!(due(&world), None, "it is paused");
+    world.now = moment("2026-11-22T18:30:00Z");
+    world.annotate("resume", "1");
+    assert_eq!(due(&world).as_deref(), Some("20:00:00"));
+    let paused = world.schedule.status.unwrap().conditions.into_iter().find(|known| known.type_ == "Paused").unwrap();
+    assert_eq!((&*paused.status, &*paused.reason), ("False", "Resumed"));
+}
+
+#[test]
 fn nothing_is_due_while_no_time_starts_a_run_nor_right_after_that() {
     let mut world = every_hour(json!({"pauseAfterFailures": 1}));
     world.now = moment("2026-11-22T10:30:00Z");

@@ -159,7 +159,8 @@ impl World {
         acknowledged.map(|known| known.effect).unwrap_or_default()
     }
 
-    fn touch(&mut self) {
+    /// A user writes the object now, without its status.
+    pub fn touch(&mut self) {
         let entry = ManagedFieldsEntry { time: Some(Time(self.now)), ..ManagedFieldsEntry::default() };
         self.schedule.metadata.managed_fields = Some(vec![entry]);
     }
@@ -171,6 +172,10 @@ impl World {
 
     /// The condition's message, if it is true.
     pub fn condition(&self, type_: &str) -> Option<String> {
-        self.status().conditions.into_iter().find(|known| known.type_ == type_).map(|known| known.message)
+        self.status()
+            .conditions
+            .into_iter()
+            .find(|known| known.type_ == type_ && known.status == "True")
+            .map(|known| known.message)
     }
 }
