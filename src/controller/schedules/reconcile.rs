@@ -3,12 +3,13 @@
 use super::api::{Created, ScheduleApi, Written};
 use super::report::{measure, report};
 use super::{Context, process_state};
-use crate::api::{PlannedRun, TaskSchedule};
+use crate::api::{ActiveRun, PlannedRun, TaskSchedule};
 use crate::controller::work_queue::Priority;
 use crate::controller::{Error, TaskKey};
 use crate::core::schedule::{Lookups, Plan, Settled, Situation, decide_schedule, task, timetable};
 use futures::FutureExt;
 use kube::ResourceExt;
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use tracing::Instrument;
@@ -76,10 +77,11 @@ impl<'a> Reconcile<'a> {
             match self.decide() {
                 Plan::WriteStatus(status, transitions) => {
                     let before = self.schedule.clone();
+                    // The answer may be lost.
+                    self.hold_names(&status.runs);
                     match self.api().write_status(&self.schedule, *status).await? {
                         Written::Done(stored) => {
                             report(self.context, &before, transitions);
-                            self.hold_names(&before, &stored);
                             self.context.states.with(self.key, &self.uid, |state| {
                                 if let Some(planned) = creating(&stored).filter(|new| creating(&before) != Some(new)) {
                                     state.planned(planned);
@@ -114,13 +116,13 @@ impl<'a> Reconcile<'a> {
         Err(Error::NoConvergence(self.key.clone()))
     }
 
-    /// Keeps the names of the runs that were just recorded, as long as their creation may come a second time.
-    fn hold_names(&self, before: &TaskSchedule, stored: &TaskSchedule) {
-        let runs =
-            |schedule: &TaskSchedule| schedule.status.iter().flat_map(|status| status.runs.clone()).collect::<Vec<_>>();
-        let known = runs(before);
-        for run in runs(stored).into_iter().filter(|run| !known.iter().any(|known| known.uid == run.uid)) {
-            self.context.dependents.run_recorded(TaskKey { namespace: self.key.namespace.clone(), name: run.name });
+    /// Keeps the names of the runs that are about to be recorded, as long as their creation may come a second time.
+    fn hold_names(&self, runs: &[ActiveRun]) {
+        let known = self.schedule.status.iter().flat_map(|status| &status.runs);
+        let known: HashSet<&str> = known.map(|run| &*run.uid).collect();
+        for run in runs.iter().filter(|run| !known.contains(&*run.uid)) {
+            let task = TaskKey { namespace: self.key.namespace.clone(), name: run.name.clone() };
+            self.context.dependents.run_recorded(task);
         }
     }
 
@@ -172,3 +174,6 @@ impl<'a> Reconcile<'a> {
 fn creating(schedule: &TaskSchedule) -> Option<&str> {
     schedule.status.as_ref()?.creating.as_ref().map(|planned| &*planned.name)
 }
+
+#[cfg(test)]
+mod tests;
