@@ -5,6 +5,7 @@ use super::run_cache::WatchedTask;
 use crate::api::{ANNOTATION_CANCEL, RetryableTask, TaskSchedule, TaskScheduleStatus};
 use crate::controller::task_api::message_of;
 use crate::controller::{Error, TaskKey};
+use crate::core::schedule::RunSnapshot;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
 };
@@ -128,28 +129,34 @@ impl ScheduleApi<'_> {
     }
 
     /// Requests that a task ends.
-    pub(super) async fn cancel(&self, name: &str, uid: &str) -> Result<(), Error> {
+    pub(super) async fn cancel(&self, run: &RunSnapshot) -> Result<(), Error> {
         self.may_write()?;
-        let value = format!("replaced by the next run of {}", self.key.name);
-        let patch = json!({"metadata": {"uid": uid, "annotations": {ANNOTATION_CANCEL: value}}});
-        let result = self.tasks::<RetryableTask>().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        // A task that was cancelled and is run again has acknowledged the value of its run before.
+        let value = match run.number {
+            ..=1 => format!("replaced by the next run of {}", self.key.name),
+            number => format!("replaced by the next run of {}, in run {number} of this task", self.key.name),
+        };
+        let patch = json!({"metadata": {"uid": run.uid, "annotations": {ANNOTATION_CANCEL: value}}});
+        let result =
+            self.tasks::<RetryableTask>().patch(&run.name, &PatchParams::default(), &Patch::Merge(patch)).await;
         unless_gone(result.map(drop)).map_err(Error::request(self.key, "cannot cancel a task"))
     }
 
-    /// Deletes the task of that UID.
-    pub(super) async fn delete(&self, name: &str, uid: &str) -> Result<(), Error> {
+    /// Deletes the task, unless it has changed since it was read.
+    pub(super) async fn delete(&self, run: &RunSnapshot) -> Result<(), Error> {
         self.may_write()?;
+        let (uid, resource_version) = (Some(run.uid.clone()), Some(run.resource_version.clone()));
         let parameters = DeleteParams {
-            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            preconditions: Some(Preconditions { uid, resource_version }),
             propagation_policy: Some(PropagationPolicy::Background),
             ..DeleteParams::default()
         };
-        let result = self.tasks::<RetryableTask>().delete(name, &parameters).await;
+        let result = self.tasks::<RetryableTask>().delete(&run.name, &parameters).await;
         unless_gone(result.map(drop)).map_err(Error::request(self.key, "cannot delete a finished task"))
     }
 }
 
-/// A task that is gone, or another of its name, needs nothing more.
+/// A task that is gone, or another of its name, needs nothing more. One that has changed is decided on once the watch shows it.
 fn unless_gone(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
     match result {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),

@@ -159,11 +159,11 @@ impl<'a> Reconcile<'a> {
     async fn carry_out(&self, settled: Settled) -> Result<Option<Duration>, Error> {
         measure(self.context, &self.schedule);
         let Settled { cancel, delete, wake_in } = settled;
-        for (name, uid) in cancel {
-            self.api().cancel(&name, &uid).await?;
+        for run in cancel {
+            self.api().cancel(&run).await?;
         }
-        for (name, uid) in delete {
-            self.api().delete(&name, &uid).await?;
+        for run in delete {
+            self.api().delete(&run).await?;
         }
         // One that waits for nothing is reconciled when something changes.
         Ok(wake_in.map(|wait| Duration::try_from(wait).unwrap_or_default().min(LONGEST_WAIT)))

@@ -2,6 +2,7 @@
 
 use crate::api::{
     ANNOTATION_CANCEL, ANNOTATION_SCHEDULED_TIME, Acknowledged, LABEL_SCHEDULE_NAME, LABEL_SCHEDULE_UID, RetryableTask,
+    Run,
 };
 use crate::controller::TaskKey;
 use crate::core::annotations;
@@ -30,6 +31,7 @@ struct Status {
     completion_time: Option<Time>,
     conditions: Vec<Condition>,
     acknowledged: Vec<Acknowledged>,
+    run: Option<Run>,
 }
 
 impl Resource for WatchedTask {
@@ -77,6 +79,8 @@ impl WatchedTask {
         RunSnapshot {
             name: self.name_any(),
             uid: self.uid().unwrap_or_default(),
+            resource_version: self.resource_version().unwrap_or_default(),
+            number: self.status.as_ref().and_then(|status| status.run.as_ref()).map_or(1, |run| run.number),
             scheduled_time: self.annotations().get(ANNOTATION_SCHEDULED_TIME).and_then(|time| time.parse().ok()),
             end: self.end(),
             is_cancelled: self.is_cancelled(),
@@ -91,7 +95,7 @@ impl WatchedTask {
     }
 
     fn end(&self) -> Option<RunEnd> {
-        let Status { completion_time, conditions, acknowledged: _ } = self.status.as_ref()?;
+        let Status { completion_time, conditions, acknowledged: _, run: _ } = self.status.as_ref()?;
         let is_true = |type_: &str| conditions.iter().find(|known| known.type_ == type_ && known.status == "True");
         let (result, condition) = match (is_true("Complete"), is_true("Failed")) {
             (Some(complete), _) => (RunResult::Succeeded, complete),

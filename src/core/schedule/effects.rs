@@ -12,14 +12,14 @@ const AWAITED_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// The effects of a status that is stored.
 pub(super) fn of(draft: &Draft) -> Settled {
     let (awaited, unawaited): (Vec<_>, Vec<_>) = beyond_limits(draft).into_iter().partition(|run| run.is_awaited);
-    let delete = unawaited.into_iter().map(|run| (run.name.clone(), run.uid.clone())).collect();
+    let delete = unawaited.into_iter().cloned().collect();
     let look_again = (!awaited.is_empty()).then_some(AWAITED_AGAIN);
     let wake_in = wake_in(draft).into_iter().chain(look_again).min();
     Settled { cancel: cancel(draft), delete, wake_in }
 }
 
 /// The runs that make way for one that waits.
-fn cancel(draft: &Draft) -> Vec<(String, String)> {
+fn cancel(draft: &Draft) -> Vec<RunSnapshot> {
     let is_stopped = draft.is_stopped();
     let replaces = draft.status.waiting.iter().any(|run| run.cause == RunCause::Trigger || !is_stopped);
     if draft.situation.schedule.spec.overlap != Overlap::Replace || !replaces {
@@ -29,7 +29,7 @@ fn cancel(draft: &Draft) -> Vec<(String, String)> {
         let active = draft.status.runs.iter().find(|active| active.uid == run.uid);
         active.is_some_and(|active| active.cause != RunCause::Backfill) && run.end.is_none() && !run.is_cancelled
     };
-    draft.situation.runs.iter().filter(makes_way).map(|run| (run.name.clone(), run.uid.clone())).collect()
+    draft.situation.runs.iter().filter(makes_way).cloned().collect()
 }
 
 /// The finished tasks beyond the limits. Those whose end is not recorded stay, and those that a backfill is to leave out.

@@ -24,6 +24,10 @@ pub struct RunSnapshot {
     pub name: String,
     /// Its UID.
     pub uid: String,
+    /// Its resourceVersion when it was read.
+    pub resource_version: String,
+    /// The number of its run: 1, and one more with each request to run again.
+    pub number: i32,
     /// The time that it is for.
     pub scheduled_time: Option<Timestamp>,
     /// How it ended. None if it has not.
@@ -98,10 +102,10 @@ pub enum Plan {
 /// What the stored status lets happen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// Tasks to cancel: name and UID.
-    pub cancel: Vec<(String, String)>,
-    /// Finished tasks to delete: name and UID.
-    pub delete: Vec<(String, String)>,
+    /// Tasks to cancel.
+    pub cancel: Vec<RunSnapshot>,
+    /// Finished tasks to delete, if they are still as they were read: one that is run again since then stays.
+    pub delete: Vec<RunSnapshot>,
     /// After how long to decide again. None: when something changes.
     pub wake_in: Option<SignedDuration>,
 }

@@ -60,9 +60,15 @@ fn is_beyond(record: &ScheduleRecord, run: &Run, at: Duration) -> bool {
     let others = record.runs.iter().filter(|other| other.task.uid != run.task.uid);
     let is_there =
         |other: &&Run| other.created <= at && other.task.deleted_at.is_none_or(|gone| gone >= at.saturating_sub(NEWS));
+    // One that has ended may be run again before the watch shows it.
+    let ends = |task: &TaskRecord| {
+        let since = at.saturating_sub(NEWS);
+        let known = task.versions.iter().map(|(known, _)| *known).filter(|known| (since..=at).contains(known));
+        known.chain([since, at]).filter_map(|known| end_of(task, known)).collect::<Vec<_>>()
+    };
     let newer = others.filter(is_there).filter(|other| {
-        end_of(other.task, at)
-            .is_some_and(|(other_succeeded, other_end)| other_succeeded == succeeded && other_end >= end)
+        let mut ends = ends(other.task).into_iter();
+        ends.any(|(other_succeeded, other_end)| other_succeeded == succeeded && other_end >= end)
     });
     let (first, last) = (record.version_at(at.saturating_sub(NEWS)).unwrap_or(0), record.version_at(at).unwrap_or(0));
     let limit = (first..=last).map(|index| {

@@ -100,7 +100,7 @@ impl Run<'_> {
     /// Whether it has ended and was run again.
     pub fn ran_again(&self) -> bool {
         let mut runs = self.task.versions.iter().filter_map(|(_, task)| task.status.as_ref()?.run.as_ref());
-        runs.any(|run| run.first_attempt > 1)
+        runs.any(|run| run.number > 1)
     }
 }
 

@@ -58,6 +58,20 @@ fn a_request_to_cancel_that_was_carried_out_is_none() {
 }
 
 #[test]
+fn it_has_the_version_and_the_run_of_a_task() {
+    let cache = RunCache::default();
+    let known = |version: &str, status| {
+        let mut task = task("a", "u", status);
+        task.metadata.resource_version = Some(version.into());
+        cache.apply(Event::Apply(task));
+        let run = cache.of("u").remove(0);
+        (run.resource_version, run.number)
+    };
+    assert_eq!(known("7", json!({})), ("7".into(), 1));
+    assert_eq!(known("8", json!({"run": {"number": 2, "firstAttempt": 1}})), ("8".into(), 2));
+}
+
+#[test]
 fn a_new_list_replaces_what_was_known() {
     let cache = RunCache::default();
     cache.apply(Event::Apply(task("a", "u", json!({}))));

@@ -236,6 +236,8 @@ fn at_most_a_hundred_runs_go_on_at_a_time() {
         world.runs.push(RunSnapshot {
             name,
             uid,
+            resource_version: "1".into(),
+            number: 1,
             scheduled_time: None,
             end: None,
             is_cancelled: false,

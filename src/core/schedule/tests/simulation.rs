@@ -138,6 +138,8 @@ impl Chaos {
                             let snapshot = RunSnapshot {
                                 name: run.name.clone(),
                                 uid: uid.clone(),
+                                resource_version: "1".into(),
+                                number: 1,
                                 scheduled_time: Some(time),
                                 end: None,
                                 is_cancelled: false,
@@ -154,9 +156,9 @@ impl Chaos {
                 }
                 Plan::Settled(Settled { cancel, delete, wake_in: _ }) => {
                     for task in &mut self.tasks {
-                        task.is_cancelled |= cancel.iter().any(|(_, uid)| *uid == task.uid);
+                        task.is_cancelled |= cancel.iter().any(|other| other.uid == task.uid);
                     }
-                    self.tasks.retain(|task| !delete.iter().any(|(_, uid)| *uid == task.uid));
+                    self.tasks.retain(|task| !delete.iter().any(|other| other.uid == task.uid));
                     self.rejected = None;
                     return;
                 }

@@ -114,6 +114,8 @@ impl World {
         self.runs.push(RunSnapshot {
             name: name.clone(),
             uid: uid.clone(),
+            resource_version: "1".into(),
+            number: 1,
             scheduled_time,
             end: None,
             is_cancelled: false,
@@ -126,9 +128,9 @@ impl World {
     fn carry_out(&mut self, settled: &Settled) {
         let Settled { cancel, delete, wake_in: _ } = settled;
         for run in &mut self.runs {
-            run.is_cancelled |= cancel.iter().any(|(_, uid)| *uid == run.uid);
+            run.is_cancelled |= cancel.iter().any(|other| other.uid == run.uid);
         }
-        self.runs.retain(|run| !delete.iter().any(|(_, uid)| *uid == run.uid));
+        self.runs.retain(|run| !delete.iter().any(|other| other.uid == run.uid));
     }
 
     /// All tasks that have not ended end so, and the operator sees it.
