@@ -263,6 +263,21 @@ Each starts later by one number of seconds from 0 to 60 (splaySeconds), which fo
     let Said { out, .. } = simulate(manifest, &["-o", "json"]);
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(json["schedules"][0]["starts"].as_array().unwrap().len(), 10);
+    assert_eq!(json["schedules"][0]["starts"][0]["start"], serde_json::Value::Null, "it is not known");
+
+    // As `kubectl get -o yaml` prints it: the operator adds the same.
+    let stored = manifest.replace("{name: nightly}", "{name: nightly, uid: 5c1f1a52-5d0c-4a3b-8a55-0f8f2b3f6f10}");
+    let Said { out, .. } = simulate(&stored, &["--from", "2027-03-27T01:30:10Z", "--starts", "2"]);
+    let expected = "\
+nightly: 30 2 * * * in Europe/Stockholm
+
+TIME                        UTC                    START                  ZONE   DST   CLOCK
+2027-03-27T02:30:00+01:00   2027-03-27T01:30:00Z   2027-03-27T01:30:16Z   CET    no    -
+2027-03-28T03:00:00+02:00   2027-03-28T01:00:00Z   2027-03-28T01:00:16Z   CEST   yes   there is no 02:30: the clock is put forward over it
+
+Each starts 16 s after its time (splaySeconds 60).
+";
+    assert_eq!(out, expected);
 }
 
 #[test]

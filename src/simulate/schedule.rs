@@ -1,8 +1,9 @@
 //! The next starts of a schedule, with its zone and the changes of the clock.
 
 use super::table::aligned;
-use crate::api::TaskSchedule;
-use crate::core::schedule::{ClockChange, Timetable, timetable, written};
+use crate::api::{ScheduleState, TaskSchedule};
+use crate::core::schedule::{ClockChange, Timetable, next_time, timetable, written};
+use crate::core::time::plus;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt;
@@ -34,6 +35,9 @@ pub struct Start {
     pub time: String,
     /// The time in UTC.
     pub utc: String,
+    /// When the run for it starts, in UTC. Absent if that is not known: `splaySeconds` adds what follows from the UID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
     /// The zone's abbreviation at that time.
     pub zone: String,
     /// Whether daylight saving time is in effect.
@@ -43,38 +47,72 @@ pub struct Start {
     pub clock_change: Option<String>,
 }
 
-/// The first `count` starts after `from`.
+/// The first `count` starts after `from`, of a manifest.
 ///
 /// # Errors
 /// What is wrong with the schedule.
 pub fn starts(schedule: &TaskSchedule, from: Timestamp, count: usize) -> Result<ScheduleSimulation, String> {
-    // The splay follows from the UID, which a manifest does not have.
-    let mut unsplayed = schedule.clone();
-    unsplayed.spec.splay_seconds = 0;
-    let timetable = timetable(&unsplayed)?;
-    let times = std::iter::successors(timetable.next(from), |time| timetable.next(*time));
-    let spec = &schedule.spec;
-    let mut notes = Vec::new();
-    if spec.splay_seconds > 0 {
-        notes.push(format!(
-            "Each starts later by one number of seconds from 0 to {} (splaySeconds), which follows from the schedule's UID.",
-            spec.splay_seconds
-        ));
+    let mut known = schedule.clone();
+    if schedule.metadata.uid.is_none() {
+        known.spec.splay_seconds = 0;
     }
-    if spec.suspend {
-        notes.push("The schedule is suspended: none of them starts.".into());
-    }
-    Ok(ScheduleSimulation {
-        name: schedule.metadata.name.clone().unwrap_or_default(),
-        namespace: schedule.metadata.namespace.clone(),
+    let timetable = timetable(&known)?;
+    let first = timetable.next(plus(from, -timetable.splay()));
+    Ok(simulation(schedule, &timetable, (from, first), count))
+}
+
+/// The next `count` starts of a schedule that is stored, as the operator starts them.
+///
+/// # Errors
+/// What is wrong with the schedule.
+pub fn next_starts(schedule: &TaskSchedule, now: Timestamp, count: usize) -> Result<ScheduleSimulation, String> {
+    let timetable = timetable(schedule)?;
+    let first = next_time(schedule, &timetable, now);
+    Ok(simulation(schedule, &timetable, (now, first), count))
+}
+
+fn simulation(
+    schedule: &TaskSchedule,
+    timetable: &Timetable,
+    (from, first): (Timestamp, Option<Timestamp>),
+    count: usize,
+) -> ScheduleSimulation {
+    let times = std::iter::successors(first, |time| timetable.next(*time)).take(count);
+    let (spec, metadata) = (&schedule.spec, &schedule.metadata);
+    let is_known = spec.splay_seconds == 0 || metadata.uid.is_some();
+    let start = |last: &mut Timestamp, time| {
+        let start = start(timetable, std::mem::replace(last, time), time);
+        Some(Start { start: start.start.filter(|_| is_known), ..start })
+    };
+    ScheduleSimulation {
+        name: metadata.name.clone().unwrap_or_default(),
+        namespace: metadata.namespace.clone(),
         schedules: spec.schedule.iter().chain(spec.schedules.iter().flatten()).cloned().collect(),
         time_zone: spec.time_zone.clone(),
-        starts: times
-            .take(count)
-            .scan(from, |last, time| Some(start(&timetable, std::mem::replace(last, time), time)))
-            .collect(),
-        notes,
-    })
+        starts: times.scan(from, start).collect(),
+        notes: notes(schedule, timetable, is_known),
+    }
+}
+
+fn notes(schedule: &TaskSchedule, timetable: &Timetable, is_known: bool) -> Vec<String> {
+    let most = schedule.spec.splay_seconds;
+    let splay = match (most, is_known) {
+        (..=0, _) => None,
+        (_, true) => {
+            Some(format!("Each starts {} s after its time (splaySeconds {most}).", timetable.splay().as_secs()))
+        }
+        (_, false) => Some(format!(
+            "Each starts later by one number of seconds from 0 to {most} (splaySeconds), which follows from the \
+             schedule's UID."
+        )),
+    };
+    let is_paused = schedule.status.as_ref().is_some_and(|status| status.state == Some(ScheduleState::Paused));
+    let stopped = if schedule.spec.suspend {
+        Some("The schedule is suspended: none of them starts.")
+    } else {
+        is_paused.then_some("The schedule is paused because its runs fail: none of them starts before it is resumed.")
+    };
+    splay.into_iter().chain(stopped.map(ToOwned::to_owned)).collect()
 }
 
 fn start(timetable: &Timetable, last: Timestamp, time: Timestamp) -> Start {
@@ -91,6 +129,7 @@ fn start(timetable: &Timetable, last: Timestamp, time: Timestamp) -> Start {
     Start {
         time: written(time, timetable.zone()),
         utc: time.to_string(),
+        start: Some(timetable.start_of(time).to_string()),
         zone: info.abbreviation().to_owned(),
         daylight_saving: info.dst().is_dst(),
         clock_change: clock_change.or(moved),
@@ -102,17 +141,15 @@ impl fmt::Display for ScheduleSimulation {
         let Self { name, namespace, schedules, time_zone, starts, notes } = self;
         let namespace = namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
         writeln!(f, "{namespace}{name}: {} in {time_zone}\n", schedules.join(" and "))?;
-        let header = ["TIME", "UTC", "ZONE", "DST", "CLOCK"].map(ToOwned::to_owned).to_vec();
-        let rows = starts.iter().map(|start| {
-            let Start { time, utc, zone, daylight_saving, clock_change } = start;
+        let is_later = starts.iter().any(|Start { utc, start, .. }| start.as_ref().is_some_and(|start| start != utc));
+        let header = ["TIME", "UTC"].into_iter().chain(is_later.then_some("START")).chain(["ZONE", "DST", "CLOCK"]);
+        let header = header.map(ToOwned::to_owned).collect();
+        let rows = starts.iter().map(|at| {
+            let Start { time, utc, start, zone, daylight_saving, clock_change } = at;
             let dst = if *daylight_saving { "yes" } else { "no" };
-            vec![
-                time.clone(),
-                utc.clone(),
-                zone.clone(),
-                dst.into(),
-                clock_change.clone().unwrap_or_else(|| "-".into()),
-            ]
+            let start = start.clone().filter(|_| is_later);
+            let rest = [zone.clone(), dst.into(), clock_change.clone().unwrap_or_else(|| "-".into())];
+            [time.clone(), utc.clone()].into_iter().chain(start).chain(rest).collect()
         });
         let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
         writeln!(f, "{}", aligned(&rows).trim_end())?;

@@ -260,6 +260,25 @@ nightly   0 3 * * *   Etc/UTC     Scheduled   0        in 1h0m   2h0m   -       
 }
 
 #[test]
+fn the_next_starts_are_those_of_the_operator() {
+    let spec = json!({"schedule": "* * * * *", "splaySeconds": 86400, "template": {"spec": {"image": "busybox"}}});
+    let status = json!({"state": "Paused", "handledTime": ago(-36000)});
+    let schedule = object("TaskSchedule", "each-minute", &json!({"spec": spec, "status": status}));
+    let known: retryable_tasks::api::TaskSchedule = serde_json::from_value(schedule.clone()).unwrap();
+    let server = Server::with(&[("taskschedules", vec![schedule])]);
+    let next = said(&server, &["schedule", "next", "each-minute", "--starts", "1", "-o", "json"]).out;
+    let next: serde_json::Value = serde_json::from_str(&next).unwrap();
+    let at = |field: &str| next["starts"][0][field].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let splay = retryable_tasks::core::schedule::timetable(&known).unwrap().splay();
+    assert_eq!(at("start"), at("utc") + splay);
+    assert!(at("utc") > ago(-36000).parse().unwrap(), "times up to that one are settled");
+    let notes = next["notes"].as_array().unwrap();
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(notes[0].as_str().unwrap().starts_with(&format!("Each starts {} s after its time", splay.as_secs())));
+    assert!(notes[1].as_str().unwrap().starts_with("The schedule is paused because its runs fail"));
+}
+
+#[test]
 fn a_forbidden_namespace_hides_no_other() {
     let script = |request: &crate::server::Request| {
         let tasks = vec![waiting("import"), in_namespace(failed("bill", 1), "billing")];

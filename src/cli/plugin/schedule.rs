@@ -14,7 +14,7 @@ use retryable_tasks::core::schedule::acknowledged_as;
 use retryable_tasks::plugin::create::back_off;
 use retryable_tasks::plugin::requests::effect;
 use retryable_tasks::plugin::{inputs, schedules};
-use retryable_tasks::simulate::schedule::starts;
+use retryable_tasks::simulate::schedule::next_starts;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -147,7 +147,7 @@ async fn list(cluster: &Cluster, show: &Show) -> Result<u8, Error> {
 
 async fn next(cluster: &Cluster, args: &NextArgs) -> Result<u8, Error> {
     let schedule: TaskSchedule = fetch::get(cluster, &args.name).await?;
-    let shown = starts(&schedule, Timestamp::now(), args.starts.into()).map_err(Error::Usage)?;
+    let shown = next_starts(&schedule, Timestamp::now(), args.starts.into()).map_err(Error::Usage)?;
     if !args.show.print(&shown)? {
         out(&shown.to_string())?;
     }

@@ -29,7 +29,7 @@ pub use effects::is_within;
 pub use requests::{Request, acknowledged_as};
 pub use situation::{Lookups, Plan, RejectedRun, RunEnd, RunResult, RunSnapshot, Settled, Situation, Skip, Transition};
 pub use task::{task, written};
-pub use times::success_due;
+pub use times::{next_time, success_due};
 pub use timetable::{ClockChange, Timetable, database_version};
 
 /// What is wrong with a schedule, as a message to its author.

@@ -46,24 +46,42 @@ pub(super) fn settle(draft: &mut Draft, timetable: &Timetable) {
         give_up_rejected(draft, "time");
         plan(draft, timetable, time);
     }
-    let next = timetable.next(handled.max(plus(now, -timetable.splay())));
+    let next = first_to_come(timetable, handled, now);
     draft.status.next_schedule_time = next.map(|next| Time(timetable.start_of(next)));
 }
 
-/// Up to which time all are settled. Times before the schedule was created, or before it was edited, never count.
+/// The time whose start comes next. Runs that wait, or that are late, start before it. A suspension or a pause does not count.
+pub fn next_time(schedule: &TaskSchedule, timetable: &Timetable, now: Timestamp) -> Option<Timestamp> {
+    first_to_come(timetable, settled_until(schedule, now), now)
+}
+
+fn first_to_come(timetable: &Timetable, handled: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    timetable.next(handled.max(plus(now, -timetable.splay())))
+}
+
+/// Up to which time all are settled.
 fn handled(draft: &mut Draft) -> Timestamp {
     let (schedule, now) = (draft.situation.schedule, draft.situation.now);
-    let created = schedule.metadata.creation_timestamp.as_ref().map_or_else(|| seconds(now), |created| created.0);
-    let stored = draft.status.handled_time.as_ref().map(|time| time.0);
-    let mut handled = stored.map_or(created, |stored| stored.max(created));
-    let hash = times_hash(&schedule.spec);
-    let was_edited_unseen = schedule.metadata.generation.is_some_and(|generation| generation > 1);
-    if draft.status.times_hash.as_ref().map_or(was_edited_unseen, |known| *known != hash) {
-        handled = handled.max(edited(schedule, now, false));
+    if is_edited(schedule) {
         draft.status.waiting.retain(|run| run.cause != RunCause::Schedule);
     }
-    draft.status.times_hash = Some(hash);
-    handled
+    draft.status.times_hash = Some(times_hash(&schedule.spec));
+    settled_until(schedule, now)
+}
+
+/// Up to which time all are settled. Times before the schedule was created, or before it was edited, never count.
+fn settled_until(schedule: &TaskSchedule, now: Timestamp) -> Timestamp {
+    let created = schedule.metadata.creation_timestamp.as_ref().map_or_else(|| seconds(now), |created| created.0);
+    let stored = schedule.status.as_ref().and_then(|status| status.handled_time.as_ref()).map(|time| time.0);
+    let handled = stored.map_or(created, |stored| stored.max(created));
+    if is_edited(schedule) { handled.max(edited(schedule, now, false)) } else { handled }
+}
+
+/// Whether the stored status is of other times.
+fn is_edited(schedule: &TaskSchedule) -> bool {
+    let known = schedule.status.as_ref().and_then(|status| status.times_hash.as_ref());
+    let was_edited_unseen = schedule.metadata.generation.is_some_and(|generation| generation > 1);
+    known.map_or(was_edited_unseen, |known| *known != times_hash(&schedule.spec))
 }
 
 /// A hash of what the times follow from.

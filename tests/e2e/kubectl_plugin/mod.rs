@@ -245,7 +245,7 @@ async fn queues_and_schedules_are_steered() {
     assert_eq!(words(&workers), [&*node, "1", "0", "0", "letter"]);
 
     let template = json!({"spec": {"image": IMAGE, "command": ["sh", "-c"], "args": ["exit 3"], "maxRetries": 0}});
-    let spec = json!({"schedule": "0 0 1 1 *", "pauseAfterFailures": 1, "template": template});
+    let spec = json!({"schedule": "0 0 1 1 *", "splaySeconds": 86400, "pauseAfterFailures": 1, "template": template});
     let metadata = json!({"name": "yearly"});
     scene.apply(
         &json!({"apiVersion": "retryable.dev/v1alpha1", "kind": "TaskSchedule", "metadata": metadata, "spec": spec}),
@@ -263,4 +263,6 @@ async fn queues_and_schedules_are_steered() {
     let next = say(&scene, &["schedule", "next", "yearly", "--starts", "1", "-o", "json"]).await.out;
     let next: serde_json::Value = serde_json::from_str(&next).unwrap();
     assert!(next["starts"][0]["utc"].as_str().unwrap().ends_with("-01-01T00:00:00Z"), "{next}");
+    let column = scene.kubectl(&["get", "tsch", "yearly", "-o", "jsonpath={.status.nextScheduleTime}"]).ok();
+    assert_eq!(next["starts"][0]["start"], json!(column), "as the operator starts it");
 }

@@ -3,7 +3,7 @@
 use super::world::{World, moment};
 use crate::api::RunCause::{Backfill, Schedule};
 use crate::api::ScheduleState;
-use crate::core::schedule::{RunEnd, RunResult, RunSnapshot, Skip, Transition};
+use crate::core::schedule::{RunEnd, RunResult, RunSnapshot, Skip, Transition, next_time, timetable};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -248,4 +248,31 @@ fn at_most_a_hundred_runs_go_on_at_a_time() {
     assert_eq!((world.times().join(" "), world.status().skipped.overlap), ("10:01".into(), 1));
     world.runs[0].end = Some(RunEnd { result: RunResult::Succeeded, time: world.now });
     assert_eq!(world.at("10:03:00").times().join(" "), "10:01 10:03");
+}
+
+#[test]
+fn what_is_said_of_the_next_start_is_what_the_operator_starts() {
+    let said = |world: &World| {
+        let timetable = timetable(&world.schedule).unwrap();
+        next_time(&world.schedule, &timetable, world.now).map(|time| timetable.start_of(time))
+    };
+    let stored = |world: &World| world.status().next_schedule_time.map(|time| time.0);
+    let mut world = World::new(json!({"schedule": "0 11,12,13 * * *", "splaySeconds": 600}), "10:00:30");
+    let starts = stored(&world);
+    let splay = starts.unwrap().duration_since(moment("2026-11-22T11:00:00Z"));
+    assert!(splay > SignedDuration::from_secs(30), "{splay:#}");
+    for (now, times) in [("10:30:00", vec![]), ("11:00:30", vec![]), ("11:10:00", vec!["11:00"])] {
+        let expected = if times.is_empty() { starts } else { starts.map(|at| at + SignedDuration::from_hours(1)) };
+        world.now = moment(&format!("2026-11-22T{now}Z"));
+        world.end(RunResult::Succeeded);
+        assert_eq!((said(&world), stored(&world), world.times()), (expected, expected, times), "{now}");
+    }
+    // An edit within the splay passes over the time, whether the operator has seen it or not.
+    world.now = moment("2026-11-22T12:00:30Z");
+    world.end(RunResult::Succeeded);
+    world.edit(json!({"schedule": "0 11,12,14 * * *"}));
+    let unseen = said(&world);
+    world.look();
+    assert_eq!((unseen, said(&world)), (stored(&world), stored(&world)));
+    assert_eq!(stored(&world), Some(moment("2026-11-22T14:00:00Z") + splay));
 }
