@@ -54,9 +54,9 @@ impl Nodes {
 }
 
 impl Fault {
-    const ALL: [Self; 3] = [Self::KilledBefore, Self::KilledAfter, Self::AnswerLost];
+    pub const ALL: [Self; 3] = [Self::KilledBefore, Self::KilledAfter, Self::AnswerLost];
 
-    fn treatment(self) -> Treatment {
+    pub fn treatment(self) -> Treatment {
         match self {
             Self::KilledBefore => Treatment::Hang,
             Self::KilledAfter => Treatment::PassAndHang,

@@ -2,6 +2,7 @@
 
 pub mod faulty_writes;
 mod network;
+mod schedule_runs;
 mod stale_reads;
 mod webhooks_and_rights;
 

@@ -1,6 +1,6 @@
 //! A proxy between an operator and the API server, on loopback, that does with each request what the test says.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -8,7 +8,7 @@ use axum::serve::ListenerExt;
 use futures::StreamExt;
 use http_body_util::BodyExt;
 use kube::{Client, Config};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +26,8 @@ pub struct Asked {
     pub path: String,
     /// For a write: how many writes came before it, Events and leases apart.
     pub write: Option<usize>,
+    /// What it sends; null if that is nothing, or no JSON.
+    pub sent: Value,
 }
 
 impl Asked {
@@ -52,6 +54,8 @@ pub enum Treatment {
     Delay(Duration),
     /// Hands it on once this number has grown by two: whoever counts has done one thing more, from its beginning to its end.
     Overtaken(watch::Receiver<usize>),
+    /// Hands it on once the gate is open, even if whoever asked is gone by then.
+    Late(watch::Receiver<bool>),
     /// Hands it on; the answer's body goes no further until the gate is open.
     Gate(watch::Receiver<bool>),
     /// Hands it on; the answer's body breaks off as soon as the gate is open.
@@ -129,25 +133,25 @@ fn kubeconfig(address: SocketAddr) -> PathBuf {
 }
 
 impl Inner {
-    fn treatment(&self, request: &Request) -> Treatment {
+    fn treatment(&self, request: &http::Request<Bytes>) -> Treatment {
         let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
         let counts = request.method() != "GET" && !path.contains("/events") && !path.contains("/leases");
         let mut control = self.control.lock().unwrap();
         let (control, writes) = &mut *control;
         let write = counts.then_some(*writes);
         *writes += usize::from(counts);
-        control(&Asked { method: request.method().to_string(), path, write })
+        let sent = serde_json::from_slice(request.body()).unwrap_or_default();
+        control(&Asked { method: request.method().to_string(), path, write, sent })
     }
 
     fn count_if_expired(&self, expired: bool) {
         self.expired.fetch_add(usize::from(expired), Ordering::SeqCst);
     }
 
-    async fn hand_on(self: &Arc<Self>, request: Request) -> Response {
+    async fn hand_on(self: &Arc<Self>, request: http::Request<Bytes>) -> Response {
         let (mut parts, body) = request.into_parts();
         parts.uri = parts.uri.path_and_query().unwrap().as_str().parse().unwrap();
         parts.headers.remove("host");
-        let body = body.collect().await.unwrap().to_bytes();
         let request = http::Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
         let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
         match self.client.send(request).await {
@@ -170,6 +174,8 @@ impl Inner {
 }
 
 async fn handle(State(proxy): State<Arc<Inner>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let request = http::Request::from_parts(parts, body.collect().await.unwrap().to_bytes());
     match proxy.treatment(&request) {
         Treatment::Pass => proxy.hand_on(request).await,
         Treatment::Delay(time) => {
@@ -181,6 +187,15 @@ async fn handle(State(proxy): State<Arc<Inner>>, request: Request) -> Response {
             // Nobody who counts is left: nothing will overtake it.
             let _ = count.wait_for(|now| *now >= enough).await;
             proxy.hand_on(request).await
+        }
+        Treatment::Late(mut gate) => {
+            // This future ends with the connection that it answers.
+            let handed_on = tokio::spawn(async move {
+                // A gate that is gone is open.
+                let _ = gate.wait_for(|open| *open).await;
+                proxy.hand_on(request).await
+            });
+            handed_on.await.unwrap_or_else(|_| refusal(502))
         }
         Treatment::Refuse(code) => refusal(code),
         Treatment::LoseAnswer => {
