@@ -1,6 +1,7 @@
 //! The environment of an attempt, and the termination report that it writes.
 
-use crate::support::{Scene, sh};
+use crate::support::{Scene, kubectl_with, sh};
+use kube::ResourceExt;
 use retryable_tasks::api::{Action, ConditionType, State};
 use retryable_tasks::core::condition_list;
 use retryable_tasks::core::trace_context::traceparent;
@@ -98,13 +99,14 @@ async fn a_checkpoint_survives_failure_suspension_restart_and_another_run() {
         say() { printf '{"checkpoint": {"row": %s}, "message": "got %s"}' "$1" "$(echo "${RETRYABLE_CHECKPOINT-nothing}" | tr -d '"{}')" > /dev/termination-log; }
         case $RETRYABLE_ATTEMPT in
             1) say 1; exit 1 ;;
-            2) trap 'say 2; exit 143' TERM; touch /tmp/ready; while :; do sleep 0.1; done ;;
+            2) trap 'say 2; exit 143' TERM; touch /dev/shm/ready; while :; do sleep 0.1; done ;;
             3) printf '{"message": "got %s"}' "$(echo $RETRYABLE_CHECKPOINT | tr -d '"{}')" > /dev/termination-log; exit 1 ;;
             *) test -z "$RETRYABLE_CHECKPOINT" ;;
         esac"#;
     let spec = json!({"maxRetries": 1, "backoff": {"strategy": "Fixed", "initialDelaySeconds": 0}});
     scene.apply(&sh("rows", script, &spec));
-    scene.running("rows", 2).await;
+    let pod = scene.running("rows", 2).await;
+    scene.ready(&pod.name_any()).await;
     scene.patch_spec("rows", &json!({"suspend": true}));
     let suspended = scene.status("rows", "its suspension", |status| status.state == Some(State::Suspended)).await;
     assert_eq!(suspended.checkpoint.as_deref(), Some(r#"{"row":2}"#));
@@ -118,4 +120,54 @@ async fn a_checkpoint_survives_failure_suspension_restart_and_another_run() {
     scene.ask("rows", "run-again", "1 from-start");
     let again = scene.status("rows", "its success", |status| status.state == Some(State::Succeeded)).await;
     assert_eq!((again.attempts, again.checkpoint), (4, None));
+}
+
+/// As `kubectl drain` asks for it.
+fn evict(scene: &Scene, pod: &str) {
+    let metadata = json!({"name": pod, "namespace": scene.namespace});
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata});
+    let path = format!("/api/v1/namespaces/{}/pods/{pod}/eviction", scene.namespace);
+    kubectl_with(&["create", "--raw", &path, "-f", "-"], &eviction.to_string()).ok();
+}
+
+#[tokio::test]
+async fn a_checkpoint_survives_a_raise_of_memory_and_evictions() {
+    let scene = Scene::new("checkpoint-evicted").await;
+    let _operator = scene.operator().await;
+    // Out of memory; evicted, and it hears of that; evicted, and killed when its grace is over; done.
+    let script = r#"
+        got=$(echo "${RETRYABLE_CHECKPOINT-nothing}" | tr -d '"{}')
+        say() { printf '{"checkpoint": {"row": %s}, "message": "got %s"}' "$1" "$got" > /dev/termination-log; }
+        case $RETRYABLE_ATTEMPT in
+            1) say 1; exec dd if=/dev/zero of=/dev/null bs=200M count=1 ;;
+            2) trap 'say 2; exit 143' TERM; touch /dev/shm/ready; while :; do sleep 0.1; done ;;
+            3) trap '' TERM; say 3; touch /dev/shm/ready; while :; do sleep 0.1; done ;;
+            *) printf '{"message": "got %s"}' "$got" > /dev/termination-log; exit 3 ;;
+        esac"#;
+    let spec = json!({
+        "maxRetries": 1, "rules": [{"name": "done", "when": {"exitCodes": [3]}, "action": "Fail"}],
+        "backoff": {"strategy": "Fixed", "initialDelaySeconds": 0},
+        "resources": {"limits": {"memory": "16Mi"}}, "onOutOfMemory": {"memoryMultiplier": 2},
+        "template": {"spec": {"terminationGracePeriodSeconds": 2}},
+    });
+    scene.apply(&sh("rows", script, &spec));
+    for attempt in [2, 3] {
+        let pod = scene.running("rows", attempt).await.name_any();
+        scene.ready(&pod).await;
+        evict(&scene, &pod);
+    }
+    let status = scene.finished("rows").await;
+    let story: Vec<_> = status
+        .history
+        .iter()
+        .map(|entry| (entry.reason.as_str(), entry.memory.as_deref(), entry.message.as_deref()))
+        .collect();
+    let expected = [
+        ("OOMKilled", "16Mi", "got nothing"),
+        ("EvictionByEvictionAPI", "32Mi", "Eviction API: evicting\ngot row:1"),
+        ("EvictionByEvictionAPI", "32Mi", "Eviction API: evicting\ngot row:2"),
+        ("Error", "32Mi", "got row:3"),
+    ];
+    assert_eq!(story, expected.map(|(reason, memory, message)| (reason, Some(memory), Some(message))));
+    assert_eq!((status.retries, status.ignored, status.checkpoint.as_deref()), (1, 2, Some(r#"{"row":3}"#)));
 }

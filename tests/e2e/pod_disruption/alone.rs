@@ -1,9 +1,10 @@
 //! The cluster's only node is drained.
 
-use super::{first_of_two, stubborn};
+use super::first_of_two;
+use crate::support::manifest::UNTIL_STOPPED;
 use crate::support::oracle::no_rule_is_broken;
 use crate::support::record::Record;
-use crate::support::{Scene, TIMEOUT, kubectl};
+use crate::support::{Scene, TIMEOUT, kubectl, sh};
 use kube::ResourceExt;
 use retryable_tasks::api::{Action, RetryableTaskStatus, State};
 use serde_json::json;
@@ -22,7 +23,12 @@ async fn a_drained_node_is_not_charged() {
     let scene = Scene::alone("drain").await;
     let _operator = scene.operator().await;
     let record = Record::of(&scene, "stubborn").await;
-    scene.apply(&stubborn("stubborn", &json!({"maxRetries": 0})));
+    // The second attempt fails without what the first one, which is killed by the drain, has reported.
+    let script = format!(
+        "echo '{{\"checkpoint\": \"page 7\"}}' > /dev/termination-log; \
+         test $RETRYABLE_ATTEMPT -ge 2 && {{ test \"$RETRYABLE_CHECKPOINT\" = 'page 7'; exit; }}; {UNTIL_STOPPED}"
+    );
+    scene.apply(&sh("stubborn", &script, &json!({"maxRetries": 0})));
     let pod = scene.running("stubborn", 1).await;
     let node = pod.spec.unwrap().node_name.unwrap();
     let cordoned = Cordoned(node.clone());
@@ -37,6 +43,7 @@ async fn a_drained_node_is_not_charged() {
     assert_eq!((disrupted.action, disrupted.rule.as_deref()), (Action::Ignore, Some("disruption")));
     assert_eq!(disrupted.reason, "EvictionByEvictionAPI");
     assert_eq!((pending.retries, pending.ignored), (0, 1));
+    assert_eq!(pending.checkpoint.as_deref(), Some("page 7"));
     assert_eq!(
         pending.failure_counts.iter().map(|c| (c.name.as_str(), c.count)).collect::<Vec<_>>(),
         [("disruption", 1)]
