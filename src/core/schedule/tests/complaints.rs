@@ -1,4 +1,4 @@
-//! What users of CronJob and of Argo's CronWorkflow complain of, each with the right answer.
+//! What users of CronJob and of Argo's CronWorkflow complain of, each with the right answer. The guide on coming from a CronJob lists them.
 
 use super::world::World;
 use crate::api::{ScheduleState, TaskSchedule};
@@ -15,9 +15,8 @@ fn it_goes_on_after_any_number_of_missed_times() {
 }
 
 #[test]
-fn an_edit_or_an_apply_starts_nothing_at_once() {
+fn an_edit_starts_nothing_at_once() {
     let mut world = World::new(json!({"schedule": "0 8 * * *"}), "10:00:30");
-    assert_eq!(world.times(), Vec::<&str>::new(), "not when it is created, two hours later");
     world.edit(json!({"schedule": "0 10 * * *"}));
     world.at("10:30:00");
     world.edit(json!({"timeZone": "Europe/Stockholm", "schedule": "30 11 * * *"}));
@@ -25,6 +24,22 @@ fn an_edit_or_an_apply_starts_nothing_at_once() {
     assert_eq!(world.times(), Vec::<&str>::new(), "not at 11:30 in Stockholm, which it was at the edit");
     world.edit(json!({"template": {"spec": {"image": "other"}}}));
     assert_eq!(world.at("10:40:00").times(), Vec::<&str>::new());
+}
+
+#[test]
+fn an_apply_starts_nothing_at_once_and_skips_nothing() {
+    let mut world = World::new(json!({"schedule": "0 8,11 * * *"}), "10:00:30");
+    assert_eq!(world.times(), Vec::<&str>::new(), "not when it is created, two hours later");
+    world.touch();
+    assert_eq!(world.at("10:40:00").times(), Vec::<&str>::new(), "not when the same is applied");
+    world.edit(json!({"suspend": true}));
+    world.at("10:50:00");
+    world.edit(json!({"suspend": false}));
+    assert_eq!(world.at("10:55:00").times(), Vec::<&str>::new(), "not when it is resumed");
+    // While the operator is away.
+    world.now = super::world::moment("2026-11-22T11:10:00Z");
+    world.edit(json!({"template": {"spec": {"image": "other"}}}));
+    assert_eq!(world.at("11:20:00").times(), ["11:00"], "missed before the apply, which changes no time");
 }
 
 #[test]
@@ -83,15 +98,27 @@ fn a_splayed_run_starts_later_and_keeps_its_time() {
     assert_eq!(world.created, [("nightly-20261122-1100".to_owned(), "2026-11-22T11:00:00+00:00".to_owned())]);
 }
 
-#[test]
-fn a_change_of_the_clock_gives_one_run() {
-    for (day, starts) in [("2026-03-29", "2026-03-29T01:00:00Z"), ("2026-10-25", "2026-10-25T00:30:00Z")] {
-        let world = World::new(json!({"schedule": "30 2 * * *", "timeZone": "Europe/Stockholm"}), "10:00:30");
-        let timetable = timetable(&world.schedule).unwrap();
-        let whole = (format!("{day}T00:00:00Z").parse().unwrap(), format!("{day}T22:00:00Z").parse().unwrap());
-        let found: Vec<String> = crate::core::schedule::between(&timetable, whole).map(|at| at.to_string()).collect();
-        assert_eq!(found, [starts], "neither none nor two");
+/// The runs of `30 2 * * *` in Stockholm around noon before that day and noon of it, by their times.
+fn started_around(day: &str) -> Vec<String> {
+    let mut world = World::new(json!({"schedule": "30 2 * * *", "timeZone": "Europe/Stockholm"}), "10:00:30");
+    let noon = super::world::moment(&format!("{day}T12:00:00Z"));
+    for minutes in (-1440..=0).step_by(10) {
+        world.now = noon + jiff::SignedDuration::from_mins(minutes);
+        world.look();
+        world.end(RunResult::Succeeded);
     }
+    assert_eq!(world.status().last_success_time.is_some(), !world.created.is_empty());
+    world.created.into_iter().map(|(_, time)| time).collect()
+}
+
+#[test]
+fn a_time_that_the_clock_skips_starts_one_run() {
+    assert_eq!(started_around("2027-03-28"), ["2027-03-28T03:00:00+02:00"], "there is no 02:30, and there is a run");
+}
+
+#[test]
+fn a_time_that_comes_twice_starts_one_run() {
+    assert_eq!(started_around("2027-10-31"), ["2027-10-31T02:30:00+02:00"], "the first of the two");
 }
 
 #[test]
@@ -108,7 +135,9 @@ fn the_time_zone_is_the_schedules_own_and_utc_by_default() {
 }
 
 #[test]
-fn missed_times_are_made_up_for_on_request() {
+fn missed_times_are_made_up_for() {
+    let latest = World::new(json!({"schedule": "0 * * * *"}), "02:30:00").at("10:30:00").times().join(" ");
+    assert_eq!(latest, "10:00", "unless told otherwise, the newest");
     let all = json!({"schedule": "0 * * * *", "missed": {"policy": "All", "withinSeconds": 86400, "limit": 3}});
     let mut world = World::new(all, "02:30:00");
     world.at("10:30:00");
@@ -117,6 +146,12 @@ fn missed_times_are_made_up_for_on_request() {
     }
     assert_eq!(world.times(), ["08:00", "09:00", "10:00"], "oldest first, one after another");
     assert_eq!(world.status().skipped.missed, 5);
+}
+
+#[test]
+fn times_of_the_past_are_run_on_request() {
+    let mut world = World::new(json!({"schedule": "0 * * * *"}), "07:30:00");
+    world.at("08:00:00").end(RunResult::Succeeded).at("08:30:00");
     let effect = world.annotate("backfill", "2026-11-22T04:00:00Z/2026-11-22T08:00:00Z");
     assert_eq!(
         effect,
@@ -126,7 +161,7 @@ fn missed_times_are_made_up_for_on_request() {
     for _ in 0..5 {
         world.end(RunResult::Succeeded);
     }
-    assert_eq!(world.times()[3..], ["04:00", "05:00", "06:00", "07:00"], "08:00 has run");
+    assert_eq!(world.times(), ["08:00", "04:00", "05:00", "06:00", "07:00"], "08:00 has run");
     assert_eq!(world.status().backfill, None);
 }
 
