@@ -32,6 +32,8 @@ pub struct Known<'a> {
     pub now: Timestamp,
     /// The TaskQueue of `spec.queue`.
     pub queue: KnownQueue<'a>,
+    /// Options that a command in the hints needs to mean the same cluster, such as `--context prod`. Empty if it needs none.
+    pub options: &'a str,
 }
 
 /// What is known of the task's queue.
@@ -169,10 +171,9 @@ impl Subject<'_> {
     /// The task as an argument of a command that is copied.
     fn as_argument(&self) -> String {
         let name = self.task.metadata.name.as_deref().unwrap_or_default();
-        match &self.task.metadata.namespace {
-            Some(namespace) => format!("{name} -n {namespace}"),
-            None => name.to_owned(),
-        }
+        let namespace = self.task.metadata.namespace.as_deref().map(|namespace| format!(" -n {namespace}"));
+        let gap = if self.known.options.is_empty() { "" } else { " " };
+        format!("{name}{}{gap}{}", namespace.unwrap_or_default(), self.known.options)
     }
 
     /// Such as `attempt 3` or `the fallback`, at the beginning of a sentence.

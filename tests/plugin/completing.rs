@@ -1,6 +1,6 @@
 //! Completion by Cobra's protocol, help, and the program's names.
 
-use crate::server::Server;
+use crate::server::{Answer, Server};
 use crate::tasks::{failed, object, waiting};
 use crate::{Said, named, said};
 use serde_json::json;
@@ -16,7 +16,7 @@ fn a_command_line_is_completed() {
     let queue = object("TaskQueue", "mail", &json!({"spec": {}}));
     let server =
         Server::with(&[("retryabletasks", vec![waiting("import"), failed("export", 9)]), ("taskqueues", vec![queue])]);
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 15] = [
         (&["w"], "wait\nwhy\nworkers\n:4\n"),
         (&["queue", ""], "get\nhelp\nhold\nlist\nresume\n:4\n"),
         (&["why", ""], "export\nimport\n:4\n"),
@@ -29,6 +29,7 @@ fn a_command_line_is_completed() {
         (&["create", "x", "--queue", ""], "mail\n:4\n"),
         (&["cancel", "--d"], "--dry-run\n:4\n"),
         (&["list", "--co"], "--context\n:4\n"),
+        (&["list", "--context", ""], "test\n:4\n"),
         (&["simulate", ""], ":0\n"),
         (&["create", "x", "--", "s"], ":0\n"),
     ];
@@ -41,14 +42,24 @@ fn a_command_line_is_completed() {
 }
 
 #[test]
+fn namespaces_are_completed_also_after_a_comma() {
+    let names = ["shop", "billing", "billing-test"];
+    let items: Vec<_> = names.iter().map(|name| json!({"metadata": {"name": name}})).collect();
+    let list = json!({"kind": "NamespaceList", "apiVersion": "v1", "metadata": {}, "items": items});
+    let server = Server::new(move |_| Answer::Json(200, list.clone()));
+    assert_eq!(candidates(&server, &["list", "-n", ""]), "billing\nbilling-test\nshop\n:4\n");
+    assert_eq!(candidates(&server, &["list", "-n", "shop,b"]), "shop,billing\nshop,billing-test\n:4\n");
+}
+
+#[test]
 fn a_cluster_that_does_not_answer_has_no_names() {
-    let refuses = Server::new(|_| crate::server::Answer::Nothing);
+    let refuses = Server::new(|_| Answer::Nothing);
     assert_eq!(candidates(&refuses, &["why", ""]), ":4\n");
 }
 
 #[test]
 fn every_verb_has_help_with_an_example() {
-    let server = Server::new(|_| crate::server::Answer::Nothing);
+    let server = Server::new(|_| Answer::Nothing);
     let help = said(&server, &["--help"]).out;
     assert!(help.contains("Usage: kubectl retryable [OPTIONS] <COMMAND>"), "{help}");
     let groups: [(&[&str], &str); 3] = [(&[], &help), (&["queue"], ""), (&["schedule"], "")];
@@ -87,7 +98,7 @@ fn the_name_says_which_program_it_is() {
 
 #[test]
 fn without_a_cluster_simulate_and_convert_work_all_the_same() {
-    let server = Server::new(|_| crate::server::Answer::Nothing);
+    let server = Server::new(|_| Answer::Nothing);
     let task = "apiVersion: retryable.dev/v1alpha1\nkind: RetryableTask\nmetadata: {name: x}\nspec: {image: busybox, maxRetries: 0}\n";
     let Said { code, out, .. } = crate::said_to(&server, &["simulate", "-"], task);
     assert!(code == Some(0) && out.contains("Failed after 1 attempt and 0s: RetriesExhausted"), "{out}");

@@ -203,7 +203,7 @@ impl Asked {
     fn of(cluster: &Cluster, action: Action, task: &RetryableTask, limit: Duration) -> Self {
         let scope = Scope::Namespaces(vec![task.namespace().unwrap_or_default()]);
         Self {
-            here: Cluster { client: cluster.client.clone(), scope },
+            here: Cluster { client: cluster.client.clone(), scope, options: cluster.options.clone() },
             action,
             id: new_id(),
             name: task.name_any(),

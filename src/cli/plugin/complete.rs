@@ -4,8 +4,9 @@ use super::connect::{Cluster, Connection};
 use super::fetch;
 use super::{Plugin, output::out};
 use clap::{Command, CommandFactory, Parser};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Resource;
-use kube::api::ListParams;
+use kube::api::{Api, ListParams};
 use retryable_tasks::api::{RetryableTask, TaskQueue, TaskSchedule};
 use retryable_tasks::core::fingerprint::{failures, group};
 use retryable_tasks::plugin::tasks::STATES;
@@ -27,6 +28,8 @@ enum Candidates {
     Queues,
     Schedules,
     Fingerprints,
+    Namespaces,
+    Contexts,
     Files,
 }
 
@@ -39,9 +42,16 @@ pub(super) fn complete(words: &[OsString]) -> ExitCode {
     let mut all = match candidates {
         Candidates::Words(words) => words,
         Candidates::Files => Vec::new(),
-        Candidates::Tasks | Candidates::Queues | Candidates::Schedules | Candidates::Fingerprints => {
-            names(&candidates, before)
+        Candidates::Namespaces => {
+            // One more, after those before the last comma.
+            let others = last.rfind(',').and_then(|at| last.get(..=at)).unwrap_or_default();
+            names(&candidates, before).iter().map(|name| format!("{others}{name}")).collect()
         }
+        Candidates::Tasks
+        | Candidates::Queues
+        | Candidates::Schedules
+        | Candidates::Fingerprints
+        | Candidates::Contexts => names(&candidates, before),
     };
     all.retain(|word| word.starts_with(&last));
     all.sort();
@@ -107,6 +117,8 @@ fn values_of(root: &Command, command: &Command, option: &str) -> Option<Candidat
         "state" => Candidates::Words(STATES.map(str::to_owned).to_vec()),
         "fingerprint" => Candidates::Fingerprints,
         "queue" => Candidates::Queues,
+        "namespace" => Candidates::Namespaces,
+        "context" => Candidates::Contexts,
         "kubeconfig" | "outcomes_from" => Candidates::Files,
         _ => Candidates::Words(Vec::new()),
     })
@@ -115,6 +127,9 @@ fn values_of(root: &Command, command: &Command, option: &str) -> Option<Candidat
 /// Names from the cluster; none if it does not answer in time.
 fn names(candidates: &Candidates, before: &[String]) -> Vec<String> {
     let connection = connection(before);
+    if matches!(candidates, Candidates::Contexts) {
+        return connection.contexts();
+    }
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return Vec::new() };
     let found = async {
         let cluster = connection.connect().await.ok()?;
@@ -126,7 +141,11 @@ fn names(candidates: &Candidates, before: &[String]) -> Vec<String> {
                 let tasks = fetch::list::<RetryableTask>(&cluster, &ListParams::default()).await.ok()?.items;
                 Some(group(tasks.iter().flat_map(failures)).iter().map(|group| group.fingerprint.name()).collect())
             }
-            Candidates::Words(_) | Candidates::Files => None,
+            Candidates::Namespaces => {
+                let all = Api::<Namespace>::all(cluster.client.clone()).list(&ListParams::default()).await.ok()?;
+                Some(all.items.into_iter().filter_map(|namespace| namespace.metadata.name).collect())
+            }
+            Candidates::Contexts | Candidates::Words(_) | Candidates::Files => None,
         }
     };
     runtime.block_on(async { tokio::time::timeout(LIMIT, found).await }).ok().flatten().unwrap_or_default()

@@ -37,6 +37,8 @@ pub(super) struct Connection {
 pub(super) struct Cluster {
     pub(super) client: Client,
     pub(super) scope: Scope,
+    /// The options by which a command that somebody copies means the same cluster and user, such as `--context prod`.
+    pub(super) options: String,
 }
 
 /// Which namespaces are meant.
@@ -52,6 +54,12 @@ impl Connection {
         Self { namespace: Vec::new(), all_namespaces: false, context: None, kubeconfig: None, act_as: None }
     }
 
+    /// The contexts of the kubeconfig; none if it cannot be read.
+    pub(super) fn contexts(&self) -> Vec<String> {
+        let read = self.kubeconfig.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from);
+        read.map(|read| read.contexts.into_iter().map(|context| context.name).collect()).unwrap_or_default()
+    }
+
     /// Reads the kubeconfig. Nothing is sent yet.
     pub(super) async fn connect(&self) -> Result<Cluster, Error> {
         let mut config = self.config().await?;
@@ -61,13 +69,35 @@ impl Connection {
         if self.act_as.is_some() {
             config.auth_info.impersonate.clone_from(&self.act_as);
         }
-        let scope = match (self.all_namespaces, self.namespace.is_empty()) {
+        let named = self.named();
+        let scope = match (self.all_namespaces, named.is_empty()) {
             (true, _) => Scope::All,
             (false, true) => Scope::Namespaces(vec![config.default_namespace.clone()]),
-            (false, false) => Scope::Namespaces(self.namespace.clone()),
+            (false, false) => Scope::Namespaces(named),
         };
         let client = Client::try_from(config).map_err(|error| Error::Config(error.to_string()))?;
-        Ok(Cluster { client, scope })
+        Ok(Cluster { client, scope, options: self.options() })
+    }
+
+    /// The namespaces that are named, each once: `-n shop,shop` and `-n shop,` mean one.
+    fn named(&self) -> Vec<String> {
+        let mut named: Vec<String> = Vec::new();
+        for namespace in self.namespace.iter().filter(|namespace| !namespace.is_empty()) {
+            if !named.contains(namespace) {
+                named.push(namespace.clone());
+            }
+        }
+        named
+    }
+
+    fn options(&self) -> String {
+        let Self { namespace: _, all_namespaces: _, context, kubeconfig, act_as } = self;
+        let kubeconfig = kubeconfig.as_ref().and_then(|file| file.to_str());
+        [("--context", context.as_deref()), ("--kubeconfig", kubeconfig), ("--as", act_as.as_deref())]
+            .into_iter()
+            .filter_map(|(option, value)| Some(format!("{option} {}", shlex::try_quote(value?).ok()?)))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     async fn config(&self) -> Result<Config, Error> {

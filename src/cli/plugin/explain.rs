@@ -25,7 +25,7 @@ impl QueueLookUp {
         let name = task.spec.queue.as_ref().map(|queue| &*queue.name).filter(|_| is_about_queue(task));
         let Some(name) = name else { return Self::Unknown };
         let scope = Scope::Namespaces(vec![task.namespace().unwrap_or_default()]);
-        let here = Cluster { client: cluster.client.clone(), scope };
+        let here = Cluster { client: cluster.client.clone(), scope, options: String::new() };
         let queue = match fetch::get::<TaskQueue>(&here, name).await {
             Ok(queue) => queue,
             Err(error) if error.is_not_found() => return Self::Missing,
@@ -37,12 +37,12 @@ impl QueueLookUp {
     }
 
     /// Why the task is where it is, as it is now.
-    pub(super) fn explain(&self, task: &RetryableTask) -> Why {
+    pub(super) fn explain(&self, task: &RetryableTask, cluster: &Cluster) -> Why {
         let queue = match self {
             Self::Unknown => KnownQueue::Unknown,
             Self::Missing => KnownQueue::Missing,
             Self::Found(queue, place) => KnownQueue::Found { queue, place: *place },
         };
-        why(task, &Known { now: Timestamp::now(), queue })
+        why(task, &Known { now: Timestamp::now(), queue, options: &cluster.options })
     }
 }

@@ -146,7 +146,7 @@ pub(super) async fn get(connection: &Connection, args: &GetArgs) -> Result<u8, E
         Output::Json | Output::Yaml => args.show.value(&task)?,
         Output::Name => out(&format!("{}\n", super::output::name_of(&task)))?,
         Output::Table | Output::Wide => {
-            let why = QueueLookUp::of(&cluster, &task).await.explain(&task);
+            let why = QueueLookUp::of(&cluster, &task).await.explain(&task, &cluster);
             out(&timeline::text(&task, &why, args.show.style(), Timestamp::now()))?;
         }
     }
@@ -158,7 +158,7 @@ pub(super) async fn why(connection: &Connection, args: &WhyArgs) -> Result<u8, E
     let mut all = Vec::new();
     for name in &args.names {
         let task: RetryableTask = fetch::get(&cluster, name).await?;
-        let Why { sentence, hints } = QueueLookUp::of(&cluster, &task).await.explain(&task);
+        let Why { sentence, hints } = QueueLookUp::of(&cluster, &task).await.explain(&task, &cluster);
         if args.show.is_value() {
             let namespace = task.namespace();
             all.push(json!({"namespace": namespace, "name": name, "sentence": sentence, "hints": hints}));

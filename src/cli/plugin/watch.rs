@@ -39,7 +39,7 @@ pub(super) async fn watch(cluster: &Cluster, name: &str, show: &Show) -> Result<
                 Some(known) => known,
                 None => (QueueLookUp::of(cluster, &task).await, Instant::now()),
             };
-            let text = timeline::text(&task, &known.0.explain(&task), style, Timestamp::now());
+            let text = timeline::text(&task, &known.0.explain(&task, cluster), style, Timestamp::now());
             queue = Some(known);
             // The last line is the cursor's.
             out(&format!("{CLEAR}{}", timeline::fitted(&text, height().saturating_sub(1))))?;

@@ -1,13 +1,13 @@
 //! The limits in time: of the task, and of a Pod's creation and start.
 
 use super::{Situation, queue, requests};
-use crate::api::{CurrentAttempt, RetryableTaskStatus};
+use crate::api::{CurrentAttempt, RetryableTaskSpec, RetryableTaskStatus};
 use crate::core::time::{plus, until};
 use crate::core::validate::problem;
 use jiff::{SignedDuration, Timestamp};
 
 /// How long a Pod that has a node may take to start, unless the spec says otherwise, in seconds.
-pub(super) const STARTUP_SECONDS: i32 = 600;
+pub const STARTUP_SECONDS: i32 = 600;
 
 /// When the whole task must have ended: the time it may take, from its first attempt, without the time that it was
 /// suspended.
@@ -32,13 +32,13 @@ pub(super) fn is_over(situation: &Situation, status: &RetryableTaskStatus, due: 
 }
 
 /// How long a Pod may take to start, in seconds. The fallback is not retried, so it always has a limit.
-fn startup_limit(situation: &Situation, current: &CurrentAttempt) -> Option<i32> {
-    situation.task.spec.startup_timeout_seconds.or(current.fallback.then_some(STARTUP_SECONDS))
+pub fn startup_limit(spec: &RetryableTaskSpec, current: &CurrentAttempt) -> Option<i32> {
+    spec.startup_timeout_seconds.or(current.fallback.then_some(STARTUP_SECONDS))
 }
 
 /// When the creation of a Pod times out, if ever: it has as long to be created as to start.
 pub(super) fn creation_deadline(situation: &Situation, current: &CurrentAttempt) -> Option<Timestamp> {
-    let limit = startup_limit(situation, current)?;
+    let limit = startup_limit(&situation.task.spec, current)?;
     Some(plus(current.create_time.as_ref()?.0, seconds(limit)))
 }
 

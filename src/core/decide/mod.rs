@@ -36,6 +36,7 @@ mod transition;
 mod unreadable;
 
 pub use at_rest::{AtRest, at_rest};
+pub use deadlines::{STARTUP_SECONDS, startup_limit};
 pub use hold_up::{SETTLE, WARNINGS_HOLD};
 pub use plan::{Cleanup, Deferrable, Plan, PodRef, ProgressReport, Requeue, Settled, StatusWrite};
 pub use queue::queued_since;

@@ -5,6 +5,7 @@ use crate::api::{Circuit, CircuitState, ConditionType, CurrentAttempt, QueueCond
 use crate::core::condition_list;
 use crate::core::decide::queued_since;
 use crate::core::queue::place::Place;
+use crate::core::queue::view::QueueWaitReason;
 use crate::core::time::plus;
 use jiff::SignedDuration;
 
@@ -51,11 +52,24 @@ impl Subject<'_> {
                 format!("its circuit is half open{cause}, and probes alone start{and_place}")
             }
             _ => {
-                let running = status.running.as_deref().map(|running| format!("{running} attempts run"));
-                let said = running.unwrap_or_else(|| self.by_condition());
-                format!("{said}{and_place}")
+                let Some(running) = status.running.as_deref() else {
+                    return format!("{}{and_place}", self.by_condition());
+                };
+                let beside = self.beside_slots(running).map(|message| format!("{message}; ")).unwrap_or_default();
+                format!("{beside}{running} attempts run{and_place}")
             }
         }
+    }
+
+    /// What the task's status says of the wait, if it is something that the queue's numbers do not show.
+    fn beside_slots(&self, running: &str) -> Option<String> {
+        let queued = condition_list::find(&self.status.conditions, ConditionType::Queued)?;
+        let is = |reason: QueueWaitReason| reason.as_str() == queued.reason;
+        // Where all slots are in use by now, that is why.
+        let is_full = running.split_once('/').is_some_and(|(running, slots)| running == slots);
+        let is_worth_it = is(QueueWaitReason::Recovering)
+            || (!is_full && (is(QueueWaitReason::RateLimited) || is(QueueWaitReason::RetriesFull)));
+        is_worth_it.then(|| one_line(&queued.message))
     }
 
     /// What the task's status says of the wait.

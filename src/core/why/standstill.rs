@@ -2,6 +2,7 @@
 
 use super::{ConditionReason, Subject, Why, one_line, quote};
 use crate::api::{CurrentAttempt, StopReason};
+use crate::core::decide::{STARTUP_SECONDS, startup_limit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 impl Subject<'_> {
@@ -31,8 +32,20 @@ impl Subject<'_> {
         let tries = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
         let again = current.next_create_time.as_ref().filter(|at| at.0 > self.known.now);
         let again = again.map_or_else(|| "the next is due".into(), |at| format!("the next is {}", self.at(at.0)));
-        Why::of(format!("{what} cannot start, because {problem}: {message}; {tries} so far, {again}"))
-            .hint(format!("It goes on by itself once that is over: {next}."))
+        let why = Why::of(format!("{what} cannot start, because {problem}: {message}; {tries} so far, {again}"))
+            .hint(format!("It goes on by itself once that is over: {next}."));
+        self.with_startup_limit(why, current)
+    }
+
+    /// Says the time limit that is given, or that of a fallback.
+    fn with_startup_limit(&self, why: Why, current: &CurrentAttempt) -> Why {
+        match startup_limit(&self.task.spec, current) {
+            Some(seconds) => {
+                let what = if current.fallback { "The fallback" } else { "The attempt" };
+                why.hint(format!("{what} fails if it has not started within {seconds} s (startupTimeoutSeconds)."))
+            }
+            None => why,
+        }
     }
 
     /// The Pod exists, and its main container has not started.
@@ -54,12 +67,16 @@ impl Subject<'_> {
             _ => format!("{reason}{}", quote(message)),
         };
         let why = Why::of(format!("{what} has not started: Pod {pod}{since} waits, because {problem}{failed}"));
-        let why = match self.task.spec.startup_timeout_seconds {
+        let why = match (reason, startup_limit(&self.task.spec, current)) {
             // The limit begins when the gates are gone.
-            Some(seconds) if reason != "SchedulingGated" => {
-                why.hint(format!("The attempt fails if it has not started within {seconds} s (startupTimeoutSeconds)."))
+            ("SchedulingGated", _) => why,
+            (_, Some(_)) => self.with_startup_limit(why, current),
+            ("Unschedulable" | "FailedScheduling" | "Unscheduled", None) => {
+                why.hint("Without startupTimeoutSeconds it may wait for a node for ever.")
             }
-            Some(_) | None => why,
+            (_, None) => why.hint(format!(
+                "The attempt fails {STARTUP_SECONDS} s after its init containers have ended (without startupTimeoutSeconds)."
+            )),
         };
         if current.fallback {
             return why;

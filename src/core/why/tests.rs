@@ -7,6 +7,7 @@ mod waits;
 use super::*;
 
 use crate::api::StopReason;
+use crate::core::queue::view::QueueWaitReason;
 use crate::core::testing::{BuildTask, at, task_with};
 use serde_json::{Value, json};
 
@@ -50,8 +51,12 @@ impl Case {
             Some(_) => KnownQueue::Found { queue: &queue, place: Some(Place { nth: 4, of: 31 }) },
             None => KnownQueue::Unknown,
         };
-        why(&task, &Known { now: at(100), queue: known })
+        why(&task, &Known { queue: known, ..unknown() })
     }
+}
+
+fn unknown() -> Known<'static> {
+    Known { now: at(100), queue: KnownQueue::Unknown, options: "" }
 }
 
 fn merge(into: &mut Value, from: &Value) {
@@ -110,6 +115,9 @@ fn mail() -> Value {
 }
 
 const SKIP: &str = "To start it now: kubectl retryable retry-now import-orders -n default";
+const NO_LIMIT: &str = "Without startupTimeoutSeconds it may wait for a node for ever.";
+const DEFAULT_LIMIT: &str =
+    "The attempt fails 600 s after its init containers have ended (without startupTimeoutSeconds).";
 const REPLACE: &str = "To replace the Pod: kubectl retryable retry-now import-orders -n default";
 const RESUME: &str = "To resume it: kubectl retryable resume import-orders -n default";
 
@@ -239,8 +247,32 @@ fn no_state_and_no_reason_is_left_out() {
 }
 
 #[test]
+fn nothing_that_a_queue_lets_wait_for_is_left_out() {
+    let of_queue = |reason: QueueWaitReason| match reason {
+        QueueWaitReason::Full => "Queued",
+        QueueWaitReason::RetriesFull => "Queued, all retries run",
+        QueueWaitReason::RateLimited => "Queued, rate",
+        QueueWaitReason::CircuitOpen => "Queued, circuit open",
+        QueueWaitReason::Recovering => "Queued, the slots grow again",
+        QueueWaitReason::Held => "Queued, held",
+    };
+    let waits = [
+        QueueWaitReason::Full,
+        QueueWaitReason::RetriesFull,
+        QueueWaitReason::RateLimited,
+        QueueWaitReason::CircuitOpen,
+        QueueWaitReason::Recovering,
+        QueueWaitReason::Held,
+    ];
+    let names: Vec<&str> = cases().iter().map(|case| case.name).collect();
+    for name in waits.into_iter().map(of_queue) {
+        assert!(names.contains(&name), "{name} has no case");
+    }
+}
+
+#[test]
 fn a_task_that_nobody_has_seen_says_so() {
-    let known = |now| Known { now: at(now), queue: KnownQueue::Unknown };
+    let known = |now| Known { now: at(now), ..unknown() };
     let new = task_with(json!({"image": "busybox"}));
     assert_eq!(why(&new, &known(5)), Why::of("It was created 5s ago, and no operator has seen it yet"));
     let late = why(&new, &known(120));
@@ -253,7 +285,7 @@ fn a_task_that_nobody_has_seen_says_so() {
 
 #[test]
 fn a_deleted_task_says_what_keeps_it() {
-    let known = Known { now: at(100), queue: KnownQueue::Unknown };
+    let known = unknown();
     let status = || serde_json::from_value(json!({"observedGeneration": 1})).unwrap();
     let deleted = || task_with(json!({"image": "busybox"})).status(status()).deleted(90);
     assert_eq!(why(&deleted(), &known).sentence, "It was deleted 10s ago, and is about to be gone");
@@ -264,7 +296,7 @@ fn a_deleted_task_says_what_keeps_it() {
 
 #[test]
 fn what_is_not_acknowledged_yet_is_said() {
-    let known = Known { now: at(100), queue: KnownQueue::Unknown };
+    let known = unknown();
     let status = json!({"observedGeneration": 1, "state": "Running", "current": attempt(&json!({}))});
     let task = task_with(json!({"image": "busybox"})).status(serde_json::from_value(status).unwrap());
     let asked = task.asked("run-again", "a").asked("cancel", "b").change(|task| task.metadata.generation = Some(2));
@@ -279,11 +311,19 @@ fn what_is_not_acknowledged_yet_is_said() {
 }
 
 #[test]
+fn a_command_to_copy_means_the_same_cluster() {
+    let status = json!({"observedGeneration": 1, "state": "Suspended", "current": {"number": 2}});
+    let task = task_with(json!({"image": "busybox"})).status(serde_json::from_value(status).unwrap());
+    let known = Known { options: "--context prod", ..unknown() };
+    assert_eq!(why(&task, &known).hints, [format!("{RESUME} --context prod")]);
+}
+
+#[test]
 fn a_sentence_is_one_line_and_not_too_long() {
     let long = "x \n".repeat(2000);
     let status = json!({"observedGeneration": 1, "state": "Pending", "current": attempt(&json!({})),
         "conditions": [condition("Stalled", true, "PodRejected", &long)]});
     let task = task_with(json!({"image": "busybox"})).status(serde_json::from_value(status).unwrap());
-    let sentence = why(&task, &Known { now: at(100), queue: KnownQueue::Unknown }).sentence;
+    let sentence = why(&task, &unknown()).sentence;
     assert!(!sentence.contains('\n') && sentence.len() < 700, "{sentence}");
 }

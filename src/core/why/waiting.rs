@@ -1,7 +1,7 @@
 //! A task that waits for a time, for other tasks, or to be resumed.
 
 use super::{NOTICED_WITHIN_SECONDS, Subject, Why, one_line, quote};
-use crate::api::{CurrentAttempt, LastFailure};
+use crate::api::{CurrentAttempt, LastFailure, RetryableTaskSpec};
 use crate::core::end_text::reason_and_code;
 use crate::core::time::{plus, until};
 use jiff::{SignedDuration, Timestamp};
@@ -67,11 +67,24 @@ impl Subject<'_> {
         let due = current.due_time.as_ref().map(|due| due.0).filter(|due| *due > self.known.now);
         let then = match due {
             Some(due) => format!("{what} is due {}, unless it is still suspended then", self.at(due)),
-            None => format!("{what} starts once it is resumed"),
+            None => format!("{what} starts once it is resumed{}", self.beside_resume(current)),
         };
         let why = Why::of(format!("It has been suspended{since}, and {then}{failed}"));
         let name = self.as_argument();
         why.hint(format!("To resume it: kubectl retryable resume {name}"))
+    }
+
+    /// What a suspended attempt needs beside being resumed.
+    fn beside_resume(&self, current: &CurrentAttempt) -> String {
+        let RetryableTaskSpec { after, queue, .. } = &self.task.spec;
+        let after = if current.number == 1 && after.as_ref().is_some_and(|after| !after.is_empty()) {
+            ", after the tasks of spec.after"
+        } else {
+            ""
+        };
+        let queue = queue.as_ref().filter(|_| !current.fallback);
+        let queue = queue.map(|queue| format!(", when TaskQueue {} lets it", queue.name)).unwrap_or_default();
+        format!("{after}{queue}")
     }
 
     /// The message says which tasks it waits for.

@@ -124,7 +124,7 @@ fn found(look: Look, object: Value) -> Found {
 fn readable(look: Look, task: &RetryableTask, yaml: String) -> Found {
     let none = RetryableTaskStatus::default();
     let status = task.status.as_ref().unwrap_or(&none);
-    let Why { sentence, hints } = why(task, &Known { now: look.now, queue: queue(look, task) });
+    let Why { sentence, hints } = why(task, &Known { now: look.now, queue: queue(look, task), options: "" });
     let conditions = status.conditions.iter().take(MAX_CONDITIONS).map(|condition| ConditionRow {
         kind: condition.type_.clone(),
         status: condition.status.clone(),

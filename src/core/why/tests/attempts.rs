@@ -15,6 +15,20 @@ pub(super) fn standstill_cases() -> Vec<Case> {
         )
         .hint("It goes on by itself once that is over: change what it objects to."),
         case(
+            "PodRejected, with a limit",
+            json!({"startupTimeoutSeconds": 60}),
+            stalled("PodRejected", "exceeded quota", &tries),
+            format!("Attempt 2 cannot start, because the API server rejects its Pod: exceeded quota; {again}"),
+        )
+        .hint("It goes on by itself once that is over: change what it objects to.")
+        .hint("The attempt fails if it has not started within 60 s (startupTimeoutSeconds)."),
+        case(
+            "stalled by another version",
+            json!({}),
+            stalled("Melted", "too hot", &json!({})),
+            "Attempt 2 cannot start: Melted: too hot",
+        ),
+        case(
             "FailedCreate",
             json!({}),
             stalled("FailedCreate", "no answer", &json!({"rejections": 1, "nextCreateTime": second(99)})),
@@ -47,15 +61,15 @@ pub(super) fn standstill_cases() -> Vec<Case> {
             stalled("DependencyCycle", "these tasks wait for one another: a -> b -> a", &json!({"podName": null})),
             "Attempt 2 cannot start: these tasks wait for one another: a -> b -> a",
         ),
-        case("Unschedulable", json!({}), held_up("Unschedulable", "0/3 nodes are available"), format!("{pod} no node takes it: 0/3 nodes are available")).hint(REPLACE),
-        case("Unscheduled", json!({}), held_up("Unscheduled", "no node has been assigned to the Pod"), format!("{pod} no node has been assigned yet")).hint(REPLACE),
+        case("Unschedulable", json!({}), held_up("Unschedulable", "0/3 nodes are available"), format!("{pod} no node takes it: 0/3 nodes are available")).hint(NO_LIMIT).hint(REPLACE),
+        case("Unscheduled", json!({}), held_up("Unscheduled", "no node has been assigned to the Pod"), format!("{pod} no node has been assigned yet")).hint(NO_LIMIT).hint(REPLACE),
         case("SchedulingGated", json!({}), held_up("SchedulingGated", "the Pod waits for its scheduling gates to be removed: g"), format!("{pod} the Pod waits for its scheduling gates to be removed: g")).hint(REPLACE),
-        case("ContainerCreating", json!({}), held_up("ContainerCreating", "container task is being created on node n"), format!("{pod} container task is being created on node n")).hint(REPLACE),
-        case("PodInitializing", json!({}), held_up("PodInitializing", "init container i is running"), format!("{pod} init container i is running")).hint(REPLACE),
+        case("ContainerCreating", json!({}), held_up("ContainerCreating", "container task is being created on node n"), format!("{pod} container task is being created on node n")).hint(DEFAULT_LIMIT).hint(REPLACE),
+        case("PodInitializing", json!({}), held_up("PodInitializing", "init container i is running"), format!("{pod} init container i is running")).hint(DEFAULT_LIMIT).hint(REPLACE),
         case("ImagePullBackOff", json!({"startupTimeoutSeconds": 60}), held_up("ImagePullBackOff", "Back-off pulling image"), format!("{pod} its image cannot be pulled (ImagePullBackOff): Back-off pulling image"))
             .hint("The attempt fails if it has not started within 60 s (startupTimeoutSeconds).")
             .hint(REPLACE),
-        case("FailedMount", json!({}), held_up("FailedMount", "no such volume"), format!("{pod} FailedMount: no such volume")).hint(REPLACE),
+        case("FailedMount", json!({}), held_up("FailedMount", "no such volume"), format!("{pod} FailedMount: no such volume")).hint(DEFAULT_LIMIT).hint(REPLACE),
     ]
 }
 
@@ -139,6 +153,8 @@ pub(super) fn running_cases() -> Vec<Case> {
     ]
 }
 
+const FALLBACK_LIMIT: &str = "The fallback fails if it has not started within 600 s (startupTimeoutSeconds).";
+
 pub(super) fn fallback_cases() -> Vec<Case> {
     let target =
         || json!([condition("FailureTarget", true, "RetriesExhausted", "maxRetries (3) exhausted after 4 attempts")]);
@@ -159,6 +175,23 @@ pub(super) fn fallback_cases() -> Vec<Case> {
             json!({}),
             json!({"state": "Pending", "conditions": target(), "current": fallback(json!({"podName": "f", "holdUp": {"reason": "Unschedulable"}}))}),
             format!("The fallback has not started: Pod f, created 12s ago, waits, because no node takes it; {failed}"),
+        )
+        .hint(FALLBACK_LIMIT),
+        case(
+            "the fallback is rejected",
+            json!({}),
+            json!({"state": "Pending", "conditions": [target()[0], condition("Stalled", true, "PodRejected", "exceeded quota")],
+                "current": {"fallback": true, "number": 4, "podName": "f", "rejections": 2, "nextCreateTime": second(120)}}),
+            format!("The fallback cannot start, because the API server rejects its Pod: exceeded quota; 2 tries so far, the next is at {:.0}, in 20s", at(120)),
+        )
+        .hint("It goes on by itself once that is over: change what it objects to.")
+        .hint(FALLBACK_LIMIT),
+        case(
+            "the fallback is stopped",
+            json!({"attemptTimeoutSeconds": 10}),
+            json!({"state": "Running", "conditions": target(),
+                "current": {"fallback": true, "number": 4, "podName": "f", "stopReason": "Cancelled", "stopTime": second(95)}}),
+            "The fallback has been stopping for 5s, because the task was cancelled: its Pod f has yet to end",
         ),
         case(
             "the fallback is due",

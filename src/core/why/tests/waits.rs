@@ -72,6 +72,20 @@ pub(super) fn waiting_cases() -> Vec<Case> {
             "It has been suspended for 1m0s, and attempt 2 starts once it is resumed; attempt 1 ended with Error, exit code 3: connection refused",
         )
         .hint(RESUME),
+        case(
+            "Suspended, with tasks before it and a queue",
+            json!({"suspend": true, "after": [{"task": "extract"}], "queue": {"name": "mail"}}),
+            json!({"state": "Suspended", "suspendedTime": second(40), "current": {"number": 1}}),
+            "It has been suspended for 1m0s, and attempt 1 starts once it is resumed, after the tasks of spec.after, when TaskQueue mail lets it",
+        )
+        .hint(RESUME),
+        case(
+            "Suspended during its back-off",
+            json!({"suspend": true, "after": [{"task": "extract"}]}),
+            json!({"state": "Suspended", "suspendedTime": second(40), "current": {"number": 2, "dueTime": second(108)}}),
+            format!("It has been suspended for 1m0s, and attempt 2 is due at {due:.0}, in 8s, unless it is still suspended then"),
+        )
+        .hint(RESUME),
     ]
 }
 
@@ -89,6 +103,34 @@ pub(super) fn queue_cases() -> Vec<Case> {
         case("Queued, nothing said", mail(), in_queue(&json!({})), format!("{begin} nothing has been said of why yet, which takes up to 30 s")),
         case("Queued, 3 of 3 run", mail(), in_queue(&json!({})), format!("{begin} 3/3 attempts run; it is number 4 of 31 in line"))
             .queue(json!({"running": "3/3"})),
+        case(
+            "Queued, rate",
+            mail(),
+            in_queue(&condition("RateLimited", "startRate of TaskQueue mail allows no further start yet")),
+            format!("{begin} startRate of TaskQueue mail allows no further start yet; 1/3 attempts run; it is number 4 of 31 in line"),
+        )
+        .queue(json!({"running": "1/3"})),
+        case(
+            "Queued, all retries run",
+            mail(),
+            in_queue(&condition("RetriesFull", "all slots of TaskQueue mail for retries are in use: 1")),
+            format!("{begin} all slots of TaskQueue mail for retries are in use: 1; 1/3 attempts run; it is number 4 of 31 in line"),
+        )
+        .queue(json!({"running": "1/3"})),
+        case(
+            "Queued, the slots grow again",
+            mail(),
+            in_queue(&condition("Recovering", "the slots of TaskQueue mail grow again, and all open ones are in use")),
+            format!("{begin} the slots of TaskQueue mail grow again, and all open ones are in use; 1/1 attempts run; it is number 4 of 31 in line"),
+        )
+        .queue(json!({"running": "1/1"})),
+        case(
+            "Queued, the rate is no longer why",
+            mail(),
+            in_queue(&condition("RateLimited", "startRate of TaskQueue mail allows no further start yet")),
+            format!("{begin} 3/3 attempts run; it is number 4 of 31 in line"),
+        )
+        .queue(json!({"running": "3/3"})),
         case(
             "Queued, circuit open",
             mail(),
