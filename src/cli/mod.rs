@@ -21,6 +21,9 @@ const REMOVE_FINALIZERS_LIMIT: Duration = Duration::from_secs(240);
 /// A Kubernetes operator for work that must be retried.
 #[derive(Debug, Parser)]
 #[command(version)]
+#[command(
+    after_help = "Under the name kubectl-retryable it is a plugin: kubectl retryable list, why, errors, logs, run-again, …"
+)]
 pub struct Cli {
     /// Level (off, error, warn, info, debug, trace) or directives such as info,kube=debug
     #[arg(long, env = "RETRYABLE_LOG", default_value = "info", global = true)]
@@ -240,10 +243,16 @@ fn print_crds(args: &CrdArgs) -> Result<(), Box<dyn StdError>> {
 
 #[allow(clippy::print_stderr)] // logging may not work
 fn print_error(error: &dyn StdError) {
-    eprintln!("error: {error}");
+    let mut said = error.to_string();
+    eprintln!("error: {said}");
     let mut cause = error.source();
     while let Some(source) = cause {
-        eprintln!("  caused by: {source}");
+        let text = source.to_string();
+        // Some messages end with their cause.
+        if !said.ends_with(&text) {
+            eprintln!("  caused by: {text}");
+            said = text;
+        }
         cause = source.source();
     }
 }

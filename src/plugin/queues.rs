@@ -88,7 +88,7 @@ fn line(queue: &str, tasks: &[RetryableTask], now: Timestamp) -> Table {
     let place = |task: &RetryableTask| places.get(task.metadata.uid.as_deref().unwrap_or_default()).copied();
     let mut waiting: Vec<_> = tasks.iter().filter_map(|task| Some((place(task)?.nth, task))).collect();
     waiting.sort_by_key(|(nth, _)| *nth);
-    let mut table = Table::new(&["PLACE", "TASK", "PRIORITY", "FAIRNESS-KEY"]);
+    let mut table = Table::new(&["PLACE", "TASK", "PRIORITY", "FAIRNESS-KEY", "REASON"]);
     table.rows = waiting
         .into_iter()
         .map(|(nth, task)| {
@@ -98,6 +98,7 @@ fn line(queue: &str, tasks: &[RetryableTask], now: Timestamp) -> Table {
                 or_dash(task.metadata.name.clone()),
                 or_dash(queue.map(|queue| queue.priority)),
                 or_dash(queue.and_then(|queue| queue.fairness_key.clone())),
+                or_dash(task.status.as_ref().and_then(|status| status.reason.clone())),
             ]
         })
         .collect();

@@ -24,6 +24,9 @@ fn the_log_of_an_attempt() {
         (code, &*err),
         (Some(1), "error: none of these Pods exists any more: podRetention says how many are kept\n")
     );
+    let new = Server::with(&[("retryabletasks", vec![task("new", &json!({"state": "Waiting"}))])]);
+    let Said { code, err, .. } = said(&new, &["logs", "new"]);
+    assert_eq!((code, &*err), (Some(1), "error: no attempt has been started: kubectl retryable why new says why\n"));
     let Said { code, err, .. } = said(&Server::new(script), &["logs", "import", "--attempt", "5"]);
     assert_eq!((code, &*err), (Some(1), "error: attempt 5 is not in the history: 1 attempts have been started\n"));
 }

@@ -103,7 +103,8 @@ fn why_a_task_waits_for_its_queue() {
         task["spec"]["queue"] = json!({"name": "mail"});
         task
     };
-    let tasks = vec![queued("first", 9000), queued("second", 7530)];
+    let mut tasks = vec![queued("first", 9000), queued("second", 7530)];
+    tasks[1]["status"]["reason"] = json!("RateLimited");
     let queue = object("TaskQueue", "mail", &json!({"spec": {}, "status": {"running": "3/3"}}));
     let server = Server::with(&[("retryabletasks", tasks.clone()), ("taskqueues", vec![queue])]);
     let Said { out, .. } = said(&server, &["why", "second"]);
@@ -113,6 +114,12 @@ fn why_a_task_waits_for_its_queue() {
     );
     let asked = "GET /apis/retryable.dev/v1alpha1/namespaces/shop/retryabletasks?&fieldSelector=spec.queue.name%3Dmail&limit=500";
     assert!(server.lines().iter().any(|line| line == asked), "{:?}", server.lines());
+    let expected = "\
+PLACE   TASK     PRIORITY   FAIRNESS-KEY   REASON
+1       first    0          -              -
+2       second   0          -              RateLimited
+";
+    assert!(said(&server, &["queue", "get", "mail"]).out.ends_with(expected));
     let missing = Server::with(&[("retryabletasks", tasks), ("taskqueues", vec![])]);
     let expected =
         "Attempt 1 has waited for 2h5m for TaskQueue mail, which does not exist.\n  Create it, or change spec.queue.\n";
@@ -342,6 +349,35 @@ fn waiting_ends_with_what_became_of_the_tasks() {
     assert_eq!(said(&shop(), &["wait", "backup", "export"]).code, Some(1));
     let Said { code, err, .. } = said(&shop(), &["wait", "nothing"]);
     assert_eq!((code, &*err), (Some(1), "error: RetryableTask shop/nothing does not exist\n"));
+}
+
+#[test]
+fn waiting_that_times_out_says_for_which_tasks() {
+    let Said { code, out, err } = said(&shop(), &["wait", "backup", "import", "--timeout", "1s"]);
+    assert_eq!((code, &*out), (Some(2), "backup: Succeeded: attempt 1 succeeded\n"));
+    assert_eq!(err, "error: after 1 s, 1 of 2 had not ended: import\n");
+}
+
+#[test]
+fn a_namespace_that_is_named_twice_is_one() {
+    for twice in ["shop,shop", "shop,", ",shop"] {
+        let Said { code, out, .. } = said(&shop(), &["list", "-n", twice, "-o", "name", "--state", "Waiting"]);
+        assert_eq!((code, &*out), (Some(0), "retryabletask.retryable.dev/import\n"), "{twice}");
+    }
+    assert_eq!(said(&shop(), &["why", "backup", "-n", "shop,shop"]).code, Some(0));
+}
+
+#[test]
+fn a_command_to_copy_has_the_options_that_were_given() {
+    let Said { out, .. } = said(&shop(), &["why", "import", "--context", "test", "--as", "jane doe"]);
+    let hint = "  To start it now: kubectl retryable retry-now import -n shop --context test --as 'jane doe'\n";
+    assert!(out.ends_with(hint), "{out}");
+}
+
+#[test]
+fn a_cause_is_told_once() {
+    let Said { code, err, .. } = said(&shop(), &["simulate", "missing.yaml"]);
+    assert_eq!((code, &*err), (Some(1), "error: missing.yaml: No such file or directory (os error 2)\n"));
 }
 
 #[test]

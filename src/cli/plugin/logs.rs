@@ -118,7 +118,9 @@ fn choose(task: &RetryableTask, args: &LogsArgs) -> Result<Vec<Slot>, Error> {
             let count = task.status.as_ref().map_or(0, |status| status.attempts);
             Err(Error::Usage(format!("attempt {number} is not in the history: {count} attempts have been started")))
         }
-        (None, None) => Err(Error::Usage("no attempt has been started: kubectl retryable why NAME says why".into())),
+        (None, None) => {
+            Err(Error::Usage(format!("no attempt has been started: kubectl retryable why {} says why", args.name)))
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use super::error::Error;
 use super::follow::Follow;
 use super::output::{note, out};
 use clap::Args;
-use futures::future::try_join_all;
+use futures::TryStreamExt;
+use futures::stream::FuturesUnordered;
 use retryable_tasks::core::decide::{Request, pending_requests};
 use retryable_tasks::plugin::inputs;
 use retryable_tasks::plugin::progress::End;
@@ -34,13 +35,31 @@ pub(super) async fn wait(connection: &Connection, args: &WaitArgs) -> Result<u8,
 }
 
 pub(super) async fn for_all(cluster: &Cluster, names: &[String], timeout: Option<Duration>) -> Result<u8, Error> {
-    let ends = try_join_all(names.iter().map(|name| end(cluster, name)));
-    let limit = timeout.unwrap_or(Duration::MAX);
-    let Ok(ends) = tokio::time::timeout(limit, ends).await else {
-        note(&format!("error: not all had ended after {} s", limit.as_secs()));
-        return Ok(TIMED_OUT);
+    let mut left: Vec<&str> = names.iter().map(String::as_str).collect();
+    let ends = names.iter().map(|name| async move { Ok::<_, Error>((name, end(cluster, name).await?)) });
+    let mut ends: FuturesUnordered<_> = ends.collect();
+    let all = async {
+        let mut code = 0;
+        while let Some((name, succeeded)) = ends.try_next().await? {
+            left.retain(|other| other != name);
+            if !succeeded {
+                code = FAILED;
+            }
+        }
+        Ok::<_, Error>(code)
     };
-    Ok(if ends?.into_iter().all(|succeeded| succeeded) { 0 } else { FAILED })
+    let limit = timeout.unwrap_or(Duration::MAX);
+    if let Ok(code) = tokio::time::timeout(limit, all).await {
+        return code;
+    }
+    note(&format!(
+        "error: after {} s, {} of {} had not ended: {}",
+        limit.as_secs(),
+        left.len(),
+        names.len(),
+        left.join(" ")
+    ));
+    Ok(TIMED_OUT)
 }
 
 /// Waits for one, and prints how it ended.

@@ -79,7 +79,7 @@ async fn logs_follow_into_the_next_attempt_and_waiting_tells_the_end() {
     assert_eq!(say(&scene, &["wait", "fails"]).await.code, Some(1));
     scene.apply(&sh("runs", UNTIL_STOPPED, &json!({})));
     let late = say(&scene, &["wait", "runs", "--timeout", "1s"]).await;
-    assert_eq!((late.code, &*late.err), (Some(2), "error: not all had ended after 1 s\n"));
+    assert_eq!((late.code, &*late.err), (Some(2), "error: after 1 s, 1 of 1 had not ended: runs\n"));
 }
 
 #[tokio::test]
@@ -237,7 +237,7 @@ async fn queues_and_schedules_are_steered() {
     scene.status("letter", "its place in the line", |status| status.state == Some(State::Queued)).await;
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let shown = say(&scene, &["queue", "get", "mail"]).await.out;
-    assert!(shown.contains("Starts:     Held\n") && words(&shown).ends_with(&words("1 letter 3 -")), "{shown}");
+    assert!(shown.contains("Starts:     Held\n") && words(&shown).ends_with(&words("1 letter 3 - Held")), "{shown}");
     say(&scene, &["queue", "resume", "mail"]).await;
     let pod = scene.running("letter", 1).await;
     let node = pod.spec.unwrap().node_name.unwrap();
