@@ -1,6 +1,10 @@
-//! What the pages refer to is there: links lead somewhere, and files, functions, tests and rules exist by their names.
+//! What the pages refer to is there: links lead somewhere, and files, functions, tests and rules exist by their names. What they tell
+//! people to copy does what they say.
 
 #![allow(clippy::unwrap_used)]
+
+#[path = "pages/flux.rs"]
+mod flux;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
