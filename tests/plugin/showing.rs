@@ -375,6 +375,15 @@ fn a_command_to_copy_has_the_options_that_were_given() {
 }
 
 #[test]
+fn without_an_answer_the_address_is_told() {
+    let server = Server::new(|_| Answer::Nothing);
+    let Said { code, err, .. } = said(&server, &["list"]);
+    assert!(err.starts_with("error: list retryabletasks in namespace shop: "), "{err}");
+    assert!(err.ends_with(&format!("\n  The API server of this configuration is {}/\n", server.url)), "{err}");
+    assert_eq!(code, Some(1));
+}
+
+#[test]
 fn a_cause_is_told_once() {
     let Said { code, err, .. } = said(&shop(), &["simulate", "missing.yaml"]);
     assert_eq!((code, &*err), (Some(1), "error: missing.yaml: No such file or directory (os error 2)\n"));

@@ -60,6 +60,11 @@ impl Connection {
         read.map(|read| read.contexts.into_iter().map(|context| context.name).collect()).unwrap_or_default()
     }
 
+    /// The address of the API server; none if the kubeconfig cannot be read.
+    pub(super) async fn server(&self) -> Option<String> {
+        self.config().await.ok().map(|config| config.cluster_url.to_string())
+    }
+
     /// Reads the kubeconfig. Nothing is sent yet.
     pub(super) async fn connect(&self) -> Result<Cluster, Error> {
         let mut config = self.config().await?;

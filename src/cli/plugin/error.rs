@@ -49,6 +49,15 @@ impl Error {
         }
     }
 
+    /// Whether the API server has not answered at all.
+    pub(super) fn is_unanswered(&self) -> bool {
+        match self {
+            Self::Request { why, .. } => !matches!(why, kube::Error::Api(_)),
+            Self::NoAnswer { .. } => true,
+            Self::Config(_) | Self::Usage(_) | Self::Io(_) | Self::Json(_) | Self::Yaml(_) | Self::Other(_) => false,
+        }
+    }
+
     pub(super) fn is_conflict(&self) -> bool {
         self.answer().is_some_and(|status| status.code == 409)
     }

@@ -152,7 +152,16 @@ fn run(args: &[OsString]) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         // The reader, such as `head`, has closed the pipe.
         Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
+        Err(error) => {
+            let code = failed(&error);
+            // Whoever has several clusters sees which one was meant.
+            if error.is_unanswered()
+                && let Some(server) = runtime.block_on(connection.server())
+            {
+                output::note(&format!("  The API server of this configuration is {server}"));
+            }
+            code
+        }
     }
 }
 
