@@ -48,6 +48,14 @@ fn waiting() -> Vec<Case> {
             "Attempt 1 is due and has waited for ",
             " for TaskQueue one: 1/1 attempts run; it is number 1 of 1 in line.",
         ),
+        case("rated", "true", in_queue("slow")).says(
+            "Attempt 1 is due and has waited for ",
+            " for TaskQueue slow: startRate of TaskQueue slow allows no further start yet; 0 attempts run; it is number 1 of 1 in line.",
+        ),
+        case("behind", "true", json!({"suspend": true, "after": [{"task": "held"}], "queue": {"name": "one"}})).says(
+            "It has been suspended for ",
+            ", and attempt 1 starts once it is resumed, after the tasks of spec.after, when TaskQueue one lets it.",
+        ),
         case("lost", "true", in_queue("none"))
             .says("Attempt 1 cannot start: there is no TaskQueue none in namespace ", ""),
         case(
@@ -147,6 +155,7 @@ async fn every_wait_has_its_sentence() {
         scene.apply(&queue(name, &json!({"stopPolicy": "Hold"})));
     }
     scene.apply(&queue("one", &json!({"maxConcurrent": 1})));
+    scene.apply(&queue("slow", &json!({"startRate": {"starts": 1, "perSeconds": 3600}})));
     let breaker = json!({"failures": {"exitCodes": [3]}, "openAfter": {"tasks": 1, "percent": 1}, "openSeconds": 3600});
     scene.apply(&queue("down", &json!({"maxConcurrent": 1, "circuitBreaker": breaker})));
     scene.kubectl(&["wait", "resourcequota/seats", "--for=jsonpath={.status.hard}", TIMEOUT]).ok();
