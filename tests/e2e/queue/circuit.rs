@@ -1,6 +1,6 @@
 //! The service is down, and its queue's circuit opens.
 
-use super::service::{Mode, Service};
+use super::service::{Mode, Request, Service};
 use super::{queue, queue_status, until_queue};
 use crate::support::oracle::no_rule_of_queues_is_broken;
 use crate::support::record::FleetRecord;
@@ -37,7 +37,7 @@ async fn an_outage_stops_all_calls_but_probes_and_costs_no_task_its_retries() {
     eventually("the last attempts to end", async || {
         let running = queue_status(&scene, "api").await.running.unwrap_or_default();
         let begun = service.requests();
-        let ended = begun.iter().filter(|request| !request.begins).count() * 2 == begun.len();
+        let ended = begun.iter().filter(|request| !request.begins()).count() * 2 == begun.len();
         if ended && running == "0/3" { Ok(()) } else { Err(running) }
     })
     .await;
@@ -82,9 +82,9 @@ async fn a_retry_after_holds_the_whole_queue() {
         assert_eq!(scene.finished(name).await.state, Some(State::Succeeded));
     }
     let requests = service.requests();
-    let begun: Vec<u64> = requests.iter().filter(|request| request.begins).map(|request| request.at).collect();
+    let begun: Vec<u64> = requests.iter().filter(|request| request.begins()).map(|request| request.at).collect();
     // the second call, whoever made it, came 5 s after the end of the attempt that was refused
-    let refused = requests.iter().find(|request| !request.begins).unwrap().at;
+    let refused = requests.iter().find(|request| !request.begins()).unwrap().at;
     assert!(begun[1] >= refused + 5_000, "{requests:#?}");
     assert_eq!(begun.len(), 3);
 }
@@ -140,7 +140,7 @@ async fn who_waited_comes_back_one_by_one_even_if_the_operator_dies_and_other_qu
     for name in &names {
         assert_eq!(scene.finished(name).await.state, Some(State::Succeeded), "{name}");
     }
-    let begun: Vec<_> = service.requests().into_iter().filter(|request| request.begins).collect();
+    let begun: Vec<_> = service.requests().into_iter().filter(Request::begins).collect();
     assert_eq!(begun[calls].task, probe.task, "{begun:#?}");
     let after = &begun[calls + 1..];
     assert_eq!(after.len(), 9, "each of the others calls once: {begun:#?}");

@@ -2,6 +2,7 @@
 //! command, says what it was asked and when.
 
 mod circuit;
+mod fleet;
 mod limits;
 mod outage;
 mod plot;

@@ -43,7 +43,7 @@ impl Size {
 
 /// The calls of a side, in milliseconds.
 fn calls(requests: &[Request], side: &str) -> Vec<u64> {
-    let of_side = |request: &&Request| request.begins && request.task.starts_with(&format!("{side}-"));
+    let of_side = |request: &&Request| request.begins() && request.task.starts_with(&format!("{side}-"));
     requests.iter().filter(of_side).map(|request| request.at).collect()
 }
 

@@ -3,6 +3,7 @@
 use crate::support::manifest::{IMAGE, sh};
 use crate::support::operator::log_folder;
 use crate::support::{Scene, eventually};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -18,15 +19,24 @@ pub enum Mode {
     Down,
     /// 429 with `Retry-After: 5`.
     Limits,
+    /// Each request waits until the test answers it, or sets another mode.
+    Held,
 }
 
-/// One request, from its beginning to its end.
+/// The beginning or the end of a request.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub task: String,
-    pub begins: bool,
+    /// The code of the answer. None: it begins.
+    pub code: Option<u16>,
     /// In milliseconds.
     pub at: u64,
+}
+
+impl Request {
+    pub fn begins(&self) -> bool {
+        self.code.is_none()
+    }
 }
 
 /// The service. Its folder goes with this value.
@@ -39,14 +49,19 @@ pub struct Service {
 const ANSWER: &str = r#"#!/bin/sh
 now() { read -r up _ </proc/uptime; echo "${up%.*}${up#*.}0"; }
 mode=$(cat /state/mode)
-echo "begin $QUERY_STRING $(now)" >>/state/requests
+echo "$QUERY_STRING $(now)" >>/state/requests
+while [ "$mode" = Held ]; do
+  sleep 0.2
+  answer=/state/answer-$QUERY_STRING
+  if [ -e "$answer" ]; then mode=$(cat "$answer"); rm "$answer"; else mode=$(cat /state/mode); fi
+done
 case $mode in
   Up) sleep 1; status='200 OK' ;;
   Slow) sleep 8; status='200 OK' ;;
   Down) status='503 Service Unavailable' ;;
   Limits) status='429 Too Many Requests' ;;
 esac
-echo "end $QUERY_STRING $(now)" >>/state/requests
+echo "$QUERY_STRING $(now) ${status%% *}" >>/state/requests
 printf 'HTTP/1.0 %s\r\nRetry-After: 5\r\nContent-Length: 3\r\n\r\nok\n' "$status"
 "#;
 
@@ -78,7 +93,19 @@ impl Service {
     }
 
     pub fn set(&self, mode: Mode) {
-        fs::write(self.folder.join("mode"), format!("{mode:?}")).unwrap();
+        self.say("mode", mode);
+    }
+
+    /// Answers the request of that task, which is held.
+    pub fn answer(&self, task: &str, mode: Mode) {
+        self.say(&format!("answer-{task}"), mode);
+    }
+
+    /// In one step: a request reads it at any time.
+    fn say(&self, file: &str, mode: Mode) {
+        let new = self.folder.join("new");
+        fs::write(&new, format!("{mode:?}")).unwrap();
+        fs::rename(new, self.folder.join(file)).unwrap();
     }
 
     /// A task that calls it, and says what it got.
@@ -96,22 +123,48 @@ impl Service {
     pub fn requests(&self) -> Vec<Request> {
         let text = fs::read_to_string(self.folder.join("requests")).unwrap();
         let request = |line: &str| {
-            let [what, task, at] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
-            Some(Request { task: task.into(), begins: what == "begin", at: at.parse().ok()? })
+            let mut words = line.split(' ');
+            let (task, at) = (words.next()?.to_owned(), words.next()?.parse().ok()?);
+            Some(Request { task, code: words.next().and_then(|code| code.parse().ok()), at })
         };
-        text.lines().filter_map(request).collect()
+        // The last line may be half written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().filter_map(request).collect()
+    }
+
+    /// That time by the clock of the requests.
+    pub fn clock(time: Timestamp) -> u64 {
+        let up = fs::read_to_string("/proc/uptime").unwrap();
+        let now: f64 = up.split(' ').next().unwrap().parse().unwrap();
+        let ago = Timestamp::now().duration_since(time).as_secs_f64();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // since the machine's start
+        let at = ((now - ago) * 1000.0) as u64;
+        at
     }
 
     /// The tasks whose requests have begun, in their order.
     pub fn callers(&self) -> Vec<String> {
-        self.requests().into_iter().filter(|request| request.begins).map(|request| request.task).collect()
+        self.requests().into_iter().filter(Request::begins).map(|request| request.task).collect()
+    }
+
+    /// The tasks whose requests have begun and not ended, in their order.
+    pub fn pending(&self) -> Vec<String> {
+        let mut pending: Vec<String> = vec![];
+        for request in self.requests() {
+            if request.begins() {
+                pending.push(request.task);
+            } else {
+                pending.retain(|task| *task != request.task);
+            }
+        }
+        pending
     }
 
     /// Most requests at a time.
     pub fn most_at_a_time(&self) -> usize {
         let (mut now, mut most) = (0usize, 0);
         for request in self.requests() {
-            now = if request.begins { now + 1 } else { now.saturating_sub(1) };
+            now = if request.begins() { now + 1 } else { now.saturating_sub(1) };
             most = most.max(now);
         }
         most
