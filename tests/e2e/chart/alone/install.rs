@@ -5,12 +5,11 @@ use crate::chart::definition::{self, Undefined};
 use crate::chart::release::{NAME, Release};
 use crate::chart::rights::can;
 use crate::chart::{gated, let_go, with_finalizer};
-use crate::support::{Scene, TIMEOUT, eventually, kubectl};
+use crate::support::{Scene, TIMEOUT, eventually, kubectl, kubectl_with};
 use kube::ResourceExt;
 use retryable_tasks::api::State;
-use serde_json::json;
-
-const TASKS: &str = "retryabletasks.retryable.dev";
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 #[tokio::test]
 async fn with_its_defaults_it_serves_the_whole_cluster() {
@@ -76,23 +75,45 @@ async fn the_image_knows_the_time_zones(scene: &Scene) {
     }
 }
 
-/// The cluster's own roles view, edit and admin come to hold what the chart adds to them.
+/// The cluster's own roles view, edit and admin come to hold what the chart adds to them, and no more: a status is its
+/// operator's.
 async fn users_get_their_rights(scene: &Scene) {
-    let status = format!("{TASKS}/status");
-    for role in ["view", "edit", "admin"] {
-        let (binding, user) = (format!("e2e-{role}"), format!("--user={role}er"));
-        scene.kubectl(&["create", "rolebinding", &binding, "--clusterrole", role, &user]).ok();
-        let user = &user["--user=".len()..];
+    const READ: &[&str] = &["get", "list", "watch"];
+    const WRITE: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    for (role, verbs) in [("view", READ), ("edit", WRITE), ("admin", WRITE)] {
+        let (binding, user) = (format!("e2e-{role}"), format!("{role}er"));
+        scene.kubectl(&["create", "rolebinding", &binding, "--clusterrole", role, "--user", &user]).ok();
+        let all = ["retryabletasks", "taskqueues", "taskschedules"];
+        let expected: BTreeSet<String> =
+            all.iter().flat_map(|kind| verbs.iter().map(move |verb| format!("{verb} {kind}"))).collect();
         eventually("the role to be put together", async || {
-            if can(user, "watch", TASKS, &scene.namespace) { Ok(()) } else { Err("it lacks tasks") }
+            let rights = rights_of(&user, &scene.namespace);
+            let more: Vec<_> = rights.difference(&expected).collect();
+            assert!(more.is_empty(), "{user} may {more:?}");
+            if rights == expected { Ok(()) } else { Err(format!("{user} may {rights:?}")) }
         })
         .await;
-        for verb in ["create", "update", "patch", "delete", "deletecollection"] {
-            assert_eq!(can(user, verb, TASKS, &scene.namespace), role != "view", "{role}: {verb}");
-        }
-        for verb in ["update", "patch"] {
-            assert!(!can(user, verb, &status, &scene.namespace), "{role}: {verb} of the status");
-        }
-        assert!(!can(user, "get", TASKS, "default"), "{role}, elsewhere");
+        assert_eq!(rights_of(&user, "default"), BTreeSet::new(), "{user}, elsewhere");
     }
+}
+
+/// What a user may do with our resources in a namespace.
+fn rights_of(user: &str, namespace: &str) -> BTreeSet<String> {
+    let spec = json!({"namespace": namespace});
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": spec});
+    let answer =
+        kubectl_with(&["create", "--validate=false", "-f", "-", "-o", "json", "--as", user], &review.to_string()).ok();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let texts = |rule: &Value, field: &str| -> Vec<String> {
+        rule[field].as_array().into_iter().flatten().filter_map(|text| Some(text.as_str()?.to_owned())).collect()
+    };
+    let rules = answer["status"]["resourceRules"].as_array().unwrap();
+    let ours = rules
+        .iter()
+        .filter(|rule| texts(rule, "apiGroups").iter().any(|group| group == "retryable.dev" || group == "*"));
+    let of_rule = |rule: &Value| {
+        let (kinds, verbs) = (texts(rule, "resources"), texts(rule, "verbs"));
+        kinds.into_iter().flat_map(move |kind| verbs.clone().into_iter().map(move |verb| format!("{verb} {kind}")))
+    };
+    ours.flat_map(of_rule).collect()
 }
