@@ -102,7 +102,7 @@ impl Dependents {
         self.listed.get().is_none() || self.is_awaited(key)
     }
 
-    /// Notes that a schedule has recorded that the task exists. Nobody requests its creation after that.
+    /// Notes that a schedule is about to record that the task exists. If its creation is requested again, so is this.
     pub fn run_recorded(&self, task: TaskKey) {
         let mut inner = self.lock();
         inner.recorded.retain(|_, since| is_recent(*since));

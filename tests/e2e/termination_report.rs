@@ -148,7 +148,7 @@ async fn a_checkpoint_survives_a_raise_of_memory_and_evictions() {
         "maxRetries": 1, "rules": [{"name": "done", "when": {"exitCodes": [3]}, "action": "Fail"}],
         "backoff": {"strategy": "Fixed", "initialDelaySeconds": 0},
         "resources": {"limits": {"memory": "16Mi"}}, "onOutOfMemory": {"memoryMultiplier": 2},
-        "template": {"spec": {"terminationGracePeriodSeconds": 2}},
+        "template": {"spec": {"terminationGracePeriodSeconds": 15}},
     });
     scene.apply(&sh("rows", script, &spec));
     for attempt in [2, 3] {

@@ -8,7 +8,7 @@ use crate::controller::client::WRITE_LIMIT;
 use crate::controller::context::Context;
 use crate::controller::work_queue::Priority;
 use crate::controller::{Error, TaskKey, watch};
-use crate::core::queue::ledger::Counts;
+use crate::core::queue::ledger::{Counts, WriteEnd};
 use crate::telemetry::metrics::{QueueDepth, QueueGauges, TaskQueueMetrics};
 use jiff::Timestamp;
 use kube::api::{Api, PostParams};
@@ -270,7 +270,11 @@ impl Queues {
         let mut inner = self.lock();
         let Some(queue) = inner.queues.get_mut(key) else { return };
         queue.written = Some(Instant::now());
-        let may_land = matches!(written, Written::Failed(_));
+        let end = match &written {
+            Written::Done { .. } => WriteEnd::Stored,
+            Written::Conflict | Written::NotLeading => WriteEnd::NotStored,
+            Written::Failed(_) => WriteEnd::Unknown,
+        };
         let live = match written {
             Written::Done { before, after } => {
                 queue.failures = 0;
@@ -302,7 +306,7 @@ impl Queues {
         let mut inner = self.lock();
         if let Some(queue) = inner.queues.get_mut(key) {
             queue.is_being_written = false;
-            queue.ledger.write_ended(may_land, now);
+            queue.ledger.write_ended(end, now);
         }
         self.start_what_may(inner, std::slice::from_ref(key), None, now);
         self.changed.notify_one();

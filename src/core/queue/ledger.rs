@@ -68,11 +68,22 @@ pub struct Ledger {
     waits: Vec<SignedDuration>,
 }
 
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteEnd {
+    /// It is stored, so no write before it can be stored any more.
+    Stored,
+    /// It is not stored: another version is, or nothing was sent.
+    NotStored,
+    /// It failed, and may be stored all the same.
+    Unknown,
+}
+
 /// A write of the circuit as open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OpeningWrite {
-    /// It has not ended.
-    InFlight,
+    /// It has not ended. `earlier`: until when one before it, which got no answer, may still be stored.
+    InFlight { earlier: Option<Timestamp> },
     /// It has got no answer, and may still be stored until then.
     Unanswered(Timestamp),
 }

@@ -15,11 +15,10 @@ pub(super) fn give_up_rejected(draft: &mut Draft, next: &str) {
     match planned.cause {
         RunCause::Schedule => draft.skip(Skip::Rejected, 1, message),
         RunCause::Trigger => leave_out(draft, message),
-        RunCause::Backfill => {
-            if let Some((backfill, time)) = origin(draft, &planned) {
-                put_back(backfill, time);
-            }
-        }
+        RunCause::Backfill => match origin(draft, &planned) {
+            Some((backfill, time)) => put_back(backfill, time),
+            None => leave_out(draft, message),
+        },
     }
 }
 

@@ -101,7 +101,10 @@ fn trigger(draft: &mut Draft, value: &str) -> String {
         Ok(patch) => patch,
         Err(problem) => return format!("no effect: {problem}"),
     };
-    give_up_rejected(draft, "request");
+    // One that has no effect leaves what was refused to be tried again.
+    if schedule.spec.overlap != Overlap::Skip || draft.status.runs.is_empty() && draft.status.waiting.is_empty() {
+        give_up_rejected(draft, "request");
+    }
     let first = draft.unfinished().next().map(|(name, _)| name.to_owned());
     if let (Overlap::Skip, Some(active)) = (schedule.spec.overlap, &first) {
         return match unsettled(draft).filter(|(planned, _)| planned.name == *active) {
@@ -161,8 +164,10 @@ fn resume(draft: &mut Draft) -> String {
 }
 
 fn backfill(draft: &mut Draft, timetable: &Timetable, value: &str) -> String {
-    let before = draft.status.backfill.take().map(|old| format!(" instead of {}", old.interval)).unwrap_or_default();
+    let before = draft.status.backfill.as_ref();
+    let before = before.map(|old| format!(" instead of {}", old.interval)).unwrap_or_default();
     if matches!(value.trim(), "" | "stop" | "none") {
+        draft.status.backfill = None;
         return match backfill_in_doubt(draft) {
             Some(name) => {
                 format!("the backfill is stopped, but {name} may still start: its creation was requested already")

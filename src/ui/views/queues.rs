@@ -112,7 +112,8 @@ fn with_queue(look: Look, row: Row, queue: &TaskQueue) -> Row {
     }
     let is_closed = circuit.is_none_or(|circuit| circuit.state == CircuitState::Closed);
     let cause = circuit.and_then(|circuit| circuit.cause.clone()).filter(|_| !is_closed);
-    let slots = status.running.clone().unwrap_or_default();
+    // Without a limit it is the number that the next column has.
+    let slots = status.running.clone().filter(|running| running.contains('/')).unwrap_or_default();
     Row {
         percent: percent(&slots),
         slots,

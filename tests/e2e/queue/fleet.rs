@@ -74,8 +74,8 @@ impl<'a> Outage<'a> {
         let service = Service::start(scene).await;
         service.set(Mode::Held);
         let breaker = json!({
-            "failures": {"errorTypes": ["Unavailable"]}, "openAfter": {"tasks": FAILURES, "percent": 50},
-            "openSeconds": 3, "maxOpenSeconds": 3, "probes": {"atATime": PROBES, "successes": PROBES + 1},
+            "failures": {"errorTypes": ["Unavailable"]}, "openAfter": {"tasks": FAILURES, "percent": 50, "withinSeconds": 86400},
+            "openSeconds": 3, "maxOpenSeconds": 3, "probes": {"atATime": PROBES, "successes": PROBES + 1, "passAfterSeconds": 86400},
             "recoverySeconds": RECOVERY,
         });
         scene.apply(&queue("api", &json!({"maxConcurrent": SLOTS, "circuitBreaker": breaker})));

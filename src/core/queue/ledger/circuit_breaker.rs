@@ -1,6 +1,6 @@
 //! The ledger's part in the circuit: what the ends of attempts say of the service, and what becomes of probes.
 
-use super::{Ledger, Member, OpeningWrite, Queue, State};
+use super::{Ledger, Member, OpeningWrite, Queue, State, WriteEnd};
 use crate::api::{Circuit, CircuitMode, CircuitState, Probe};
 use crate::core::decide::LATE_POST_BOUND;
 use crate::core::queue::circuit::{Evidence, ProbeState, next};
@@ -26,18 +26,26 @@ impl Ledger {
     /// next end of an attempt speaks against it.
     pub fn write_begins(&mut self, circuit: Option<&Circuit>) {
         if circuit.is_some_and(|circuit| circuit.state == CircuitState::Open) && !self.is_open() {
-            self.opening_write = Some(OpeningWrite::InFlight);
+            let earlier = match self.opening_write {
+                Some(OpeningWrite::InFlight { earlier }) => earlier,
+                Some(OpeningWrite::Unanswered(until)) => Some(until),
+                None => None,
+            };
+            self.opening_write = Some(OpeningWrite::InFlight { earlier });
         }
     }
 
-    /// The write of the circuit has ended, and [`stored`](Self::stored) was called if it is stored. `may_land`: it got no answer.
-    pub fn write_ended(&mut self, may_land: bool, now: Timestamp) {
-        if !may_land {
-            // An earlier write that got no answer meets a newer version.
-            self.opening_write = None;
-        } else if self.opening_write == Some(OpeningWrite::InFlight) {
-            self.opening_write = Some(OpeningWrite::Unanswered(plus(now, LATE_POST_BOUND)));
-        }
+    /// A write of the queue's status has ended, and [`stored`](Self::stored) was called if it is stored.
+    pub fn write_ended(&mut self, end: WriteEnd, now: Timestamp) {
+        self.opening_write = match (end, self.opening_write) {
+            (WriteEnd::Stored, _) | (_, None) => None,
+            (WriteEnd::Unknown, Some(OpeningWrite::InFlight { .. })) => {
+                Some(OpeningWrite::Unanswered(plus(now, LATE_POST_BOUND)))
+            }
+            // The other version may be that of an earlier write.
+            (WriteEnd::NotStored, Some(OpeningWrite::InFlight { earlier })) => earlier.map(OpeningWrite::Unanswered),
+            (WriteEnd::NotStored | WriteEnd::Unknown, unanswered @ Some(OpeningWrite::Unanswered(_))) => unanswered,
+        };
     }
 
     /// The circuit is stored, and takes effect.

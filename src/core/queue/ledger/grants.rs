@@ -48,7 +48,7 @@ impl Ledger {
         let wanted = self.wanted_circuit(now);
         let opens = matches!(&wanted, Some(Some(Circuit { state: CircuitState::Open, .. }))) && !self.is_open();
         self.opening_write = self.opening_write.filter(|write| match write {
-            OpeningWrite::InFlight => true,
+            OpeningWrite::InFlight { .. } => true,
             OpeningWrite::Unanswered(until) => *until > now,
         });
         self.is_opening = opens || self.opening_write.is_some();
@@ -293,7 +293,7 @@ impl Ledger {
     fn next_landing(&self) -> Option<Timestamp> {
         let write = match self.opening_write {
             Some(OpeningWrite::Unanswered(until)) => Some(until),
-            Some(OpeningWrite::InFlight) | None => None,
+            Some(OpeningWrite::InFlight { .. }) | None => None,
         };
         let members = self.members.values().filter(|_| self.is_opening);
         members.filter_map(super::Member::in_flight_until).chain(write).min()

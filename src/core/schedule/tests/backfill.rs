@@ -58,6 +58,18 @@ fn a_backfill_can_be_stopped() {
 }
 
 #[test]
+fn a_backfill_goes_on_if_the_next_request_is_invalid() {
+    let mut world = World::new(json!({"schedule": "0 * * * *"}), "10:59:00");
+    world.annotate("backfill", INTERVAL);
+    let effect = world.annotate("backfill", "yesterday");
+    assert!(effect.starts_with("no effect: "), "{effect}");
+    for _ in 0..3 {
+        world.end(RunResult::Succeeded);
+    }
+    assert_eq!(world.times().join(" "), "06:00 07:00 08:00");
+}
+
+#[test]
 fn a_time_whose_name_another_task_has_is_left_out() {
     let mut world = every_hour(json!({"suspend": true}));
     world.taken = vec!["nightly-20261122-0600", "nightly-20261122-0800"];
@@ -110,6 +122,20 @@ fn a_requested_run_starts_instead_of_one_that_is_refused() {
     assert!(effect.ends_with(" starts"), "{effect}");
     assert!(world.created[0].0.starts_with("nightly-manual-"), "{:?}", world.created);
     assert_eq!(world.status().skipped.rejected, 1, "it is for a time of the schedule");
+}
+
+#[test]
+fn a_request_without_effect_takes_the_place_of_none() {
+    let mut world = every_hour(json!({"overlap": "Allow"}));
+    world.at("11:00:00");
+    world.rejects = Some("denied by the policy");
+    world.at("12:00:00");
+    world.schedule.spec.overlap = crate::api::Overlap::Skip;
+    let effect = world.annotate("trigger", "1");
+    assert!(effect.ends_with("has not ended (overlap Skip)"), "{effect}");
+    world.rejects = None;
+    world.end(RunResult::Succeeded);
+    assert_eq!((world.times().join(" "), world.status().skipped.rejected), ("11:00 12:00".into(), 0));
 }
 
 #[test]

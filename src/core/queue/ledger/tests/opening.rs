@@ -3,6 +3,7 @@
 use super::circuit::{attempt, breaker, state};
 use super::*;
 use crate::api::CircuitState;
+use crate::core::queue::ledger::WriteEnd;
 
 /// A circuit of which the write that opens it is in flight, and the end of an attempt after which it need not open.
 fn opening_no_longer_wanted() -> (World, Option<crate::api::Circuit>) {
@@ -36,16 +37,29 @@ fn q5_nobody_is_granted_while_the_write_that_opens_it_is_in_flight() {
 
 #[test]
 fn q5_a_write_without_an_answer_may_still_open_it() {
-    let (mut world, open) = opening_no_longer_wanted();
-    world.ledger.write_ended(true, at(world.now));
+    let (mut world, _) = opening_no_longer_wanted();
+    world.ledger.write_ended(WriteEnd::Unknown, at(world.now));
     assert_eq!((world.turn(), world.told("next")), (vec![], "CircuitOpen"));
     assert_eq!(world.ledger.next_advance(at(world.now)), Some(at(world.now + 20)));
     assert_eq!(world.pass(20), ["next"], "it can no longer be stored");
-    // refused, or the answer to a later write
-    let (mut world, _) = opening_no_longer_wanted();
-    world.ledger.write_ended(false, at(world.now));
+    // it is stored, which the refusal of a later one may mean, and the watch does not show it yet
+    let (mut world, open) = opening_no_longer_wanted();
+    world.ledger.write_ended(WriteEnd::Unknown, at(world.now));
+    for later in [None, open.as_ref()] {
+        world.ledger.write_begins(later);
+        world.ledger.write_ended(WriteEnd::NotStored, at(world.now));
+        assert_eq!((world.turn(), world.told("next")), (vec![], "CircuitOpen"));
+    }
+    // refused, or a later one is stored
+    for end in [WriteEnd::NotStored, WriteEnd::Stored] {
+        let (mut world, _) = opening_no_longer_wanted();
+        world.ledger.write_ended(end, at(world.now));
+        assert_eq!(world.turn(), ["next"]);
+    }
+    let (mut world, open) = opening_no_longer_wanted();
+    world.ledger.write_ended(WriteEnd::NotStored, at(world.now));
     assert_eq!(world.turn(), ["next"]);
-    // by hand, or by the process before: whoever does not know of the grant yet does not start
+    // opened by a user or an earlier process: the unused grant is taken back
     world.ledger.stored(open, at(world.now));
     assert_eq!(world.told("next"), "CircuitOpen");
 }
