@@ -35,7 +35,7 @@ struct Creation {
     /// When one was last requested without an answer; when this process first tried it, if an earlier one may have done so.
     unanswered: Option<Instant>,
     /// Whether the last has no answer so far.
-    is_open: bool,
+    is_in_flight: bool,
 }
 
 #[derive(Debug)]
@@ -82,22 +82,22 @@ impl State {
 
     /// This process has stored that the run is to be created. Nobody has requested it before.
     pub(super) fn planned(&mut self, name: &str) {
-        self.creation = Some(Creation { name: name.to_owned(), unanswered: None, is_open: false });
+        self.creation = Some(Creation { name: name.to_owned(), unanswered: None, is_in_flight: false });
     }
 
     /// The creation of the run's task is about to be requested. Without an answer, the request may be carried out later.
     pub(super) fn requested(&mut self, name: &str) {
         let now = Some(Instant::now());
         let known = self.creation.take().filter(|known| known.name == name);
-        let known = known.unwrap_or_else(|| Creation { name: name.to_owned(), unanswered: now, is_open: false });
-        let unanswered = if known.is_open { now } else { known.unanswered };
-        self.creation = Some(Creation { unanswered, is_open: true, ..known });
+        let known = known.unwrap_or_else(|| Creation { name: name.to_owned(), unanswered: now, is_in_flight: false });
+        let unanswered = if known.is_in_flight { now } else { known.unanswered };
+        self.creation = Some(Creation { unanswered, is_in_flight: true, ..known });
     }
 
     /// The task that was requested could not be created.
     pub(super) fn rejected(&mut self, name: &str, refusal: Refusal) {
         if let Some(creation) = &mut self.creation {
-            creation.is_open = false;
+            creation.is_in_flight = false;
             if !refusal.is_certain {
                 creation.unanswered = Some(Instant::now());
             }
@@ -118,8 +118,8 @@ impl State {
             self.rejected.as_ref()?;
         let creation = self.creation.as_ref().filter(|creation| creation.name == *name);
         // A request without an answer, of this process or an earlier one, may still be carried out.
-        let is_late = |since: Instant| since.elapsed() >= Duration::try_from(LATE_POST_BOUND).unwrap_or_default();
-        let is_settled = |creation: &Creation| !creation.is_open && creation.unanswered.is_none_or(is_late);
+        let cannot_land = |since: Instant| since.elapsed() >= Duration::try_from(LATE_POST_BOUND).unwrap_or_default();
+        let is_settled = |creation: &Creation| !creation.is_in_flight && creation.unanswered.is_none_or(cannot_land);
         let is_certain = *is_certain && creation.is_some_and(is_settled);
         let left = backoff(*tries).saturating_sub(at.elapsed());
         let retry_in = SignedDuration::try_from(left).unwrap_or_default();
