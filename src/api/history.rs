@@ -64,6 +64,12 @@ pub struct HistoryEntry {
     /// What kind of error the task reported: errorType of a JSON termination message, else the first of its errorTypes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_type: Option<String>,
+    /// All kinds of error that the task reported, the most specific first. Only if it reported more than one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub error_types: Vec<String>,
+    /// How many seconds the task asked to be left alone before the next attempt: retryAfterSeconds of its JSON termination message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<i64>,
     /// The Pod's own message if the Pod's reason is the reason above, then the termination message or the log's tail. At most 1 KiB: the beginning, what a rule matched, and the end are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -5,7 +5,7 @@
 
 use super::classify::budget;
 use super::delay::{DelayRange, delay_range};
-use crate::api::{Action, HistoryEntry, RetryWait, RetryableTask, RetryableTaskStatus};
+use crate::api::{Action, HistoryEntry, RetryableTask, RetryableTaskStatus};
 use jiff::SignedDuration;
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 const ROUNDING: SignedDuration = SignedDuration::from_millis(1);
 
 /// For each attempt of the history, the range from which the wait after it was picked. None if none followed, or if the
-/// spec as it is now does not explain it: it has changed since, or the task itself requested the wait.
+/// spec as it is now does not explain it: it has changed since.
 pub fn ranges(task: &RetryableTask) -> Vec<Option<DelayRange>> {
     let Some(status) = &task.status else { return Vec::new() };
     let mut counters = Counters::of(status);
@@ -55,7 +55,7 @@ impl<'a> Counters<'a> {
         let rule = entry.rule.as_deref();
         let own = task.spec.rules.iter().flatten().find(|own| Some(own.name.as_str()) == rule);
         let backoff = own.and_then(|rule| rule.backoff.as_ref()).or(task.spec.backoff.as_ref());
-        if let Some(seconds) = basis(status, entry).and_then(|wait| wait.retry_after_seconds) {
+        if let Some(seconds) = entry.retry_after_seconds {
             return Some(DelayRange::requested(seconds, backoff));
         }
         // A budget of its own counts its delays by itself.
@@ -75,12 +75,6 @@ impl<'a> Counters<'a> {
             *count = count.saturating_sub(1);
         }
     }
-}
-
-/// What the wait for the current attempt is computed from, if it follows that entry.
-fn basis<'a>(status: &'a RetryableTaskStatus, entry: &HistoryEntry) -> Option<&'a RetryWait> {
-    let current = status.current.as_ref()?;
-    current.wait.as_ref().filter(|_| current.number == entry.attempt.saturating_add(1))
 }
 
 fn is_charged(task: &RetryableTask, entry: &HistoryEntry) -> bool {

@@ -103,7 +103,7 @@ pub struct ServiceFailures {
     #[x_kube(validation = Rule::new("!self.exists(r, r in ['Completed', 'Suspended', 'Cancelled', 'DeadlineExceeded', 'SpecChanged', 'RetryNow', 'QueueDrained'])").message("an attempt that is Completed, or that was stopped for its task or its queue (Suspended, Cancelled, DeadlineExceeded, SpecChanged, RetryNow, QueueDrained), is no failure of the service: remove that reason"))]
     pub reasons: Option<Vec<String>>,
 
-    /// Kinds of errors that the task reports: errorType of a JSON termination message.
+    /// Kinds of errors that the task reports: errorType of a JSON termination message, or any of its errorTypes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128)))]
     pub error_types: Option<Vec<String>>,

@@ -34,6 +34,8 @@ pub(super) fn entry(
         signal: *signal,
         reason: reason.clone(),
         error_type: report.error_type().cloned(),
+        error_types: Some(&report.error_types).filter(|types| types.len() > 1).cloned().unwrap_or_default(),
+        retry_after_seconds: report.retry_after_seconds,
         message,
         rule: verdict.rule.clone(),
         action: verdict.action,
@@ -70,8 +72,9 @@ pub(super) fn most_bytes(entry: &HistoryEntry) -> usize {
     const LONGEST_ACTION: usize = "\"Complete\"".len();
     #[rustfmt::skip]
     let HistoryEntry {
-        pod_name, pod_uid, node_name, container, reason, error_type, message, rule, memory, avoided_nodes, queue,
-        attempt, start_time, finish_time, exit_code, signal, action: _, delay_milliseconds, generation, override_from, run,
+        pod_name, pod_uid, node_name, container, reason, error_type, error_types, retry_after_seconds, message, rule, memory,
+        avoided_nodes, queue, attempt, start_time, finish_time, exit_code, signal, action: _, delay_milliseconds, generation,
+        override_from, run,
     } = entry;
     let field = |name: &str| name.len() + QUOTES_COLON_COMMA;
     let digits = |n: i64| n.unsigned_abs().checked_ilog10().map_or(1, |log| log as usize + 1) + usize::from(n < 0);
@@ -92,13 +95,18 @@ pub(super) fn most_bytes(entry: &HistoryEntry) -> usize {
     let numbers = small("attempt", Some(*attempt))
         + small("exitCode", *exit_code)
         + small("signal", *signal)
+        + number("retryAfterSeconds", *retry_after_seconds)
         + number("delayMilliseconds", *delay_milliseconds)
         + number("generation", *generation)
         + small("overrideFrom", *override_from)
         + small("run", *run);
     let times = time("startTime", start_time.as_ref()) + time("finishTime", finish_time.as_ref());
-    let nodes: usize = avoided_nodes.iter().map(|node| most_stored_bytes(node) + 1).sum();
-    texts + numbers + times + nodes + field("avoidedNodes") + field("action") + LONGEST_ACTION + 2
+    let list = |name, items: &[String]| match items {
+        [] => 0,
+        items => field(name) + items.iter().map(|item| most_stored_bytes(item) + 1).sum::<usize>(),
+    };
+    let lists = list("avoidedNodes", avoided_nodes) + list("errorTypes", error_types);
+    texts + numbers + times + lists + field("action") + LONGEST_ACTION + 2
 }
 
 /// What the history has of the attempt before the current one.

@@ -6,7 +6,7 @@ use super::votes::Verdict;
 use crate::api::{Action, HistoryEntry, RetryableTask, RetryableTaskStatus, ServiceFailures};
 use crate::core::decide::is_finished;
 use crate::core::end_text::reason_and_code;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
 /// What a queue has to know of a task.
@@ -56,8 +56,6 @@ pub struct End {
     pub entry: Arc<HistoryEntry>,
     /// Whether this end ended the task because no retry was left.
     pub exhausted: bool,
-    /// When the delay that the attempt requested is over.
-    pub retry_after: Option<Timestamp>,
 }
 
 impl TaskFacts {
@@ -101,18 +99,18 @@ impl TaskFacts {
 
 fn last_end(status: &RetryableTaskStatus) -> Option<End> {
     let entry = status.history.last()?.clone();
-    let wait = status.current.as_ref().and_then(|current| current.wait.as_ref());
-    let retry_after = wait.and_then(|wait| {
-        let seconds = wait.retry_after_seconds?;
-        wait.from.0.checked_add(jiff::SignedDuration::from_secs(seconds.max(0))).ok()
-    });
-    Some(End { entry, exhausted: status.exhausted_budget.is_some(), retry_after })
+    Some(End { entry, exhausted: status.exhausted_budget.is_some() })
 }
 
 impl End {
+    /// How long the attempt asked that nobody call the service.
+    pub fn retry_after(&self) -> Option<SignedDuration> {
+        self.entry.retry_after_seconds.map(|seconds| SignedDuration::from_secs(seconds.max(0)))
+    }
+
     /// What it says of a service whose failures are these. `None`: every failure that is charged.
     pub fn verdict(&self, failures: Option<&ServiceFailures>) -> Verdict {
-        let Self { entry, exhausted, retry_after: _ } = self;
+        let Self { entry, exhausted } = self;
         if entry.action == Action::Complete {
             return Verdict::Success;
         }

@@ -59,7 +59,10 @@ fn outcome(entry: &HistoryEntry) -> Outcome {
         raw_report: None,
         is_log: false,
         report: TerminationReport {
-            error_types: entry.error_type.iter().cloned().collect(),
+            error_types: match &entry.error_types[..] {
+                [] => entry.error_type.iter().cloned().collect(),
+                all => all.to_vec(),
+            },
             ..TerminationReport::default()
         },
         started: None,

@@ -227,7 +227,7 @@ impl Ledger {
     /// Another queue than before has the name.
     fn begin_anew(&mut self, queue: &TaskQueue, now: Timestamp) {
         self.circuit = queue.status.as_ref().and_then(|status| status.circuit.clone());
-        self.recovers_since = self.closed_since();
+        self.recovers_since = self.closed_since().max(summary::released_since(queue, now));
         self.votes.clear();
         self.bucket = Bucket::empty(now);
         (self.retry_after, self.is_opening, self.opening_write) = (None, false, None);

@@ -214,11 +214,9 @@ fn recovers(queue: &QueueRecord, at: Duration) -> bool {
 /// When an attempt's end has asked for no other: from when it was stored, until the time that it asks for, or the cap.
 fn quiet_times(queues: &Queues, queue: &QueueRecord) -> Vec<(Duration, Duration)> {
     let mut times = vec![];
-    for (at, object) in queues.tasks.iter().flat_map(|task| &task.versions) {
-        let Some(wait) = object.status.as_ref().and_then(|status| status.current.as_ref()?.wait.as_ref()) else {
-            continue;
-        };
-        let Some(seconds) = wait.retry_after_seconds else { continue };
+    let ends = queues.tasks.iter().flat_map(|task| task.entries.values().map(|end| (&task.versions[end.0].0, &end.1)));
+    for (at, entry) in ends {
+        let Some(seconds) = entry.retry_after_seconds else { continue };
         let cap = |queue: &TaskQueue| {
             let breaker = queue.spec.circuit_breaker.as_ref()?;
             let cap = breaker.max_open_seconds.unwrap_or(1800).max(breaker.open_seconds.unwrap_or(60));
@@ -227,7 +225,7 @@ fn quiet_times(queues: &Queues, queue: &QueueRecord) -> Vec<(Duration, Duration)
         // The operator sees it at once, or later when it starts.
         let caps = queue.versions.iter().filter_map(|version| cap(version.queue.as_ref()?));
         let Some(cap) = caps.max() else { continue };
-        let until = queues.age(wait.from.0 + SignedDuration::from_secs(seconds.clamp(0, 86_400)));
+        let until = queues.age(queues.date(*at) + SignedDuration::from_secs(seconds.clamp(0, 86_400)));
         times.push((*at, until.min(*at + cap)));
     }
     times

@@ -258,5 +258,5 @@ fn matches(failures: &ServiceFailures, entry: &HistoryEntry) -> bool {
         && failures
             .error_types
             .as_ref()
-            .is_none_or(|types| entry.error_type.as_ref().is_some_and(|own| types.contains(own)))
+            .is_none_or(|types| entry.error_type.iter().chain(&entry.error_types).any(|own| types.contains(own)))
 }

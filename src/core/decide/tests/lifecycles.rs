@@ -120,7 +120,21 @@ fn the_tasks_own_word() {
     assert_eq!(failed.reason, "DoNotRetry");
     assert!(failed.message.contains("bad input"), "{}", failed.message);
     assert_eq!(status.history[0].error_type.as_deref(), Some("RateLimit"));
+    assert!(status.history[0].error_types.is_empty(), "said once is enough");
     assert_eq!(status.history[1].rule.as_deref(), Some("doNotRetry"));
+}
+
+/// The queue of a task goes by its history, also when no attempt follows.
+#[test]
+fn the_history_keeps_what_a_queue_goes_by() {
+    let asked = r#"{"retryAfterSeconds": 30, "errorTypes": ["TooMany", "HTTPError"]}"#;
+    let world = play(
+        task().max_retries(0),
+        &[(Look, "Running 1/0/0 [Reconciling] 1P"), (Say(1, asked), "Failed 1/0/0 Error [Failed Finished Stalled] 1E")],
+    );
+    let entry = &world.status().history[0];
+    assert_eq!((entry.retry_after_seconds, entry.error_type.as_deref()), (Some(30), Some("TooMany")));
+    assert_eq!(entry.error_types, ["TooMany", "HTTPError"]);
 }
 
 #[test]

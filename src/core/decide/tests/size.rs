@@ -76,6 +76,8 @@ fn an_entry_takes_no_more_bytes_than_are_reckoned_and_few_fewer() {
             signal: number,
             reason: text().unwrap(),
             error_type: text(),
+            error_types: vec![text().unwrap(); 3],
+            retry_after_seconds: large,
             message: text(),
             rule: text(),
             action: Action::Complete,

@@ -9,7 +9,7 @@ fn entry(reason: &str, action: Action) -> HistoryEntry {
 }
 
 fn end(entry: HistoryEntry) -> End {
-    End { entry: Arc::new(entry), exhausted: false, retry_after: None }
+    End { entry: Arc::new(entry), exhausted: false }
 }
 
 #[test]
@@ -22,11 +22,14 @@ fn matchers_match_what_the_history_keeps() {
     let preset = ServiceFailures { preset: Some(Preset::SysexitsTransient), ..ServiceFailures::default() };
     let error = || entry("Error", Action::Retry);
     let reported = HistoryEntry { error_type: Some("Unavailable".into()), ..error() };
+    let kinds = ["ShopDown", "Unavailable", "Exception"].map(String::from);
+    let general = HistoryEntry { error_type: Some(kinds[0].clone()), error_types: kinds.to_vec(), ..error() };
     let exited = HistoryEntry { exit_code: Some(75), ..error() };
     let said = HistoryEntry { message: Some("429 Too Many Requests".into()), ..error() };
     let stopped = HistoryEntry { exit_code: Some(75), ..entry("AttemptTimeout", Action::Retry) };
     let cases = [
         (&unavailable, &reported, true),
+        (&unavailable, &general, true),
         (&unavailable, &exited, false),
         (&code, &exited, true),
         (&preset, &exited, true),

@@ -118,7 +118,7 @@ impl Ledger {
         // What was seen live happened now: the wall clock may have been set since.
         let at = if is_first { finished } else { now };
         if matches!(verdict, Verdict::Failure(_)) {
-            self.note_retry_after(end.retry_after, now);
+            self.note_retry_after(end.retry_after().map(|delay| plus(at, delay)), now);
         }
         let acts = self.circuit.as_ref().filter(|circuit| circuit.state != CircuitState::WouldOpen);
         let since = acts.and_then(|circuit| circuit.since.as_ref()).map(|since| since.0);

@@ -158,26 +158,37 @@ impl Ledger {
     /// How many attempts may be under way now. None: any number.
     pub(super) fn limit(&self, now: Timestamp) -> Option<usize> {
         let most = self.queue.as_ref()?.settings.max_concurrent?;
-        let Some((since, base, recovery)) = self.recovery(most) else { return Some(most) };
+        let Some((since, (base, _, recovery))) = self.recovers_since.zip(self.growth()) else { return Some(most) };
         let passed = now.duration_since(since).clamp(SignedDuration::ZERO, recovery).as_micros().unsigned_abs();
         let room = u128::try_from(most - base).unwrap_or(u128::MAX);
         let grown = room.saturating_mul(passed) / recovery.as_micros().unsigned_abs().max(1);
         Some(base.saturating_add(usize::try_from(grown).unwrap_or(usize::MAX)).min(most))
     }
 
-    /// Since when the slots grow, from how many, and for how long.
-    fn recovery(&self, most: usize) -> Option<(Timestamp, usize, SignedDuration)> {
+    /// From how many slots to how many they grow after an outage or a hold, and for how long. None: they are all there at once.
+    pub(super) fn growth(&self) -> Option<(usize, usize, SignedDuration)> {
+        let most = self.queue.as_ref()?.settings.max_concurrent?;
         // One that only observes holds nothing back.
-        let breaker = self.breaker().filter(|breaker| breaker.mode != CircuitMode::Observe);
-        let (breaker, since) = breaker.zip(self.recovers_since)?;
-        breaker.recovery.is_positive().then(|| (since, breaker.at_a_time.min(most), breaker.recovery))
+        let breaker = self.breaker().filter(|breaker| breaker.mode != CircuitMode::Observe)?;
+        let grows = breaker.recovery.is_positive() && breaker.at_a_time < most;
+        grows.then_some((breaker.at_a_time, most, breaker.recovery))
+    }
+
+    /// Whether the slots grow at that time.
+    pub(super) fn is_recovering(&self, now: Timestamp) -> bool {
+        self.recovered_at().is_some_and(|at| at > now)
+    }
+
+    /// When the slots have grown.
+    fn recovered_at(&self) -> Option<Timestamp> {
+        let (since, (_, _, recovery)) = self.recovers_since.zip(self.growth())?;
+        Some(plus(since, recovery))
     }
 
     /// When there is one slot more than now.
     fn next_slot(&self, now: Timestamp) -> Option<Timestamp> {
-        let most = self.queue.as_ref()?.settings.max_concurrent?;
+        let (since, (base, most, recovery)) = self.recovers_since.zip(self.growth())?;
         let limit = self.limit(now).filter(|limit| *limit < most)?;
-        let (since, base, recovery) = self.recovery(most)?;
         let nth = i64::try_from(limit + 1 - base).unwrap_or(i64::MAX);
         let steps = i64::try_from(most - base).unwrap_or(i64::MAX).max(1);
         let micros = i64::try_from(recovery.as_micros()).unwrap_or(i64::MAX);
@@ -310,6 +321,7 @@ impl Ledger {
             self.spread.first().map(|(until, _)| *until),
             self.rate().filter(|_| waits).map(|rate| self.bucket.next_token(&rate)),
             self.next_slot(now).filter(|_| waits),
+            self.recovered_at(),
             self.retry_after,
             Some(self.synced_by).filter(|_| !self.not_synced.is_empty()),
             until.filter(|_| state == CircuitState::Open),

@@ -1,11 +1,16 @@
 //! What the queue's status says.
 
 use super::{Ledger, Queue, State};
-use crate::api::{Circuit, CircuitState, QueueConditionType, TaskQueueStatus};
+use crate::api::{Circuit, CircuitState, QueueConditionType, StopPolicy, TaskQueue, TaskQueueStatus};
 use crate::core::condition_list;
 use crate::core::queue::settings::Settings;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+const HELD: &str = "Held";
+const HELD_AND_DRAINED: &str = "HeldAndDrained";
+/// The reason while the slots grow. With the time of its transition, a new process knows since when.
+const RECOVERING: &str = "Recovering";
 
 /// How many attempts run and wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +62,10 @@ impl Ledger {
         let mut conditions = before.conditions.clone();
         let generation = self.queue.as_ref().and_then(|queue| queue.generation);
         if let Some(Queue { settings, .. }) = &self.queue {
-            set_conditions(&mut conditions, settings, circuit.as_ref(), (now, generation));
+            let closes =
+                self.is_shut() && circuit.as_ref().is_some_and(|circuit| circuit.state == CircuitState::Closed);
+            let recovers = self.is_recovering(now) || closes && self.growth().is_some();
+            set_conditions(&mut conditions, settings, circuit.as_ref(), recovers, (now, generation));
         }
         TaskQueueStatus {
             observed_generation: generation,
@@ -70,10 +78,23 @@ impl Ledger {
     }
 }
 
+/// Since when the slots grow after a hold, by what is stored of the queue.
+pub(super) fn released_since(queue: &TaskQueue, now: Timestamp) -> Option<Timestamp> {
+    let conditions = queue.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let active = conditions.iter().find(|condition| condition.type_ == QueueConditionType::Active.as_str())?;
+    match active.reason.as_str() {
+        RECOVERING => Some(active.last_transition_time.0),
+        // It has ended, and no process has seen it.
+        HELD | HELD_AND_DRAINED if queue.spec.stop_policy == StopPolicy::None => Some(now),
+        _ => None,
+    }
+}
+
 fn set_conditions(
     conditions: &mut Vec<Condition>,
     settings: &Settings,
     circuit: Option<&Circuit>,
+    recovers: bool,
     at: (Timestamp, Option<i64>),
 ) {
     let state = circuit.map(|circuit| circuit.state);
@@ -85,10 +106,11 @@ fn set_conditions(
     let (active, reason, message) = match &settings.problem {
         Some(problem) => (false, "InvalidSpec", problem.clone()),
         None if settings.drain => {
-            (false, "HeldAndDrained", "stopPolicy is HoldAndDrain: no attempt starts, and none runs on".into())
+            (false, HELD_AND_DRAINED, "stopPolicy is HoldAndDrain: no attempt starts, and none runs on".into())
         }
-        None if settings.hold => (false, "Held", "stopPolicy is Hold: no attempt starts".into()),
+        None if settings.hold => (false, HELD, "stopPolicy is Hold: no attempt starts".into()),
         None if is_open => (false, "CircuitOpen", cause.clone()),
+        None if recovers => (true, RECOVERING, "attempts start, and the slots grow again".into()),
         None => (true, "Active", "attempts start".into()),
     };
     set(QueueConditionType::Active, active, reason, &message);

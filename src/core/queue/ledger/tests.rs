@@ -5,6 +5,7 @@ mod circuit;
 mod model;
 mod opening;
 mod probes;
+mod recovery;
 mod said;
 mod speed;
 
@@ -152,7 +153,7 @@ impl World {
         facts.is_due = true;
         facts.is_finished = matches!(entry.action, Action::Complete | Action::Fail);
         let entry = HistoryEntry { attempt, finish_time: Some(Time(now)), ..entry };
-        facts.last_end = Some(End { entry: Arc::new(entry), exhausted: false, retry_after: None });
+        facts.last_end = Some(End { entry: Arc::new(entry), exhausted: false });
         self.observe(name);
     }
 

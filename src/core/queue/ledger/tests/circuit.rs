@@ -206,7 +206,7 @@ fn q10_a_new_process_comes_to_the_same_verdict() {
     // the probe has failed while no operator ran
     world.facts("t").held = None;
     let entry = HistoryEntry { attempt: 1, rule: Some("circuit".into()), action: Action::Ignore, ..failed() };
-    world.facts("t").last_end = Some(End { entry: Arc::new(entry), exhausted: false, retry_after: None });
+    world.facts("t").last_end = Some(End { entry: Arc::new(entry), exhausted: false });
     world.restart();
     world.turn();
     assert_eq!(state(&world), ("Open", 2));
@@ -217,7 +217,7 @@ fn what_ended_under_another_queue_says_nothing_of_this_one_even_after_a_restart(
     let mut world = World::new(breaker(json!({})));
     for name in ["a", "b", "c"] {
         let entry = HistoryEntry { attempt: 1, queue: Some("before".into()), ..failed() };
-        world.facts(name).last_end = Some(End { entry: Arc::new(entry), exhausted: false, retry_after: None });
+        world.facts(name).last_end = Some(End { entry: Arc::new(entry), exhausted: false });
         world.facts(name).is_due = false;
     }
     world.restart();
@@ -226,7 +226,7 @@ fn what_ended_under_another_queue_says_nothing_of_this_one_even_after_a_restart(
     // nor does what is shown again although it ended long ago: a task that has finished, or has come back to this queue
     for name in ["x", "y", "z"] {
         let entry = HistoryEntry { attempt: 1, ..failed() };
-        world.facts(name).last_end = Some(End { entry: Arc::new(entry), exhausted: false, retry_after: None });
+        world.facts(name).last_end = Some(End { entry: Arc::new(entry), exhausted: false });
         world.observe(name);
     }
     world.turn();
@@ -344,20 +344,20 @@ fn a_failure_that_asks_for_time_holds_the_whole_queue() {
     let now = at(world.now);
     let facts = world.facts("a");
     facts.held = None;
-    let entry = Arc::new(HistoryEntry { attempt: 1, finish_time: Some(Time(now)), ..failed() });
-    facts.last_end = Some(End { entry, exhausted: false, retry_after: Some(at(30)) });
+    let asks = |seconds| HistoryEntry { attempt: 1, retry_after_seconds: Some(seconds), ..failed() };
+    facts.last_end = Some(End { entry: asks(30).into(), exhausted: false });
     world.observe("a");
     assert_eq!((world.want("b", 1), world.told("b")), (vec![], "RateLimited"));
     assert_eq!(world.ledger.next_advance(now), Some(at(30)));
     assert_eq!(world.pass(30), ["b"]);
-    // not for ever
+    // not for ever, and whether or not it was the last attempt
     world.start("b");
     let facts = world.facts("b");
     facts.held = None;
-    let entry = Arc::new(HistoryEntry { attempt: 1, ..failed() });
-    facts.last_end = Some(End { entry, exhausted: false, retry_after: Some(at(1_000_000)) });
+    let last = HistoryEntry { action: Action::Fail, ..asks(1_000_000) };
+    (facts.last_end, facts.is_finished) = (Some(End { entry: last.into(), exhausted: true }), true);
     world.observe("b");
-    world.want("c", 1);
+    assert_eq!((world.want("c", 1), world.told("c")), (vec![], "RateLimited"));
     assert_eq!(world.pass(200), ["c"]);
 }
 

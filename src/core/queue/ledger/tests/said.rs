@@ -15,10 +15,10 @@ fn it_names_no_time_and_no_cause_which_would_be_old_soon() {
     let mut world = World::new(breaker(json!({})));
     world.want("a", 1);
     world.start("a");
-    let (now, entry) = (at(world.now), HistoryEntry { attempt: 1, ..failed() });
+    let entry = HistoryEntry { attempt: 1, retry_after_seconds: Some(SYNC_LIMIT.as_secs()), ..failed() };
     let facts = world.facts("a");
     facts.held = None;
-    facts.last_end = Some(End { entry: Arc::new(entry), exhausted: false, retry_after: Some(plus(now, SYNC_LIMIT)) });
+    facts.last_end = Some(End { entry: Arc::new(entry), exhausted: false });
     world.observe("a");
     world.want("t", 1);
     let mut all = vec![said(&mut world, "t")];
