@@ -212,35 +212,46 @@ fn ours(path: &str, schema: &Value, found: &mut Vec<(String, Value)>) {
     }
 }
 
-#[tokio::test]
-async fn explain_describes_every_field() {
-    let _scene = Scene::new("explain").await;
-    let document = kubectl(&["get", "crd", "retryabletasks.retryable.dev", "-o", "json"]).ok();
+/// What the API server has of one of our definitions.
+fn fields_of(resource: &str) -> Vec<(String, Value)> {
+    let document = kubectl(&["get", "crd", &format!("{resource}.retryable.dev"), "-o", "json"]).ok();
     let definition: Value = serde_json::from_str(&document).unwrap();
     let mut fields = Vec::new();
     ours("", &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut fields);
-    assert!(fields.len() > 60, "{} fields cannot be all", fields.len());
-    let silent: Vec<&String> = fields
-        .iter()
-        .filter(|(_, schema)| schema["description"].as_str().is_none_or(|message| message.len() < 12))
-        .map(|(path, _)| path)
-        .collect();
-    assert!(silent.is_empty(), "without a description: {silent:?}");
+    fields
+}
 
+#[tokio::test]
+async fn explain_describes_every_field() {
+    let _scene = Scene::new("explain").await;
+    for (resource, at_least) in [("retryabletasks", 60), ("taskqueues", 30), ("taskschedules", 30)] {
+        let fields = fields_of(resource);
+        assert!(fields.len() > at_least, "{} fields of {resource} cannot be all", fields.len());
+        let silent: Vec<&String> = fields
+            .iter()
+            .filter(|(_, schema)| schema["description"].as_str().is_none_or(|message| message.len() < 12))
+            .map(|(path, _)| path)
+            .collect();
+        assert!(silent.is_empty(), "{resource} without a description: {silent:?}");
+    }
     // The schema reaches kubectl by way of the published OpenAPI document, a moment later.
-    for (field, message) in [
-        ("spec", "0 means one attempt"),
-        ("spec.backoff", "How long to wait before the next attempt"),
-        ("spec.backoff.strategy", "Exponential (initial"),
-        ("spec.completion", "still run 3 s after its end are stopped"),
-        ("spec.backoff.jitter.mode", "Default Proportional"),
-        ("spec.podRetention.failed", "Default 1"),
-        ("status.history.delayMilliseconds", "jitter included"),
-        ("status.conditions", "Reconciling and Stalled"),
+    for (path, message) in [
+        ("retryabletasks.spec", "0 means one attempt"),
+        ("retryabletasks.spec.backoff", "How long to wait before the next attempt"),
+        ("retryabletasks.spec.backoff.strategy", "Exponential (initial"),
+        ("retryabletasks.spec.completion", "still run 3 s after its end are stopped"),
+        ("retryabletasks.spec.backoff.jitter.mode", "Default Proportional"),
+        ("retryabletasks.spec.podRetention.failed", "Default 1"),
+        ("retryabletasks.status.history.delayMilliseconds", "jitter included"),
+        ("retryabletasks.status.conditions", "Reconciling and Stalled"),
+        ("taskqueues.spec", "how fast they may start"),
+        ("tq.spec.circuitBreaker.mode", "Observe: nothing waits"),
+        ("taskqueues.status.circuit", "Absent without spec.circuitBreaker"),
+        ("taskschedules.spec.overlap", "Replace"),
+        ("tsch.spec.timeZone", "The IANA name of the time zone"),
     ] {
-        let path = format!("retryabletasks.{field}");
         eventually("kubectl explain", async || {
-            let recorded = kubectl(&["explain", &path]).result()?;
+            let recorded = kubectl(&["explain", path]).result()?;
             let recorded = recorded.split_whitespace().collect::<Vec<_>>().join(" ");
             if recorded.contains(message) {
                 Ok(())
@@ -249,5 +260,34 @@ async fn explain_describes_every_field() {
             }
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn queues_that_cannot_be_meant() {
+    let scene = Scene::new("refused-queue").await;
+    let long = "q".repeat(64);
+    let cases = [
+        (&*long, json!({}), "use at most 63 characters"),
+        ("q", json!({"maxConcurrent": 0}), "to let nothing start, use stopPolicy Hold"),
+        ("q", json!({"retries": {"maxPercent": 20}}), "give maxConcurrent too, or remove retries"),
+        ("q", json!({"startRate": {"starts": 0}}), "startRate.starts goes from 1 to 100000"),
+        ("q", json!({"stopPolicy": "Pause"}), "supported values"),
+        ("q", json!({"circuitBreaker": {"failures": {}}}), "circuitBreaker.failures"),
+        ("q", json!({"circuitBreaker": {"failures": {"message": "("}}}), "message is not a regular expression"),
+        ("q", json!({"circuitBreaker": {"failures": {"reasons": ["Completed"]}}}), "is no failure of the service"),
+        ("q", json!({"circuitBreaker": {"failures": {"exitCodes": [0]}}}), "circuitBreaker.failures.exitCodes"),
+        (
+            "q",
+            json!({"circuitBreaker": {"openSeconds": 90, "maxOpenSeconds": 60}}),
+            "maxOpenSeconds is below openSeconds",
+        ),
+        ("q", json!({"circuitBreaker": {"maxOpenSeconds": 59}}), "maxOpenSeconds is below openSeconds"),
+        ("q", json!({"circuitBreaker": {"openAfter": {"percent": 0}}}), "openAfter.percent goes from 1 to 100"),
+        ("q", json!({"maxConcurent": 1}), r#"unknown field "spec.maxConcurent""#),
+    ];
+    for (name, spec, message) in cases {
+        let queue = json!({"apiVersion": "retryable.dev/v1alpha1", "kind": "TaskQueue", "metadata": {"name": name}, "spec": spec});
+        assert_refused(&scene, &queue, message);
     }
 }

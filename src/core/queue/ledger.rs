@@ -64,6 +64,8 @@ pub struct Ledger {
     is_opening: bool,
     /// The write that opens the circuit, until it is known what became of it.
     opening_write: Option<OpeningWrite>,
+    /// Grants whose reconciles fail, and until when they last.
+    failing: HashMap<Uid, Timestamp>,
     /// How long those waited who may start now, until they are asked for.
     waits: Vec<SignedDuration>,
 }
@@ -178,6 +180,7 @@ impl Ledger {
             synced_by: now,
             is_opening: false,
             opening_write: None,
+            failing: HashMap::new(),
             waits: Vec::new(),
         }
     }
@@ -329,13 +332,16 @@ impl Ledger {
         }
     }
 
-    /// A reconcile of the task has failed: a later one uses its grant. The write that starts the attempt may be on its way.
+    /// A reconcile of the task has failed: a later one uses its grant, if it comes soon. The write that starts the attempt may be
+    /// on its way.
     pub fn reconcile_failed(&mut self, uid: &Uid, now: Timestamp) {
         if let Some(Member { state: State::Granted(grant), .. }) = self.members.get_mut(uid) {
+            let until = plus(now, LATE_POST_BOUND);
             if grant.is_in_use {
-                grant.in_flight_until = Some(plus(now, LATE_POST_BOUND));
+                grant.in_flight_until = Some(until);
             }
             grant.is_in_use = false;
+            self.failing.insert(uid.clone(), until);
         }
     }
 

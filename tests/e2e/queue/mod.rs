@@ -4,6 +4,7 @@
 mod circuit;
 mod fleet;
 mod limits;
+mod modes;
 mod outage;
 mod plot;
 mod service;

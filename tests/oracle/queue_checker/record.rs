@@ -179,11 +179,13 @@ impl QueueRecord {
         first
     }
 
-    /// Whether the spec was the same at all times between these two.
+    /// Whether the spec was the same at all times between these two, as long as there was a queue. That it was created is no change: there is
+    /// no other spec that the operator could have gone by.
     pub fn is_unchanged(&self, from: Duration, until: Duration) -> bool {
         let key =
             |queue: Option<&TaskQueue>| queue.map(|queue| (queue.metadata.uid.clone(), queue.metadata.generation));
-        let mut keys = self.between(from, until).map(key);
+        let created = self.versions.first().map_or(from, |version| version.at);
+        let mut keys = self.between(from.max(created), until).map(key);
         let first = keys.next();
         keys.all(|key| Some(key) == first)
     }

@@ -33,6 +33,7 @@ impl Ledger {
                 self.join_line(&uid, &place);
             }
         }
+        self.give_up_failing(now);
         self.follow_wanted_circuit(now);
         let mut granted = Vec::new();
         if self.shut(now).is_none() {
@@ -41,6 +42,21 @@ impl Ledger {
             }
         }
         granted
+    }
+
+    /// A task whose reconciles fail keeps no slot from others. Its next reconcile that ends asks again.
+    fn give_up_failing(&mut self, now: Timestamp) {
+        let members = &self.members;
+        let over = self.failing.extract_if(|uid, until| match members.get(uid).map(|member| &member.state) {
+            Some(State::Granted(grant)) => grant.is_in_use || *until <= now,
+            Some(State::Idle | State::Queued(_) | State::Holds(..)) | None => true,
+        });
+        for (uid, _) in over.collect::<Vec<_>>() {
+            let unused = |member: &Member| matches!(&member.state, State::Granted(grant) if !grant.may_start(now));
+            if self.members.get(&uid).is_some_and(unused) {
+                self.vacate(&uid, false);
+            }
+        }
     }
 
     /// Before the circuit is stored as open, grants that nobody has used are taken back.
@@ -322,6 +338,7 @@ impl Ledger {
             self.rate().filter(|_| waits).map(|rate| self.bucket.next_token(&rate)),
             self.next_slot(now).filter(|_| waits),
             self.recovered_at(),
+            self.failing.values().min().copied(),
             self.retry_after,
             Some(self.synced_by).filter(|_| !self.not_synced.is_empty()),
             until.filter(|_| state == CircuitState::Open),

@@ -277,6 +277,30 @@ fn a_hold_starts_nothing_and_a_drain_wakes_what_runs() {
 }
 
 #[test]
+fn a_task_whose_reconciles_fail_keeps_its_slot_for_a_while_only() {
+    let mut world = World::new(json!({"maxConcurrent": 1}));
+    assert_eq!(world.want("broken", 1), ["broken"]);
+    assert_eq!(world.want("b", 1), [] as [&str; 0]);
+    // one that fails before it has asked, and one whose write got no answer
+    for told in ["", "granted"] {
+        if !told.is_empty() {
+            assert_eq!(world.told("broken"), told);
+        }
+        world.ledger.reconcile_failed(&"broken".into(), at(world.now));
+        assert_eq!(world.pass(19), [] as [&str; 0]);
+    }
+    assert_eq!(world.ledger.next_advance(at(world.now)), Some(at(world.now + 1)));
+    assert_eq!(world.pass(1), ["b"]);
+    assert_eq!(world.want("broken", 1), [] as [&str; 0]);
+    world.start("b");
+    assert_eq!(world.end("b", succeeded()), ["broken"]);
+    // the next one succeeds
+    world.ledger.reconcile_failed(&"broken".into(), at(world.now));
+    world.start("broken");
+    assert_eq!((world.pass(30), world.counts().0), (vec![], 1));
+}
+
+#[test]
 fn without_limits_those_who_waited_are_spread() {
     let mut world = World::new(json!({"stopPolicy": "Hold"}));
     for n in 0..200 {

@@ -49,6 +49,20 @@ fn a_time_of_the_schedule_goes_before_the_rest_of_a_backfill() {
 }
 
 #[test]
+fn what_a_backfill_is_to_leave_out_is_kept_until_it_has_come_to_it() {
+    let mut world = World::new(json!({"schedule": "0 * * * *"}), "05:30:00");
+    for time in ["06:00:00", "07:00:00"] {
+        world.at(time).end(RunResult::Succeeded);
+    }
+    world.at("08:00:00");
+    world.edit(json!({"history": {"succeeded": 0, "failed": 0}}));
+    world.annotate("backfill", "2026-11-22T06:00:00Z/2026-11-22T07:00:00Z");
+    assert_eq!(world.runs.len(), 3, "it waits for the run of 08:00");
+    world.end(RunResult::Succeeded);
+    assert_eq!((world.times().join(" "), world.runs.len()), ("06:00 07:00 08:00".into(), 0));
+}
+
+#[test]
 fn a_backfill_can_be_stopped() {
     let mut world = World::new(json!({"schedule": "0 * * * *"}), "10:59:00");
     world.annotate("backfill", "2026-11-22T06:00:00Z/2026-11-22T08:00:00Z");
