@@ -7,9 +7,58 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What a schedule may look like, as far as the API server can tell: a nickname, or five fields of which minute and hour are in range.
-const EXPRESSION: &str = r"self.matches('^\\s*(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|(\\*|[0-5]?[0-9](-[0-5]?[0-9])?)(/[0-9]+)?(,(\\*|[0-5]?[0-9](-[0-5]?[0-9])?)(/[0-9]+)?)*\\s+(\\*|([01]?[0-9]|2[0-3])(-([01]?[0-9]|2[0-3]))?)(/[0-9]+)?(,(\\*|([01]?[0-9]|2[0-3])(-([01]?[0-9]|2[0-3]))?)(/[0-9]+)?)*(\\s+[0-9A-Za-z*?,/#+-]+){3})\\s*$') || self.contains('TZ=')";
-const EXPRESSION_MESSAGE: &str = "a schedule is five fields (minute 0-59, hour 0-23, day of the month, month, day of the week), such as 30 2 * * 1-5, or one of @hourly, @daily, @weekly, @monthly, @yearly; instead of @every 5m write */5 * * * *";
+/// Items of a field, separated by commas.
+macro_rules! items {
+    ($($part:literal),+) => {
+        concat!($($part,)+ "(,", $($part,)+ ")*")
+    };
+}
+
+/// Minutes or hours: `*`, or numbers of that form and their ranges, with a step.
+macro_rules! clock {
+    ($number:literal) => {
+        items!(r"(\\*|", $number, "(-", $number, ")?)(/[0-9]+)?")
+    };
+}
+
+/// Days or months: numbers of that form and names, with a step or the nth one of the month. What names and letters mean is not looked at.
+macro_rules! calendar {
+    ($number:literal) => {
+        items!(
+            "([A-Za-z*?+-]*",
+            $number,
+            "([A-Za-z*?+-]+",
+            $number,
+            ")*[A-Za-z*?+-]*|[A-Za-z*?+-]+)([/#][0-9A-Za-z]+)*"
+        )
+    };
+}
+
+/// What a schedule may look like, as far as the API server can tell: a nickname, or five fields whose numbers are in range.
+macro_rules! expression {
+    ($text:literal) => {
+        concat!(
+            $text,
+            r".matches('^\\s*(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|",
+            clock!("0*[0-5]?[0-9]"),
+            r"\\s+",
+            clock!("0*(1?[0-9]|2[0-3])"),
+            r"\\s+",
+            calendar!("0*([1-9]|[12][0-9]|3[01])"),
+            r"\\s+",
+            calendar!("0*([1-9]|1[0-2])"),
+            r"\\s+",
+            calendar!("0*[0-7]"),
+            r")\\s*$') || ",
+            $text,
+            ".contains('TZ=')"
+        )
+    };
+}
+
+const EXPRESSION: &str = expression!("self");
+const EACH_EXPRESSION: &str = concat!("self.all(s, ", expression!("s"), ")");
+const EXPRESSION_MESSAGE: &str = "a schedule is five fields (minute 0-59, hour 0-23, day of the month 1-31, month 1-12, day of the week 0-7), such as 30 2 * * 1-5, or one of @hourly, @daily, @weekly, @monthly, @yearly; instead of @every 5m write */5 * * * *";
 const NO_ZONE: &str = "!self.contains('TZ=')";
 const NO_ZONE_MESSAGE: &str = "a schedule has no TZ= prefix: remove it, and set spec.timeZone to the zone";
 
@@ -106,8 +155,6 @@ pub struct TaskScheduleSpec {
     /// The RetryableTask of each run. Its containers get RETRYABLE_SCHEDULED_TIME beside the variables of every task.
     pub template: TaskTemplate,
 }
-
-const EACH_EXPRESSION: &str = r"self.all(s, s.matches('^\\s*(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|(\\*|[0-5]?[0-9](-[0-5]?[0-9])?)(/[0-9]+)?(,(\\*|[0-5]?[0-9](-[0-5]?[0-9])?)(/[0-9]+)?)*\\s+(\\*|([01]?[0-9]|2[0-3])(-([01]?[0-9]|2[0-3]))?)(/[0-9]+)?(,(\\*|([01]?[0-9]|2[0-3])(-([01]?[0-9]|2[0-3]))?)(/[0-9]+)?)*(\\s+[0-9A-Za-z*?,/#+-]+){3})\\s*$') || s.contains('TZ='))";
 
 /// What to do when a time comes and a run has not ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -227,3 +274,6 @@ const fn default_succeeded() -> i32 {
 const fn default_failed() -> i32 {
     5
 }
+
+#[cfg(test)]
+mod tests;

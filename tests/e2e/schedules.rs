@@ -72,25 +72,79 @@ async fn what_happens_while_a_run_goes_on() {
     .await;
 }
 
+/// The times of the schedule's runs, oldest first.
+async fn times(scene: &Scene, name: &str) -> Vec<Timestamp> {
+    let time = |run: &RetryableTask| run.annotations()["retryable.dev/scheduled-time"].parse().unwrap();
+    let mut times: Vec<Timestamp> = runs(scene, name).await.iter().map(time).collect();
+    times.sort_unstable();
+    times
+}
+
 #[tokio::test]
-async fn the_newest_missed_time_is_started_once_the_operator_is_back() {
+async fn what_was_missed_while_the_operator_was_away_is_started_by_the_policy() {
     let scene = Scene::new("schedule-missed").await;
+    let operator = scene.operator().await;
     let script = r#"printf '{"result": "%s"}' "$RETRYABLE_SCHEDULED_TIME" >/dev/termination-log"#;
-    let spec = json!({"schedule": "* * * * *", "timeZone": "Australia/Lord_Howe"});
-    let applied = Timestamp::now();
-    scene.apply(&schedule("missed", script, &spec, &json!({})));
-    eventually("a minute to be missed", async || {
-        let passed = Timestamp::now().duration_since(applied);
-        if passed > SignedDuration::from_secs(125) { Ok(()) } else { Err(format!("{passed:#}")) }
+    let history = json!({"succeeded": 20, "failed": 20});
+    for policy in ["All", "Latest", "Skip"] {
+        let spec = json!({
+            "schedule": "* * * * *", "timeZone": "Australia/Lord_Howe", "history": history, "missed": {"policy": policy}
+        });
+        scene.apply(&schedule(&policy.to_lowercase(), script, &spec, &json!({})));
+    }
+    let has_run = |status: &TaskScheduleStatus| status.last_success_time.is_some();
+    for name in ["all", "latest", "skip"] {
+        until(&scene, name, "its first run", has_run).await;
+    }
+    operator.kill_9();
+    let left = Timestamp::now();
+    eventually("two minutes to be missed", async || {
+        let passed = Timestamp::now().duration_since(left);
+        if passed > SignedDuration::from_secs(185) { Ok(()) } else { Err(format!("{passed:#}")) }
     })
     .await;
-    let _operator = scene.operator().await;
-    let status = until(&scene, "missed", "a run that succeeded", |status| status.last_success_time.is_some()).await;
-    assert!(status.skipped.missed >= 1, "{status:#?}");
-    let first = runs(&scene, "missed").await.remove(0);
+    let (away, _operator) = (Timestamp::now(), scene.operator().await);
+    let is_back = |status: &TaskScheduleStatus| {
+        status.active == 0 && status.last_success_time.as_ref().is_some_and(|time| time.0 > away)
+    };
+    for name in ["all", "latest", "skip"] {
+        let status = until(&scene, name, "a run after the absence", is_back).await;
+        let times = times(&scene, name).await;
+        let minutes = times.last().unwrap().duration_since(times[0]).as_mins() + 1;
+        let runs = i64::try_from(times.len()).unwrap();
+        assert_eq!(minutes - runs, i64::from(status.skipped.missed), "{name}: {times:#?} {status:#?}");
+        let missed = times.iter().filter(|time| time.duration_since(left).is_positive() && **time < away);
+        match name {
+            "all" => assert_eq!(status.skipped.missed, 0, "each time once"),
+            "latest" => assert!(status.skipped.missed >= 1 && missed.count() >= 1, "the newest alone: {times:#?}"),
+            _ => assert!(status.skipped.missed >= 2, "none: {times:#?}"),
+        }
+    }
+    let first = runs(&scene, "all").await.remove(0);
     let time = first.annotations()["retryable.dev/scheduled-time"].clone();
     assert!(time.ends_with("+11:00") || time.ends_with("+10:30"), "the zone's own offset: {time}");
     assert_eq!(first.status.unwrap().result, Some(time), "the containers know it");
+}
+
+/// The manifests that the guides show.
+#[tokio::test]
+async fn the_examples_are_scheduled() {
+    let scene = Scene::new("schedule-examples").await;
+    let _operator = scene.operator().await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/schedules");
+    scene.kubectl(&["apply", "-f", folder]).ok();
+    let all = scene.kubectl(&["get", "taskschedules", "-o", "name"]).ok();
+    assert!(all.lines().count() >= 3, "{all}");
+    for name in all.lines().filter_map(|line| line.rsplit('/').next()) {
+        let status = until(&scene, name, "its next run", |status| status.next_schedule_time.is_some()).await;
+        assert_eq!(status.state, Some(ScheduleState::Scheduled), "{name}: {status:#?}");
+        annotate(&scene, name, "trigger", "1");
+        until(&scene, name, "a run", |status| status.active > 0 || has_ended(status)).await;
+    }
+}
+
+fn has_ended(status: &TaskScheduleStatus) -> bool {
+    status.last_success_time.is_some() || status.last_failure_time.is_some()
 }
 
 #[tokio::test]
@@ -132,6 +186,9 @@ async fn bad_schedules_are_refused_with_what_to_do() {
         assert!(said.contains(expected), "{spec}: {said}");
     };
     refused("minute", &json!({"schedule": "60 * * * *"}), "a schedule is five fields");
+    for of_the_calendar in ["0 0 32 * *", "0 0 * 13 *", "0 0 * * 8"] {
+        refused("calendar", &json!({"schedule": of_the_calendar}), "a schedule is five fields");
+    }
     refused("zone", &json!({"schedule": "CRON_TZ=UTC 0 0 * * *"}), "set spec.timeZone to the zone");
     refused("none", &json!({}), "set spec.schedule, or spec.schedules");
     refused(&"n".repeat(50), &json!({"schedule": "@daily"}), "use at most 49");
