@@ -88,6 +88,8 @@ pub struct Tick {
     pub text: String,
     /// Whether its text ends there, since there is no room to the right.
     pub is_last: bool,
+    /// Whether its text is left out where there is little room: that of every second one, and not of the last.
+    pub is_minor: bool,
 }
 
 /// An attempt in the picture. Places are in percent of the width, and in pixels from above.
@@ -293,12 +295,13 @@ impl Scale {
         let length = self.seconds as i64;
         let fits = |step: &&i64| length / **step <= MAX_TICKS;
         let step = STEPS.iter().find(fits).copied().unwrap_or(length.max(1));
-        (0..=length / step)
+        let last = length / step;
+        (0..=last)
             .map(|index| {
                 let after = SignedDuration::from_secs(index * step);
                 let text = if index == 0 { "0".to_owned() } else { format!("+{}", whole(after)) };
                 let x = self.place(plus(self.from, after));
-                Tick { x: percent(x), text, is_last: x > RIGHT - 8.0 }
+                Tick { x: percent(x), text, is_last: x > RIGHT - 8.0, is_minor: (last - index) % 2 == 1 }
             })
             .collect()
     }
