@@ -112,7 +112,7 @@ async fn what_was_missed_while_the_operator_was_away_is_started_by_the_policy() 
         let times = times(&scene, name).await;
         let minutes = times.last().unwrap().duration_since(times[0]).as_mins() + 1;
         let runs = i64::try_from(times.len()).unwrap();
-        assert_eq!(minutes - runs, i64::from(status.skipped.missed), "{name}: {times:#?} {status:#?}");
+        assert_eq!(minutes - runs, status.skipped.missed, "{name}: {times:#?} {status:#?}");
         let missed = times.iter().filter(|time| time.duration_since(left).is_positive() && **time < away);
         match name {
             "all" => assert_eq!(status.skipped.missed, 0, "each time once"),

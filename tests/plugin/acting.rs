@@ -123,7 +123,7 @@ fn one_that_takes_long_to_stop_holds_up_no_other_and_was_acted_on() {
         let stop = if asked.len() == names.len() { json!("Cancelled") } else { Value::Null };
         let current = json!({"number": 1, "podName": "p", "stopReason": stop});
         let tasks = names.map(|name| task(name, &json!({"state": "Running", "current": current})));
-        let request = Request { line: request.line.replacen("PATCH", "GET", 1), body: Value::Null };
+        let request = Request { line: request.line.replacen("PATCH", "GET", 1), body: Value::Null, ..request.clone() };
         stored(&[("retryabletasks", tasks.to_vec())], &request)
     });
     let Said { code, out, err } = said(&server, &["cancel", "--state", "Running", "--yes", "--timeout", "3s"]);
@@ -157,7 +157,7 @@ fn requests_are_sent_whatever_those_before_wait_for() {
             let known: Vec<Value> = known.into_iter().collect();
             task(name, &json!({"state": "Running", "current": current, "acknowledged": known}))
         });
-        let request = Request { line: request.line.replacen("PATCH", "GET", 1), body: Value::Null };
+        let request = Request { line: request.line.replacen("PATCH", "GET", 1), body: Value::Null, ..request.clone() };
         stored(&[("retryabletasks", tasks.collect())], &request)
     });
     let args = ["cancel", "--state", "Running", "--yes", "--rate", "100/s", "--timeout", "30s"];
@@ -227,7 +227,7 @@ fn nobody_is_meant_by_nothing() {
 #[test]
 fn an_operator_that_does_not_act_is_not_waited_for_without_end() {
     let server = Server::new(|request| {
-        let request = Request { line: request.line.replacen("PATCH", "GET", 1), body: Value::Null };
+        let request = Request { line: request.line.replacen("PATCH", "GET", 1), body: Value::Null, ..request.clone() };
         stored(
             &[(
                 "retryabletasks",
@@ -261,7 +261,7 @@ fn what_is_forbidden_for_one_task_is_done_for_the_others() {
 fn queues_are_held_and_resumed() {
     let queue = object("TaskQueue", "mail", &json!({"spec": {}}));
     let server = Server::new(move |request| {
-        let request = Request { line: request.line.replacen("PATCH", "GET", 1), body: Value::Null };
+        let request = Request { line: request.line.replacen("PATCH", "GET", 1), body: Value::Null, ..request.clone() };
         stored(&[("taskqueues", vec![queue.clone()])], &request)
     });
     let cases = [

@@ -134,7 +134,7 @@ spec:
 #[test]
 fn whoever_waits_gets_the_end_as_exit_code() {
     let server = Server::new(|request| {
-        let request = Request { line: request.line.replacen("POST", "GET", 1), body: Value::Null };
+        let request = Request { line: request.line.replacen("POST", "GET", 1), body: Value::Null, ..request.clone() };
         let mut task = succeeded("import");
         task["spec"]["image"] = json!("shop/import:1.4");
         stored(&[("retryabletasks", vec![task])], &request)

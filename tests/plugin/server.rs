@@ -6,10 +6,11 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// A request: `GET /api/v1/pods?limit=500`, and its body.
+/// A request: `GET /api/v1/pods?limit=500`, its header `Authorization`, and its body.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     pub line: String,
+    pub authorization: Option<String>,
     pub body: Value,
 }
 
@@ -132,12 +133,15 @@ fn serve(stream: TcpStream, script: &Script, log: &Mutex<Vec<Request>>) {
 fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-    let mut length = 0;
+    let (mut length, mut authorization) = (0, None);
     loop {
         let mut header = String::new();
         reader.read_line(&mut header).ok()?;
         match header.trim().split_once(':') {
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.trim().parse().ok()?,
+            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
+                authorization = Some(value.trim().to_owned());
+            }
             Some(_) => {}
             None => break,
         }
@@ -145,5 +149,5 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let line = line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
-    Some(Request { line, body: serde_json::from_slice(&body).unwrap_or_default() })
+    Some(Request { line, authorization, body: serde_json::from_slice(&body).unwrap_or_default() })
 }

@@ -1,6 +1,7 @@
 //! The cluster: kubeconfig, context, namespaces.
 
 use super::error::Error;
+use super::login;
 use clap::Args;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -80,7 +81,9 @@ impl Connection {
             (false, true) => Scope::Namespaces(vec![config.default_namespace.clone()]),
             (false, false) => Scope::Namespaces(named),
         };
-        let client = Client::try_from(config).map_err(|error| Error::Config(error.to_string()))?;
+        let program = config.auth_info.exec.clone();
+        let failed = |error| Error::Config(login::problem(&error, program.as_ref()));
+        let client = Client::try_from(config).map_err(failed)?;
         Ok(Cluster { client, scope, options: self.options() })
     }
 

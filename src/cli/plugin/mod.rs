@@ -8,6 +8,7 @@ mod error;
 mod explain;
 mod fetch;
 mod follow;
+mod login;
 mod logs;
 mod output;
 mod queue;
