@@ -16,23 +16,25 @@ use std::time::Duration;
 struct Size {
     /// Tasks on each side.
     tasks: usize,
-    /// How often they retry, and for how long they wait at most.
+    /// How often they retry, and for how long they wait at first and at most.
     retries: i32,
-    max_delay_seconds: i32,
+    delay_seconds: (i32, i32),
     /// How long the service is down at least.
     down: Duration,
     open_seconds: i32,
 }
 
-const SMALL: Size = Size { tasks: 6, retries: 3, max_delay_seconds: 2, down: Duration::ZERO, open_seconds: 5 };
+/// Waits so long that on a slow machine too several tasks have failed, and the circuit is open, before one has used up its retries.
+const SMALL: Size = Size { tasks: 6, retries: 3, delay_seconds: (4, 8), down: Duration::ZERO, open_seconds: 5 };
 /// Retries that last for the whole outage: only then there is a herd in the end.
 const FULL: Size =
-    Size { tasks: 20, retries: 30, max_delay_seconds: 20, down: Duration::from_secs(120), open_seconds: 20 };
+    Size { tasks: 20, retries: 30, delay_seconds: (1, 20), down: Duration::from_secs(120), open_seconds: 20 };
 
 impl Size {
     /// A task of a side. Both have the same back-off.
     fn task(&self, service: &Service, side: &str, number: usize) -> Value {
-        let backoff = json!({"initialDelaySeconds": 1, "maxDelaySeconds": self.max_delay_seconds});
+        let (initial, most) = self.delay_seconds;
+        let backoff = json!({"initialDelaySeconds": initial, "maxDelaySeconds": most});
         let mut spec = json!({"maxRetries": self.retries, "backoff": backoff});
         if side == "with" {
             spec["queue"] = json!({"name": "api"});
