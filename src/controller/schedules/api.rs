@@ -32,13 +32,13 @@ pub(super) enum Written {
 pub(super) enum Created {
     /// It exists, with this UID.
     Done(String),
-    /// It was refused, or it is unknown whether it was created.
-    Rejected(Refusal),
+    /// It was rejected, or it is unknown whether it was created.
+    Rejected(Rejection),
 }
 
 /// Why a task was not created.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct Rejection {
     /// The API server's message.
     pub message: String,
     /// Whether this request has certainly not created the task.
@@ -97,7 +97,7 @@ impl ScheduleApi<'_> {
         let resource = ApiResource::erase::<RetryableTask>(&());
         let client = self.context.settings.client.clone();
         let tasks: Api<DynamicObject> = Api::namespaced_with(client, &self.key.namespace, &resource);
-        let rejected = |message, is_certain| Ok(Created::Rejected(Refusal { message, is_certain, is_taken: false }));
+        let rejected = |message, is_certain| Ok(Created::Rejected(Rejection { message, is_certain, is_taken: false }));
         let body = match serde_json::from_value(body) {
             Ok(body) => body,
             Err(error) => return rejected(error.to_string(), true),
@@ -111,7 +111,7 @@ impl ScheduleApi<'_> {
                     Some(task) if task.schedule_uid() == Some(schedule_uid) => {
                         Ok(Created::Done(task.uid().unwrap_or_default()))
                     }
-                    Some(_) => Ok(Created::Rejected(Refusal {
+                    Some(_) => Ok(Created::Rejected(Rejection {
                         message: format!(
                             "a task that is not this schedule's has the name {name}: delete it, or rename one of the two"
                         ),

@@ -1,6 +1,6 @@
 //! What this process knows of each schedule beyond what is stored. Losing it costs requests, never correctness.
 
-use super::api::Refusal;
+use super::api::Rejection;
 use crate::api::TaskSchedule;
 use crate::controller::TaskKey;
 use crate::core::decide::LATE_POST_BOUND;
@@ -24,7 +24,7 @@ pub(super) struct State {
     uid: String,
     last_write: Option<TaskSchedule>,
     creation: Option<Creation>,
-    rejected: Option<Rejected>,
+    rejection: Option<LastRejection>,
     failures: u32,
 }
 
@@ -39,9 +39,9 @@ struct Creation {
 }
 
 #[derive(Debug)]
-struct Rejected {
+struct LastRejection {
     name: String,
-    refusal: Refusal,
+    rejection: Rejection,
     tries: u32,
     at: Instant,
 }
@@ -95,27 +95,27 @@ impl State {
     }
 
     /// The task that was requested could not be created.
-    pub(super) fn rejected(&mut self, name: &str, refusal: Refusal) {
+    pub(super) fn rejected(&mut self, name: &str, rejection: Rejection) {
         if let Some(creation) = &mut self.creation {
             creation.is_in_flight = false;
-            if !refusal.is_certain {
+            if !rejection.is_certain {
                 creation.unanswered = Some(Instant::now());
             }
         }
-        let tries = self.rejected.as_ref().filter(|last| last.name == name).map_or(0, |last| last.tries);
+        let tries = self.rejection.as_ref().filter(|last| last.name == name).map_or(0, |last| last.tries);
         let (name, tries, at) = (name.to_owned(), tries.saturating_add(1), Instant::now());
-        self.rejected = Some(Rejected { name, refusal, tries, at });
+        self.rejection = Some(LastRejection { name, rejection, tries, at });
     }
 
     /// A task was created.
     pub(super) fn created(&mut self) {
-        (self.creation, self.rejected) = (None, None);
+        (self.creation, self.rejection) = (None, None);
     }
 
     /// The creation that failed last.
     pub(super) fn rejection(&self) -> Option<RejectedRun> {
-        let Rejected { name, refusal: Refusal { message, is_certain, is_taken }, tries, at } =
-            self.rejected.as_ref()?;
+        let LastRejection { name, rejection: Rejection { message, is_certain, is_taken }, tries, at } =
+            self.rejection.as_ref()?;
         let creation = self.creation.as_ref().filter(|creation| creation.name == *name);
         // A request without an answer, of this process or an earlier one, may still be carried out.
         let cannot_land = |since: Instant| since.elapsed() >= Duration::try_from(LATE_POST_BOUND).unwrap_or_default();

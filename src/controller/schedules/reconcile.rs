@@ -148,9 +148,9 @@ impl<'a> Reconcile<'a> {
                 self.lookups.existing.push(uid.clone());
                 self.lookups.created = Some((run.name, uid));
             }
-            Created::Rejected(refusal) => {
-                tracing::warn!(task = run.name, message = refusal.message, "cannot create the task");
-                self.context.states.with(self.key, &self.uid, |state| state.rejected(&run.name, refusal));
+            Created::Rejected(rejection) => {
+                tracing::warn!(task = run.name, message = rejection.message, "cannot create the task");
+                self.context.states.with(self.key, &self.uid, |state| state.rejected(&run.name, rejection));
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use super::draft::Draft;
 use super::due::between;
 use super::interval;
-use super::rejected::{backfill_in_doubt, give_up_rejected, unsettled};
+use super::rejected::{backfill_in_doubt, give_up_rejected, last_rejection};
 use super::situation::Transition;
 use super::task::{patched, triggered_name};
 use super::timetable::Timetable;
@@ -107,7 +107,7 @@ fn trigger(draft: &mut Draft, value: &str) -> String {
     }
     let first = draft.unfinished().next().map(|(name, _)| name.to_owned());
     if let (Overlap::Skip, Some(active)) = (schedule.spec.overlap, &first) {
-        return match unsettled(draft).filter(|(planned, _)| planned.name == *active) {
+        return match last_rejection(draft).filter(|(planned, _)| planned.name == *active) {
             Some((_, rejected)) => {
                 format!("no effect: {active} is still to be created: {} (overlap Skip)", rejected.message)
             }

@@ -1,5 +1,5 @@
 use super::State;
-use crate::controller::schedules::api::Refusal;
+use crate::controller::schedules::api::Rejection;
 use std::time::Duration;
 
 const NAME: &str = "nightly-20261122-0130";
@@ -8,7 +8,7 @@ impl State {
     /// A creation is requested, and refused at once. Returns whether the task certainly does not exist.
     fn is_refused_for_certain(&mut self, is_answered: bool) -> bool {
         self.requested(NAME);
-        self.rejected(NAME, Refusal { message: "no".into(), is_certain: is_answered, is_taken: false });
+        self.rejected(NAME, Rejection { message: "no".into(), is_certain: is_answered, is_taken: false });
         self.rejection().unwrap().is_certain
     }
 }
