@@ -2,11 +2,14 @@
 
 use crate::support::manifest::{IMAGE, UNTIL_STOPPED};
 use crate::support::{Scene, eventually};
-use jiff::{SignedDuration, Timestamp};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, Unit, Zoned};
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use retryable_tasks::api::{RetryableTask, ScheduleState, State, TaskSchedule, TaskScheduleStatus};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// A schedule of that spec, whose runs execute a script.
 fn schedule(name: &str, script: &str, spec: &Value, task: &Value) -> Value {
@@ -51,6 +54,8 @@ async fn what_happens_while_a_run_goes_on() {
     assert_eq!((skip.active, runs(&scene, "skip").await.len()), (1, 1));
     assert!(skip.message.unwrap().contains(&skip.runs[0].name), "it names what is in the way");
     assert!(scene.event("skip", "RunSkipped").await.contains("overlap Skip"));
+    let time = runs(&scene, "skip").await[0].annotations()["retryable.dev/scheduled-time"].clone();
+    assert!(time.ends_with("+11:00") || time.ends_with("+10:30"), "the zone's own offset: {time}");
 
     let queue = until(&scene, "queue", "a run that waits", |status| !status.waiting.is_empty()).await;
     assert_eq!((queue.active, queue.waiting.len()), (1, 1));
@@ -72,58 +77,99 @@ async fn what_happens_while_a_run_goes_on() {
     .await;
 }
 
-/// The times of the schedule's runs, oldest first.
-async fn times(scene: &Scene, name: &str) -> Vec<Timestamp> {
-    let time = |run: &RetryableTask| run.annotations()["retryable.dev/scheduled-time"].parse().unwrap();
-    let mut times: Vec<Timestamp> = runs(scene, name).await.iter().map(time).collect();
-    times.sort_unstable();
-    times
+fn phase(pod: Option<&Pod>) -> Option<&str> {
+    pod?.status.as_ref()?.phase.as_deref()
+}
+
+/// Times as five fields each, and as they are in the names of runs.
+fn written(times: &[Timestamp]) -> (Vec<String>, Vec<String>) {
+    let utc = times.iter().map(|time| time.to_zoned(TimeZone::UTC));
+    let fields = |time: Zoned| format!("{} {} {} {} *", time.minute(), time.hour(), time.day(), time.month());
+    (utc.clone().map(fields).collect(), utc.map(|time| time.strftime("%Y%m%d-%H%M").to_string()).collect())
+}
+
+async fn until_time(time: Timestamp) {
+    eventually("the time to come", async || {
+        let left = time.duration_since(Timestamp::now());
+        if left.is_negative() { Ok(()) } else { Err(format!("{left:#} are left")) }
+    })
+    .await;
+}
+
+/// The minutes of the runs of a schedule.
+async fn started(scene: &Scene, name: &str) -> Vec<String> {
+    let prefix = format!("{name}-");
+    runs(scene, name).await.iter().map(|run| run.name_any().replacen(&prefix, "", 1)).collect()
 }
 
 #[tokio::test]
-async fn what_was_missed_while_the_operator_was_away_is_started_by_the_policy() {
+async fn times_that_came_while_the_operator_was_away_start_by_policy_once_it_is_back() {
     let scene = Scene::new("schedule-missed").await;
     let operator = scene.operator().await;
+    // Two minutes before the schedules are created, one for which the operator is there, two while it is away.
+    let minute = SignedDuration::from_mins(1);
+    let first = (Timestamp::now() + SignedDuration::from_secs(60)).round(Unit::Minute).unwrap();
+    let times: Vec<Timestamp> = [-3, -2, 0, 1, 2].map(|n| first + minute * n).to_vec();
+    let (schedules, names) = written(&times);
+    let [.., there, missed, newest] = names.as_slice() else { unreachable!() };
     let script = r#"printf '{"result": "%s"}' "$RETRYABLE_SCHEDULED_TIME" >/dev/termination-log"#;
-    let history = json!({"succeeded": 20, "failed": 20});
-    for policy in ["All", "Latest", "Skip"] {
-        let spec = json!({
-            "schedule": "* * * * *", "timeZone": "Australia/Lord_Howe", "history": history, "missed": {"policy": policy}
-        });
-        scene.apply(&schedule(&policy.to_lowercase(), script, &spec, &json!({})));
-    }
-    let has_run = |status: &TaskScheduleStatus| status.last_success_time.is_some();
-    for name in ["all", "latest", "skip"] {
-        until(&scene, name, "its first run", has_run).await;
+    let of = |name: &str, missed: Value| {
+        schedule(name, script, &json!({"schedules": schedules, "missed": missed}), &json!({}))
+    };
+    let all = [
+        of("all", json!({"policy": "All"})),
+        of("limited", json!({"policy": "All", "limit": 1})),
+        of("latest", json!({"policy": "Latest"})),
+    ];
+    scene.apply(&json!({"apiVersion": "v1", "kind": "List", "items": all}));
+    for name in ["all", "limited", "latest"] {
+        until(&scene, name, "its first run", |status| status.last_schedule_time.is_some()).await;
     }
     operator.kill_9();
-    let left = Timestamp::now();
-    eventually("two minutes to be missed", async || {
-        let passed = Timestamp::now().duration_since(left);
-        if passed > SignedDuration::from_secs(185) { Ok(()) } else { Err(format!("{passed:#}")) }
-    })
-    .await;
-    let (away, _operator) = (Timestamp::now(), scene.operator().await);
-    let is_back = |status: &TaskScheduleStatus| {
-        status.active == 0 && status.last_success_time.as_ref().is_some_and(|time| time.0 > away)
-    };
-    for name in ["all", "latest", "skip"] {
-        let status = until(&scene, name, "a run after the absence", is_back).await;
-        let times = times(&scene, name).await;
-        let minutes = times.last().unwrap().duration_since(times[0]).as_mins() + 1;
-        let runs = i64::try_from(times.len()).unwrap();
-        assert_eq!(minutes - runs, status.skipped.missed, "{name}: {times:#?} {status:#?}");
-        let missed = times.iter().filter(|time| time.duration_since(left).is_positive() && **time < away);
-        match name {
-            "all" => assert_eq!(status.skipped.missed, 0, "each time once"),
-            "latest" => assert!(status.skipped.missed >= 1 && missed.count() >= 1, "the newest alone: {times:#?}"),
-            _ => assert!(status.skipped.missed >= 2, "none: {times:#?}"),
+    // The kubelet ends what runs, and nobody says so in the task.
+    for name in ["all", "limited", "latest"] {
+        let pod = scene.pod_of(&format!("{name}-{there}"), 1).await.name_any();
+        scene.pod(&pod, "its end", |pod| phase(pod) == Some("Succeeded")).await;
+    }
+    scene.apply(&of("made-meanwhile", json!({"policy": "All"})));
+    let made: Timestamp =
+        scene.api::<TaskSchedule>().get("made-meanwhile").await.unwrap().creation_timestamp().unwrap().0;
+    // Late enough that the operator cannot have been there when it came.
+    until_time(times[4] + SignedDuration::from_secs(6)).await;
+
+    let _operator = scene.operator().await;
+    for (name, expected, skipped) in [
+        ("all", vec![there, missed, newest], 0),
+        ("limited", vec![there, newest], 1),
+        ("latest", vec![there, newest], 1),
+    ] {
+        let newest_time = Some(times[4]);
+        let status = until(&scene, name, "the end of its last run", |status| {
+            status.last_schedule_time.as_ref().map(|time| time.0) == newest_time && status.active == 0
+        })
+        .await;
+        assert_eq!(started(&scene, name).await.iter().collect::<Vec<_>>(), expected, "{name}");
+        assert_eq!((status.skipped.missed, status.skipped.overlap), (skipped, 0), "{name}: {status:#?}");
+        for run in runs(&scene, name).await {
+            let time = run.annotations()["retryable.dev/scheduled-time"].clone();
+            assert_eq!(run.status.unwrap().result, Some(time), "the containers know the time, however late they start");
         }
     }
-    let first = runs(&scene, "all").await.remove(0);
-    let time = first.annotations()["retryable.dev/scheduled-time"].clone();
-    assert!(time.ends_with("+11:00") || time.ends_with("+10:30"), "the zone's own offset: {time}");
-    assert_eq!(first.status.unwrap().result, Some(time), "the containers know it");
+    let since: Vec<&String> =
+        times.iter().zip(&names).filter(|(time, _)| **time > made).map(|(_, name)| name).collect();
+    until(&scene, "made-meanwhile", "its runs", |status| {
+        status.last_schedule_time.as_ref().map(|time| time.0) == Some(times[4]) && status.active == 0
+    })
+    .await;
+    assert_eq!(started(&scene, "made-meanwhile").await.iter().collect::<Vec<_>>(), since, "none before it was created");
+    let created: Vec<String> = scene
+        .operators_requests(scene.audit)
+        .into_iter()
+        .filter(|request| request.verb == "create" && request.resource == "retryabletasks")
+        .map(|request| request.sent.unwrap()["metadata"]["name"].as_str().unwrap().to_owned())
+        .collect();
+    let once: BTreeSet<&String> = created.iter().collect();
+    assert_eq!(once.len(), created.len(), "no time twice: {created:?}");
 }
 
 /// The manifests that the guides show.

@@ -32,6 +32,15 @@ struct Status {
     conditions: Vec<Condition>,
     acknowledged: Vec<Acknowledged>,
     run: Option<Run>,
+    history: Vec<Finished>,
+    fallback: Option<Finished>,
+}
+
+/// An attempt, or the fallback.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Finished {
+    finish_time: Option<Time>,
 }
 
 impl Resource for WatchedTask {
@@ -95,7 +104,8 @@ impl WatchedTask {
     }
 
     fn end(&self) -> Option<RunEnd> {
-        let Status { completion_time, conditions, acknowledged: _, run: _ } = self.status.as_ref()?;
+        let Status { completion_time, conditions, acknowledged: _, run: _, history, fallback } =
+            self.status.as_ref()?;
         let is_true = |type_: &str| conditions.iter().find(|known| known.type_ == type_ && known.status == "True");
         let (result, condition) = match (is_true("Complete"), is_true("Failed")) {
             (Some(complete), _) => (RunResult::Succeeded, complete),
@@ -104,7 +114,9 @@ impl WatchedTask {
             (None, None) => return None,
         };
         let time: Timestamp = completion_time.as_ref().map_or(condition.last_transition_time.0, |time| time.0);
-        Some(RunEnd { result, time })
+        let pods = history.iter().chain(fallback).filter_map(|pod| pod.finish_time.as_ref());
+        let work_until = pods.map(|finished| finished.0).max().map_or(time, |finished| finished.min(time));
+        Some(RunEnd { result, time, work_until })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::draft::Draft;
 use super::situation::{RunEnd, RunResult, RunSnapshot, Transition};
+use super::times::skip_overlapped;
 use crate::api::{ActiveRun, PlannedRun, RunCause};
 use crate::core::time::until;
 use jiff::Timestamp;
@@ -25,8 +26,9 @@ pub(super) fn ends(draft: &mut Draft) -> Option<(String, String)> {
     draft.status.runs = active;
     ended.sort_by_key(|(_, end)| end.map(|end| end.time));
     for (run, end) in ended {
-        if let Some(RunEnd { result, time }) = end {
+        if let Some(RunEnd { result, time, work_until }) = end {
             count(draft, result, time);
+            skip_overlapped(draft, &run, work_until);
         }
         draft.transitions.push(Transition::Ended { name: run.name, result: end.map(|end| end.result) });
     }

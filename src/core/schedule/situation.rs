@@ -43,8 +43,10 @@ pub struct RunSnapshot {
 pub struct RunEnd {
     /// Succeeded, failed or cancelled.
     pub result: RunResult,
-    /// When.
+    /// When the task ended: while the operator is away, none does.
     pub time: Timestamp,
+    /// Until when a Pod of the task was at work. Not after `time`.
+    pub work_until: Timestamp,
 }
 
 /// The result of a task.

@@ -1,13 +1,14 @@
 //! The times that have come: each is started, queued or skipped, once.
 
 use super::draft::Draft;
-use super::due::{Due, LATE, due};
+use super::due::{Due, due};
 use super::rejected::give_up_rejected;
 use super::situation::Skip;
 use super::task::{name_of, written};
 use super::timetable::Timetable;
 use crate::api::{
-    ConditionType, MissedPolicy, Overlap, PlannedRun, RunCause, ScheduleState, TaskSchedule, TaskScheduleSpec,
+    ActiveRun, ConditionType, MissedPolicy, Overlap, PlannedRun, RunCause, ScheduleState, TaskSchedule,
+    TaskScheduleSpec,
 };
 use crate::core::time::{human, plus, until};
 use crate::core::{condition_list, hash};
@@ -18,6 +19,8 @@ use serde_json::json;
 /// Most runs of one schedule at a time.
 pub const MAX_ACTIVE: usize = 100;
 const HASH_LENGTH: usize = 10;
+/// If a time is looked at so late, the ends of runs may not be recorded yet either: what was not there to start it was not there to see them.
+const UNATTENDED: SignedDuration = SignedDuration::from_secs(5);
 
 /// Settles all times up to now, and plans the runs that follow.
 pub(super) fn settle(draft: &mut Draft, timetable: &Timetable) {
@@ -131,19 +134,20 @@ fn plan(draft: &mut Draft, timetable: &Timetable, time: Timestamp) {
         return;
     }
     let run = PlannedRun { name, scheduled_time: Some(Time(time)), cause: RunCause::Schedule, patch: None };
-    let is_all = schedule.spec.missed.policy == MissedPolicy::All;
-    let is_late = until(timetable.start_of(time), now) >= LATE;
+    let is_late = until(timetable.start_of(time), now) >= UNATTENDED;
     let in_the_way =
         draft.unfinished().find(|(_, cause)| *cause != RunCause::Backfill).map(|(name, _)| name.to_owned());
     let (many, waiting) = (draft.unfinished().count(), draft.status.waiting.len());
+    let is_all = schedule.spec.missed.policy == MissedPolicy::All;
     let limit = if is_all { usize::try_from(schedule.spec.missed.limit).unwrap_or(1) } else { 1 };
     match (schedule.spec.overlap, in_the_way) {
         (_, None) => draft.status.waiting.push(run),
         (Overlap::Allow, Some(_)) if many < MAX_ACTIVE => draft.status.waiting.push(run),
         (Overlap::Allow, Some(_)) => skip(draft, timetable, time, &format!("{many} runs have not ended")),
-        (Overlap::Skip, Some(_)) if is_all && is_late && waiting < limit => draft.status.waiting.push(run),
-        (Overlap::Skip, Some(other)) => skip(draft, timetable, time, &format!("{other} has not ended (overlap Skip)")),
-        (Overlap::Queue | Overlap::Replace, Some(other)) => {
+        (Overlap::Skip, Some(other)) if !is_late => {
+            skip(draft, timetable, time, &format!("{other} has not ended (overlap Skip)"));
+        }
+        (Overlap::Skip | Overlap::Queue | Overlap::Replace, Some(other)) => {
             let oldest = draft.status.waiting.iter().position(|run| run.cause == RunCause::Schedule);
             if let Some(oldest) = oldest.filter(|_| waiting >= limit) {
                 let dropped = draft.status.waiting.remove(oldest);
@@ -155,9 +159,28 @@ fn plan(draft: &mut Draft, timetable: &Timetable, time: Timestamp) {
     }
 }
 
+/// Skips what waits to learn whether another run overlapped, once that has ended: it has, if its start was due before the end of that
+/// work. With the policy All each time is started, however long others take.
+pub(super) fn skip_overlapped(draft: &mut Draft, ended: &ActiveRun, work_until: Timestamp) {
+    let spec = &draft.situation.schedule.spec;
+    let Some(timetable) = draft.timetable else { return };
+    if spec.overlap != Overlap::Skip || spec.missed.policy == MissedPolicy::All || ended.cause == RunCause::Backfill {
+        return;
+    }
+    let is_overlapped = |run: &PlannedRun| {
+        let time = run.scheduled_time.as_ref().filter(|_| run.cause == RunCause::Schedule)?.0;
+        (timetable.start_of(time) < work_until).then_some(time)
+    };
+    let times: Vec<Timestamp> = draft.status.waiting.iter().filter_map(is_overlapped).collect();
+    draft.status.waiting.retain(|run| is_overlapped(run).is_none());
+    for time in times {
+        skip(draft, timetable, time, &format!("{} had not ended (overlap Skip)", ended.name));
+    }
+}
+
 fn skip(draft: &mut Draft, timetable: &Timetable, time: Timestamp, why: &str) {
     let late = until(timetable.start_of(time), draft.situation.now);
-    let late = if late >= SignedDuration::from_secs(5) { format!(", {} ago", human(late)) } else { String::new() };
+    let late = if late >= UNATTENDED { format!(", {} ago", human(late)) } else { String::new() };
     let text = format!("the time {}{late} was skipped: {why}", written(time, timetable.zone()));
     draft.skip(Skip::Overlap, 1, text);
 }

@@ -43,6 +43,23 @@ fn it_has_the_tasks_of_a_schedule_and_how_they_ended() {
 }
 
 #[test]
+fn its_work_ended_with_its_last_pod() {
+    let cache = RunCache::default();
+    let work_until = |more: serde_json::Value| {
+        let complete = json!({"type": "Complete", "status": "True", "reason": "", "message": "", "lastTransitionTime": "2026-11-22T10:00:09Z"});
+        let mut status = json!({"completionTime": "2026-11-22T10:00:09Z", "conditions": [complete]});
+        status.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        cache.apply(Event::Apply(task("a", "u", status)));
+        cache.of("u")[0].end.map(|end| end.work_until)
+    };
+    let finished = |seconds: u8| json!({"number": 1, "finishTime": format!("2026-11-22T10:00:{seconds:02}Z")});
+    assert_eq!(work_until(json!({})), Some(at(9)));
+    assert_eq!(work_until(json!({"history": [finished(2), finished(4)]})), Some(at(4)));
+    assert_eq!(work_until(json!({"history": [finished(2)], "fallback": finished(6)})), Some(at(6)));
+    assert_eq!(work_until(json!({"history": [finished(30)]})), Some(at(9)), "the node's clock is ahead");
+}
+
+#[test]
 fn a_request_to_cancel_that_was_carried_out_is_none() {
     let cache = RunCache::default();
     let is_cancelled = |value: &str, status| {

@@ -55,6 +55,51 @@ fn missed_times_by_policy() {
 }
 
 #[test]
+fn a_run_that_ended_while_the_operator_was_away_is_not_in_the_way() {
+    // Back after two times, the operator learns late how the run before them ended.
+    let back = |policy: &str, back: &str, ended: &str| {
+        let mut world = each_minute(json!({"missed": {"policy": policy}}));
+        world.at("10:01:00").at(back);
+        let (started, waiting) = (world.times().join(" "), world.status().waiting.len());
+        assert_eq!(
+            (started, world.status().skipped.overlap, waiting > 0),
+            ("10:01".into(), 0, true),
+            "{policy}, {back}"
+        );
+        // The task ends when the operator is back, whenever its Pod did.
+        let work_until = moment(&format!("2026-11-22T{ended}Z"));
+        world.now = world.now.max(work_until);
+        world.runs[0].end = Some(RunEnd { result: RunResult::Succeeded, time: world.now, work_until });
+        world.look();
+        world.end(RunResult::Succeeded);
+        let skipped = world.status().skipped;
+        (world.times().join(" "), skipped.missed, skipped.overlap)
+    };
+    assert_eq!(back("Latest", "10:03:10", "10:01:20"), ("10:01 10:03".into(), 1, 0));
+    assert_eq!(
+        back("Latest", "10:03:10", "10:03:00"),
+        ("10:01 10:03".into(), 1, 0),
+        "one has ended when the next comes"
+    );
+    assert_eq!(back("Latest", "10:03:10", "10:03:01"), ("10:01".into(), 1, 1), "they overlapped");
+    assert_eq!(back("Skip", "10:03:10", "10:01:20"), ("10:01 10:03".into(), 1, 0), "within a minute nothing is missed");
+    assert_eq!(back("All", "10:03:10", "10:01:20"), ("10:01 10:02 10:03".into(), 0, 0));
+    assert_eq!(back("All", "10:03:10", "10:03:40"), ("10:01 10:02 10:03".into(), 0, 0), "each is started");
+}
+
+#[test]
+fn the_newest_time_waits_for_the_end_of_a_run_that_is_not_recorded() {
+    let mut world = each_minute(json!({}));
+    world.at("10:01:00").at("10:03:10").at("10:05:10");
+    let waiting: Vec<String> = world.status().waiting.into_iter().map(|run| run.name).collect();
+    assert_eq!(waiting, ["nightly-20261122-1005"]);
+    world.now = moment("2026-11-22T10:05:20Z");
+    world.runs.clear();
+    world.look();
+    assert_eq!(world.times().join(" "), "10:01 10:05", "how a deleted one ended, nobody knows");
+}
+
+#[test]
 fn a_start_is_not_missed_within_a_minute() {
     let mut world = each_minute(json!({"missed": {"policy": "Skip"}}));
     world.at("10:01:59");
@@ -246,7 +291,7 @@ fn at_most_a_hundred_runs_go_on_at_a_time() {
     }
     world.at("10:01:00").at("10:02:00");
     assert_eq!((world.times().join(" "), world.status().skipped.overlap), ("10:01".into(), 1));
-    world.runs[0].end = Some(RunEnd { result: RunResult::Succeeded, time: world.now });
+    world.runs[0].end = Some(RunEnd { result: RunResult::Succeeded, time: world.now, work_until: world.now });
     assert_eq!(world.at("10:03:00").times().join(" "), "10:01 10:03");
 }
 

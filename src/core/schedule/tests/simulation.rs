@@ -202,7 +202,7 @@ impl Chaos {
                 (false, true) => RunResult::Succeeded,
                 (false, false) => RunResult::Failed,
             };
-            task.end = Some(RunEnd { result, time: now });
+            task.end = Some(RunEnd { result, time: now, work_until: now });
         }
         // The time to live, as the tasks' controller keeps it: not before the schedule has recorded the end.
         let status = self.schedule.status.clone().unwrap_or_default();
@@ -281,7 +281,7 @@ fn no_time_is_left_out_that_no_policy_skips() {
             chaos.reconcile();
             let now = chaos.clock;
             for task in chaos.tasks.iter_mut().filter(|task| task.end.is_none()) {
-                task.end = Some(RunEnd { result: RunResult::Succeeded, time: now });
+                task.end = Some(RunEnd { result: RunResult::Succeeded, time: now, work_until: now });
             }
         }
         // Not into the next minute.

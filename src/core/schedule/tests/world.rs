@@ -136,7 +136,7 @@ impl World {
     /// All tasks that have not ended end so, and the operator sees it.
     pub fn end(&mut self, result: RunResult) -> &mut Self {
         for run in self.runs.iter_mut().filter(|run| run.end.is_none()) {
-            run.end = Some(RunEnd { result, time: self.now });
+            run.end = Some(RunEnd { result, time: self.now, work_until: self.now });
         }
         self.look();
         self
