@@ -19,7 +19,8 @@ const LATEST_MISSED: i64 = 2_592_000;
 pub(super) fn convert(source: &Source, options: Options) -> Vec<Output> {
     let (mut notes, mut of_task) = (Notes::new(""), Notes::new("spec.jobTemplate."));
     let object_meta: ObjectMeta = job::head(source, &mut notes);
-    let metadata = metadata::convert(&object_meta, &mut notes);
+    let mut metadata = metadata::convert(&object_meta, &mut notes);
+    metadata::shorten(&mut metadata, &mut notes);
     let json = &source.json["spec"];
     let typed: CronJobSpec = job::typed(&without_template(json), "spec", &mut notes);
     let CronJobSpec {

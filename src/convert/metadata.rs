@@ -2,6 +2,7 @@
 
 use super::mapping;
 use super::notes::Notes;
+use crate::core::hash;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_yaml_ng::{Mapping, Value};
 use std::collections::BTreeMap;
@@ -22,6 +23,11 @@ const SET_ANNOTATIONS: [&str; 5] = [
 const HOOKS: [&str; 2] = ["argocd.argoproj.io/hook", "helm.sh/hook"];
 /// What Argo sets, and reads.
 const ARGO: &str = "workflows.argoproj.io/";
+
+/// Most characters of a schedule's name, by the rule of its definition.
+const MAX_SCHEDULE_NAME: usize = 49;
+/// Characters of the hash at the end of a name that was shortened.
+const HASH_LENGTH: usize = 5;
 
 /// The metadata for the task.
 pub(super) fn convert(metadata: &ObjectMeta, notes: &mut Notes) -> Mapping {
@@ -64,6 +70,22 @@ pub(super) fn convert(metadata: &ObjectMeta, notes: &mut Notes) -> Mapping {
         ("annotations", kept(annotations.as_ref(), &SET_ANNOTATIONS)),
     ];
     fields.into_iter().filter_map(|(key, value)| Some((Value::from(key), value?))).collect()
+}
+
+/// Makes the name of a schedule as short as it must be, and says so. It ends in a hash of the name: two that begin alike stay two.
+pub(super) fn shorten(metadata: &mut Mapping, notes: &mut Notes) {
+    let Some(name) = metadata.get("name").and_then(Value::as_str).filter(|name| name.len() > MAX_SCHEDULE_NAME) else {
+        return;
+    };
+    let kept: String = name.chars().take(MAX_SCHEDULE_NAME - HASH_LENGTH - 1).collect();
+    let kept = kept.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    let short = format!("{kept}-{}", hash::name(name, HASH_LENGTH));
+    let text = format!(
+        "a schedule's name has at most {MAX_SCHEDULE_NAME} characters, since the time follows it in the names of tasks; this one is \
+         {short}, unless you choose another"
+    );
+    notes.differs("metadata.name", None, &text);
+    metadata.insert("name".into(), short.into());
 }
 
 /// Labels and annotations of a Pod template. Others of its metadata have no meaning in a Job either.

@@ -87,6 +87,28 @@ fn the_page_shows_what_is_printed() {
     }
 }
 
+#[test]
+fn a_name_that_is_too_long_for_a_schedule_is_shortened() {
+    let named = |name: &str| {
+        let manifest = source("nightly.cronjob").replace("name: nightly", &format!("name: {name}"));
+        let converted = convert(&manifest, BEFORE).unwrap();
+        let yaml: serde_json::Value = serde_yaml_ng::from_str(&converted.yaml).unwrap();
+        let said = said(&converted).lines().find(|line| line.contains("metadata.name")).map(ToOwned::to_owned);
+        (yaml["metadata"]["name"].as_str().unwrap().to_owned(), said)
+    };
+    let fits = "n".repeat(49);
+    assert_eq!(named(&fits), (fits.clone(), None));
+    // 52 characters are the most of a CronJob.
+    let (first, said) = named("import-the-orders-of-yesterday-into-the-warehouse-eu");
+    let (second, _) = named("import-the-orders-of-yesterday-into-the-warehouse-us");
+    assert!(first.len() <= 49 && first.starts_with("import-the-orders-of-yesterday-into-the-war"), "{first}");
+    assert_ne!(first, second);
+    let said = said.unwrap();
+    assert!(said.starts_with("differs: CronJob") && said.contains(&first), "{said}");
+    let (dashed, _) = named(&format!("{}-{}", "n".repeat(42), "m".repeat(9)));
+    assert!(dashed.starts_with(&format!("{}-", "n".repeat(42))) && !dashed.contains("--"), "{dashed}");
+}
+
 /// The waits that `simulate` shows of a manifest: earliest, latest, in milliseconds.
 fn waits(yaml: &str) -> Vec<(i64, i64)> {
     let manifest: serde_json::Value = serde_yaml_ng::from_str(yaml).unwrap();

@@ -11,7 +11,7 @@ pub(super) fn numbers(text: &str) -> [u64; 2] {
 }
 
 /// A part of a name: `length` characters, at most 32, that Kubernetes allows in names.
-pub(super) fn name(text: &str, length: usize) -> String {
+pub(crate) fn name(text: &str, length: usize) -> String {
     // Without vowels and without characters that look alike, as in names that Kubernetes generates.
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let digest = Sha256::digest(text);

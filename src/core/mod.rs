@@ -16,7 +16,7 @@ pub mod drive;
 pub mod end_text;
 pub mod excerpt;
 pub mod fingerprint;
-mod hash;
+pub(crate) mod hash;
 pub mod jitter_seed;
 pub mod known_reasons;
 pub mod kueue;

@@ -17,7 +17,8 @@ pub(in super::super) fn convert(source: &Source, options: Options) -> Vec<Output
         head.take(known);
     }
     let object_meta: ObjectMeta = job::typed(&source.json["metadata"], "metadata", &mut notes);
-    let metadata = metadata::convert(&object_meta, &mut notes);
+    let mut metadata = metadata::convert(&object_meta, &mut notes);
+    metadata::shorten(&mut metadata, &mut notes);
     let mut cron = head.object("spec").unwrap_or_else(|| Fields::new(Value::Null, "spec"));
     head.refuse_rest(&mut notes);
 
