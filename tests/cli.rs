@@ -290,7 +290,8 @@ fn what_is_wrong_with_a_schedule_is_said_as_the_api_server_says_it() {
     };
     let task = "  template: {spec: {image: busybox}}\n";
     for (fields, expected) in [
-        (format!("  schedule: 60 2 * * *\n{task}"), "a schedule is five fields (minute 0-59, hour 0-23"),
+        (format!("  schedule: 60 2 * * *\n{task}"), "the first field is the minute, 0-59"),
+        (format!("  schedule: 0 2 * *\n{task}"), "a schedule is five fields (minute 0-59, hour 0-23"),
         (format!("  schedule: '@every 5m'\n{task}"), "instead of @every 5m write */5 * * * *"),
         (format!("  schedule: TZ=UTC 0 2 * * *\n{task}"), "a schedule has no TZ= prefix"),
         (format!("  schedule: 0 2 * * *\n  schedules: ['@daily']\n{task}"), "and not both"),

@@ -5,6 +5,7 @@ mod attempt_changes;
 mod backoff;
 mod condition;
 mod crd;
+mod cron;
 mod current_attempt;
 mod event_reason;
 mod history;

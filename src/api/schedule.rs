@@ -1,5 +1,6 @@
 //! The `TaskSchedule` resource: its spec.
 
+use super::cron::{self, Of};
 use super::{TaskScheduleStatus, schema};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -7,58 +8,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Items of a field, separated by commas.
-macro_rules! items {
-    ($($part:literal),+) => {
-        concat!($($part,)+ "(,", $($part,)+ ")*")
-    };
-}
-
-/// Minutes or hours: `*`, or numbers of that form and their ranges, with a step.
-macro_rules! clock {
-    ($number:literal) => {
-        items!(r"(\\*|", $number, "(-", $number, ")?)(/[0-9]+)?")
-    };
-}
-
-/// Days or months: numbers of that form and names, with a step or the nth one of the month. What names and letters mean is not looked at.
-macro_rules! calendar {
-    ($number:literal) => {
-        items!(
-            "([A-Za-z*?+-]*",
-            $number,
-            "([A-Za-z*?+-]+",
-            $number,
-            ")*[A-Za-z*?+-]*|[A-Za-z*?+-]+)([/#][0-9A-Za-z]+)*"
-        )
-    };
-}
-
-/// What a schedule may look like, as far as the API server can tell: a nickname, or five fields whose numbers are in range.
-macro_rules! expression {
-    ($text:literal) => {
-        concat!(
-            $text,
-            r".matches('^\\s*(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|",
-            clock!("0*[0-5]?[0-9]"),
-            r"\\s+",
-            clock!("0*(1?[0-9]|2[0-3])"),
-            r"\\s+",
-            calendar!("0*([1-9]|[12][0-9]|3[01])"),
-            r"\\s+",
-            calendar!("0*([1-9]|1[0-2])"),
-            r"\\s+",
-            calendar!("0*[0-7]"),
-            r")\\s*$') || ",
-            $text,
-            ".contains('TZ=')"
-        )
-    };
-}
-
-const EXPRESSION: &str = expression!("self");
-const EACH_EXPRESSION: &str = concat!("self.all(s, ", expression!("s"), ")");
-const EXPRESSION_MESSAGE: &str = "a schedule is five fields (minute 0-59, hour 0-23, day of the month 1-31, month 1-12, day of the week 0-7), such as 30 2 * * 1-5, or one of @hourly, @daily, @weekly, @monthly, @yearly; instead of @every 5m write */5 * * * *";
 const NO_ZONE: &str = "!self.contains('TZ=')";
 const NO_ZONE_MESSAGE: &str = "a schedule has no TZ= prefix: remove it, and set spec.timeZone to the zone";
 
@@ -99,14 +48,26 @@ pub struct TaskScheduleSpec {
     /// @yearly. L is the last day of the month, MON#2 the second Monday. If both days are given, one of them must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
-    #[x_kube(validation = Rule::new(EXPRESSION).message(EXPRESSION_MESSAGE))]
+    #[x_kube(validation = cron::shape(Of::One))]
+    #[x_kube(validation = cron::minute(Of::One))]
+    #[x_kube(validation = cron::hour(Of::One))]
+    #[x_kube(validation = cron::day(Of::One))]
+    #[x_kube(validation = cron::month(Of::One))]
+    #[x_kube(validation = cron::weekday(Of::One))]
+    #[x_kube(validation = cron::range_goes_up(Of::One))]
     #[x_kube(validation = Rule::new(NO_ZONE).message(NO_ZONE_MESSAGE))]
     pub schedule: Option<String>,
 
     /// Up to eight schedules, instead of one: a run is due at the times of each. A time that several of them have counts once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8), inner(length(max = 256)))]
-    #[x_kube(validation = Rule::new(EACH_EXPRESSION).message(EXPRESSION_MESSAGE))]
+    #[x_kube(validation = cron::shape(Of::Each))]
+    #[x_kube(validation = cron::minute(Of::Each))]
+    #[x_kube(validation = cron::hour(Of::Each))]
+    #[x_kube(validation = cron::day(Of::Each))]
+    #[x_kube(validation = cron::month(Of::Each))]
+    #[x_kube(validation = cron::weekday(Of::Each))]
+    #[x_kube(validation = cron::range_goes_up(Of::Each))]
     #[x_kube(validation = Rule::new("self.all(s, !s.contains('TZ='))").message(NO_ZONE_MESSAGE))]
     pub schedules: Option<Vec<String>>,
 
@@ -274,6 +235,3 @@ const fn default_succeeded() -> i32 {
 const fn default_failed() -> i32 {
     5
 }
-
-#[cfg(test)]
-mod tests;

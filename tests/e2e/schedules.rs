@@ -172,27 +172,6 @@ async fn times_that_came_while_the_operator_was_away_start_by_policy_once_it_is_
     assert_eq!(once.len(), created.len(), "no time twice: {created:?}");
 }
 
-/// The manifests that the guides show.
-#[tokio::test]
-async fn the_examples_are_scheduled() {
-    let scene = Scene::new("schedule-examples").await;
-    let _operator = scene.operator().await;
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/schedules");
-    scene.kubectl(&["apply", "-f", folder]).ok();
-    let all = scene.kubectl(&["get", "taskschedules", "-o", "name"]).ok();
-    assert!(all.lines().count() >= 3, "{all}");
-    for name in all.lines().filter_map(|line| line.rsplit('/').next()) {
-        let status = until(&scene, name, "its next run", |status| status.next_schedule_time.is_some()).await;
-        assert_eq!(status.state, Some(ScheduleState::Scheduled), "{name}: {status:#?}");
-        annotate(&scene, name, "trigger", "1");
-        until(&scene, name, "a run", |status| status.active > 0 || has_ended(status)).await;
-    }
-}
-
-fn has_ended(status: &TaskScheduleStatus) -> bool {
-    status.last_success_time.is_some() || status.last_failure_time.is_some()
-}
-
 #[tokio::test]
 async fn it_is_paused_resumed_triggered_and_backfilled() {
     let scene = Scene::new("schedule-requests").await;
@@ -231,10 +210,20 @@ async fn bad_schedules_are_refused_with_what_to_do() {
         let said = scene.try_apply(&schedule(name, "true", spec, &json!({})), &[]).result().unwrap_err();
         assert!(said.contains(expected), "{spec}: {said}");
     };
-    refused("minute", &json!({"schedule": "60 * * * *"}), "a schedule is five fields");
-    for of_the_calendar in ["0 0 32 * *", "0 0 * 13 *", "0 0 * * 8"] {
-        refused("calendar", &json!({"schedule": of_the_calendar}), "a schedule is five fields");
+    for (expression, expected) in [
+        ("0 2 * *", "a schedule is five fields"),
+        ("60 * * * *", "the first field is the minute, 0-59"),
+        ("0 24 * * *", "the second field is the hour, 0-23"),
+        ("0 0 32 * *", "the third field is the day of the month, 1-31"),
+        ("0 0 * 13 *", "the fourth field is the month, 1-12"),
+        ("0 0 * * 8", "the fifth field is the day of the week, 0-7"),
+        ("0 22-2 * * *", "a range goes up"),
+    ] {
+        refused("number", &json!({"schedule": expression}), expected);
+        refused("number", &json!({"schedules": ["@daily", expression]}), expected);
     }
+    let longest = vec!["0,1,2,3,4,5,6,7,8,9,10-20/2 0,1,2,3,4-20/4,22-23 1,15W,L jan-MAR,Oct MON#2,FRI#L,6-7"; 8];
+    scene.apply(&schedule("accepted", "true", &json!({"schedules": longest}), &json!({})));
     refused("zone", &json!({"schedule": "CRON_TZ=UTC 0 0 * * *"}), "set spec.timeZone to the zone");
     refused("none", &json!({}), "set spec.schedule, or spec.schedules");
     refused(&"n".repeat(50), &json!({"schedule": "@daily"}), "use at most 49");

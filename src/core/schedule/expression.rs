@@ -45,6 +45,9 @@ impl Expression {
                 "{text:?} has {count} fields, and a schedule has five: minute, hour, day of the month, month, day of the week"
             ));
         }
+        if let Some((name, field)) = misplaced_name(fields) {
+            return Err(format!("{text:?}: {name} is no {field}"));
+        }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = parser.parse(fields).map_err(|error| format!("{text:?}: {error}"))?;
         let clock = fields.split_whitespace().take(2);
@@ -69,6 +72,32 @@ impl Expression {
         let next = self.cron.find_next_occurrence(&after, inclusive).ok()?;
         Some(Offset::UTC.to_datetime(next.timestamp()))
     }
+}
+
+/// The first name that is not one of its field's, and that field. The parser would take MON for the first month, JAN for Monday, and
+/// */FRI for */5.
+fn misplaced_name(fields: &str) -> Option<(&str, &'static str)> {
+    const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
+    const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
+    let known: [(&str, &[&str]); 5] = [
+        ("minute", &[]),
+        ("hour", &[]),
+        ("day of the month", &["L", "W", "LW"]),
+        ("month", &MONTHS),
+        ("day of the week", &WEEKDAYS),
+    ];
+    known.into_iter().zip(fields.split_whitespace()).find_map(|((field, names), text)| {
+        let is_known = |word: &str| {
+            let word = word.to_ascii_uppercase();
+            let day = word.strip_suffix('L').filter(|_| field == "day of the week").unwrap_or(&word);
+            day.is_empty() || names.contains(&day)
+        };
+        let is_letter = |c: char| c.is_alphabetic();
+        let mut steps = text.split([',', '-', '#']).filter_map(|part| part.split_once('/')).map(|(_, step)| step);
+        let mut words = text.split(|c| !is_letter(c)).filter(|word| !word.is_empty());
+        let misplaced = steps.find(|step| step.contains(is_letter)).or_else(|| words.find(|word| !is_known(word)));
+        misplaced.map(|word| (word, field))
+    })
 }
 
 fn unknown_nickname(text: &str) -> String {
