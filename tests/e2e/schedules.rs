@@ -237,3 +237,23 @@ async fn bad_schedules_are_refused_with_what_to_do() {
     let status = until(&scene, "atlantis", "InvalidSpec", |status| status.state == Some(ScheduleState::Stalled)).await;
     assert!(status.message.unwrap().contains("is not a time zone"));
 }
+
+#[tokio::test]
+async fn each_example_is_scheduled() {
+    let scene = Scene::new("schedule-examples").await;
+    let _operator = scene.operator().await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/schedules");
+    scene.kubectl(&["apply", "-f", folder]).ok();
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let names: BTreeSet<String> = files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    let schedules = scene.api::<TaskSchedule>().list(&ListParams::default()).await.unwrap();
+    assert_eq!(schedules.iter().map(ResourceExt::name_any).collect::<BTreeSet<_>>(), names);
+    for name in &names {
+        let status = until(&scene, name, "its next time", |status| status.next_schedule_time.is_some()).await;
+        assert_eq!((status.state, status.message), (Some(ScheduleState::Scheduled), None), "{name}");
+        annotate(&scene, name, "trigger", "1");
+    }
+    for name in &names {
+        until(&scene, name, "a run that succeeded", |status| status.last_success_time.is_some()).await;
+    }
+}
