@@ -96,6 +96,13 @@ pub fn is_about_queue(task: &RetryableTask) -> bool {
     !is_finished(&status.conditions) && (!has_pod || status.state == Some(State::Queued))
 }
 
+/// An object as an argument of a command that is copied, such as `import-orders -n shop --context prod`.
+pub fn as_argument(name: &str, namespace: Option<&str>, options: &str) -> String {
+    let namespace = namespace.map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
+    let gap = if options.is_empty() { "" } else { " " };
+    format!("{name}{namespace}{gap}{options}")
+}
+
 /// A task, and what is known.
 struct Subject<'a> {
     task: &'a RetryableTask,
@@ -170,10 +177,8 @@ impl Subject<'_> {
 
     /// The task as an argument of a command that is copied.
     fn as_argument(&self) -> String {
-        let name = self.task.metadata.name.as_deref().unwrap_or_default();
-        let namespace = self.task.metadata.namespace.as_deref().map(|namespace| format!(" -n {namespace}"));
-        let gap = if self.known.options.is_empty() { "" } else { " " };
-        format!("{name}{}{gap}{}", namespace.unwrap_or_default(), self.known.options)
+        let metadata = &self.task.metadata;
+        as_argument(metadata.name.as_deref().unwrap_or_default(), metadata.namespace.as_deref(), self.known.options)
     }
 
     /// Such as `attempt 3` or `the fallback`, at the beginning of a sentence.

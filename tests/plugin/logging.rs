@@ -26,7 +26,12 @@ fn the_log_of_an_attempt() {
     );
     let new = Server::with(&[("retryabletasks", vec![task("new", &json!({"state": "Waiting"}))])]);
     let Said { code, err, .. } = said(&new, &["logs", "new"]);
-    assert_eq!((code, &*err), (Some(1), "error: no attempt has been started: kubectl retryable why new says why\n"));
+    assert_eq!(
+        (code, &*err),
+        (Some(1), "error: no attempt has been started: kubectl retryable why new -n shop says why\n")
+    );
+    let Said { err, .. } = said(&new, &["logs", "new", "--context", "test"]);
+    assert!(err.ends_with("kubectl retryable why new -n shop --context test says why\n"), "{err}");
     let Said { code, err, .. } = said(&Server::new(script), &["logs", "import", "--attempt", "5"]);
     assert_eq!((code, &*err), (Some(1), "error: attempt 5 is not in the history: 1 attempts have been started\n"));
 }
@@ -118,6 +123,57 @@ fn a_log_that_is_followed_goes_on_until_its_container_has_ended() {
 /// The status of the main container.
 fn status(state: &Value) -> Value {
     json!({"name": "task", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state})
+}
+
+#[test]
+fn what_happens_between_the_attempts_is_told_once() {
+    let event = |uid: &str, reason: &str, note: &str| {
+        json!({"metadata": {"name": uid, "namespace": "shop", "uid": uid}, "involvedObject": {"name": "import"}, "type": "Warning",
+            "reason": reason, "message": note})
+    };
+    // The first is there from the beginning. The end of an attempt is told from the status.
+    let all = [
+        event("old", "FailedCreate", "told before"),
+        event("new", "PodRejected", "exceeded quota: seats"),
+        event("end", "AttemptFailed", "attempt 1 failed"),
+    ];
+    let asked = AtomicUsize::new(0);
+    let server = Server::new(move |request| {
+        let line = &*request.line;
+        let logs = asked.load(Ordering::SeqCst);
+        if line.contains("/log?") {
+            asked.fetch_add(1, Ordering::SeqCst);
+            return Answer::Text("2026-11-22T10:00:00.1Z one\n".into());
+        }
+        if line.contains("/pods/pod-1") {
+            let ended =
+                json!({"phase": "Failed", "containerStatuses": [status(&json!({"terminated": {"exitCode": 3}}))]});
+            return Answer::Json(200, json!({"kind": "Pod", "metadata": {"name": "pod-1"}, "status": ended}));
+        }
+        if line.contains("/events?") {
+            assert!(line.contains("fieldSelector=involvedObject.name%3Dimport%2Ctype%3DWarning"), "{line}");
+            let all = all[..if logs == 0 { 1 } else { all.len() }].to_vec();
+            return Answer::Json(200, json!({"apiVersion": "v1", "kind": "EventList", "metadata": {}, "items": all}));
+        }
+        if line.contains("watch=true") {
+            return Answer::Text(json!({"type": "MODIFIED", "object": succeeded("import")}).to_string());
+        }
+        let runs = json!({"state": "Running", "attempts": 1, "current": {"number": 1, "podName": "pod-1"}});
+        stored(&[("retryabletasks", vec![if logs == 0 { task("import", &runs) } else { waiting("import") }])], request)
+    });
+    let Said { code, out, err } = said(&server, &["logs", "import", "-f"]);
+    assert_eq!((code, &*out), (Some(0), "one\n"), "{err}");
+    let lines: Vec<&str> = err.lines().collect();
+    assert_eq!(
+        [&lines[..3], &lines[4..]].concat(),
+        [
+            "=== attempt 1, Pod pod-1",
+            "--- PodRejected: exceeded quota: seats",
+            "--- attempt 1 ended with Error, exit code 3: no route to host 7; the next waits 1.5s",
+            "--- Succeeded: attempt 1 succeeded",
+        ]
+    );
+    assert!(lines[3].starts_with("--- Waiting: attempt 2 starts at "), "{err}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::login;
 use clap::Args;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use retryable_tasks::core::why::as_argument;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -133,6 +134,11 @@ impl Cluster {
                 Err(Error::Usage("a name is that of one namespace: give that one with -n".into()))
             }
         }
+    }
+
+    /// An object of that name in a command that is copied.
+    pub(super) fn as_argument(&self, name: &str) -> Result<String, Error> {
+        Ok(as_argument(name, Some(self.namespace()?), &self.options))
     }
 
     /// Whether the namespace is worth a column.

@@ -84,7 +84,7 @@ pub(super) async fn logs(connection: &Connection, args: &LogsArgs) -> Result<u8,
         watched: Watched::default(),
         with_titles: args.all || args.follow,
     };
-    let chosen = choose(&task, args)?;
+    let chosen = choose(&cluster, &task, args)?;
     if args.follow {
         return printer.follow(&cluster, task, chosen).await;
     }
@@ -99,7 +99,7 @@ pub(super) async fn logs(connection: &Connection, args: &LogsArgs) -> Result<u8,
 }
 
 /// The attempts that are meant, oldest first.
-fn choose(task: &RetryableTask, args: &LogsArgs) -> Result<Vec<Slot>, Error> {
+fn choose(cluster: &Cluster, task: &RetryableTask, args: &LogsArgs) -> Result<Vec<Slot>, Error> {
     let all = slots(task);
     if args.all {
         return Ok(all);
@@ -119,7 +119,8 @@ fn choose(task: &RetryableTask, args: &LogsArgs) -> Result<Vec<Slot>, Error> {
             Err(Error::Usage(format!("attempt {number} is not in the history: {count} attempts have been started")))
         }
         (None, None) => {
-            Err(Error::Usage(format!("no attempt has been started: kubectl retryable why {} says why", args.name)))
+            let name = cluster.as_argument(&args.name)?;
+            Err(Error::Usage(format!("no attempt has been started: kubectl retryable why {name} says why")))
         }
     }
 }
