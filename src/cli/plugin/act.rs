@@ -5,25 +5,21 @@ use super::error::Error;
 use super::fetch;
 use super::output::{note, out, problems};
 use super::read::{Which, chosen, none};
+use super::send::{Looks, Request, Sent, new_id, send};
 use clap::Args;
 use futures::{StreamExt, future, stream};
 use kube::ResourceExt;
 use retryable_tasks::api::RetryableTask;
-use retryable_tasks::plugin::create::back_off;
 use retryable_tasks::plugin::inputs::{self, Pace, Rate};
 use retryable_tasks::plugin::requests::{Action, Progress};
 use retryable_tasks::plugin::tasks;
+use serde_json::Value;
 use std::cell::Cell;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often a request is made anew because the task has changed in the meantime.
-pub(super) const CONFLICTS: u32 = 5;
-/// How soon it is looked whether the operator has acted; later on less often, down to [`LOOK_SELDOM`].
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
-const LOOK_SELDOM: Duration = Duration::from_secs(2);
 /// The more tasks are waited for, the less often it is looked at each: at most fifty a second.
 const LOOKS_APART: Duration = Duration::from_millis(20);
 /// How many requests are under way at a time.
@@ -104,7 +100,7 @@ async fn all(cluster: &Cluster, action: Action, meant: Vec<RetryableTask>, args:
     });
     let sent = paced.map(|task| async {
         let (title, asked) = (title(&task, with_namespace), Asked::of(cluster, action, &task, args.timeout));
-        let sent = asked.send(task).await;
+        let sent = send(&asked.here, &asked.name, &asked, task, asked.deadline).await;
         (title, asked, sent)
     });
     // Whatever is waited for holds up no request: any number of tasks may take long to stop.
@@ -213,10 +209,12 @@ impl Asked {
     }
 
     /// The effect of what was sent. `awaited` counts the tasks that are waited for.
-    async fn effect(&self, sent: Result<Sent, Error>, awaited: &Cell<u32>) -> Result<Progress, Error> {
+    async fn effect(&self, sent: Result<Sent<RetryableTask>, Error>, awaited: &Cell<u32>) -> Result<Progress, Error> {
+        let needless = |why: &str| Ok(Progress::Done(format!("no effect: {why}")));
         let task = match sent? {
             Sent::Stored(task) => *task,
-            Sent::Needless(why) => return Ok(Progress::Done(format!("no effect: {why}"))),
+            Sent::Needless(why) => return needless(why),
+            Sent::Replaced => return needless("another task has its name now"),
         };
         awaited.set(awaited.get().saturating_add(1));
         let progress = self.awaited(task, awaited).await;
@@ -226,16 +224,14 @@ impl Asked {
 
     /// Waits until the operator has acted, or the time is over.
     async fn awaited(&self, mut task: RetryableTask, awaited: &Cell<u32>) -> Result<Progress, Error> {
-        let mut pause = LOOK_AGAIN;
+        let mut looks = Looks::until(self.deadline);
         loop {
             let progress = self.action.progress(&task, &self.id);
             let waits = matches!(progress, Progress::Pending | Progress::Stopping(_));
-            if !waits || self.is_late() {
+            if !waits || looks.are_over() {
                 return Ok(progress);
             }
-            let apart = LOOKS_APART.saturating_mul(awaited.get());
-            tokio::time::sleep_until((Instant::now() + pause.max(apart)).min(self.deadline)).await;
-            pause = pause.mul_f64(1.5).min(LOOK_SELDOM);
+            looks.next(LOOKS_APART.saturating_mul(awaited.get())).await;
             task = match fetch::get::<RetryableTask>(&self.here, &self.name).await {
                 Ok(newer) if newer.uid() == self.uid => newer,
                 // It was done, and deleted at once: ttlSecondsAfterFinished 0.
@@ -246,47 +242,20 @@ impl Asked {
             };
         }
     }
-
-    /// Sends it until it is stored, if it is still needed: the task may change meanwhile, and an answer may be lost.
-    async fn send(&self, mut task: RetryableTask) -> Result<Sent, Error> {
-        let (mut conflicts, mut outages) = (0, 0);
-        loop {
-            if let Some(why) = self.action.needless(&task) {
-                return Ok(Sent::Needless(why));
-            }
-            match fetch::patch(&self.here, &self.name, &self.action.patch(&task, &self.id)).await {
-                Ok(task) => return Ok(Sent::Stored(Box::new(task))),
-                Err(error) if error.is_conflict() && conflicts < CONFLICTS => conflicts += 1,
-                Err(error) if error.is_transient() && !self.is_late() => {
-                    outages += 1;
-                    tokio::time::sleep(back_off(outages, fastrand::f64())).await;
-                }
-                Err(error) => return Err(error),
-            }
-            match fetch::get::<RetryableTask>(&self.here, &self.name).await {
-                Ok(newer) if newer.uid() != self.uid => return Ok(Sent::Needless("another task has its name now")),
-                Ok(newer) if self.action.is_stored(&newer, &self.id) => return Ok(Sent::Stored(Box::new(newer))),
-                Ok(newer) => task = newer,
-                Err(error) if error.is_transient() && !self.is_late() => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn is_late(&self) -> bool {
-        Instant::now() >= self.deadline
-    }
 }
 
-/// What became of sending a request.
-enum Sent {
-    /// The task as it is with the request, or later.
-    Stored(Box<RetryableTask>),
-    /// Why it is not sent.
-    Needless(&'static str),
-}
+impl Request for Asked {
+    type Object = RetryableTask;
 
-/// A request is one of its own by a random value: two people who ask at the same time ask twice.
-pub(super) fn new_id() -> String {
-    format!("{:016x}", fastrand::u64(..))
+    fn needless(&self, task: &RetryableTask) -> Option<&'static str> {
+        self.action.needless(task)
+    }
+
+    fn patch(&self, task: &RetryableTask) -> Value {
+        self.action.patch(task, &self.id)
+    }
+
+    fn is_stored(&self, task: &RetryableTask) -> bool {
+        self.action.is_stored(task, &self.id)
+    }
 }

@@ -14,6 +14,7 @@ mod output;
 mod queue;
 mod read;
 mod schedule;
+mod send;
 mod version;
 mod wait;
 mod watch;

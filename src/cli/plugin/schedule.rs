@@ -1,26 +1,22 @@
 //! `schedule`: TaskSchedules.
 
-use super::act::{CONFLICTS, new_id};
 use super::connect::{Cluster, Connection};
 use super::error::Error;
 use super::fetch::{self, Found};
 use super::output::{Show, ShowValue, note, out, problems};
 use super::read::none;
+use super::send::{Looks, Request, Sent, new_id, send};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use kube::api::ListParams;
 use retryable_tasks::api::{ANNOTATION_BACKFILL, ANNOTATION_RESUME, ANNOTATION_TRIGGER, TaskSchedule};
 use retryable_tasks::core::schedule::acknowledged_as;
-use retryable_tasks::plugin::create::back_off;
 use retryable_tasks::plugin::requests::effect;
 use retryable_tasks::plugin::{inputs, schedules};
 use retryable_tasks::simulate::schedule::next_starts;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// How often it is looked whether the operator has acted.
-const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Args)]
 pub(super) struct ScheduleArgs {
@@ -156,15 +152,20 @@ async fn next(cluster: &Cluster, args: &NextArgs) -> Result<u8, Error> {
 
 /// Annotates the schedule, and prints what the operator has made of it.
 async fn request(cluster: &Cluster, name: &str, annotation: &str, value: &str, limit: Duration) -> Result<u8, Error> {
-    let deadline = Instant::now() + limit;
-    if let Some(effect) = send(cluster, name, (annotation, value), deadline).await? {
+    let (asked, deadline) = (Asked { annotation, value }, Instant::now() + limit);
+    let first: TaskSchedule = fetch::get(cluster, name).await?;
+    if let Some(effect) = asked.effect(&first).filter(|_| asked.is_stored(&first)) {
         note(&format!("error: already requested ({effect}); change the value to request it again"));
         return Ok(1);
     }
+    if matches!(send(cluster, name, &asked, first, deadline).await?, Sent::Replaced) {
+        return Err(Error::Usage(format!("TaskSchedule {name} was deleted, and another has its name now")));
+    }
+    let mut looks = Looks::until(deadline);
     loop {
         match fetch::get::<TaskSchedule>(cluster, name).await {
             Ok(schedule) => {
-                if let Some(effect) = effect_of(&schedule, annotation, value) {
+                if let Some(effect) = asked.effect(&schedule) {
                     out(&format!("{name}: {effect}\n"))?;
                     return Ok(0);
                 }
@@ -172,60 +173,44 @@ async fn request(cluster: &Cluster, name: &str, annotation: &str, value: &str, l
             Err(error) if error.is_transient() => {}
             Err(error) => return Err(error),
         }
-        if Instant::now() >= deadline {
+        if looks.are_over() {
             break;
         }
-        tokio::time::sleep_until((Instant::now() + LOOK_AGAIN).min(deadline)).await;
+        looks.next(Duration::ZERO).await;
     }
     note(&format!("error: {name}: requested, but no operator has acted on it within {} s", limit.as_secs()));
     Ok(1)
 }
 
-/// Sends it until it is stored: the schedule may change meanwhile, and an answer may be lost. Answers what came of it if it was requested
-/// before.
-async fn send(
-    cluster: &Cluster,
-    name: &str,
-    (annotation, value): (&str, &str),
-    deadline: Instant,
-) -> Result<Option<String>, Error> {
-    let first: TaskSchedule = fetch::get(cluster, name).await?;
-    if let Some(effect) = effect_of(&first, annotation, value).filter(|_| has(&first, annotation, value)) {
-        return Ok(Some(effect));
-    }
-    let (uid, mut version) = (first.metadata.uid, first.metadata.resource_version);
-    let (mut conflicts, mut outages) = (0, 0);
-    loop {
-        let patch = json!({"metadata": {"resourceVersion": version, "annotations": {annotation: value}}});
-        match fetch::patch::<TaskSchedule>(cluster, name, &patch).await {
-            Ok(_) => return Ok(None),
-            Err(error) if error.is_conflict() && conflicts < CONFLICTS => conflicts += 1,
-            Err(error) if error.is_transient() && Instant::now() < deadline => {
-                outages += 1;
-                tokio::time::sleep(back_off(outages, fastrand::f64())).await;
-            }
-            Err(error) => return Err(error),
-        }
-        match fetch::get::<TaskSchedule>(cluster, name).await {
-            Ok(newer) if newer.metadata.uid != uid => {
-                return Err(Error::Usage(format!("TaskSchedule {name} was deleted, and another has its name now")));
-            }
-            Ok(newer) if has(&newer, annotation, value) => return Ok(None),
-            Ok(newer) => version = newer.metadata.resource_version,
-            Err(error) if error.is_transient() && Instant::now() < deadline => {}
-            Err(error) => return Err(error),
-        }
+/// What is asked of a schedule.
+struct Asked<'a> {
+    annotation: &'a str,
+    value: &'a str,
+}
+
+impl Asked<'_> {
+    /// What came of it, once it is acknowledged.
+    fn effect(&self, schedule: &TaskSchedule) -> Option<String> {
+        let acknowledged = schedule.status.as_ref().map(|status| status.acknowledged.as_slice()).unwrap_or_default();
+        effect(acknowledged, self.annotation, &acknowledged_as(self.value))
     }
 }
 
-/// Whether the schedule has the request.
-fn has(schedule: &TaskSchedule, annotation: &str, value: &str) -> bool {
-    let annotations = schedule.metadata.annotations.as_ref();
-    annotations.and_then(|all| all.get(annotation)).is_some_and(|stored| stored == value)
-}
+impl Request for Asked<'_> {
+    type Object = TaskSchedule;
 
-/// What came of the request.
-fn effect_of(schedule: &TaskSchedule, annotation: &str, value: &str) -> Option<String> {
-    let acknowledged = schedule.status.as_ref().map(|status| status.acknowledged.as_slice()).unwrap_or_default();
-    effect(acknowledged, annotation, &acknowledged_as(value))
+    /// Whether it was requested before is asked once, before it is sent.
+    fn needless(&self, _: &TaskSchedule) -> Option<&'static str> {
+        None
+    }
+
+    fn patch(&self, schedule: &TaskSchedule) -> Value {
+        let annotations = json!({self.annotation: self.value});
+        json!({"metadata": {"resourceVersion": schedule.metadata.resource_version, "annotations": annotations}})
+    }
+
+    fn is_stored(&self, schedule: &TaskSchedule) -> bool {
+        let annotations = schedule.metadata.annotations.as_ref();
+        annotations.and_then(|all| all.get(self.annotation)).is_some_and(|stored| stored == self.value)
+    }
 }
