@@ -51,6 +51,7 @@ impl ConditionType {
 }
 
 /// The reasons of the conditions that the operator sets.
+#[cfg_attr(test, derive(strum::EnumIter))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum ConditionReason {
     /// An attempt succeeded.

@@ -141,6 +141,7 @@ pub struct RetryWait {
 }
 
 /// Why the operator stops an attempt's Pod.
+#[cfg_attr(test, derive(strum::EnumIter))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopReason {
     /// `spec.suspend` was set.

@@ -141,6 +141,7 @@ pub struct RetryableTaskStatus {
 }
 
 /// A summary of a task's status, for people.
+#[cfg_attr(test, derive(strum::EnumIter))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// Something keeps the current attempt from starting, or the task is about to run again. An attempt whose Pod may be

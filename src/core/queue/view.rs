@@ -44,6 +44,7 @@ pub enum Admission {
 }
 
 /// What an attempt waits for.
+#[cfg_attr(test, derive(strum::EnumIter))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum QueueWaitReason {
     /// All slots are held.

@@ -10,6 +10,7 @@ use crate::api::StopReason;
 use crate::core::queue::view::QueueWaitReason;
 use crate::core::testing::{BuildTask, at, task_with};
 use serde_json::{Value, json};
+use strum::IntoEnumIterator;
 
 const POD: &str = "import-orders-6gtn8h-2";
 
@@ -197,50 +198,11 @@ fn no_state_and_no_reason_is_left_out() {
         | ConditionReason::DependencyCycle
         | ConditionReason::InvalidSpec => Some(reason.as_str()),
     };
-    let read = |name: &str| serde_json::from_value::<State>(json!(name)).unwrap();
-    let states =
-        ["Pending", "Blocked", "Running", "Waiting", "Queued", "Suspended", "Succeeded", "Failed", "Cancelled", "?"];
-    let stops = [
-        "Suspended",
-        "TaskEnded",
-        "AttemptTimeout",
-        "StartupTimeout",
-        "DeadlineExceeded",
-        "Cancelled",
-        "SpecChanged",
-        "RetryNow",
-        "QueueDrained",
-        "?",
-    ];
-    let reasons = [
-        "Succeeded",
-        "PartiallySucceeded",
-        "RetriesExhausted",
-        "BudgetExhausted",
-        "RuleFailed",
-        "DoNotRetry",
-        "DeadlineExceeded",
-        "Cancelled",
-        "Suspended",
-        "Resumed",
-        "CreatingPod",
-        "PodRejected",
-        "FailedCreate",
-        "PodNameConflict",
-        "QueueMissing",
-        "QueueTimeout",
-        "DependencyPending",
-        "DependencyFailed",
-        "DependencyTimeout",
-        "DependencyCycle",
-        "InvalidSpec",
-    ];
     let names: Vec<&str> = cases().iter().map(|case| case.name).collect();
-    let wanted = states
-        .iter()
-        .map(|state| of_state(read(state)))
-        .chain(stops.iter().map(|stop| of_stop(serde_json::from_value(json!(stop)).unwrap())))
-        .chain(reasons.iter().filter_map(|reason| of_reason(serde_json::from_value(json!(reason)).unwrap())));
+    let wanted = State::iter()
+        .map(of_state)
+        .chain(StopReason::iter().map(of_stop))
+        .chain(ConditionReason::iter().filter_map(of_reason));
     for name in wanted {
         assert!(names.contains(&name), "{name} has no case");
     }
@@ -256,16 +218,8 @@ fn nothing_that_a_queue_lets_wait_for_is_left_out() {
         QueueWaitReason::Recovering => "Queued, the slots grow again",
         QueueWaitReason::Held => "Queued, held",
     };
-    let waits = [
-        QueueWaitReason::Full,
-        QueueWaitReason::RetriesFull,
-        QueueWaitReason::RateLimited,
-        QueueWaitReason::CircuitOpen,
-        QueueWaitReason::Recovering,
-        QueueWaitReason::Held,
-    ];
     let names: Vec<&str> = cases().iter().map(|case| case.name).collect();
-    for name in waits.into_iter().map(of_queue) {
+    for name in QueueWaitReason::iter().map(of_queue) {
         assert!(names.contains(&name), "{name} has no case");
     }
 }
