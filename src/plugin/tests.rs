@@ -1,5 +1,7 @@
 //! What is shown and asked for, without a cluster.
 
+mod page;
+
 use super::create::{NewTask, Next, Submission, back_off, difference};
 use super::inputs::{Pace, Rate, assignment, duration, queue, schedule, task as task_name};
 use super::logs::Place;

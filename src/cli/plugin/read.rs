@@ -158,15 +158,13 @@ pub(super) async fn why(connection: &Connection, args: &WhyArgs) -> Result<u8, E
     let mut all = Vec::new();
     for name in &args.names {
         let task: RetryableTask = fetch::get(&cluster, name).await?;
-        let Why { sentence, hints } = QueueLookUp::of(&cluster, &task).await.explain(&task, &cluster);
+        let why = QueueLookUp::of(&cluster, &task).await.explain(&task, &cluster);
         if args.show.is_value() {
-            let namespace = task.namespace();
+            let (namespace, Why { sentence, hints }) = (task.namespace(), why);
             all.push(json!({"namespace": namespace, "name": name, "sentence": sentence, "hints": hints}));
             continue;
         }
-        let name = if args.names.len() == 1 { String::new() } else { format!("{name}: ") };
-        let hints: String = hints.iter().flat_map(|hint| ["  ", hint.as_str(), "\n"]).collect();
-        out(&format!("{name}{sentence}.\n{hints}"))?;
+        out(&timeline::sentence((args.names.len() > 1).then_some(name.as_str()), &why))?;
     }
     if args.show.is_value() {
         args.show.value(&json!({"tasks": all}))?;
