@@ -126,15 +126,47 @@ fn are_refused(cases: &[(String, &str)]) {
     }
 }
 
+const STEP: &str = "container: {image: i}";
+
+/// A Workflow with these fields in its spec, and in its step.
+fn workflow(spec: &str, step: &str) -> String {
+    format!(
+        "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {{name: w}}\n\
+         spec: {{entrypoint: a, {spec} templates: [{{name: a, {step}}}]}}"
+    )
+}
+
+#[test]
+fn a_workflow_of_more_or_less_than_one_container_is_refused() {
+    let cases = [
+        (
+            workflow("", &format!("{STEP}}}, {{name: b, {STEP}, retryStrategy: {{limit: 2}}")),
+            "spec.templates: a task has one step: convert \"b\" by itself, or remove it",
+        ),
+        (
+            workflow("onExit: b,", &format!("{STEP}}}, {{name: b, {STEP}, podSpecPatch: '{{}}'")),
+            "spec.templates[name=b].podSpecPatch: the fallback runs once: write its resources into the container",
+        ),
+        (
+            workflow("", "retryStrategy: {limit: 2}"),
+            "spec.templates[name=a].container: a task runs one container: give container or script",
+        ),
+        (
+            workflow("", &format!("{STEP}, script: {{image: i, command: [sh], source: x}}")),
+            "spec.templates[name=a].container: a task runs one container: give container or script",
+        ),
+        (
+            workflow("", STEP)
+                .replace("kind: Workflow", "kind: CronWorkflow")
+                .replace("spec: ", "spec: {schedule: '* * * * *'}\nstatus: "),
+            "spec.workflowSpec: a schedule starts something: give it",
+        ),
+    ];
+    are_refused(&cases);
+}
+
 #[test]
 fn of_a_workflow_too() {
-    const STEP: &str = "container: {image: i}";
-    let workflow = |spec: &str, step: &str| {
-        format!(
-            "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {{name: w}}\n\
-             spec: {{entrypoint: a, {spec} templates: [{{name: a, {step}}}]}}"
-        )
-    };
     let retry = |strategy: &str| workflow("", &format!("{STEP}, retryStrategy: {{{strategy}}}"));
     let cases = [
         (
@@ -228,6 +260,16 @@ fn of_a_cron_job_too() {
         (
             cron_job("schedule: '@every 5m',", ""),
             "spec.schedule: @every counts from when the controller started: write five fields, such as */5 * * * *",
+        ),
+        (
+            cron_job("schedule: 'TZ=Asia/Tokyo 0 3 * * *', timeZone: Europe/Berlin,", ""),
+            "spec.schedule: a schedule has one time zone: make one of each",
+        ),
+        (
+            "apiVersion: argoproj.io/v1alpha1\nkind: CronWorkflow\nmetadata: {name: w}\n\
+             spec: {schedules: ['CRON_TZ=Asia/Tokyo 0 3 * * *', 'CRON_TZ=Europe/Berlin 0 4 * * *'], workflowSpec: {entrypoint: a, templates: [{name: a, container: {image: i}}]}}"
+                .into(),
+            "spec.schedule: a schedule has one time zone: make one of each",
         ),
         (
             cron_job("schedule: '* * * * *', concurrencyPolicy: Never,", ""),
