@@ -58,17 +58,23 @@ unit: ## the pure tests: seconds, no cluster
 	$(STEP) "pure tests"
 	$(CARGO) test --locked --lib --test cli --test plugin --test corpus --test pages --test reference -- $(ARGS)
 
-PYTHON ?= python3
+# The newest Python here, and the oldest that the package supports
+PYTHON ?= python3 python3.9
 PYTEST := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/retryable-tasks/pytest
 
 .PHONY: python
-python: ## the Python package: seconds, no cluster; installs pytest into the cache where there is none
+python: ## the Python package, by each Python of PYTHON="python3 python3.9" that is here; no cluster; installs pytest into the cache
 	$(STEP) "Python package"
-	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here: the Python package is not tested"; exit 0; }; \
-	  python=$(PYTHON); if ! $(PYTHON) -c 'import pytest' 2>/dev/null; then \
-	    python=$(PYTEST)/bin/python; \
-	    "$$python" -c 'import pytest' 2>/dev/null || { $(PYTHON) -m venv $(PYTEST) && $(PYTEST)/bin/pip install --quiet pytest; }; \
-	  fi; cd sdk/python && PYTHONDONTWRITEBYTECODE=1 "$$python" -m pytest --quiet $(if $(ARGS),-k "$(ARGS)")
+	@for python in $(PYTHON); do \
+	  if [[ $$python == python3.* ]]; then export PYENV_VERSION=$${python#python}; fi; \
+	  version=$$("$$python" -c 'import platform; print(platform.python_version())' 2>/dev/null) || \
+	    { echo "no $$python here: the Python package is not tested with it"; continue; }; \
+	  folder=$(PYTEST)-$$version; \
+	  "$$folder/bin/python" -c 'import pytest' 2>/dev/null || \
+	    { "$$python" -m venv "$$folder" && "$$folder/bin/python" -m pip install --quiet pytest; }; \
+	  echo "Python $$version"; \
+	  (cd sdk/python && PYTHONDONTWRITEBYTECODE=1 "$$folder/bin/python" -m pytest --quiet $(if $(ARGS),-k "$(ARGS)")); \
+	done
 
 SIMULATION := $(CARGO) test --locked --profile simulation --test simulation -- --nocapture
 
