@@ -193,6 +193,9 @@ fn backfill(draft: &mut Draft, timetable: &Timetable, value: &str) -> String {
     let (after, until) = (Some(MicroTime(after)), Some(MicroTime(until)));
     draft.status.backfill =
         Some(Backfill { interval: short(value, MAX_WORD_BYTES), after, until, started: 0, existing: 0 });
+    if count == 1 {
+        return format!("1 time of {value} starts{before}, unless its task exists");
+    }
     format!("{count} times of {value} start one after another{before}; those whose task exists are left out")
 }
 

@@ -2,6 +2,7 @@
 
 use super::container_process::Process;
 use super::release::Release;
+use crate::kubectl_plugin::say;
 use crate::support::{Scene, TIMEOUT, eventually, kubectl};
 use serde_json::json;
 
@@ -23,6 +24,10 @@ async fn the_operator_has_few_rights_and_only_where_it_works() {
     let release = Release::install(Scene::with_home("chart-rights").await, &[]).await;
     let (tasks, home) = (&*release.scene.namespace, &*release.scene.home);
     let operator = release.scene.operator_user();
+    // The plugin finds it by the chart's labels.
+    let versions = say(&release.scene, &["version"]).await.out;
+    let line = format!("Operator:    {} in namespace {home}\n", env!("CARGO_PKG_VERSION"));
+    assert!(versions.contains(&line), "{versions}");
     for (verb, what) in [
         ("create", "pods"),
         ("delete", "pods"),

@@ -258,6 +258,12 @@ async fn queues_and_schedules_are_steered() {
     })
     .await;
     assert_eq!(say(&scene, &["schedule", "resume", "yearly"]).await.code, Some(0));
+    let passed = "2025-12-31/2026-01-02";
+    let started = say(&scene, &["schedule", "backfill", "yearly", passed]).await;
+    let effect = format!("yearly: 1 time of {passed} starts, unless its task exists\n");
+    assert_eq!((started.code, started.out), (Some(0), effect), "{}", started.err);
+    let again = say(&scene, &["schedule", "backfill", "yearly", passed]).await;
+    assert!(again.code == Some(1) && again.err.starts_with("error: already requested ("), "{}", again.err);
     let well = say(&scene, &["schedule", "trigger", "yearly", "--patch", r#"{"args": ["true"]}"#]).await;
     assert_eq!(well.code, Some(0), "{}{}", well.out, well.err);
     let next = say(&scene, &["schedule", "next", "yearly", "--starts", "1", "-o", "json"]).await.out;
@@ -265,4 +271,10 @@ async fn queues_and_schedules_are_steered() {
     assert!(next["starts"][0]["utc"].as_str().unwrap().ends_with("-01-01T00:00:00Z"), "{next}");
     let column = scene.kubectl(&["get", "tsch", "yearly", "-o", "jsonpath={.status.nextScheduleTime}"]).ok();
     assert_eq!(next["starts"][0]["start"], json!(column), "as the operator starts it");
+
+    let version = say(&scene, &["version"]).await;
+    let definitions: Vec<&str> = version.out.lines().filter(|line| line.starts_with("Definition:")).collect();
+    let same = |kind: &str| format!("Definition:  {kind}.retryable.dev: as this program knows it");
+    assert_eq!(definitions, ["retryabletasks", "taskqueues", "taskschedules"].map(same), "{}", version.err);
+    assert_eq!(version.code, Some(0), "{}", version.err);
 }

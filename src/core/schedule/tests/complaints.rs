@@ -163,6 +163,8 @@ fn times_of_the_past_are_run_on_request() {
     }
     assert_eq!(world.times(), ["08:00", "04:00", "05:00", "06:00", "07:00"], "08:00 has run");
     assert_eq!(world.status().backfill, None);
+    let one = "2026-11-22T03:00:00Z/2026-11-22T03:30:00Z";
+    assert_eq!(world.annotate("backfill", one), format!("1 time of {one} starts, unless its task exists"));
 }
 
 #[test]
