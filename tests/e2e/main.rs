@@ -27,6 +27,7 @@ mod deletion;
 mod failure_rules;
 mod fallback;
 mod faults;
+mod gitops;
 mod hold_up;
 mod hostile;
 mod kubectl_columns;
