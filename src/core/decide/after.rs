@@ -76,7 +76,9 @@ impl Draft<'_> {
         let before = std::mem::take(&mut self.status.after);
         let mut failed = None;
         for After { task, condition } in self.situation.task.spec.after.iter().flatten() {
-            let seen = before.iter().find(|seen| seen.task == *task);
+            // A definition without its rules lets two conditions on one task through.
+            let is_same = |seen: &&AfterStatus| seen.task == *task && seen.condition == *condition;
+            let seen = before.iter().find(is_same).or_else(|| before.iter().find(|seen| seen.task == *task));
             let mut seen =
                 seen.cloned().unwrap_or_else(|| AfterStatus { task: task.clone(), ..AfterStatus::default() });
             if seen.condition != *condition {
