@@ -152,7 +152,7 @@ impl TaskMetrics {
         );
         registry.register_with_unit(
             "attempt",
-            "How long the container of an attempt ran",
+            "How long the container of an attempt ran. It has no reason, by which a histogram would be many series: what each reason costs is in retryabletask_wasted_seconds_total",
             Unit::Seconds,
             self.attempt_duration.clone(),
         );
