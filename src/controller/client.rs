@@ -46,6 +46,21 @@ pub struct NoAnswer {
     pub limit: Duration,
 }
 
+/// What went wrong, for people: the API server's own words, else the innermost cause. The layers between say nothing.
+pub fn error_text(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return match &*status.message {
+            "" => format!("{} ({})", status.reason, status.code),
+            message => message.to_owned(),
+        };
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
 /// A client of the cluster that `config` describes.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use super::record::{Key, PodRecord, Shared, TaskRecord};
 use super::store::{Kind, Seen, Store, Table, Watched};
 use crate::api::{LABEL_TASK_UID, TaskSchedule};
 use crate::controller::queues::QueueObject;
-use crate::controller::{CachedTask, watch};
+use crate::controller::{CachedTask, client, watch};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -13,7 +13,6 @@ use kube::{Api, Client, Resource};
 use kube_runtime::WatchStreamExt;
 use kube_runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use serde::de::DeserializeOwned;
-use std::error::Error as _;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -197,24 +196,9 @@ fn problem(error: &watcher::Error) -> String {
     }
 }
 
-/// What went wrong, in one line.
+/// What went wrong, in one line that is not too long.
 pub fn error_text(error: &kube::Error) -> String {
-    let text = match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => {
-            let mut text = other.to_string();
-            let mut cause = other.source();
-            while let Some(source) = cause {
-                let source_text = source.to_string();
-                if !text.contains(&source_text) {
-                    text = format!("{text}: {source_text}");
-                }
-                cause = source.source();
-            }
-            text
-        }
-    };
-    crate::core::message::short(&text.replace('\n', " "), MAX_ERROR_BYTES)
+    crate::core::message::short(&client::error_text(error).replace('\n', " "), MAX_ERROR_BYTES)
 }
 
 /// Asks the API server again and again whether it is there. A watch alone would not tell: it may be silent for minutes.

@@ -1,13 +1,14 @@
 //! Why a verb has failed.
 
 use kube::core::Status;
+use retryable_tasks::controller::client;
 
 /// Why a verb has failed, in words for whoever typed it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("the cluster cannot be reached by this configuration: {0}")]
     Config(String),
-    #[error("{what}: {}", said(.why))]
+    #[error("{what}: {}", client::error_text(.why))]
     Request { what: String, why: kube::Error },
     #[error("{what}: no answer within {seconds} s")]
     NoAnswer { what: String, seconds: u64 },
@@ -69,20 +70,4 @@ impl Error {
     pub(super) fn is_not_found(&self) -> bool {
         self.answer().is_some_and(|status| status.code == 404)
     }
-}
-
-/// The API server's own words, else the innermost cause: the layers between say nothing.
-fn said(why: &kube::Error) -> String {
-    if let kube::Error::Api(status) = why {
-        return if status.message.is_empty() {
-            format!("{} ({})", status.reason, status.code)
-        } else {
-            status.message.clone()
-        };
-    }
-    let mut cause: &dyn std::error::Error = why;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
