@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// What the names of the cookies with a session begin with.
 const COOKIE_NAME: &str = "retryable-tasks-session";
+/// As long as the name of a host and its port are at most.
+const LONGEST_HOST: usize = 260;
 
 /// Who may see what.
 pub enum Auth {
@@ -164,11 +166,13 @@ fn bearer(header: &str) -> Option<&str> {
 }
 
 /// The name of the cookie with the session. Cookies are sent to all ports of a host: the pages of two clusters that are forwarded to two
-/// ports of this machine would take each other's, so the port that the browser asks is in the name.
+/// ports of this machine would take each other's. So the host and port that are asked are in the name. Behind `kubectl proxy` they are
+/// those of the API server.
 pub fn cookie_name(headers: &HeaderMap) -> String {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    port.map_or_else(|| COOKIE_NAME.to_owned(), |port| format!("{COOKIE_NAME}-{port}"))
+    let allowed = |letter: char| if letter.is_ascii_alphanumeric() || ".-".contains(letter) { letter } else { '_' };
+    let host: String = host.chars().take(LONGEST_HOST).map(allowed).collect();
+    if host.is_empty() { COOKIE_NAME.to_owned() } else { format!("{COOKIE_NAME}-{host}") }
 }
 
 /// The session of the cookies.

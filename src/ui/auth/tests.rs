@@ -29,13 +29,14 @@ fn the_session_is_found_among_other_cookies() {
 }
 
 #[test]
-fn the_cookie_is_that_of_the_port_that_the_browser_asks() {
+fn the_cookie_is_that_of_the_host_and_port_that_are_asked() {
     for (host, name) in [
-        (Some("localhost:8082"), "retryable-tasks-session-8082"),
-        (Some("[::1]:8083"), "retryable-tasks-session-8083"),
-        (Some("tasks.example.com"), "retryable-tasks-session"),
-        (Some("[::1]"), "retryable-tasks-session"),
-        (Some("evil:1;x=y"), "retryable-tasks-session"),
+        (Some("localhost:8082"), "retryable-tasks-session-localhost_8082"),
+        (Some("[::1]:8083"), "retryable-tasks-session-___1__8083"),
+        (Some("tasks.example.com"), "retryable-tasks-session-tasks.example.com"),
+        (Some("10.0.0.1:6443"), "retryable-tasks-session-10.0.0.1_6443"),
+        (Some("10.0.0.2:6443"), "retryable-tasks-session-10.0.0.2_6443"),
+        (Some("evil:1;x=y"), "retryable-tasks-session-evil_1_x_y"),
         (None, "retryable-tasks-session"),
     ] {
         let mut headers = HeaderMap::new();

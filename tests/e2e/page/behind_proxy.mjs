@@ -9,6 +9,11 @@ await page.goto(url);
 await page.getByLabel("Bearer token of the cluster").fill(process.env.PAGE_READER);
 await page.getByRole("button", { name: "Log in" }).click();
 await until("the task", async () => (await rows(page)).length === 1);
+// The page of another cluster behind another proxy of this machine has a cookie of another name; another page of this cluster has one of
+// another path.
+const [cookie] = await window.context.cookies();
+assert.equal(cookie.name, `retryable-tasks-session-${process.env.PAGE_SERVER.replace(":", "_")}`);
+assert.equal(`${cookie.path}/`, new URL(url).pathname);
 // Asked for without a token.
 faults.splice(0, faults.length, ...faults.filter((fault) => !fault.includes("401")));
 for (const tab of ["Errors", "Failed", "Queues", "Schedules", "Workers", "Now"]) {
