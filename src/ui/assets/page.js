@@ -192,8 +192,11 @@ const ready = () => {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
-  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-  button.textContent = "Copied";
+  const text = document.getElementById(button.dataset.copy);
+  // A policy of the browser, or a window without the focus, may forbid it: then it is marked, for Ctrl+C.
+  const isCopied = await navigator.clipboard.writeText(text.textContent).then(() => true, () => false);
+  if (!isCopied) document.getSelection().selectAllChildren(text);
+  button.textContent = isCopied ? "Copied" : "Marked";
   setTimeout(() => (button.textContent = "Copy"), 1500);
 });
 

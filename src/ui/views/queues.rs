@@ -140,5 +140,12 @@ fn limits(queue: &TaskQueue) -> String {
         seconds => format!("{} starts in {seconds} s", rate.starts),
     });
     let limits: Vec<String> = [concurrent, retries, rate].into_iter().flatten().collect();
-    if limits.is_empty() { "no limit".into() } else { limits.join(", ") }
+    let limits = if limits.is_empty() { "no limit".into() } else { limits.join(", ") };
+    match queue.spec.stop_policy {
+        StopPolicy::None => limits,
+        StopPolicy::Hold => format!("nothing starts, as spec.stopPolicy says; {limits}"),
+        StopPolicy::HoldAndDrain => {
+            format!("nothing starts and what runs is stopped, as spec.stopPolicy says; {limits}")
+        }
+    }
 }

@@ -301,7 +301,7 @@ impl Scale {
                 let after = SignedDuration::from_secs(index * step);
                 let text = if index == 0 { "0".to_owned() } else { format!("+{}", whole(after)) };
                 let x = self.place(plus(self.from, after));
-                Tick { x: percent(x), text, is_last: x > RIGHT - 8.0, is_minor: (last - index) % 2 == 1 }
+                Tick { x: percent(x), text, is_last: x > RIGHT - 8.0, is_minor: last > 2 && index % 2 == 1 }
             })
             .collect()
     }

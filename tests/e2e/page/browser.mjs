@@ -74,7 +74,7 @@ export const check = async (page, path, picture) => {
   assert.deepEqual(found, [], path);
   if (pictures && picture) {
     mkdirSync(pictures, { recursive: true });
-    await page.screenshot({ path: `${pictures}/${picture}.png` });
+    await page.screenshot({ path: `${pictures}/${picture}.png`, fullPage: true });
   }
   return nodes;
 };

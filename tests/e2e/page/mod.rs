@@ -3,10 +3,12 @@
 //!
 //! Pictures of every page, light, dark, narrow and zoomed, are in the folder `page` of the tests' temporary files.
 
+use crate::queue::{queue, until_queue};
 use crate::support::kubectl::run;
 use crate::support::operator::{free_address, http_get, log_folder};
 use crate::support::proxy::{Proxy, Treatment};
 use crate::support::{Scene, TIMEOUT, cluster, eventually, kubectl_with, sh, task};
+use retryable_tasks::api::{CircuitState, TaskQueueStatus};
 use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::path::Path;
@@ -114,29 +116,70 @@ fn failing() -> Vec<Value> {
     };
     let hostile =
         |number| fails("hostile", number, "echo '<img src=x onerror=alert(1)><script>alert(2)</script>'; exit 2", 2);
-    let full = |number| fails("full", number, "echo no space left on device; exit 28", 1);
-    (0..5).map(red).chain((0..4).map(hostile)).chain((0..4).map(full)).collect()
+    let full = |number| {
+        let mut task = fails("full", number, NO_SPACE, 0);
+        task["spec"]["queue"] = json!({"name": "disk"});
+        task
+    };
+    (0..5).map(red).chain((0..4).map(hostile)).chain((0..7).map(full)).collect()
+}
+
+const NO_SPACE: &str = "echo no space left on device; exit 28";
+
+/// One that is held, one with a slot taken, and one whose circuit opens when all its tasks have failed.
+fn queues() -> Vec<Value> {
+    let breaker = json!({"openAfter": {"tasks": 7, "percent": 50}, "openSeconds": 86400});
+    vec![
+        queue("closed", &json!({"stopPolicy": "Hold"})),
+        queue("orders", &json!({"maxConcurrent": 4})),
+        queue("disk", &json!({"maxConcurrent": 10, "circuitBreaker": breaker})),
+    ]
+}
+
+/// One whose run succeeds, and one that is paused since its run fails. Both are asked for a run at once.
+fn schedules() -> Vec<Value> {
+    let schedule = |name: &str, script: &str, more: Value| {
+        let mut spec = json!({"schedule": "30 2 1 1 *", "timeZone": "Europe/Berlin",
+            "template": {"spec": sh(name, script, &json!({"maxRetries": 0}))["spec"]}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"apiVersion": "retryable.dev/v1alpha1", "kind": "TaskSchedule",
+            "metadata": {"name": name, "annotations": {"retryable.dev/trigger": "1"}}, "spec": spec})
+    };
+    vec![schedule("yearly", "true", json!({})), schedule("broken", NO_SPACE, json!({"pauseAfterFailures": 1}))]
+}
+
+/// A Pod as that of a replica: the operator itself is a process of this machine.
+fn replica(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels":
+            {"app.kubernetes.io/name": "retryable-tasks", "app.kubernetes.io/component": "controller"}},
+        "spec": {"terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "operator", "image": "busybox:1", "command": ["sleep", "3600"]}]}})
 }
 
 #[tokio::test]
 async fn a_person_finds_causes_sees_why_and_follows() {
-    let scene = Scene::new("page-person").await;
-    let _operator = scene.operator().await;
-    let queue = json!({"apiVersion": "retryable.dev/v1alpha1", "kind": "TaskQueue", "metadata": {"name": "closed"},
-        "spec": {"stopPolicy": "Hold"}});
+    let scene = Scene::with_home("page-person").await;
+    let elect = ["--leader-elect", "--operator-namespace", &scene.home, "--identity", "operator-0"];
+    let _operator = scene.operator_with(&elect).at_work().await;
+    for name in ["operator-0", "operator-1"] {
+        kubectl_with(&["apply", "--namespace", &scene.home, "-f", "-"], &replica(name).to_string()).ok();
+    }
     let nowhere = json!({"spec": {"nodeSelector": {"no": "node"}}});
     let queued = sh("held", "true", &json!({"queue": {"name": "closed"}}));
     let manifests = [
-        queue,
         queued,
+        sh("long", "sleep 3600", &json!({"queue": {"name": "orders"}})),
         sh("after-held", "true", &json!({"after": [{"task": "held"}]})),
         sh("much-later", "true", &json!({"startAt": "2126-01-01T00:00:00Z"})),
         sh("nowhere", "true", &json!({"template": nowhere})),
         gated(),
     ];
-    for manifest in manifests.iter().chain(&failing()) {
+    for manifest in queues().iter().chain(&manifests).chain(&failing()).chain(&schedules()) {
         scene.apply(manifest);
     }
+    let is_open = |status: &TaskQueueStatus| status.circuit.as_ref().is_some_and(|now| now.state == CircuitState::Open);
+    until_queue(&scene, "disk", "an open circuit", is_open).await;
+    scene.apply(&sh("late", "true", &json!({"queue": {"name": "disk"}})));
     let page = Page::serve(&scene, &[], None).await;
     browse(browser(&scene, "person.mjs", &page.url)).await;
 }
@@ -232,6 +275,7 @@ async fn it_works_behind_kubectl_proxy() {
     })
     .await;
     let mut script = browser(&scene, "behind_proxy.mjs", &format!("http://{}{path}", proxy.1));
-    script.env("PAGE_READER", reader);
+    let api_server = format!("{host}:{}", server.port_u16().unwrap());
+    script.env("PAGE_READER", reader).env("PAGE_SERVER", api_server);
     browse(script).await;
 }

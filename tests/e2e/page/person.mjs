@@ -16,6 +16,7 @@ const everyPage = async () => {
     for (const path of ["", "errors", "failed", "tasks", "queues", "schedules", "workers", task]) {
       await check(window.page, path, `${name}-${path.split("?")[0] || "now"}`);
     }
+    await check(window.page, task.replace("red-0", "late"), `${name}-task-queued`);
     await finish(window);
   }
 };
@@ -59,6 +60,7 @@ const seeWhyItWaits = async () => {
   await page.goto(url);
   for (const [state, task, why] of [
     ["Queued", "held", /TaskQueue closed: .*it is number 1 of 1 in line/],
+    ["Queued", "late", /TaskQueue disk: .*circuit/],
     ["Blocked", "after-held", /held/],
     ["Waiting", "much-later", /as spec\.startAt says/],
     ["Pending", "nowhere", /no node|node/i],
@@ -70,6 +72,66 @@ const seeWhyItWaits = async () => {
     await page.getByRole("link", { name: /^Now/ }).click();
   }
   await finish(window);
+};
+
+/** Each tab answers what it is opened for, and leads on. */
+const lookAround = async () => {
+  const window = await open();
+  const { page } = window;
+  await page.goto(url);
+  const tab = async (name) => {
+    await page.getByRole("navigation", { name: "Pages" }).getByRole("link", { name }).click();
+    await page.getByRole("heading", { name, exact: true }).waitFor();
+  };
+  const says = (row, ...texts) =>
+    until(`${row} with ${texts}`, async () => {
+      const text = (await page.locator(row).innerText()).replace(/\s+/g, " ");
+      return texts.every((wanted) => wanted.test(text)) || text;
+    });
+  await tab("Queues");
+  await says(`#q-${namespace}-disk`, /0\/10/, /Open probes in (1d|23h)/, /7 of \d+ tasks failed/, /7 no space left on device/);
+  await says(`#q-${namespace}-orders`, /1\/4/, /at most 4 at a time/);
+  await says(`#q-${namespace}-closed`, /Held/, /nothing starts, as spec\.stopPolicy says/);
+  await page.locator(`#q-${namespace}-disk`).getByRole("link", { name: "no space left on device" }).click();
+  await until("the failures of that queue", async () => (await rows(page)).map(([count]) => count).join() === "7");
+  await tab("Schedules");
+  await says(`#s-${namespace}-yearly`, /Scheduled/, /30 2 1 1 \* Europe\/Berlin/, /in \d+d/, /ago/);
+  await says(`#s-${namespace}-broken`, /Paused/, /failed/);
+  await page.locator(`#s-${namespace}-broken`).getByRole("link", { name: "1", exact: true }).click();
+  await until("its run", async () => (await rows(page)).map(([state]) => state).join() === "Failed");
+  await tab("Workers");
+  await says("#r-operator-0", /Leads/, /busybox/);
+  await says("#r-operator-1", /Stands by/);
+  const node = page.locator("#list tbody tr", { hasNotText: "no node yet" });
+  await node.locator("td[data-label='Attempts now'] a").click();
+  await until("what runs there", async () => (await rows(page)).some(([, name]) => name.startsWith("long")));
+  await finish(window);
+};
+
+/** A command is copied as it is shown; where the browser does not let it, it is marked. */
+const copyACommand = async () => {
+  for (const permissions of [["clipboard-read", "clipboard-write"], []]) {
+    const window = await open();
+    const { page, context } = window;
+    if (permissions.length === 0) {
+      await page.addInitScript(() => (navigator.clipboard.writeText = async () => Promise.reject(new Error("not allowed"))));
+    }
+    await context.grantPermissions(permissions);
+    await page.goto(new URL(`task?namespace=${namespace}&name=long`, url).href);
+    const row = page.locator("#command-list li", { hasText: "kubectl describe" });
+    const text = await row.locator("code").innerText();
+    assert.match(text, new RegExp(`^kubectl describe retryabletask long -n ${namespace}$`));
+    await row.getByRole("button", { name: "Copy" }).click();
+    if (permissions.length === 0) {
+      await row.getByRole("button", { name: "Marked" }).waitFor();
+      assert.equal(await page.evaluate(() => `${document.getSelection()}`), text);
+    } else {
+      await row.getByRole("button", { name: "Copied" }).waitFor();
+      assert.equal(await page.evaluate(() => navigator.clipboard.readText()), text);
+    }
+    await row.getByRole("button", { name: "Copy", exact: true }).waitFor();
+    await finish(window);
+  }
 };
 
 /** Without loading the page again, and with the focus where it was. */
@@ -103,5 +165,7 @@ const followATask = async () => {
 
 await findTheCauses();
 await seeWhyItWaits();
+await lookAround();
+await copyACommand();
 await followATask();
 await everyPage();
