@@ -30,10 +30,26 @@ pub struct BrowserPage {
     pub peak: u64,
     /// From the first request of all until the page shows all tasks, in milliseconds.
     pub first: f64,
-    /// The time until the first byte, in milliseconds, and the bytes of the page.
-    pub now: (Vec<f64>, usize),
-    pub errors: (Vec<f64>, usize),
+    /// Each tab, and the page of a task that has failed.
+    pub pages: Vec<Loads>,
 }
+
+/// What a page costs.
+#[derive(Debug, Serialize)]
+pub struct Loads {
+    pub title: String,
+    /// The time until the first byte, in milliseconds.
+    times: Vec<f64>,
+    /// Of the HTML.
+    bytes: usize,
+    /// That a browser makes of it: elements, and texts between them.
+    nodes: usize,
+}
+
+/// The tabs, by the end of their URLs.
+const TABS: [&str; 7] = ["", "errors", "failed", "tasks", "queues", "schedules", "workers"];
+/// Most nodes of a page.
+const MOST_NODES: usize = 2000;
 
 /// Killed when it is dropped.
 struct Page(Child);
@@ -76,20 +92,33 @@ fn measure(program: &Path, config: &Path, finished: usize, waiting: usize) -> Re
         std::thread::sleep(Duration::from_millis(5));
     }
     let first = began.elapsed().as_secs_f64() * 1000.0;
-    let (now, errors) = (loads("/")?, loads("/errors")?);
+    let failed = load("/failed")?.1;
+    let task = failed.split("href=\"./").find_map(|rest| rest.strip_prefix("task?")?.split('"').next());
+    let task = task.context("no task has failed")?.replace("&amp;", "&").replace("&#38;", "&");
+    let mut pages = TABS
+        .iter()
+        .map(|tab| loads(if tab.is_empty() { "now" } else { tab }, &format!("/{tab}")))
+        .collect::<Result<Vec<_>>>()?;
+    pages.push(loads("a task", &format!("/task?{task}"))?);
     let (memory, peak) = (process.memory()?, process.peak_memory()?);
-    Ok(BrowserPage { finished, waiting, idle, memory, peak, first, now, errors })
+    Ok(BrowserPage { finished, waiting, idle, memory, peak, first, pages })
 }
 
-fn loads(path: &str) -> Result<(Vec<f64>, usize)> {
-    let mut times = Vec::new();
-    let mut size = 0;
+fn loads(title: &str, path: &str) -> Result<Loads> {
+    let (mut times, mut html) = (Vec::new(), String::new());
     for _ in 0..LOADS {
         let (time, text) = load(path)?;
         times.push(time);
-        size = text.len();
+        html = text;
     }
-    Ok((times, size))
+    // What a page shows has no `<` and no `>` of its own.
+    let nodes = html.split('<').skip(1).map(|part| {
+        let (tag, text) = part.split_once('>').unwrap_or((part, ""));
+        usize::from(!tag.starts_with('/')) + usize::from(!text.is_empty())
+    });
+    let nodes = nodes.sum();
+    ensure!(nodes <= MOST_NODES, "{path} has {nodes} nodes");
+    Ok(Loads { title: title.to_owned(), times, bytes: html.len(), nodes })
 }
 
 /// The milliseconds until the first byte, and the whole answer.
@@ -112,22 +141,17 @@ fn grouped(number: usize) -> String {
 }
 
 pub fn rows(page: &BrowserPage) -> Vec<Row> {
-    let BrowserPage { finished, waiting, idle, memory, peak, first, now, errors } = page;
+    let BrowserPage { finished, waiting, idle, memory, peak, first, pages } = page;
     let all = format!("the page, {waiting} waiting and {finished} finished tasks");
-    let byte = |what: &str, (times, size): &(Vec<f64>, usize)| {
-        Row::new(
-            format!("{all}: {what}, until the first byte, of so many bytes"),
-            format!("{}, {}", middle_and_worst(times), bytes(*size as f64)),
-        )
-        .perhaps("≤ 100 ms", Some(p50(times) <= 100.0))
+    let of_page = |Loads { title, times, bytes: size, nodes }: &Loads| {
+        let figures = format!("{}, {}, {nodes}", middle_and_worst(times), bytes(*size as f64));
+        Row::new(format!("{all}: {title}, until the first byte, of so many bytes and nodes"), figures)
+            .perhaps("≤ 100 ms", Some(p50(times) <= 100.0))
     };
-    vec![
-        Row::new(format!("{all}: memory before anybody looks, after, at most"), {
-            let figures = [*idle, *memory, *peak].map(|figure| bytes(figure as f64));
-            figures.join(", ")
-        }),
+    let memory = [*idle, *memory, *peak].map(|figure| bytes(figure as f64)).join(", ");
+    let first = [
+        Row::new(format!("{all}: memory before anybody looks, after, at most"), memory),
         Row::new(format!("{all}: first look → all tasks are shown"), format!("{first:.0} ms")),
-        byte("Now", now),
-        byte("Errors", errors),
-    ]
+    ];
+    first.into_iter().chain(pages.iter().map(of_page)).collect()
 }

@@ -97,6 +97,14 @@ impl Sample {
 }
 
 impl Objects {
+    /// The task that a path names.
+    fn task(&self, target: &str) -> Option<String> {
+        let (_, name) = target.split_once("/retryabletasks/")?;
+        let (prefix, index) = name.rsplit_once('-')?;
+        let (number, sample) = if prefix == "done" { &self.finished } else { &self.waiting };
+        index.parse().ok().filter(|index| index < number).map(|index| sample.nth(index))
+    }
+
     /// The answer to a list: the objects from `from` on, at most `limit`, and where the next page begins.
     fn list(&self, target: &str) -> String {
         let parameter = |name: &str| {
@@ -141,6 +149,12 @@ async fn connection(stream: TcpStream, objects: Arc<Objects>) -> Result<()> {
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         if method != "GET" || !target.contains("limit=") && !target.contains("watch=") {
             objects.others.fetch_add(1, Ordering::Relaxed);
+            if let Some(task) = objects.task(target).filter(|_| method == "GET") {
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+                return Ok(write
+                    .write_all(format!("{head}Content-Length: {}\r\n\r\n{task}", task.len()).as_bytes())
+                    .await?);
+            }
             let none = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
             return Ok(write.write_all(none.as_bytes()).await?);
         }
