@@ -354,9 +354,9 @@ fn waiting_ends_with_what_became_of_the_tasks() {
 
 #[test]
 fn waiting_that_times_out_says_for_which_tasks() {
-    let Said { code, out, err } = said(&shop(), &["wait", "backup", "import", "--timeout", "1s"]);
+    let Said { code, out, err } = said(&shop(), &["wait", "backup", "import", "--timeout", "10s"]);
     assert_eq!((code, &*out), (Some(2), "backup: Succeeded: attempt 1 succeeded\n"));
-    assert_eq!(err, "error: after 1 s, 1 of 2 had not ended: import\n");
+    assert_eq!(err, "error: after 10 s, 1 of 2 had not ended: import\n");
 }
 
 #[test]
