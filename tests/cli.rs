@@ -348,3 +348,15 @@ error: standard input: Job \"x\" cannot be converted:
     let Said { code, out, .. } = said("convert", &several, &["--expand"]);
     assert_eq!((code, out.matches("kind: RetryableTask").count()), (Some(2), 2));
 }
+
+#[test]
+fn the_page_says_which_context_there_is_not() {
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-contexts.yaml");
+    std::fs::write(&file, "apiVersion: v1\nkind: Config\nclusters: []\nusers: []\ncontexts: []\n").unwrap();
+    let mut page = Command::new(env!("CARGO_BIN_EXE_retryable-tasks"));
+    page.args(["ui", "--http-address", "127.0.0.1:0", "--context", "nowhere", "--kubeconfig"]).arg(file);
+    let output = page.output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("nowhere") && err.contains("Give --context or --kubeconfig"), "{err}");
+}

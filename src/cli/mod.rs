@@ -1,6 +1,7 @@
 //! The command line: run | crd | remove-finalizers | self-test | simulate | convert | ui; and, by the program's name, the plugin of kubectl.
 
 mod convert;
+mod kubeconfig;
 pub mod plugin;
 mod run_operator;
 mod self_test;

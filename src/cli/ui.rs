@@ -1,5 +1,6 @@
 //! The `ui` command: serves the page.
 
+use super::kubeconfig::KubeconfigArgs;
 use super::run_operator::stop_signal;
 use clap::{Args, ValueEnum};
 use retryable_tasks::controller::client;
@@ -22,6 +23,9 @@ pub struct UiArgs {
     /// Who may see what
     #[arg(long, env = "RETRYABLE_UI_AUTH", default_value = "none")]
     auth: AuthMode,
+
+    #[command(flatten)]
+    kubeconfig: KubeconfigArgs,
 
     /// Namespaces to show, separated by commas; all namespaces if not given
     #[arg(long, env = "RETRYABLE_NAMESPACES", value_delimiter = ',')]
@@ -56,9 +60,11 @@ enum AuthMode {
 /// Why the page is not served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no cluster configuration.
-    #[error("no cluster configuration was found: run in a Pod with a service account, or set KUBECONFIG")]
-    Config(#[source] kube::config::InferConfigError),
+    /// There is no cluster configuration that can be used.
+    #[error(
+        "no cluster can be reached by this configuration: {0}. Give --context or --kubeconfig, set KUBECONFIG, or run in a Pod"
+    )]
+    Config(String),
     /// The client could not be made.
     #[error("the cluster configuration cannot be used")]
     Client(#[source] kube::Error),
@@ -77,14 +83,14 @@ pub enum Error {
 
 /// Serves the page until SIGTERM or SIGINT.
 pub async fn serve(args: UiArgs) -> Result<(), Error> {
-    let UiArgs { http_address, auth, namespaces, operator_namespace, operator_selector, lease_name } = args;
+    let UiArgs { http_address, auth, kubeconfig, namespaces, operator_namespace, operator_selector, lease_name } = args;
     let listener = http::bind(&http_address).await?;
     let address = listener.local_addr()?;
     if auth == AuthMode::None && !address.ip().is_loopback() {
         return Err(Error::NotLoopback(address));
     }
     let stop = stop_signal()?;
-    let config = kube::Config::infer().await.map_err(Error::Config)?;
+    let config = kubeconfig.config().await.map_err(Error::Config)?;
     let telemetry = Arc::new(Telemetry::new(Duration::MAX));
     let client = client::client(config, telemetry).map_err(Error::Client)?;
     let namespaces: BTreeSet<String> = namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect();
@@ -97,7 +103,14 @@ pub async fn serve(args: UiArgs) -> Result<(), Error> {
     let cache = Cache::new(client.clone(), watched, jiff::Timestamp::now);
     let operator =
         operator_namespace.map(|namespace| Operator { namespace, selector: operator_selector, lease: lease_name });
-    let app = App { cache: cache.clone(), auth, client, clock: jiff::Timestamp::now, replicas: Replicas::of(operator) };
+    let app = App {
+        cache: cache.clone(),
+        auth,
+        client,
+        clock: jiff::Timestamp::now,
+        replicas: Replicas::of(operator),
+        options: kubeconfig.options(),
+    };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the page is at http://{address}/");
     tokio::select! {
         result = http::serve_routes(listener, router(app), stop) => Ok(result?),

@@ -49,6 +49,8 @@ pub struct App {
     pub clock: fn() -> Timestamp,
     /// The operator's replicas.
     pub replicas: Replicas,
+    /// The options by which kubectl means this cluster, such as `--context prod`.
+    pub options: String,
 }
 
 type Shared = Arc<App>;
@@ -164,6 +166,7 @@ impl App {
             now: (self.clock)(),
             watched: self.cache.watched(),
             user: viewer.user.as_deref(),
+            options: &self.options,
         };
         match place {
             Place::Now | Place::Failed | Place::Tasks => page(StatusCode::OK, &list::list(look, place)),

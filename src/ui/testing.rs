@@ -92,6 +92,7 @@ impl Server {
             client,
             clock: || at(0),
             replicas: Replicas::of(Some(operator)),
+            options: String::new(),
         })
     }
 

@@ -58,7 +58,7 @@ fn row(flag: Flag, usage: &str) -> Vec<String> {
     vec![code(&name), variable.map(|name| code(&name)).unwrap_or_default(), default, cell(&meaning) + &values]
 }
 
-/// What comes under `Arguments:` and `Options:`.
+/// What comes under `Arguments:`, `Options:` and `Cluster:`.
 fn flags(help: &str) -> Vec<Flag> {
     let mut flags: Vec<Flag> = Vec::new();
     let mut inside = false;
@@ -66,7 +66,7 @@ fn flags(help: &str) -> Vec<Flag> {
         let text = line.trim();
         let depth = line.len() - line.trim_start().len();
         match flags.last_mut() {
-            _ if depth == 0 && !text.is_empty() => inside = ["Arguments:", "Options:"].contains(&text),
+            _ if depth == 0 && !text.is_empty() => inside = ["Arguments:", "Options:", "Cluster:"].contains(&text),
             _ if !inside || text.is_empty() || text == "Possible values:" => {}
             _ if depth < 10 => flags.push(Flag { name: text.into(), ..Flag::default() }),
             Some(flag) => flag.add(text),

@@ -1,12 +1,11 @@
-//! The cluster: kubeconfig, context, namespaces.
+//! The cluster, and the namespaces that are meant.
 
 use super::error::Error;
 use super::login;
+use crate::cli::kubeconfig::KubeconfigArgs;
 use clap::Args;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::Client;
 use retryable_tasks::core::why::as_argument;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Time to open a connection.
@@ -22,17 +21,8 @@ pub(super) struct Connection {
     #[arg(long, short = 'A', global = true, conflicts_with = "namespace", help_heading = "Cluster")]
     all_namespaces: bool,
 
-    /// The context of the kubeconfig
-    #[arg(long, global = true, value_name = "NAME", help_heading = "Cluster")]
-    context: Option<String>,
-
-    /// The kubeconfig; $KUBECONFIG or ~/.kube/config if not given
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Cluster")]
-    kubeconfig: Option<PathBuf>,
-
-    /// The user to act as
-    #[arg(long = "as", global = true, value_name = "USER", help_heading = "Cluster")]
-    act_as: Option<String>,
+    #[command(flatten)]
+    kubeconfig: KubeconfigArgs,
 }
 
 /// A cluster, and the namespaces that are meant.
@@ -53,29 +43,25 @@ pub(super) enum Scope {
 impl Connection {
     /// That of the kubeconfig's current context.
     pub(super) fn of_context() -> Self {
-        Self { namespace: Vec::new(), all_namespaces: false, context: None, kubeconfig: None, act_as: None }
+        Self { namespace: Vec::new(), all_namespaces: false, kubeconfig: KubeconfigArgs::default() }
     }
 
     /// The contexts of the kubeconfig; none if it cannot be read.
     pub(super) fn contexts(&self) -> Vec<String> {
-        let read = self.kubeconfig.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from);
-        read.map(|read| read.contexts.into_iter().map(|context| context.name).collect()).unwrap_or_default()
+        self.kubeconfig.contexts()
     }
 
     /// The address of the API server; none if the kubeconfig cannot be read.
     pub(super) async fn server(&self) -> Option<String> {
-        self.config().await.ok().map(|config| config.cluster_url.to_string())
+        self.kubeconfig.config().await.ok().map(|config| config.cluster_url.to_string())
     }
 
     /// Reads the kubeconfig. Nothing is sent yet.
     pub(super) async fn connect(&self) -> Result<Cluster, Error> {
-        let mut config = self.config().await?;
+        let mut config = self.kubeconfig.config().await.map_err(Error::Config)?;
         config.connect_timeout = Some(CONNECT_LIMIT);
         // What is retried, and for how long, is decided by each verb.
         config.default_retry = false;
-        if self.act_as.is_some() {
-            config.auth_info.impersonate.clone_from(&self.act_as);
-        }
         let named = self.named();
         let scope = match (self.all_namespaces, named.is_empty()) {
             (true, _) => Scope::All,
@@ -85,7 +71,7 @@ impl Connection {
         let program = config.auth_info.exec.clone();
         let failed = |error| Error::Config(login::problem(&error, program.as_ref()));
         let client = Client::try_from(config).map_err(failed)?;
-        Ok(Cluster { client, scope, options: self.options() })
+        Ok(Cluster { client, scope, options: self.kubeconfig.options() })
     }
 
     /// The namespaces that are named, each once: `-n shop,shop` and `-n shop,` mean one.
@@ -97,29 +83,6 @@ impl Connection {
             }
         }
         named
-    }
-
-    fn options(&self) -> String {
-        let Self { namespace: _, all_namespaces: _, context, kubeconfig, act_as } = self;
-        let kubeconfig = kubeconfig.as_ref().and_then(|file| file.to_str());
-        [("--context", context.as_deref()), ("--kubeconfig", kubeconfig), ("--as", act_as.as_deref())]
-            .into_iter()
-            .filter_map(|(option, value)| Some(format!("{option} {}", shlex::try_quote(value?).ok()?)))
-            .collect::<Vec<_>>()
-            .join(" ")
-    }
-
-    async fn config(&self) -> Result<Config, Error> {
-        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        let wrong = |error: &dyn std::error::Error| Error::Config(error.to_string());
-        if let Some(file) = &self.kubeconfig {
-            let read = Kubeconfig::read_from(file).map_err(|error| wrong(&error))?;
-            return Config::from_custom_kubeconfig(read, &options).await.map_err(|error| wrong(&error));
-        }
-        if self.context.is_some() {
-            return Config::from_kubeconfig(&options).await.map_err(|error| wrong(&error));
-        }
-        Config::infer().await.map_err(|error| wrong(&error))
     }
 }
 

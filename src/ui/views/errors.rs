@@ -29,6 +29,8 @@ pub struct ErrorsPage {
     /// How many failures there are, and of how many causes.
     failures: String,
     causes: String,
+    /// The options by which kubectl means this cluster, each after a space.
+    options: String,
     nothing: &'static str,
 }
 
@@ -135,6 +137,7 @@ pub fn errors(look: Look) -> ErrorsPage {
         failures: counted(failures, "failure", "failures"),
         causes: counted(paging.total, "cause", "causes"),
         paging,
+        options: if look.options.is_empty() { String::new() } else { format!(" {}", look.options) },
         nothing: if look.query.is_filtered() { "No failure matches." } else { "No attempt has failed." },
     }
 }

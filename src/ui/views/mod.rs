@@ -34,6 +34,8 @@ pub struct Look<'a> {
     pub watched: &'a [Watched],
     /// Who the viewer is, where that is known.
     pub user: Option<&'a str>,
+    /// The options by which kubectl means this cluster, such as `--context prod`.
+    pub options: &'a str,
 }
 
 impl<'a> Look<'a> {

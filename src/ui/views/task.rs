@@ -124,7 +124,7 @@ fn found(look: Look, object: Value) -> Found {
 fn readable(look: Look, task: &RetryableTask, yaml: String) -> Found {
     let none = RetryableTaskStatus::default();
     let status = task.status.as_ref().unwrap_or(&none);
-    let Why { sentence, hints } = why(task, &Known { now: look.now, queue: queue(look, task), options: "" });
+    let Why { sentence, hints } = why(task, &Known { now: look.now, queue: queue(look, task), options: look.options });
     let conditions = status.conditions.iter().take(MAX_CONDITIONS).map(|condition| ConditionRow {
         kind: condition.type_.clone(),
         status: condition.status.clone(),
@@ -141,7 +141,7 @@ fn readable(look: Look, task: &RetryableTask, yaml: String) -> Found {
         timeline: Some(timeline(look, task)),
         conditions: conditions.collect(),
         more_conditions: status.conditions.len().saturating_sub(MAX_CONDITIONS),
-        commands: commands(task, status),
+        commands: commands(look, task, status),
         yaml,
     }
 }
@@ -212,7 +212,7 @@ fn facts(look: Look, task: &RetryableTask, status: &RetryableTaskStatus) -> Vec<
 }
 
 /// What one can do, to be copied. Names of objects have no character that a shell would read as anything else.
-fn commands(task: &RetryableTask, status: &RetryableTaskStatus) -> Vec<Command> {
+fn commands(look: Look, task: &RetryableTask, status: &RetryableTaskStatus) -> Vec<Command> {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let (namespace, name) = (text(&task.metadata.namespace), text(&task.metadata.name));
     let request = |annotation: &str| {
@@ -232,5 +232,6 @@ fn commands(task: &RetryableTask, status: &RetryableTaskStatus) -> Vec<Command> 
         (!is_finished).then(|| ("Cancel it", request(ANNOTATION_CANCEL))),
     ];
     let numbered = commands.into_iter().flatten().enumerate();
-    numbered.map(|(id, (what, text))| Command { id, what, text }).collect()
+    let of_cluster = |text: String| if look.options.is_empty() { text } else { format!("{text} {}", look.options) };
+    numbered.map(|(id, (what, text))| Command { id, what, text: of_cluster(text) }).collect()
 }

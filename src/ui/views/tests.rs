@@ -11,7 +11,7 @@ mod size;
 /// The page at that place, of that store.
 fn page(store: &Store, place: Place, query: &str) -> String {
     let (query, sight) = (Query::parse(query), Sight::all());
-    let look = Look { store, sight: &sight, query: &query, now: at(0), watched: &ALL, user: None };
+    let look = Look { store, sight: &sight, query: &query, now: at(0), watched: &ALL, user: None, options: "" };
     let html = match place {
         Place::Now | Place::Failed | Place::Tasks => list::list(look, place).render(),
         Place::Errors => errors::errors(look).render(),
@@ -174,10 +174,28 @@ fn a_task_that_is_queued_shows_its_place_in_the_line() {
     let tasks = [queued("shop", "second", -50), queued("shop", "first", -60), queued("bank", "elsewhere", -90)];
     let store = store(&tasks, &[queue], &[], &[]);
     let (query, sight) = (Query::parse("namespace=shop&name=second"), Sight::all());
-    let look = Look { store: &store, sight: &sight, query: &query, now: at(0), watched: &ALL, user: None };
+    let look = Look { store: &store, sight: &sight, query: &query, now: at(0), watched: &ALL, user: None, options: "" };
     let answer = task::Answer::Found(serde_json::to_value(&tasks[0]).unwrap());
     let html = task::task(look, answer).render().unwrap();
     assert!(html.contains("it is number 2 of 2 in line"), "{html}");
+}
+
+#[test]
+fn commands_to_copy_mean_the_cluster_that_is_shown() {
+    let failed = task("shop", "red", &failed(1, "m"));
+    let (store, sight, query) =
+        (store(std::slice::from_ref(&failed), &[], &[], &[]), Sight::all(), Query::parse("namespace=shop&name=red"));
+    let options = "--context prod";
+    let look = Look { store: &store, sight: &sight, query: &query, now: at(0), watched: &ALL, user: None, options };
+    let html = task::task(look, task::Answer::Found(serde_json::to_value(&failed).unwrap())).render().unwrap();
+    let commands = html.split("<code id=\"command-").skip(1).map(|rest| rest.split_once("</code>").unwrap().0);
+    let commands: Vec<&str> = commands.collect();
+    assert!(
+        commands.len() == 3 && commands.iter().all(|command| command.ends_with(" --context prod")),
+        "{commands:#?}"
+    );
+    let html = errors::errors(look).render().unwrap();
+    assert!(html.contains("--state Failed --fingerprint ID --context prod</code>"), "{html}");
 }
 
 #[test]

@@ -123,8 +123,15 @@ fn the_page_of_a_task_is_small_however_long_its_history_and_says_what_more_there
     let (store, sight) = (full(), Sight::all());
     let shown = |query: &str| {
         let query = Query::parse(&format!("namespace=shop&name=long&{query}"));
-        let look =
-            Look { store: &store, sight: &sight, query: &query, now: at(20_000), watched: &ALL, user: Some("ada") };
+        let look = Look {
+            store: &store,
+            sight: &sight,
+            query: &query,
+            now: at(20_000),
+            watched: &ALL,
+            user: Some("ada"),
+            options: "",
+        };
         task_page(look, Answer::Found(long_history())).render().unwrap()
     };
     let html = shown("");

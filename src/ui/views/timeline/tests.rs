@@ -10,7 +10,10 @@ fn of(status: &Value, backoff: &Value) -> Timeline {
     let mut task = task("shop", "t", status);
     task.spec.backoff = serde_json::from_value(backoff.clone()).unwrap();
     let (store, sight, query) = (Store::default(), Sight::all(), Query::parse(""));
-    timeline(Look { store: &store, sight: &sight, query: &query, now: at(200), watched: &ALL, user: None }, &task)
+    timeline(
+        Look { store: &store, sight: &sight, query: &query, now: at(200), watched: &ALL, user: None, options: "" },
+        &task,
+    )
 }
 
 fn entry(attempt: i32, from: i64, to: i64, wait: Option<i64>) -> Value {
