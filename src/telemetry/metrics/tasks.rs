@@ -212,6 +212,9 @@ impl TaskMetrics {
             (TaskResult::Failed, ConditionReason::RuleFailed),
             (TaskResult::Failed, ConditionReason::DoNotRetry),
             (TaskResult::Failed, ConditionReason::DeadlineExceeded),
+            (TaskResult::Failed, ConditionReason::QueueTimeout),
+            (TaskResult::Failed, ConditionReason::DependencyFailed),
+            (TaskResult::Failed, ConditionReason::DependencyTimeout),
         ];
         drop(self.recovery.get_or_create(&self.labeller.queue(task)));
         for again in [false, true] {

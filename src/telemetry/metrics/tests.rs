@@ -122,9 +122,11 @@ fn what_is_likely_is_there_before_it_happens() {
                 format!(r#"namespace="shop",queue="payments",result="{result}",reason="{reason}",retry="{retry}""#);
             assert!(has(&metrics, &format!("retryabletask_attempts_total{{{labels}}} 0")), "{labels}");
         }
-        let labels =
-            format!(r#"namespace="shop",queue="payments",result="Failed",reason="RetriesExhausted",retried="{retry}""#);
-        assert!(has(&metrics, &format!("retryabletask_finished_total{{{labels}}} 0")), "{labels}");
+        for reason in ["RetriesExhausted", "QueueTimeout", "DependencyFailed", "DependencyTimeout"] {
+            let labels =
+                format!(r#"namespace="shop",queue="payments",result="Failed",reason="{reason}",retried="{retry}""#);
+            assert!(has(&metrics, &format!("retryabletask_finished_total{{{labels}}} 0")), "{labels}");
+        }
     }
     assert!(has(&metrics, r#"retryabletask_recovery_seconds_count{namespace="shop",queue="payments"} 0"#));
     metrics.attempt_ended(&IMPORT, &ended(AttemptResult::Failed, "Error", false));
