@@ -62,6 +62,11 @@ pub struct Why {
 }
 
 impl Why {
+    /// The sentence with its full stop. What it quotes at its end may have one of its own.
+    pub fn text(&self) -> String {
+        format!("{}.", self.sentence.trim_end_matches('.'))
+    }
+
     fn of(sentence: impl Into<String>) -> Self {
         Self { sentence: sentence.into(), hints: Vec::new() }
     }

@@ -62,7 +62,7 @@ pub fn text(queue: &TaskQueue, tasks: &[RetryableTask], limit: usize, style: Sty
         ("Starts", starts(queue).to_owned()),
     ];
     if let Some(Circuit { state, until, cause, trip, .. }) = &status.circuit {
-        facts.push(("Circuit", format!("{}, opened {trip} times", state.as_str())));
+        facts.push(("Circuit", format!("{}, opened {}", state.as_str(), times(*trip))));
         facts.extend(until.as_ref().map(|until| ("Probes", in_time(until.0, now))));
         facts.extend(cause.clone().map(|cause| ("Cause", cause)));
     }
@@ -103,4 +103,8 @@ fn line(queue: &str, tasks: &[RetryableTask], now: Timestamp) -> Table {
         })
         .collect();
     table
+}
+
+fn times(number: i32) -> String {
+    if number == 1 { "once".into() } else { format!("{number} times") }
 }

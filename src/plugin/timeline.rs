@@ -46,10 +46,11 @@ pub fn text(task: &RetryableTask, why: &Why, style: Style, now: Timestamp) -> St
 
 /// Why a task is where it is, with what to do beside it. `name` says of which task, where there are several.
 pub fn sentence(name: Option<&str>, why: &Why) -> String {
-    let Why { sentence, hints } = why;
+    let Why { sentence: _, hints } = why;
+    let sentence = why.text();
     let name = name.map(|name| format!("{name}: ")).unwrap_or_default();
     let hints: String = hints.iter().flat_map(|hint| ["  ", hint.as_str(), "\n"]).collect();
-    format!("{name}{sentence}.\n{hints}")
+    format!("{name}{sentence}\n{hints}")
 }
 
 fn facts(task: &RetryableTask, status: &RetryableTaskStatus) -> Vec<(&'static str, String)> {

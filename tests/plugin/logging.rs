@@ -33,7 +33,7 @@ fn the_log_of_an_attempt() {
     let Said { err, .. } = said(&new, &["logs", "new", "--context", "test"]);
     assert!(err.ends_with("kubectl retryable why new -n shop --context test says why\n"), "{err}");
     let Said { code, err, .. } = said(&Server::new(script), &["logs", "import", "--attempt", "5"]);
-    assert_eq!((code, &*err), (Some(1), "error: attempt 5 is not in the history: 1 attempts have been started\n"));
+    assert_eq!((code, &*err), (Some(1), "error: attempt 5 is not in the history: the task has started 1 so far\n"));
 }
 
 #[test]

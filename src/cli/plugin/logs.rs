@@ -116,7 +116,7 @@ fn choose(cluster: &Cluster, task: &RetryableTask, args: &LogsArgs) -> Result<Ve
         }
         (None, Some(number)) => {
             let count = task.status.as_ref().map_or(0, |status| status.attempts);
-            Err(Error::Usage(format!("attempt {number} is not in the history: {count} attempts have been started")))
+            Err(Error::Usage(format!("attempt {number} is not in the history: the task has started {count} so far")))
         }
         (None, None) => {
             let name = cluster.as_argument(&args.name)?;

@@ -281,3 +281,10 @@ fn a_sentence_is_one_line_and_not_too_long() {
     let sentence = why(&task, &unknown()).sentence;
     assert!(!sentence.contains('\n') && sentence.len() < 700, "{sentence}");
 }
+
+#[test]
+fn a_sentence_has_one_full_stop_whatever_it_quotes() {
+    let quotes = |end: &str| Why::of(format!("no node takes it: preemption is not helpful for scheduling{end}")).text();
+    assert_eq!(quotes("."), "no node takes it: preemption is not helpful for scheduling.");
+    assert_eq!(quotes(""), quotes("."));
+}

@@ -9,7 +9,7 @@ use crate::api::{
     RetryableTaskStatus, State,
 };
 use crate::core::queue::place::{Place as PlaceInLine, place};
-use crate::core::why::{Known, KnownQueue, Why, why};
+use crate::core::why::{Known, KnownQueue, why};
 use crate::ui::query::{Place, Query};
 use crate::ui::record::{Key, is_end};
 use crate::ui::redact::yaml;
@@ -124,7 +124,7 @@ fn found(look: Look, object: Value) -> Found {
 fn readable(look: Look, task: &RetryableTask, yaml: String) -> Found {
     let none = RetryableTaskStatus::default();
     let status = task.status.as_ref().unwrap_or(&none);
-    let Why { sentence, hints } = why(task, &Known { now: look.now, queue: queue(look, task), options: look.options });
+    let why = why(task, &Known { now: look.now, queue: queue(look, task), options: look.options });
     let conditions = status.conditions.iter().take(MAX_CONDITIONS).map(|condition| ConditionRow {
         kind: condition.type_.clone(),
         status: condition.status.clone(),
@@ -135,8 +135,8 @@ fn readable(look: Look, task: &RetryableTask, yaml: String) -> Found {
     Found {
         mark: status.state.map_or(Mark::NEW, Mark::of_task),
         problem: None,
-        why: format!("{sentence}."),
-        hints,
+        why: why.text(),
+        hints: why.hints,
         facts: facts(look, task, status),
         timeline: Some(timeline(look, task)),
         conditions: conditions.collect(),

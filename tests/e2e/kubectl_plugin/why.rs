@@ -1,4 +1,4 @@
-//! `why` has a right sentence for every state that a real cluster can bring a task into.
+//! `why` has a right sentence for the states that a real cluster brings tasks into. Those that need faults or luck are pure tests.
 
 use super::say;
 use crate::queue::queue;
@@ -64,6 +64,8 @@ fn waiting() -> Vec<Case> {
             json!({"rules": [{"name": "quoted", "action": "Fail", "when": {"message": r"\Qa\E"}}]}),
         )
         .says("Attempt 1 cannot start, because the spec is not valid: ", "rule \"quoted\""),
+        case("hen", "true", json!({"after": [{"task": "egg"}]})).says("Attempt 1 cannot start: these tasks wait for one another: ", "hen"),
+        case("egg", "true", json!({"after": [{"task": "hen"}]})).says("Attempt 1 cannot start: these tasks wait for one another: ", "hen"),
         case("account", "true", json!({"template": {"spec": {"serviceAccountName": "nobody"}}})).says(
             "Attempt 1 cannot start, because the API server rejects its Pod: ",
             "serviceaccount \"nobody\" not found; ",
@@ -92,6 +94,8 @@ fn with_a_pod() -> Vec<Case> {
             .says("Attempt 1 has not started: Pod nowhere-", " waits, because no node takes it: 0/"),
         case("no-image", "true", json!({"image": "example.org/none:1", "template": {"spec": {"containers": [{"name": "task", "imagePullPolicy": "Never"}]}}}))
             .says("Attempt 1 has not started: Pod no-image-", " waits, because its image cannot be pulled (ErrImageNeverPull): "),
+        case("gated", "true", json!({"template": {"spec": {"schedulingGates": [{"name": "example.org/wait"}]}}}))
+            .says("Attempt 1 has not started: Pod gated-", " waits, because "),
         case("runs", UNTIL_STOPPED, json!({"queue": {"name": "one"}}))
             .says("Attempt 1 runs in Pod runs-", ", created "),
         case("back-off", "echo no route to 10.1.2.3; exit 3", json!({"backoff": {"strategy": "Fixed", "initialDelaySeconds": 3600}}))
@@ -125,6 +129,10 @@ fn ended() -> Vec<Case> {
             .says("Failed with DoNotRetry ", ": attempt 1 returned doNotRetry"),
         case("too-long", UNTIL_STOPPED, json!({"activeDeadlineSeconds": 2}))
             .says("Failed with DeadlineExceeded ", "activeDeadlineSeconds"),
+        case("hangs", UNTIL_STOPPED, json!({"maxRetries": 0, "attemptTimeoutSeconds": 1})).says(
+            "Failed with RetriesExhausted ",
+            ": the only attempt failed (maxRetries 0); the last ended with AttemptTimeout",
+        ),
         case("after-failure", "true", json!({"after": [{"task": "fails"}]}))
             .says("Failed with DependencyFailed ", "fails"),
     ]
