@@ -311,6 +311,31 @@ fn schedules_are_triggered() {
 }
 
 #[test]
+fn a_backfill_that_was_done_is_not_told_as_done_again() {
+    let interval = "2026-11-01/2026-11-07";
+    let known = json!({"annotation": "retryable.dev/backfill", "value": interval, "time": "2026-11-22T10:00:00Z", "effect": "7 times"});
+    let spec = json!({"schedule": "0 3 * * *", "template": {"spec": {"image": "busybox"}}});
+    // Somebody has taken the annotation away.
+    let schedule = object("TaskSchedule", "nightly", &json!({"spec": spec, "status": {"acknowledged": [known]}}));
+    let server = Server::with(&[("taskschedules", vec![schedule])]);
+    let Said { code, out, err } = said(&server, &["schedule", "backfill", "nightly", interval]);
+    let expected = "error: already requested (7 times); change the value to request it again\n";
+    assert_eq!((code, &*out, &*err, server.writes().len()), (Some(1), "", expected, 0));
+}
+
+#[test]
+fn a_name_that_is_gone_keeps_no_other_from_being_meant() {
+    let server = Server::with(&[("retryabletasks", vec![waiting("import"), waiting("sync")])]);
+    let Said { code, out, err } = said(&server, &["cancel", "import", "gone", "sync", "--dry-run"]);
+    let gone = "error: get RetryableTask shop/gone: retryabletasks \"gone\" not found\n";
+    assert_eq!((code, &*out, &*err), (Some(1), "import: cancel (dry run)\nsync: cancel (dry run)\n", gone));
+    let Said { code, out, err } = said(&server, &["why", "gone", "sync"]);
+    assert_eq!((code, out.starts_with("sync: Attempt 2 waits"), &*err), (Some(1), true, gone), "{out}");
+    let Said { code, out, err } = said(&server, &["cancel", "gone"]);
+    assert_eq!((code, &*out, &*err), (Some(1), "", gone));
+}
+
+#[test]
 fn a_schedule_that_changes_meanwhile_is_read_again() {
     let spec = json!({"schedule": "0 3 * * *", "template": {"spec": {"image": "busybox"}}});
     let state = Mutex::new((object("TaskSchedule", "nightly", &json!({"spec": spec, "status": {}})), 0));

@@ -129,6 +129,18 @@ spec:
   image: shop/import:1.4
 ";
     assert_eq!((&*out, creations(&server)), (expected, 0));
+    let named = said(&server, &[&CREATE[..], &["--dry-run", "-o", "name"]].concat()).out;
+    assert_eq!((&*named, creations(&server)), ("retryabletask.retryable.dev/import\n", 0));
+}
+
+/// For `create … -o name | xargs kubectl retryable wait`.
+#[test]
+fn a_name_is_printed_alone() {
+    let server = storing(|_| None);
+    for _ in 0..2 {
+        let Said { code, out, .. } = said(&server, &[&CREATE[..], &["-o", "name"]].concat());
+        assert_eq!((code, &*out), (Some(0), "retryabletask.retryable.dev/import\n"));
+    }
 }
 
 #[test]

@@ -68,6 +68,9 @@ pub(super) async fn act(connection: &Connection, action: Action, args: &ActArgs)
     let cluster = connection.connect().await?;
     let (mut meant, unread) = meant(&cluster, args).await?;
     tasks::sort(&mut meant, tasks::SortBy::Name);
+    if meant.is_empty() && !unread.is_empty() {
+        return Ok(problems(&unread));
+    }
     if meant.is_empty() {
         note(&none(&cluster, "matching tasks"));
         return Ok(problems(&unread));
@@ -150,11 +153,16 @@ async fn meant(cluster: &Cluster, args: &ActArgs) -> Result<(Vec<RetryableTask>,
         (false, false) => Err(Error::Usage("give either names or -l, --state, --reason, --fingerprint".into())),
         (true, false) => chosen(cluster, &args.which).await.map(|found| (found.items, found.problems)),
         (false, true) => {
-            let mut tasks = Vec::new();
+            let (mut tasks, mut problems) = (Vec::new(), Vec::new());
             for name in &args.names {
-                tasks.push(fetch::get(cluster, name).await?);
+                match fetch::get(cluster, name).await {
+                    Ok(task) => tasks.push(task),
+                    // One that is forbidden or gone keeps none of the others from being meant.
+                    Err(error) if error.answer().is_some() && !error.is_transient() => problems.push(error.to_string()),
+                    Err(error) => return Err(error),
+                }
             }
-            Ok((tasks, Vec::new()))
+            Ok((tasks, problems))
         }
     }
 }

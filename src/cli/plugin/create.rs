@@ -3,7 +3,7 @@
 use super::connect::{Cluster, Connection};
 use super::error::Error;
 use super::fetch::answered;
-use super::output::{Show, name_of, note, out};
+use super::output::{Output, Show, name_of, note, out};
 use super::wait;
 use clap::Args;
 use kube::Api;
@@ -104,23 +104,23 @@ pub(super) async fn create(connection: &Connection, args: &CreateArgs) -> Result
         suspend: args.suspend,
     }
     .manifest();
+    let name = name_of(&RetryableTask::new(&args.name, serde_json::from_value(manifest["spec"].clone())?));
     if args.dry_run {
-        return if args.show.is_value() {
-            args.show.value(&manifest)
-        } else {
-            out(&serde_yaml_ng::to_string(&manifest)?)
+        return match args.show.output {
+            Output::Json | Output::Yaml => args.show.value(&manifest),
+            Output::Name => out(&format!("{name}\n")),
+            Output::Table | Output::Wide => out(&serde_yaml_ng::to_string(&manifest)?),
         }
         .map(|()| 0);
     }
     let (created, is_new) = submit(&cluster, &namespace, &manifest, args.submit_timeout).await?;
-    if args.show.is_value() {
-        args.show.value(&created)?;
-    } else {
-        let what = if is_new { "created" } else { "exists, unchanged" };
-        out(&format!(
-            "{} {what}\n",
-            name_of(&RetryableTask::new(&args.name, serde_json::from_value(manifest["spec"].clone())?))
-        ))?;
+    match args.show.output {
+        Output::Json | Output::Yaml => args.show.value(&created)?,
+        Output::Name => out(&format!("{name}\n"))?,
+        Output::Table | Output::Wide => {
+            let what = if is_new { "created" } else { "exists, unchanged" };
+            out(&format!("{name} {what}\n"))?;
+        }
     }
     if args.wait { wait::for_all(&cluster, std::slice::from_ref(&args.name), None).await } else { Ok(0) }
 }

@@ -155,9 +155,16 @@ pub(super) async fn get(connection: &Connection, args: &GetArgs) -> Result<u8, E
 
 pub(super) async fn why(connection: &Connection, args: &WhyArgs) -> Result<u8, Error> {
     let cluster = connection.connect().await?;
-    let mut all = Vec::new();
+    let (mut all, mut unread) = (Vec::new(), Vec::new());
     for name in &args.names {
-        let task: RetryableTask = fetch::get(&cluster, name).await?;
+        let task: RetryableTask = match fetch::get(&cluster, name).await {
+            Ok(task) => task,
+            Err(error) if error.answer().is_some() && !error.is_transient() => {
+                unread.push(error.to_string());
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let why = QueueLookUp::of(&cluster, &task).await.explain(&task, &cluster);
         if args.show.is_value() {
             let (namespace, Why { sentence, hints }) = (task.namespace(), why);
@@ -169,7 +176,7 @@ pub(super) async fn why(connection: &Connection, args: &WhyArgs) -> Result<u8, E
     if args.show.is_value() {
         args.show.value(&json!({"tasks": all}))?;
     }
-    Ok(0)
+    Ok(problems(&unread))
 }
 
 /// The tasks that name the queue.

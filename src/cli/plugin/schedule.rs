@@ -154,7 +154,8 @@ async fn next(cluster: &Cluster, args: &NextArgs) -> Result<u8, Error> {
 async fn request(cluster: &Cluster, name: &str, annotation: &str, value: &str, limit: Duration) -> Result<u8, Error> {
     let (asked, deadline) = (Asked { annotation, value }, Instant::now() + limit);
     let first: TaskSchedule = fetch::get(cluster, name).await?;
-    if let Some(effect) = asked.effect(&first).filter(|_| asked.is_stored(&first)) {
+    // A value that was acknowledged is not acted upon again, though its annotation is gone.
+    if let Some(effect) = asked.effect(&first) {
         note(&format!("error: already requested ({effect}); change the value to request it again"));
         return Ok(1);
     }
