@@ -27,7 +27,7 @@ pub struct TaskQueueStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub circuit: Option<Circuit>,
 
-    /// Active is True while attempts may start, with the reason Recovering while the slots grow after an outage or a hold; else its reason is Held, HeldAndDrained or CircuitOpen. CircuitOpen is True while the circuit is
+    /// Active is True while attempts may start, with the reason Recovering while the slots grow after an outage or a hold; else its reason is Held, HeldAndDrained, CircuitOpen, RetryAfter (a failed attempt has requested a delay) or InvalidSpec. CircuitOpen is True while the circuit is
     /// Open or HalfOpen. CircuitWouldOpen, with mode Observe, is True while the circuit would be open.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

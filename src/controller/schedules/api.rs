@@ -5,10 +5,12 @@ use super::run_cache::WatchedTask;
 use crate::api::{ANNOTATION_CANCEL, RetryableTask, TaskSchedule, TaskScheduleStatus};
 use crate::controller::task_api::message_of;
 use crate::controller::{Error, TaskKey};
+use crate::core::rejection::is_of_admission;
 use crate::core::schedule::RunSnapshot;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
 };
+use kube::core::Status;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
@@ -45,6 +47,13 @@ pub(super) struct Rejection {
     pub is_certain: bool,
     /// Whether an object that is not the schedule's has the name.
     pub is_taken: bool,
+}
+
+/// Whether the API server has certainly stored nothing. Webhooks are asked before anything is stored: one that cannot be called makes the
+/// API server answer with 500.
+fn is_refused(status: &Status) -> bool {
+    let is_client_error = (400..500).contains(&status.code) && status.code != 408;
+    is_client_error || is_of_admission(&status.message)
 }
 
 impl ScheduleApi<'_> {
@@ -122,7 +131,7 @@ impl ScheduleApi<'_> {
                 }
             }
             Err(error) => {
-                let is_certain = matches!(&error, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 408);
+                let is_certain = matches!(&error, kube::Error::Api(status) if is_refused(status));
                 rejected(message_of(&error), is_certain)
             }
         }
@@ -163,3 +172,6 @@ fn unless_gone(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,10 +19,10 @@ pub use summary::Counts;
 use super::facts::{Held, TaskFacts};
 use super::line::{FairnessKey, Line, Rank, Uid};
 use super::rate::Bucket;
-use super::settings::Settings;
+use super::settings::{Breaker, Settings};
 use super::view::QueueDemand;
 use super::votes::{Verdict, Votes};
-use crate::api::{Circuit, TaskQueue};
+use crate::api::{Circuit, CircuitMode, TaskQueue};
 use crate::core::decide::LATE_POST_BOUND;
 use crate::core::time::plus;
 use jiff::{SignedDuration, Timestamp};
@@ -215,6 +215,10 @@ impl Ledger {
                 self.released_at = now;
             }
         }
+        // The breaker as it is now says whether a requested delay holds the queue, and for how long at most.
+        let honours = |breaker: &&Breaker| breaker.honor_retry_after && breaker.mode == CircuitMode::Enforce;
+        let most = settings.breaker.as_ref().filter(honours).map(|breaker| plus(now, breaker.max_open));
+        self.retry_after = self.retry_after.zip(most).map(|(until, most)| until.min(most));
         let starts_to_drain = settings.drain && before.as_ref().is_none_or(|before| !before.settings.drain);
         if before.is_none() {
             return self.names(|member| !matches!(member.state, State::Idle));

@@ -22,6 +22,22 @@ pub(super) fn give_up_rejected(draft: &mut Draft, next: &str) {
     }
 }
 
+/// The times of the schedule start nothing for now. A run of theirs that the API server has rejected so far waits until they do, if it is
+/// kept; else it is skipped.
+pub(super) fn put_aside_rejected(draft: &mut Draft, is_kept: bool) {
+    let Some((planned, rejected)) = certain_rejection(draft).filter(|(planned, _)| planned.cause == RunCause::Schedule)
+    else {
+        return;
+    };
+    draft.status.creating = None;
+    if is_kept {
+        draft.status.waiting.insert(0, planned);
+    } else {
+        let message = format!("{} was not created, and its time no longer counts: {}", planned.name, rejected.message);
+        draft.skip(Skip::Rejected, 1, message);
+    }
+}
+
 /// A rejected run of a backfill is dropped if the backfill was stopped, left out if its name is taken, and put back if another run waits.
 pub(super) fn make_way(draft: &mut Draft, is_other_waiting: bool) {
     let Some((planned, rejected)) = certain_rejection(draft).filter(|(planned, _)| planned.cause == RunCause::Backfill)

@@ -6,6 +6,7 @@ use super::interval;
 use super::rejected::{backfill_in_doubt, give_up_rejected, last_rejection};
 use super::situation::Transition;
 use super::task::{patched, triggered_name};
+use super::times::left_behind;
 use super::timetable::Timetable;
 use crate::api::{
     ANNOTATION_BACKFILL, ANNOTATION_RESUME, ANNOTATION_TRIGGER, Acknowledged, Backfill, Overlap, PlannedRun,
@@ -160,6 +161,9 @@ fn resume(draft: &mut Draft) -> String {
         return "no effect: the schedule is not paused".into();
     }
     draft.status.consecutive_failures = 0;
+    if draft.situation.schedule.spec.suspend {
+        return "the pause is over, but the schedule is suspended (spec.suspend)".into();
+    }
     "the schedule goes on".into()
 }
 
@@ -181,7 +185,7 @@ fn backfill(draft: &mut Draft, timetable: &Timetable, value: &str) -> String {
         Err(problem) => return format!("no effect: {problem}"),
     };
     // Later times are the schedule's own.
-    let until = until.min(draft.status.handled_time.as_ref().map_or(draft.situation.now, |time| time.0));
+    let until = until.min(left_behind(draft));
     let after = from.checked_sub(SignedDuration::from_micros(1)).unwrap_or(from);
     let count = between(timetable, (after, until)).take(MAX_BACKFILL + 1).count();
     if count > MAX_BACKFILL {

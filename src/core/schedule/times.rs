@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::due::{Due, due};
-use super::rejected::give_up_rejected;
+use super::rejected::{give_up_rejected, put_aside_rejected};
 use super::situation::Skip;
 use super::task::{name_of, written};
 use super::timetable::Timetable;
@@ -28,15 +28,14 @@ pub(super) fn settle(draft: &mut Draft, timetable: &Timetable) {
     let mut handled = handled(draft);
     let keeps = spec.missed.policy == MissedPolicy::All;
     if draft.is_stopped() {
+        put_aside_rejected(draft, keeps);
         if !keeps {
             draft.status.waiting.retain(|run| run.cause == RunCause::Trigger);
         }
         draft.status.handled_time = Some(Time(handled));
         return;
     }
-    if draft.was_stopped() && !keeps {
-        handled = handled.max(edited(draft.situation.schedule, now, draft.was_paused()));
-    }
+    handled = handled.max(left_behind(draft));
     let Due { times, missed } = due(timetable, handled, now, &spec.missed);
     let text =
         format!("times that passed while nothing could be started: {missed} (missed.policy {:?})", spec.missed.policy);
@@ -62,10 +61,23 @@ fn first_to_come(timetable: &Timetable, handled: Timestamp, now: Timestamp) -> O
     timetable.next(handled.max(plus(now, -timetable.splay())))
 }
 
+/// Up to when no time starts by itself any more: what came before is settled, or was not kept while the schedule started nothing.
+pub(super) fn left_behind(draft: &Draft) -> Timestamp {
+    let (schedule, now) = (draft.situation.schedule, draft.situation.now);
+    let is_kept = schedule.spec.missed.policy == MissedPolicy::All;
+    let settled = settled_until(schedule, now);
+    match (draft.is_stopped(), draft.was_stopped()) {
+        (true, _) if !is_kept => now,
+        (false, true) if !is_kept => settled.max(edited(schedule, now, draft.was_paused())),
+        (true | false, _) => settled,
+    }
+}
+
 /// Up to which time all are settled.
 fn handled(draft: &mut Draft) -> Timestamp {
     let (schedule, now) = (draft.situation.schedule, draft.situation.now);
     if is_edited(schedule) {
+        put_aside_rejected(draft, false);
         draft.status.waiting.retain(|run| run.cause != RunCause::Schedule);
     }
     draft.status.times_hash = Some(times_hash(&schedule.spec));

@@ -155,7 +155,10 @@ impl Ledger {
         let open = probes.iter().filter(|state| **state == ProbeState::Open).count();
         let may_probe = match circuit.state {
             CircuitState::Open => circuit.until.as_ref().is_some_and(|until| until.0 <= now),
-            CircuitState::HalfOpen => open < breaker.at_a_time,
+            CircuitState::HalfOpen => {
+                let needed = usize::try_from(breaker.successes.saturating_sub(circuit.successes)).unwrap_or(0);
+                open < breaker.at_a_time.min(needed)
+            }
             CircuitState::Closed | CircuitState::WouldOpen | CircuitState::Unknown => false,
         };
         let may_probe = may_probe && !settings.hold && !self.is_syncing(now);

@@ -65,7 +65,8 @@ impl Ledger {
             let closes =
                 self.is_shut() && circuit.as_ref().is_some_and(|circuit| circuit.state == CircuitState::Closed);
             let recovers = self.is_recovering(now) || closes && self.growth().is_some();
-            set_conditions(&mut conditions, settings, circuit.as_ref(), recovers, (now, generation));
+            let pause = Pause { recovers, waits: self.retry_after.is_some_and(|until| until > now) };
+            set_conditions(&mut conditions, settings, circuit.as_ref(), pause, (now, generation));
         }
         TaskQueueStatus {
             observed_generation: generation,
@@ -90,11 +91,19 @@ pub(super) fn released_since(queue: &TaskQueue, now: Timestamp) -> Option<Timest
     }
 }
 
+/// What keeps some or all from starting beside the spec and the circuit.
+struct Pause {
+    /// The slots grow.
+    recovers: bool,
+    /// An attempt has requested a delay.
+    waits: bool,
+}
+
 fn set_conditions(
     conditions: &mut Vec<Condition>,
     settings: &Settings,
     circuit: Option<&Circuit>,
-    recovers: bool,
+    Pause { recovers, waits }: Pause,
     at: (Timestamp, Option<i64>),
 ) {
     let state = circuit.map(|circuit| circuit.state);
@@ -110,6 +119,11 @@ fn set_conditions(
         }
         None if settings.hold => (false, HELD, "stopPolicy is Hold: no attempt starts".into()),
         None if is_open => (false, "CircuitOpen", cause.clone()),
+        None if waits => {
+            let message =
+                "a failed attempt has requested a delay (retryAfterSeconds): no attempt starts until it is over";
+            (false, "RetryAfter", message.into())
+        }
         None if recovers => (true, RECOVERING, "attempts start, and the slots grow again".into()),
         None => (true, "Active", "attempts start".into()),
     };

@@ -184,3 +184,61 @@ fn another_backfill_takes_the_place_of_a_refused_one() {
     world.end(RunResult::Succeeded).end(RunResult::Succeeded);
     assert_eq!(world.times().join(" "), "08:00 09:00");
 }
+
+/// While nothing starts, no time is settled. Those that passed meanwhile are left to a backfill.
+#[test]
+fn a_backfill_makes_up_for_a_suspension() {
+    for policy in ["Latest", "Skip"] {
+        let mut world = every_hour(json!({"suspend": true, "missed": {"policy": policy}}));
+        world.at("14:30:00");
+        let interval = "2026-11-22T11:00:00Z/2026-11-22T13:00:00Z";
+        let effect = world.annotate("backfill", interval);
+        assert!(effect.starts_with("3 times of"), "{effect}");
+        // Resumed in the same breath.
+        let mut world = every_hour(json!({"suspend": true, "missed": {"policy": policy}}));
+        world.at("14:30:00");
+        world.edit(json!({"suspend": false}));
+        let effect = world.annotate("backfill", interval);
+        assert!(effect.starts_with("3 times of"), "{effect}");
+        for _ in 0..3 {
+            world.end(RunResult::Succeeded);
+        }
+        assert_eq!(world.times().join(" "), "11:00 12:00 13:00");
+    }
+    // With All, they start by themselves once the schedule goes on.
+    let mut world = every_hour(json!({"suspend": true, "missed": {"policy": "All"}}));
+    world.at("14:30:00");
+    let effect = world.annotate("backfill", "2026-11-22T11:00:00Z/2026-11-22T13:00:00Z");
+    assert!(effect.starts_with("no effect"), "{effect}");
+}
+
+/// What the API server refuses is tried again. Nothing starts when the quota is free at last, if the schedule is suspended by then.
+#[test]
+fn a_refused_run_does_not_start_once_the_schedule_is_suspended_or_has_other_times() {
+    for (policy, edit, later) in [
+        ("Latest", json!({"suspend": true}), ""),
+        ("All", json!({"suspend": true}), "11:00 12:00 13:00"),
+        ("Latest", json!({"schedule": "30 * * * *"}), ""),
+    ] {
+        let mut world = every_hour(json!({"missed": {"policy": policy, "withinSeconds": 86400}}));
+        world.rejects = Some("exceeded quota");
+        world.at("11:00:00");
+        assert!(world.status().creating.is_some());
+        world.edit(edit.clone());
+        world.at("11:00:10");
+        assert_eq!(world.status().creating, None, "{policy} {edit}");
+        world.rejects = None;
+        world.at("11:10:00");
+        assert_eq!(world.times().len(), 0, "{policy} {edit}");
+        if policy == "All" {
+            world.edit(json!({"suspend": false}));
+            world.at("13:10:00");
+            for _ in 0..3 {
+                world.end(RunResult::Succeeded);
+            }
+        } else {
+            assert_eq!(world.status().skipped.rejected, 1, "{policy} {edit}");
+        }
+        assert_eq!(world.times().join(" "), later, "{policy} {edit}");
+    }
+}

@@ -362,6 +362,33 @@ fn a_failure_that_asks_for_time_holds_the_whole_queue() {
 }
 
 #[test]
+fn a_requested_delay_holds_no_longer_than_the_breaker_as_it_is_now_lets_it() {
+    let asks = |world: &mut World| {
+        world.want("a", 1);
+        world.start("a");
+        let facts = world.facts("a");
+        facts.held = None;
+        let entry = HistoryEntry { attempt: 1, retry_after_seconds: Some(1000), ..failed() };
+        facts.last_end = Some(End { entry: entry.into(), exhausted: false });
+        world.observe("a");
+        assert_eq!((world.want("b", 1), world.told("b")), (vec![], "RateLimited"));
+        let status = world.ledger.status(&crate::api::TaskQueueStatus::default(), None, at(world.now));
+        let active = status.conditions.iter().find(|condition| condition.type_ == "Active").unwrap();
+        assert_eq!((active.status.as_str(), active.reason.as_str()), ("False", "RetryAfter"));
+    };
+    let lifts = [json!({"honorRetryAfter": false}), json!({"mode": "ForceClosed"}), json!({"mode": "Observe"})];
+    for spec in lifts.into_iter().map(breaker).chain([json!({"maxConcurrent": 10})]) {
+        let mut world = World::new(breaker(json!({})));
+        asks(&mut world);
+        assert_eq!(world.edit(spec.clone()), ["b"], "{spec}");
+    }
+    let mut world = World::new(breaker(json!({})));
+    asks(&mut world);
+    assert_eq!(world.edit(breaker(json!({"openSeconds": 5, "maxOpenSeconds": 20}))), [] as [&str; 0]);
+    assert_eq!(world.pass(20), ["b"]);
+}
+
+#[test]
 fn an_edit_of_the_status_or_a_lost_answer_is_taken_over() {
     let mut world = opened(1, json!({}));
     let closed = crate::api::Circuit { state: CircuitState::Closed, trip: 7, ..Default::default() };
