@@ -112,7 +112,8 @@ async fn times_that_came_while_the_operator_was_away_start_by_policy_once_it_is_
     let times: Vec<Timestamp> = [-3, -2, 0, 1, 2].map(|n| first + minute * n).to_vec();
     let (schedules, names) = written(&times);
     let [.., there, missed, newest] = names.as_slice() else { unreachable!() };
-    let script = r#"printf '{"result": "%s"}' "$RETRYABLE_SCHEDULED_TIME" >/dev/termination-log"#;
+    // Long enough that the operator does not see the first end.
+    let script = r#"sleep 3; printf '{"result": "%s"}' "$RETRYABLE_SCHEDULED_TIME" >/dev/termination-log"#;
     let of = |name: &str, missed: Value| {
         schedule(name, script, &json!({"schedules": schedules, "missed": missed}), &json!({}))
     };
@@ -125,10 +126,13 @@ async fn times_that_came_while_the_operator_was_away_start_by_policy_once_it_is_
     for name in ["all", "limited", "latest"] {
         until(&scene, name, "its first run", |status| status.last_schedule_time.is_some()).await;
     }
+    let mut pods = Vec::new();
+    for name in ["all", "limited", "latest"] {
+        pods.push(scene.pod_of(&format!("{name}-{there}"), 1).await.name_any());
+    }
     operator.kill_9();
     // The kubelet ends what runs, and nobody says so in the task.
-    for name in ["all", "limited", "latest"] {
-        let pod = scene.pod_of(&format!("{name}-{there}"), 1).await.name_any();
+    for pod in pods {
         scene.pod(&pod, "its end", |pod| phase(pod) == Some("Succeeded")).await;
     }
     scene.apply(&of("made-meanwhile", json!({"policy": "All"})));
