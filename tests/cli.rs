@@ -360,3 +360,17 @@ fn the_page_says_which_context_there_is_not() {
     assert_eq!(output.status.code(), Some(1), "{err}");
     assert!(err.contains("nowhere") && err.contains("Give --context or --kubeconfig"), "{err}");
 }
+
+#[test]
+fn the_page_names_the_login_program_that_is_missing() {
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-login.yaml");
+    let config = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: a, user: a}}]\n\
+        clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}]\n\
+        users: [{name: a, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: no-such-login, interactiveMode: Never}}}]\n";
+    std::fs::write(&file, config).unwrap();
+    let mut page = Command::new(env!("CARGO_BIN_EXE_retryable-tasks"));
+    let output = page.args(["ui", "--http-address", "127.0.0.1:0", "--kubeconfig"]).arg(file).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("no-such-login, which the kubeconfig names to log in with"), "{err}");
+}

@@ -2,6 +2,7 @@
 
 mod convert;
 mod kubeconfig;
+mod login;
 pub mod plugin;
 mod run_operator;
 mod self_test;

@@ -1,6 +1,7 @@
 //! The `ui` command: serves the page.
 
 use super::kubeconfig::KubeconfigArgs;
+use super::login;
 use super::run_operator::stop_signal;
 use clap::{Args, ValueEnum};
 use retryable_tasks::controller::client;
@@ -66,8 +67,8 @@ pub enum Error {
     )]
     Config(String),
     /// The client could not be made.
-    #[error("the cluster configuration cannot be used")]
-    Client(#[source] kube::Error),
+    #[error("the cluster configuration cannot be used: {0}")]
+    Client(String),
     /// The address of the HTTP server cannot be used.
     #[error(transparent)]
     Http(#[from] http::Error),
@@ -92,7 +93,9 @@ pub async fn serve(args: UiArgs) -> Result<(), Error> {
     let stop = stop_signal()?;
     let config = kubeconfig.config().await.map_err(Error::Config)?;
     let telemetry = Arc::new(Telemetry::new(Duration::MAX));
-    let client = client::client(config, telemetry).map_err(Error::Client)?;
+    let program = config.auth_info.exec.clone();
+    let failed = |error| Error::Client(login::problem(&error, program.as_ref()));
+    let client = client::client(config, telemetry).map_err(failed)?;
     let namespaces: BTreeSet<String> = namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect();
     let is_of_cluster = namespaces.is_empty();
     let watched = if is_of_cluster { vec![None] } else { namespaces.into_iter().map(Some).collect() };

@@ -125,7 +125,7 @@ async fn all(cluster: &Cluster, action: Action, meant: Vec<RetryableTask>, args:
                 failed = true;
             }
             // One that is forbidden or gone keeps none of the others from being changed.
-            Err(error) if error.answer().is_some() && !error.is_transient() => {
+            Err(error) if error.is_refusal() => {
                 note(&format!("error: {error}"));
                 failed = true;
             }
@@ -158,7 +158,7 @@ async fn meant(cluster: &Cluster, args: &ActArgs) -> Result<(Vec<RetryableTask>,
                 match fetch::get(cluster, name).await {
                     Ok(task) => tasks.push(task),
                     // One that is forbidden or gone keeps none of the others from being meant.
-                    Err(error) if error.answer().is_some() && !error.is_transient() => problems.push(error.to_string()),
+                    Err(error) if error.is_refusal() => problems.push(error.to_string()),
                     Err(error) => return Err(error),
                 }
             }

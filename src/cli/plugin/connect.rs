@@ -1,8 +1,8 @@
 //! The cluster, and the namespaces that are meant.
 
 use super::error::Error;
-use super::login;
 use crate::cli::kubeconfig::KubeconfigArgs;
+use crate::cli::login;
 use clap::Args;
 use kube::Client;
 use retryable_tasks::core::why::as_argument;

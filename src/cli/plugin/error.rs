@@ -59,6 +59,11 @@ impl Error {
         }
     }
 
+    /// Whether the API server refuses this one object: it is forbidden, or gone. Others may go on.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.answer().is_some() && !self.is_transient()
+    }
+
     pub(super) fn is_conflict(&self) -> bool {
         self.answer().is_some_and(|status| status.code == 409)
     }

@@ -8,7 +8,6 @@ mod error;
 mod explain;
 mod fetch;
 mod follow;
-mod login;
 mod logs;
 mod output;
 mod queue;

@@ -159,7 +159,7 @@ pub(super) async fn why(connection: &Connection, args: &WhyArgs) -> Result<u8, E
     for name in &args.names {
         let task: RetryableTask = match fetch::get(&cluster, name).await {
             Ok(task) => task,
-            Err(error) if error.answer().is_some() && !error.is_transient() => {
+            Err(error) if error.is_refusal() => {
                 unread.push(error.to_string());
                 continue;
             }

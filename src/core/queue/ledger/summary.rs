@@ -64,9 +64,9 @@ impl Ledger {
         if let Some(Queue { settings, .. }) = &self.queue {
             let closes =
                 self.is_shut() && circuit.as_ref().is_some_and(|circuit| circuit.state == CircuitState::Closed);
-            let recovers = self.is_recovering(now) || closes && self.growth().is_some();
-            let pause = Pause { recovers, waits: self.retry_after.is_some_and(|until| until > now) };
-            set_conditions(&mut conditions, settings, circuit.as_ref(), pause, (now, generation));
+            let slots_grow = self.is_recovering(now) || closes && self.growth().is_some();
+            let limits = Limits { slots_grow, delay_requested: self.retry_after.is_some_and(|until| until > now) };
+            set_conditions(&mut conditions, settings, circuit.as_ref(), limits, (now, generation));
         }
         TaskQueueStatus {
             observed_generation: generation,
@@ -91,19 +91,19 @@ pub(super) fn released_since(queue: &TaskQueue, now: Timestamp) -> Option<Timest
     }
 }
 
-/// What keeps some or all from starting beside the spec and the circuit.
-struct Pause {
+/// What limits the starts beside the spec and the state of the circuit.
+struct Limits {
     /// The slots grow.
-    recovers: bool,
+    slots_grow: bool,
     /// An attempt has requested a delay.
-    waits: bool,
+    delay_requested: bool,
 }
 
 fn set_conditions(
     conditions: &mut Vec<Condition>,
     settings: &Settings,
     circuit: Option<&Circuit>,
-    Pause { recovers, waits }: Pause,
+    Limits { slots_grow, delay_requested }: Limits,
     at: (Timestamp, Option<i64>),
 ) {
     let state = circuit.map(|circuit| circuit.state);
@@ -119,12 +119,12 @@ fn set_conditions(
         }
         None if settings.hold => (false, HELD, "stopPolicy is Hold: no attempt starts".into()),
         None if is_open => (false, "CircuitOpen", cause.clone()),
-        None if waits => {
+        None if delay_requested => {
             let message =
                 "a failed attempt has requested a delay (retryAfterSeconds): no attempt starts until it is over";
             (false, "RetryAfter", message.into())
         }
-        None if recovers => (true, RECOVERING, "attempts start, and the slots grow again".into()),
+        None if slots_grow => (true, RECOVERING, "attempts start, and the slots grow again".into()),
         None => (true, "Active", "attempts start".into()),
     };
     set(QueueConditionType::Active, active, reason, &message);
